@@ -1,0 +1,92 @@
+"""The class space shared by every data set: Cityscapes' 19 semantic and 8 thing classes.
+
+Thing classes are numbered 0..7 in Cityscapes order, the order of the official evaluator.
+Source: cityscapesScripts `helpers/labels.py`; the table is in `docs/datasets/`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE_TRAIN_ID: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticClass:
+    """One of Cityscapes' 19 training classes."""
+
+    name: str
+    label_id: int
+    train_id: int
+    color: tuple[int, int, int]
+    is_thing: bool
+
+
+SEMANTIC_CLASSES: Final[tuple[SemanticClass, ...]] = (
+    SemanticClass("road", 7, 0, (128, 64, 128), is_thing=False),
+    SemanticClass("sidewalk", 8, 1, (244, 35, 232), is_thing=False),
+    SemanticClass("building", 11, 2, (70, 70, 70), is_thing=False),
+    SemanticClass("wall", 12, 3, (102, 102, 156), is_thing=False),
+    SemanticClass("fence", 13, 4, (190, 153, 153), is_thing=False),
+    SemanticClass("pole", 17, 5, (153, 153, 153), is_thing=False),
+    SemanticClass("traffic light", 19, 6, (250, 170, 30), is_thing=False),
+    SemanticClass("traffic sign", 20, 7, (220, 220, 0), is_thing=False),
+    SemanticClass("vegetation", 21, 8, (107, 142, 35), is_thing=False),
+    SemanticClass("terrain", 22, 9, (152, 251, 152), is_thing=False),
+    SemanticClass("sky", 23, 10, (70, 130, 180), is_thing=False),
+    SemanticClass("person", 24, 11, (220, 20, 60), is_thing=True),
+    SemanticClass("rider", 25, 12, (255, 0, 0), is_thing=True),
+    SemanticClass("car", 26, 13, (0, 0, 142), is_thing=True),
+    SemanticClass("truck", 27, 14, (0, 0, 70), is_thing=True),
+    SemanticClass("bus", 28, 15, (0, 60, 100), is_thing=True),
+    SemanticClass("train", 31, 16, (0, 80, 100), is_thing=True),
+    SemanticClass("motorcycle", 32, 17, (0, 0, 230), is_thing=True),
+    SemanticClass("bicycle", 33, 18, (119, 11, 32), is_thing=True),
+)
+
+THING_CLASSES: Final[tuple[SemanticClass, ...]] = tuple(c for c in SEMANTIC_CLASSES if c.is_thing)
+THING_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in THING_CLASSES)
+NUM_THINGS: Final = len(THING_CLASSES)
+
+# Ids whose pixels Cityscapes' evaluators ignore ("ignoreInEval"), -1 (license plate) aside.
+VOID_LABEL_IDS: Final[tuple[int, ...]] = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+EGO_VEHICLE_LABEL_ID: Final = 1
+MAX_LABEL_ID: Final = 33
+
+
+def _label_to_train_table() -> NDArray[np.uint8]:
+    table = np.full(256, IGNORE_TRAIN_ID, dtype=np.uint8)
+    for semantic_class in SEMANTIC_CLASSES:
+        table[semantic_class.label_id] = semantic_class.train_id
+    return table
+
+
+def _label_to_thing_table() -> NDArray[np.int64]:
+    table = np.full(256, -1, dtype=np.int64)
+    for index, thing in enumerate(THING_CLASSES):
+        table[thing.label_id] = index
+    return table
+
+
+# Cityscapes label id (0..255) -> trainId (uint8, 255 ignore).
+LABEL_TO_TRAIN_ID: Final = _label_to_train_table()
+# Cityscapes label id (0..255) -> thing index 0..7, or -1.
+LABEL_TO_THING: Final = _label_to_thing_table()
+
+
+def thing_index(name: str) -> int:
+    """Return the thing index (0..7) of a class name.
+
+    Raises:
+        ValueError: the name is not one of the eight; the message lists them and the nearest.
+    """
+    if name in THING_NAMES:
+        return THING_NAMES.index(name)
+    near = difflib.get_close_matches(name, THING_NAMES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"class must be one of {', '.join(THING_NAMES)}, got {name!r}.{hint}")

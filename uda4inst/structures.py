@@ -1,0 +1,338 @@
+"""The values every part of the project passes around: frozen, checked when built.
+
+Shapes are written as in jaxtyping: H, W image size in pixels, N slots or instances.
+Values on the CPU are checked whole (range of ids and labels); on a GPU only shapes and types are,
+because looking at values there would stop the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import torch
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+from torch import Tensor
+
+from uda4inst.classes import NUM_THINGS
+
+Domain = Literal["source", "target"]
+Size = tuple[int, int]  # (height, width), always in this order
+
+IGNORE_ID: Final = -1
+EMPTY_SLOT: Final = -1
+
+
+def _check(ok: bool, name: str, rule: str, got: object) -> None:
+    if not ok:
+        raise ValueError(f"{name} must {rule}, got {got}.")
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceMap:
+    """Disjoint instances of one image, as one id per pixel.
+
+    A slot whose label is -1 is empty: it owns no object (its pixels, if any, count as background).
+    Fixed-size maps with empty slots are how pseudo-labels stay on the device: how many there are
+    need not be known. An id of -1 marks pixels to ignore (groups, filtered objects).
+
+    Args:
+        ids: 0 background, k > 0 the k-th instance (slot k-1), -1 ignore.
+        labels: thing index 0..7 of instance k at `labels[k-1]`, or -1 for an empty slot.
+
+    Raises:
+        ValueError: wrong type, shape, or (on the CPU) an id or label out of range.
+    """
+
+    ids: Int32[Tensor, "H W"]
+    labels: Int64[Tensor, " N"]
+
+    def __post_init__(self) -> None:
+        _check(
+            self.ids.dtype == torch.int32 and self.ids.ndim == 2,
+            "InstanceMap.ids",
+            "be int32 of shape (H, W)",
+            _describe(self.ids),
+        )
+        _check(
+            self.labels.dtype == torch.int64 and self.labels.ndim == 1,
+            "InstanceMap.labels",
+            "be int64 of shape (N,)",
+            _describe(self.labels),
+        )
+        if self.ids.device.type == "cpu" and self.ids.numel():
+            low, high = (int(v) for v in torch.aminmax(self.ids))
+            _check(
+                low >= IGNORE_ID and high <= len(self.labels),
+                "InstanceMap.ids",
+                f"lie in [-1, {len(self.labels)}] (one label per id)",
+                f"[{low}, {high}]",
+            )
+        if self.labels.device.type == "cpu" and self.labels.numel():
+            low, high = (int(v) for v in torch.aminmax(self.labels))
+            _check(
+                low >= EMPTY_SLOT and high < NUM_THINGS,
+                "InstanceMap.labels",
+                f"lie in [0, {NUM_THINGS - 1}], or be -1 for an empty slot",
+                f"[{low}, {high}]",
+            )
+
+    @classmethod
+    def empty(cls, size: Size, *, device: torch.device | str = "cpu") -> InstanceMap:
+        """Return a map without instances: all background."""
+        return cls(
+            ids=torch.zeros(size, dtype=torch.int32, device=device),
+            labels=torch.zeros(0, dtype=torch.int64, device=device),
+        )
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+    def __len__(self) -> int:
+        """Number of slots, empty ones included."""
+        return len(self.labels)
+
+    def masks(self) -> Bool[Tensor, "N H W"]:
+        """Return one boolean mask per slot; empty slots give empty masks."""
+        slots = torch.arange(1, len(self) + 1, device=self.ids.device, dtype=torch.int32)
+        owned = self.ids[None] == slots[:, None, None]
+        return owned & (self.labels >= 0)[:, None, None]
+
+    def areas(self) -> Int64[Tensor, " N"]:
+        """Return the pixel count of every slot; 0 for empty slots and vanished instances."""
+        flat = self.ids.reshape(-1).clamp(min=0).long()
+        counts = torch.zeros(len(self) + 1, dtype=torch.int64, device=self.ids.device)
+        counts.scatter_add_(0, flat, torch.ones_like(flat))
+        return torch.where(self.labels >= 0, counts[1:], torch.zeros_like(counts[1:]))
+
+    def compact(self) -> InstanceMap:
+        """Return the same instances renumbered without empty slots or vanished instances."""
+        keep = self.areas() > 0
+        table = torch.zeros(len(self) + 2, dtype=torch.int32, device=self.ids.device)
+        table[0] = IGNORE_ID
+        table[2:] = torch.where(keep, keep.cumsum(0), torch.zeros_like(keep, dtype=torch.int64)).to(
+            torch.int32
+        )
+        return InstanceMap(ids=table[self.ids.long() + 1], labels=self.labels[keep])
+
+    def to(self, device: torch.device | str) -> InstanceMap:
+        """Return the map on another device."""
+        return InstanceMap(
+            ids=self.ids.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Scored, possibly overlapping predictions on one image, best score first.
+
+    Args:
+        labels: thing index 0..7.
+        class_scores: softmax probability of the class, in [0, 1].
+        mask_scores: mean sigmoid over the pixels of the mask, in [0, 1]; 0 for an empty mask.
+        mask_logits: low-resolution mask logits, one per detection (shared queries are repeated by
+            index, see `query`), or None when `masks` is given.
+        query: index into `mask_logits` of each detection's mask.
+        masks: full-size boolean masks, or None when `mask_logits` is given.
+        size: (height, width) of the image the masks belong to.
+
+    Raises:
+        ValueError: shapes disagree, or neither or both of `masks` and `mask_logits` are given.
+    """
+
+    labels: Int64[Tensor, " N"]
+    class_scores: Float32[Tensor, " N"]
+    mask_scores: Float32[Tensor, " N"]
+    size: Size
+    mask_logits: Float32[Tensor, "Q h w"] | None = None
+    query: Int64[Tensor, " N"] | None = None
+    masks: Bool[Tensor, "N H W"] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        _check(self.labels.dtype == torch.int64, "Detections.labels", "be int64", self.labels.dtype)
+        for name in ("class_scores", "mask_scores"):
+            value: Tensor = getattr(self, name)
+            _check(
+                value.dtype == torch.float32 and tuple(value.shape) == (count,),
+                f"Detections.{name}",
+                f"be float32 of shape ({count},)",
+                _describe(value),
+            )
+        _check(
+            (self.masks is None) != (self.mask_logits is None),
+            "Detections",
+            "carry either masks or mask_logits",
+            "both" if self.masks is not None else "neither",
+        )
+        if self.masks is not None:
+            _check(
+                self.masks.dtype == torch.bool and tuple(self.masks.shape) == (count, *self.size),
+                "Detections.masks",
+                f"be bool of shape {(count, *self.size)}",
+                _describe(self.masks),
+            )
+        if self.mask_logits is not None:
+            _check(
+                self.query is not None and tuple(self.query.shape) == (count,),
+                "Detections.query",
+                f"be int64 of shape ({count},) beside mask_logits",
+                None if self.query is None else _describe(self.query),
+            )
+
+    @property
+    def scores(self) -> Float32[Tensor, " N"]:
+        """Class probability times mean mask probability (the score every rule uses)."""
+        return self.class_scores * self.mask_scores
+
+    def __len__(self) -> int:
+        """Number of detections."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One labelled image.
+
+    Args:
+        image: RGB in [0, 1].
+        instances: the image's instances, same size.
+        sample_id: the data set's own name of the image, unique within it.
+        domain: which side of the adaptation it belongs to.
+        semantic: trainIds, 255 ignore; None where the data set has none.
+    """
+
+    image: Float32[Tensor, "3 H W"]
+    instances: InstanceMap
+    sample_id: str
+    domain: Domain
+    semantic: UInt8[Tensor, "H W"] | None = None
+
+    def __post_init__(self) -> None:
+        _check_image(self.image, self.sample_id)
+        size = tuple(self.image.shape[1:])
+        _check(
+            self.instances.size == size,
+            f"instances of sample {self.sample_id!r}",
+            f"have the image's size {size}",
+            self.instances.size,
+        )
+        if self.semantic is not None:
+            _check(
+                self.semantic.dtype == torch.uint8 and tuple(self.semantic.shape) == size,
+                f"semantic of sample {self.sample_id!r}",
+                f"be uint8 of shape {size}",
+                _describe(self.semantic),
+            )
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.instances.size
+
+    def to(self, device: torch.device | str) -> Sample:
+        """Return the sample on another device."""
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            instances=self.instances.to(device),
+            semantic=None if self.semantic is None else self.semantic.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetSample:
+    """One image of the target domain. It has no place for labels.
+
+    Args:
+        image: RGB in [0, 1].
+        valid: False where no object can be (ego vehicle), same size as the image.
+        sample_id: the data set's own name of the image.
+    """
+
+    image: Float32[Tensor, "3 H W"]
+    valid: Bool[Tensor, "H W"]
+    sample_id: str
+
+    def __post_init__(self) -> None:
+        _check_image(self.image, self.sample_id)
+        _check(
+            self.valid.dtype == torch.bool and self.valid.shape == self.image.shape[1:],
+            f"valid of sample {self.sample_id!r}",
+            f"be bool of shape {tuple(self.image.shape[1:])}",
+            _describe(self.valid),
+        )
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.image.shape[1], self.image.shape[2]
+
+    def to(self, device: torch.device | str) -> TargetSample:
+        """Return the sample on another device."""
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DomainBatch:
+    """What one step trains on: labelled source samples and unlabelled target samples.
+
+    Every image of a batch has the same size. `labelled` is filled for the oracle alone.
+
+    Args:
+        source: source samples with labels.
+        target: target samples, paired with `source` by position.
+        labelled: target samples with labels; empty for every method but the oracle.
+
+    Raises:
+        ValueError: sizes differ, or source and target counts differ.
+    """
+
+    source: tuple[Sample, ...] = ()
+    target: tuple[TargetSample, ...] = ()
+    labelled: tuple[Sample, ...] = ()
+
+    def __post_init__(self) -> None:
+        everything = (*self.source, *self.target, *self.labelled)
+        sizes = {sample.size for sample in everything}
+        _check(len(sizes) <= 1, "images of a DomainBatch", "have one size", sorted(sizes))
+        if self.source and self.target:
+            _check(
+                len(self.source) == len(self.target),
+                "DomainBatch.target",
+                f"hold one sample per source sample ({len(self.source)})",
+                len(self.target),
+            )
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Ids of every sample, source first."""
+        return tuple(s.sample_id for s in (*self.source, *self.target, *self.labelled))
+
+    def to(self, device: torch.device | str) -> DomainBatch:
+        """Return the batch on another device."""
+        return DomainBatch(
+            source=tuple(s.to(device) for s in self.source),
+            target=tuple(s.to(device) for s in self.target),
+            labelled=tuple(s.to(device) for s in self.labelled),
+        )
+
+
+def _check_image(image: Tensor, sample_id: str) -> None:
+    _check(
+        image.dtype == torch.float32 and image.ndim == 3 and image.shape[0] == 3,
+        f"image of sample {sample_id!r}",
+        "be float32 RGB of shape (3, H, W) in [0, 1]",
+        _describe(image),
+    )
