@@ -1,0 +1,52 @@
+# On a fresh machine with Python 3.11 and make: `make app` or `make test`, in either order.
+PYTHON ?= python3.11
+# A machine without an NVIDIA GPU can point pip at PyTorch's CPU packages (see README, Installation).
+TORCH ?= torch==2.13.0
+HOST ?= 127.0.0.1
+PORT ?= 7860
+TOYSTREETS ?= data/toystreets
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: app test check format venv inspection toystreets browser clean
+
+app: $(STAMP) toystreets
+	$(BIN)/python app.py --host $(HOST) --port $(PORT)
+
+# Unit tests, then whole runs through the command line, then the app in a browser (skipped,
+# with the reason, where there is no Chromium).
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m e2e
+	$(BIN)/python -m pytest -q -m browser -rs
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+venv: $(STAMP)
+
+# torch first: any unpinned torch would bring the newest build and its CUDA packages along.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,notebooks,dev]"
+	touch $(STAMP)
+
+# FiftyOne, heavy and optional: sessions for data inspection.
+inspection: $(STAMP)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,notebooks,dev,inspection]"
+
+# Made once; asking again for the same data costs nothing.
+toystreets: $(STAMP)
+	$(BIN)/uda4inst data toystreets $(TOYSTREETS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,96 @@
+"""The layering of docs/design: who may import whom, and which third party belongs to whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Each part with the parts of the project it may import (itself always).
+BASE = {"structures", "classes", "errors"}
+ALLOWED: dict[str, set[str]] = {
+    "classes": set(),
+    "errors": set(),
+    "structures": {"classes", "errors"},
+    "ops": BASE,
+    "draw": BASE | {"ops"},
+    "data": BASE | {"ops", "draw"},
+    "models": BASE | {"ops"},
+    "uda": BASE | {"ops", "data", "models"},
+    "methods": BASE | {"ops", "data", "models", "uda"},
+    "interop": BASE | {"ops", "draw", "models"},
+    "evaluation": BASE | {"ops", "draw", "models", "interop"},
+    "training": BASE | {"ops", "draw", "data", "models", "uda", "methods", "evaluation", "interop"},
+    "doctor": BASE,
+}
+ALLOWED["commands"] = ALLOWED["cli"] = set(ALLOWED) | {"commands", "cli"}
+
+# Third party -> where it may be imported.
+OWNERS: dict[str, tuple[str, ...]] = {
+    "transformers": ("uda4inst/models", "uda4inst/doctor.py"),
+    "accelerate": ("uda4inst/training", "uda4inst/doctor.py"),
+    "gradio": ("workbench",),
+    "fiftyone": ("workbench/sessions", "uda4inst/doctor.py"),
+    "detectron2": ("uda4inst/interop", "uda4inst/doctor.py"),
+    "typer": ("uda4inst/cli.py", "uda4inst/commands"),
+    "pycocotools": (
+        "uda4inst/ops/masks.py",
+        "uda4inst/evaluation/coco_ap.py",
+        "uda4inst/interop/coco.py",
+    ),
+}
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "uda4inst").rglob("*.py")) + sorted((ROOT / "workbench").rglob("*.py"))
+
+
+def imported_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports__follow_the_layers(path: Path) -> None:
+    relative = path.relative_to(ROOT).as_posix()
+    names = imported_names(path)
+    offenders = []
+    if relative.startswith("uda4inst/") and relative != "uda4inst/__init__.py":
+        part = relative.split("/")[1].removesuffix(".py")
+        allowed = ALLOWED[part] | {part, "", "__version__"}
+        offenders += [
+            n for n in names if n.startswith("uda4inst") and part_of(n) not in allowed
+        ]
+        offenders += [n for n in names if n.startswith("workbench")]
+    if relative.startswith("workbench/pages/"):
+        offenders += [n for n in names if n.startswith("workbench.pages")]
+    for third_party, owners in OWNERS.items():
+        uses = {n.split(".")[0] for n in names}
+        if third_party in uses and not relative.startswith(owners):
+            offenders.append(third_party)
+    assert offenders == []
+
+
+def test_package__imports_without_optional_parts() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision'): sys.modules[name] = None\n"
+        "import uda4inst, uda4inst.cli, uda4inst.training.loop, uda4inst.evaluation.evaluate\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
