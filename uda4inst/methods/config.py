@@ -1,0 +1,114 @@
+"""Configuration of a method: every part of UDA4Inst is one switch or one value here.
+
+The app builds its form from this schema, so each field carries a description and its range.
+Defaults follow the UDA4Inst paper (arXiv 2405.09682 v1); a description says so where they do not.
+
+Example: Table 2's rows are `method.mixing.s2t=false method.mixing.t2s=false` (none, source only),
+`method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the defaults (both);
+Table 5's rows without category groups add `method.pool.enabled=false` (M3) to the defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from uda4inst.classes import thing_index
+
+MethodName = Literal["source_only", "oracle", "uda4inst"]
+# Spelled out because a schema lists its choices as literals; a test holds it to `THING_NAMES`.
+ThingName = Literal["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
+
+
+class _Part(BaseModel):
+    """What all parts share: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MixingConfig(_Part):
+    """Bidirectional instance mixing (UDA4Inst only)."""
+
+    s2t: bool = Field(True, description="Paste source instances into the target image (S2T).")
+    t2s: bool = Field(True, description="Paste pseudo-labels into the source image (T2S).")
+    s2t_weight: float = Field(
+        0.4,
+        ge=0,
+        le=10,
+        description="Weight of the S2T loss. Paper: 0.4 (UrbanSyn, SYNTHIA), 0.75 (Synscapes).",
+    )
+    t2s_weight: float = Field(
+        0.6,
+        ge=0,
+        le=10,
+        description="Weight of the T2S loss. Paper: 0.6 (UrbanSyn, SYNTHIA), 0.25 (Synscapes).",
+    )
+    min_area: int = Field(
+        0,
+        ge=0,
+        description="Smallest instance pasted, in pixels of the crop. The paper names none; "
+        "the authors' v1 code uses 3000 at 1024x1024.",
+    )
+
+
+class PoolConfig(_Part):
+    """Rare-class balancing (UDA4Inst only, S2T only)."""
+
+    enabled: bool = Field(True, description="Paste stored rare instances where a source has none.")
+    size: int = Field(10, ge=1, le=1000, description="Instances kept, oldest out first (paper: 10).")
+    draw_share: float = Field(
+        0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
+    )
+    rare_classes: tuple[ThingName, ...] = Field(
+        ("train", "motorcycle"),
+        min_length=1,
+        description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
+        "Synscapes), bus and motorcycle (SYNTHIA).",
+    )
+
+    @property
+    def rare_labels(self) -> frozenset[int]:
+        """Thing indices of the rare classes."""
+        return frozenset(thing_index(name) for name in self.rare_classes)
+
+
+class EgoConfig(_Part):
+    """What happens to pseudo-labels on the ego vehicle (UDA4Inst only)."""
+
+    min_valid_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="A pseudo-label with less of its area off the ego vehicle is dropped "
+        "(authors' later code: 0.2).",
+    )
+
+
+class MethodConfig(_Part):
+    """Which method trains, and its parts."""
+
+    name: MethodName = Field(
+        "uda4inst",
+        description="uda4inst, or a bound: source_only (lower) or oracle (upper, target labels).",
+    )
+    ema_decay: float = Field(
+        0.999, ge=0, le=1, description="Weight of the old teacher in each update (paper: 0.999)."
+    )
+    score_threshold: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="A detection scoring more becomes a pseudo-label; score = class probability "
+        "x mean mask probability (paper: 0.9).",
+    )
+    lab_alignment: bool = Field(
+        True, description="Give each source crop the LAB colour statistics of its target crop."
+    )
+    joint_forward: bool = Field(
+        True,
+        description="One student forward for all views: faster, more memory, the same losses.",
+    )
+    mixing: MixingConfig = Field(default_factory=MixingConfig, description="Instance mixing.")
+    pool: PoolConfig = Field(default_factory=PoolConfig, description="Rare-class pool.")
+    ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")

@@ -1,0 +1,66 @@
+"""Paste instances of one image into another: the atom of every mixing method."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float32
+from torch import Tensor
+
+from uda4inst.structures import EMPTY_SLOT, InstanceMap
+
+
+class Pasted(NamedTuple):
+    """A mixed image, its instances, and which pixels came from the pasted image."""
+
+    image: Float32[Tensor, "3 H W"]
+    instances: InstanceMap
+    pasted: Bool[Tensor, "H W"]
+
+
+def paste(
+    base_image: Float32[Tensor, "3 H W"],
+    base: InstanceMap,
+    pasted_image: Float32[Tensor, "3 H W"],
+    pasted: InstanceMap,
+    *,
+    which: Bool[Tensor, " N"],
+) -> Pasted:
+    """Return the base image with the chosen instances of another image on top, in place.
+
+    Inputs are left untouched; every pixel comes from exactly one of the two images, and so does
+    its id, ignore ids of the base included. Ignore pixels of the pasted image are never pasted.
+    The number of slots depends on the numbers of slots alone (the base's, then the pasted map's),
+    so nothing has to be known on the host: a base instance that is covered keeps a slot without
+    pixels, a pasted instance that was not chosen leaves an empty slot.
+
+    Args:
+        base_image: the image below.
+        base: its instances.
+        pasted_image: the image instances are taken from, same size.
+        pasted: its instances.
+        which: True for each slot of `pasted` to paste; empty slots are never pasted.
+
+    Returns:
+        Image, instances (slots of `base` followed by slots of `pasted`), and the pasted region.
+
+    Example:
+        >>> base = InstanceMap(torch.tensor([[1, 1, 0]], dtype=torch.int32), torch.tensor([2]))
+        >>> top = InstanceMap(torch.tensor([[0, 1, 2]], dtype=torch.int32), torch.tensor([0, 5]))
+        >>> result = paste(
+        ...     torch.zeros(3, 1, 3), base, torch.ones(3, 1, 3), top, which=torch.tensor([True, False])
+        ... )
+        >>> result.instances.ids.tolist(), result.instances.labels.tolist()
+        ([[1, 2, 0]], [2, 0, -1])
+        >>> result.image[0].tolist()
+        [[0.0, 1.0, 0.0]]
+    """
+    chosen = which & (pasted.labels >= 0)
+    # Ids start at -1 (ignore) and 0 (background): two entries that are never pasted.
+    id_is_chosen = torch.cat([chosen.new_zeros(2), chosen])
+    region = id_is_chosen[pasted.ids.long() + 1]
+    image = torch.where(region, pasted_image, base_image)
+    ids = torch.where(region, pasted.ids + len(base), base.ids)
+    labels = torch.where(chosen, pasted.labels, EMPTY_SLOT)
+    return Pasted(image, InstanceMap(ids, torch.cat([base.labels, labels])), region)
