@@ -1,0 +1,264 @@
+"""Reading and writing network weights: safetensors of our own, or a `transformers` checkpoint.
+
+Only the class head may differ from the network at hand (COCO has 80 classes, we have 8); it is
+then left as initialised and the report says so. Anything else that differs is refused by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from uda4inst.models.mask2former import Mask2Former
+
+logger = logging.getLogger(__name__)
+
+TOYSTREETS: Final = "toystreets"
+TOYSTREETS_FILE: Final = Path(__file__).parent / "weights" / "toystreets.safetensors"
+FORMAT: Final = "uda4inst-mask2former-1"
+_CLASS_HEAD: Final = ("class_predictor.weight", "class_predictor.bias")
+_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# What two configurations must share for the same weights to mean the same network.
+_ARCHITECTURE: Final = (
+    "feature_size",
+    "mask_feature_size",
+    "hidden_dim",
+    "encoder_feedforward_dim",
+    "encoder_layers",
+    "decoder_layers",
+    "num_attention_heads",
+    "dim_feedforward",
+    "pre_norm",
+    "enforce_input_projection",
+    "common_stride",
+    "num_queries",
+)
+_BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What became of the tensors of a network when weights were loaded.
+
+    Args:
+        source: where the weights came from.
+        loaded: how many tensors were filled.
+        reinitialised: tensors of the network left as initialised because their size differs.
+        missing: tensors of the network the source does not hold.
+        unexpected: tensors of the source the network has no place for.
+    """
+
+    source: str
+    loaded: int
+    reinitialised: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        parts = [f"weights from {self.source}: {self.loaded} tensors loaded"]
+        for name in ("reinitialised", "missing", "unexpected"):
+            tensors: tuple[str, ...] = getattr(self, name)
+            if tensors:
+                parts.append(f"{name}: {_listed(tensors)}")
+        return "; ".join(parts)
+
+
+def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
+    """Fill a network; see `build_model` for what `weights` may be."""
+    if weights is None:
+        return LoadReport(source="fresh initialisation", loaded=0)
+    if weights == TOYSTREETS:
+        return _load_file(model, TOYSTREETS_FILE, source="the package's ToyStreets start")
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        return _load_transformers(model, str(path), source=f"folder {path}")
+    if path.is_file() or path.suffix == ".safetensors":
+        return _load_file(model, path, source=str(path))
+    if _HUB_NAME.fullmatch(str(weights)):
+        return _load_transformers(model, str(weights), source=f"hub checkpoint {weights}")
+    raise UserError(
+        f"model.weights must be null, {TOYSTREETS!r}, a hub name (owner/name), an existing folder "
+        f"or a .safetensors file, got {str(weights)!r}. Check the path."
+    )
+
+
+def trim(network: Mask2FormerForUniversalSegmentation) -> None:
+    """Take out what has no part in a prediction: the library's loss, Swin's classifier norm.
+
+    The loss would add a buffer to every checkpoint; the norm's parameters never get a gradient,
+    which DistributedDataParallel refuses.
+    """
+    del network.criterion
+    network.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
+
+
+def save_student(model: Mask2Former, path: Path) -> None:
+    """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
+
+    The preset and the number of classes go into the header, so that loading can name them.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "preset": model.preset.name,
+        "num_classes": str(model.num_classes),
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata=header)
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+
+
+def _load_file(model: Mask2Former, path: Path, *, source: str) -> LoadReport:
+    """Load a file written by `save_student`."""
+    header, tensors = _read_safetensors(path)
+    preset = header.get("preset", model.preset.name)
+    if preset != model.preset.name:
+        raise UserError(
+            f"model.weights must hold a network of preset {model.preset.name!r}, got {preset!r} "
+            f"({path}). Set model.preset={preset}, or choose other weights."
+        )
+    wanted = model.state_dict()
+    heads = {f"network.{name}" for name in _CLASS_HEAD}
+    differing = {
+        name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape
+    }
+    missing, unexpected = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    _refuse(
+        path,
+        [f"{n} has shape {_shape(tensors[n])}, not {_shape(wanted[n])}" for n in differing - heads],
+        missing,
+        unexpected,
+    )
+    kept = {name: tensor for name, tensor in tensors.items() if name not in differing}
+    model.load_state_dict(kept, strict=False)
+    return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
+
+
+def _read_safetensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """Return header and tensors of a file, or say what is wrong with it."""
+    if not path.is_file():
+        raise UserError(f"model.weights must exist, got {path}, which does not. Check the path.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"model.weights must be a complete .safetensors file, got {path} ({error}). "
+            "It is truncated or of another format; copy or train it again."
+        ) from error
+
+
+def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
+    """Load a checkpoint in the library's format: a folder, or a name on the hub."""
+    ours = model.network.config
+    try:
+        theirs = Mask2FormerConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    differing = _differences(theirs, ours)
+    if differing:
+        raise UserError(
+            f"model.weights must have the architecture of preset {model.preset.name!r}, got "
+            f"{name}, which differs: {'; '.join(differing)}. Choose the preset that fits."
+        )
+    try:
+        network, info = Mask2FormerForUniversalSegmentation.from_pretrained(
+            name, config=ours, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _unreadable(name, error) from error
+    trim(network)
+    own = set(network.state_dict())
+    mismatched = {entry[0] for entry in info["mismatched_keys"]} & own
+    missing = (set(info["missing_keys"]) - mismatched) & own
+    unexpected = {key for key in info["unexpected_keys"] if "relative_position_index" not in key}
+    _refuse(name, sorted(mismatched - set(_CLASS_HEAD)), missing, ())
+    model.network.load_state_dict(network.state_dict())
+    report = LoadReport(
+        source=source,
+        loaded=len(own) - len(mismatched),
+        reinitialised=tuple(f"network.{key}" for key in sorted(mismatched)),
+        unexpected=tuple(sorted(unexpected)),
+    )
+    return report
+
+
+def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
+    """Name the architecture fields in which two configurations differ."""
+    pairs = [(field, theirs, ours, field) for field in _ARCHITECTURE]
+    pairs += [
+        (f"backbone {field}", theirs.backbone_config, ours.backbone_config, field)
+        for field in _BACKBONE
+    ]
+    return [
+        f"{label} is {got}, not {wanted}"
+        for label, a, b, field in pairs
+        if (got := _plain(getattr(a, field, None))) != (wanted := _plain(getattr(b, field, None)))
+    ]
+
+
+def _refuse(
+    where: object, differing: Iterable[str], missing: Iterable[str], unexpected: Iterable[str]
+) -> None:
+    """Raise one error naming the tensors that do not fit, if any."""
+    parts = [
+        f"{what}: {_listed(sorted(names))}"
+        for what, names in (
+            ("differing", differing),
+            ("missing", missing),
+            ("unexpected", unexpected),
+        )
+        if names
+    ]
+    if parts:
+        raise UserError(
+            f"model.weights must fit the network tensor by tensor, got {where} ({'; '.join(parts)})"
+            ". It was written for another architecture; choose the preset it was trained with."
+        )
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    """Explain why a checkpoint in the library's format could not be read."""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    remedy = (
+        "The folder needs config.json and a complete model.safetensors."
+        if Path(name).is_dir()
+        else (
+            "The hub cannot be reached or has no such checkpoint, and it is not in the local "
+            f"cache. On a machine with network run `hf download {name} --local-dir FOLDER`, then "
+            "set model.weights=FOLDER; or start fresh with model.weights=null."
+        )
+    )
+    return UserError(f"model.weights must be readable, got {name} ({first_line}). {remedy}")
+
+
+def _plain(value: object) -> object:
+    """Make lists and tuples comparable."""
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """Shape as a plain tuple, for messages."""
+    return tuple(tensor.shape)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """List at most five names."""
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
