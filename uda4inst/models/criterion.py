@@ -228,7 +228,7 @@ class Criterion(nn.Module):
 
 def _random(
     shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None
-) -> Float32[Tensor, "..."]:
+) -> Tensor:
     """Draw points uniformly from the unit square."""
     return torch.rand(shape, device=device, generator=generator)
 

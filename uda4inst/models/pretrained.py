@@ -156,7 +156,8 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]
         raise UserError(f"model.weights must exist, got {path}, which does not. Check the path.")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()  # not a mapping: it cannot be iterated over
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"model.weights must be a complete .safetensors file, got {path} ({error}). "
