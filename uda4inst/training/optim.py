@@ -1,0 +1,103 @@
+"""The optimizer and its learning rates: Mask2Former's recipe, restarted at each stage.
+
+AdamW, the backbone at a tenth of the learning rate, gradients clipped over the whole model. As in
+the authors' training script no weight decay acts on norms, embeddings (queries among them) and
+Swin's relative position tables; biases do decay there, and so do ours. One departure: the pixel
+decoder's level embedding, a bare parameter there that happens to decay, counts as an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from uda4inst.models.mask2former import BACKBONE_PREFIX
+
+NORMS: Final = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+# Parameters that are embeddings or position tables without being in an nn.Embedding.
+UNDECAYED_NAMES: Final = ("relative_position_bias_table", "position_embeddings", "level_embed")
+
+
+def build_optimizer(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    backbone_lr_factor: float,
+) -> torch.optim.AdamW:
+    """Return AdamW over the trainable parameters, in at most four groups.
+
+    Each group carries `lr_factor` (its share of the learning rate) for `set_learning_rate`.
+
+    Args:
+        model: a Mask2Former, not wrapped for several processes.
+        lr: learning rate of everything but the backbone.
+        weight_decay: decay of the parameters that decay at all.
+        backbone_lr_factor: learning rate of the backbone as a share of `lr`.
+    """
+    undecayed = undecayed_parameters(model)
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = (name.startswith(BACKBONE_PREFIX), name in undecayed)
+            groups.setdefault(kind, []).append(parameter)
+    settings: list[dict[str, Any]] = []
+    for (in_backbone, is_undecayed), parameters in sorted(groups.items(), key=lambda g: g[0]):
+        factor = backbone_lr_factor if in_backbone else 1.0
+        settings.append(
+            {
+                "params": parameters,
+                "lr": lr * factor,
+                "lr_factor": factor,
+                "weight_decay": 0.0 if is_undecayed else weight_decay,
+            }
+        )
+    return torch.optim.AdamW(settings, fused=True)
+
+
+def undecayed_parameters(model: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters that weight decay leaves alone."""
+    return frozenset(_undecayed(model))
+
+
+def _undecayed(model: nn.Module) -> Iterator[str]:
+    for module_name, module in model.named_modules():
+        prefix = f"{module_name}." if module_name else ""
+        whole = isinstance(module, (*NORMS, nn.Embedding))
+        for name, _ in module.named_parameters(recurse=False):
+            if whole or name in UNDECAYED_NAMES:
+                yield prefix + name
+
+
+def learning_rate_share(
+    step: int, *, steps: int, warmup_steps: int, warmup_start: float, power: float
+) -> float:
+    """Return the share of the full learning rate at a step of a stage.
+
+    Poly decay over the whole stage, times a linear ramp over its first `warmup_steps`.
+
+    Args:
+        step: 0 .. steps - 1, counted from the start of the stage.
+        steps: length of the stage.
+        warmup_steps: length of the ramp; 0 for none.
+        warmup_start: share at step 0 where there is a ramp.
+        power: of the poly decay, 0.9 in Mask2Former's and DAFormer's schedules.
+
+    Example:
+        >>> share = dict(steps=10, warmup_steps=4, warmup_start=0.0, power=1.0)
+        >>> [round(learning_rate_share(step, **share), 3) for step in (0, 2, 4, 9)]
+        [0.0, 0.4, 0.6, 0.1]
+    """
+    ramp = 1.0
+    if step < warmup_steps:
+        ramp = warmup_start + (1 - warmup_start) * step / warmup_steps
+    return ramp * (1 - step / steps) ** power
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]
