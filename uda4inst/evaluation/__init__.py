@@ -1,1 +1,1 @@
-"""."""
+"""Evaluation: Cityscapes instance AP, COCO mask AP, semantic scores and error maps."""
