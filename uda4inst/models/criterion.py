@@ -21,9 +21,9 @@ from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available
 from torch.nn import functional as F
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.models.mask2former import Prediction
 from uda4inst.models.matching import Match, assign
 from uda4inst.models.points import neighbours, sample_logits
+from uda4inst.models.prediction import Prediction
 from uda4inst.structures import IGNORE_ID, InstanceMap, Size
 
 View = tuple[Prediction, Sequence[InstanceMap]]

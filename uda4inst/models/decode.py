@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda4inst.models.mask2former import MASK_STRIDE, Prediction
+from uda4inst.models.prediction import MASK_STRIDE, Prediction
 from uda4inst.structures import Detections, Size
 
 # Pixels upsampled at once. Two float32 temporaries of 16 Mi pixels are 128 MiB: little beside a

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
+from uda4inst.models.prediction import Prediction
 from uda4inst.models.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.pretrained import LoadReport, load_weights, save_student, trim
-from uda4inst.structures import Size
 
 __all__ = [
     "BACKBONE_PREFIX",
@@ -38,43 +37,8 @@ __all__ = [
 # Names of the backbone's parameters in `Mask2Former.named_parameters()` start with this.
 BACKBONE_PREFIX: Final = "network.model.pixel_level_module.encoder."
 STRIDE: Final = 32  # the coarsest Swin stage; images are padded to multiples of it
-MASK_STRIDE: Final = 4  # image pixels per mask-logit cell
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published Swin was trained with
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What the network says about a batch, after the learnable queries and every decoder layer.
-
-    Args:
-        class_logits: per layer, image and query; the last class is "no object".
-        mask_logits: per layer, image and query, one cell per 4x4 pixels of the *padded* image
-            (`padded_size`); the padding is at the bottom and right.
-        size: (height, width) of the images, before padding.
-    """
-
-    class_logits: Float[Tensor, "L B Q C+1"]
-    mask_logits: Float[Tensor, "L B Q h w"]
-    size: Size
-
-    @property
-    def padded_size(self) -> Size:
-        """(height, width) in pixels of what `mask_logits` covers."""
-        height, width = self.mask_logits.shape[-2:]
-        return height * MASK_STRIDE, width * MASK_STRIDE
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return self.class_logits.shape[1]
-
-    def final(self) -> Prediction:
-        """Return the last layer alone (L = 1): the one that is decoded."""
-        return Prediction(self.class_logits[-1:], self.mask_logits[-1:], self.size)
-
-    def select(self, images: slice) -> Prediction:
-        """Return some of the images, all layers: splits one joint forward into views."""
-        return Prediction(self.class_logits[:, images], self.mask_logits[:, images], self.size)
 
 
 class Mask2Former(nn.Module):
