@@ -1,0 +1,180 @@
+"""What everything is painted with: a perspective view of the street and a pair of planes.
+
+Coordinates: world metres (x right, y up, z forward, camera above the origin); pixels (x, y) with
+pixel centres at whole numbers. Appearance is drawn with anti-aliasing, labels are filled hard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Color = tuple[float, float, float]
+
+SHIFT: Final = 4  # fractional bits of the fixed-point coordinates handed to OpenCV
+_ONE: Final = 1 << SHIFT
+_LIMIT: Final = 20_000.0  # pixels; far outside any image, well inside int32 after the shift
+_NEAR: Final = 0.4  # metres; nothing is projected from nearer than this
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A camera: focal length in image widths, height in metres, horizon as share of the rows."""
+
+    focal: float
+    height: float
+    horizon: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A rig looking down the street at one image size."""
+
+    rig: Rig
+    size: tuple[int, int]
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels."""
+        return self.rig.focal * self.size[1]
+
+    @property
+    def unit(self) -> float:
+        """Pixels that correspond to one pixel at 128x256: line widths, blur radii."""
+        height, width = self.size
+        return float(np.sqrt(height * width / (128 * 256)))
+
+    def project(self, points: Points) -> Points:
+        """Return the pixels (..., 2) of world points (..., 3)."""
+        scale = self.focal / np.maximum(points[..., 2], _NEAR)
+        out = np.empty((*points.shape[:-1], 2))
+        out[..., 0] = 0.5 * self.size[1] + scale * points[..., 0]
+        out[..., 1] = self.rig.horizon * self.size[0] + scale * (self.rig.height - points[..., 1])
+        return out
+
+    def ground(self, x: float, z: float) -> tuple[float, float]:
+        """Return the pixel of a point on the road surface."""
+        scale = self.focal / max(z, _NEAR)
+        return (
+            0.5 * self.size[1] + scale * x,
+            self.rig.horizon * self.size[0] + scale * self.rig.height,
+        )
+
+
+def _fixed(points: Points) -> NDArray[np.int32]:
+    return np.rint(np.clip(points, -_LIMIT, _LIMIT) * _ONE).astype(np.int32)
+
+
+class Canvas:
+    """An RGB image and a plane of surface labels, painted far to near.
+
+    A label of None paints appearance alone: a detail inside what is already there.
+    """
+
+    __slots__ = ("image", "labels", "size")
+
+    def __init__(self, size: tuple[int, int], background: Color, label: int) -> None:
+        """Fill both planes."""
+        self.size = size
+        self.image = np.empty((*size, 3), dtype=np.uint8)
+        self.image[:] = np.clip(background, 0, 255).astype(np.uint8)
+        self.labels = np.full(size, label, dtype=np.uint8)
+
+    def _outside(self, fixed: NDArray[np.int32], margin: int = 2) -> bool:
+        low, high = fixed.min(axis=0), fixed.max(axis=0)
+        edge = margin * _ONE
+        return bool(
+            high[0] < -edge
+            or high[1] < -edge
+            or low[0] > self.size[1] * _ONE + edge
+            or low[1] > self.size[0] * _ONE + edge
+        )
+
+    def fill(self, points: Points, color: Color, label: int | None = None) -> None:
+        """Fill one polygon (n, 2)."""
+        fixed = _fixed(points)
+        if self._outside(fixed):
+            return
+        cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, SHIFT)
+        if label is not None:
+            cv2.fillPoly(self.labels, [fixed], label, cv2.LINE_8, SHIFT)
+
+    def fill_many(self, polygons: Points, color: Color, label: int | None = None) -> None:
+        """Fill disjoint polygons (k, n, 2) of one colour."""
+        if len(polygons) == 0:
+            return
+        fixed = list(_fixed(polygons))
+        cv2.fillPoly(self.image, fixed, color, cv2.LINE_AA, SHIFT)
+        if label is not None:
+            cv2.fillPoly(self.labels, fixed, label, cv2.LINE_8, SHIFT)
+
+    def line(
+        self,
+        points: Points,
+        width: float,
+        color: Color,
+        label: int | None = None,
+    ) -> None:
+        """Draw a polyline (n, 2) at least one pixel wide."""
+        fixed = _fixed(points)
+        thickness = max(1, round(width))
+        if self._outside(fixed, margin=2 + thickness):
+            return
+        cv2.polylines(self.image, [fixed], False, color, thickness, cv2.LINE_AA, SHIFT)
+        if label is not None:
+            cv2.polylines(self.labels, [fixed], False, label, thickness, cv2.LINE_8, SHIFT)
+
+    def ellipse(
+        self,
+        center: tuple[float, float],
+        axes: tuple[float, float],
+        color: Color,
+        label: int | None = None,
+        *,
+        points: int = 16,
+    ) -> None:
+        """Fill an axis-parallel ellipse given by its half axes."""
+        self.fill(ellipse_points(center, axes, points), color, label)
+
+
+def ellipse_points(center: tuple[float, float], axes: tuple[float, float], count: int) -> Points:
+    """Return `count` points on an axis-parallel ellipse."""
+    angle = np.arange(count) * (2 * np.pi / count)
+    return np.stack(
+        [center[0] + axes[0] * np.cos(angle), center[1] + axes[1] * np.sin(angle)], axis=1
+    )
+
+
+def rounded(points: Points, iterations: int) -> Points:
+    """Cut the corners of a closed polygon (Chaikin); 0 iterations return it unchanged."""
+    for _ in range(iterations):
+        following = np.roll(points, -1, axis=0)
+        cut = np.empty((2 * len(points), points.shape[1]))
+        cut[0::2] = 0.8 * points + 0.2 * following
+        cut[1::2] = 0.2 * points + 0.8 * following
+        points = cut
+    return points
+
+
+def shaded(color: Color, factor: float) -> Color:
+    """Return the colour made darker or lighter, clipped to 0..255."""
+    return (
+        min(255.0, color[0] * factor),
+        min(255.0, color[1] * factor),
+        min(255.0, color[2] * factor),
+    )
+
+
+def mixed(color: Color, other: Color, share: float) -> Color:
+    """Return the colour blended with `share` of another."""
+    keep = 1.0 - share
+    return (
+        keep * color[0] + share * other[0],
+        keep * color[1] + share * other[1],
+        keep * color[2] + share * other[2],
+    )
