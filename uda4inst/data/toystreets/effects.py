@@ -110,8 +110,8 @@ def develop(image: Image, style: Style, rng: Rng, unit: float) -> Image:
 
 def develop_neutral(image: Image, rng: Rng, unit: float) -> Image:
     """Give a neutral picture random colour statistics, and sometimes blur and noise."""
-    gain = rng.uniform(0.6, 1.25) * rng.uniform(0.85, 1.15, 3)
-    bias = rng.uniform(-25, 25) + rng.uniform(-12, 12, 3)
+    gain = rng.uniform(0.7, 1.25) * rng.uniform(0.85, 1.15, 3)
+    bias = rng.uniform(-20, 20) + rng.uniform(-12, 12, 3)
     table = np.arange(256)[:, None] * gain + bias
     image = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None])
     if rng.random() < 0.5:

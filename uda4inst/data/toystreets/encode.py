@@ -80,9 +80,7 @@ def encode_png(array: Shaped[np.ndarray, "H W *channels"], *, smooth: bool = Fal
         lines[:, 1 + step :] -= rows[:, :-step]
     strategy = zlib.Z_RLE if smooth else zlib.Z_DEFAULT_STRATEGY
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
-    header = struct.pack(
-        ">IIBBBBB", width, height, bits, _PNG_COLOR_TYPE[channels], 0, 0, 0
-    )
+    header = struct.pack(">IIBBBBB", width, height, bits, _PNG_COLOR_TYPE[channels], 0, 0, 0)
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
@@ -179,9 +177,7 @@ def _object_colors(labels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "M 4"]:
     return colors
 
 
-def _panoptic(
-    scene: SceneArrays, colors: UInt8[np.ndarray, "M 4"]
-) -> UInt8[np.ndarray, "H W 4"]:
+def _panoptic(scene: SceneArrays, colors: UInt8[np.ndarray, "M 4"]) -> UInt8[np.ndarray, "H W 4"]:
     """Return the RGBA object map; stuff gets its trainId as blue, groups and void black."""
     panoptic = colors[np.maximum(scene.ids, 0)]
     is_stuff = (scene.ids == 0) & (scene.semantic < THING_CLASSES[0].train_id)

@@ -119,7 +119,10 @@ def write_toystreets(
         "val": val,
     }
     _check_arguments(size, train=train, val=val, seed=seed)
-    render = render or render_scene
+    if render is None:
+        from uda4inst.data.toystreets.render import render_scene
+
+        render = render_scene
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a linked folder
     tree = ToyStreetsTree(out / "urbansyn", out / "cityscapes")
     if _is_made(out, wanted):
