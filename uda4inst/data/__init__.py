@@ -1,1 +1,14 @@
-"""."""
+"""Data sets in their own formats, ToyStreets, and the loading of training batches."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.urbansyn import UrbanSyn
+
+# Format name, as in the configuration -> data set class.
+DATASETS: Final[dict[str, type[Cityscapes] | type[UrbanSyn]]] = {
+    "urbansyn": UrbanSyn,
+    "cityscapes": Cityscapes,
+}
