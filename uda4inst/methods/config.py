@@ -30,22 +30,24 @@ class _Part(BaseModel):
 class MixingConfig(_Part):
     """Bidirectional instance mixing (UDA4Inst only)."""
 
-    s2t: bool = Field(True, description="Paste source instances into the target image (S2T).")
-    t2s: bool = Field(True, description="Paste pseudo-labels into the source image (T2S).")
+    s2t: bool = Field(
+        default=True, description="Paste source instances into the target image (S2T)."
+    )
+    t2s: bool = Field(default=True, description="Paste pseudo-labels into the source image (T2S).")
     s2t_weight: float = Field(
-        0.4,
+        default=0.4,
         ge=0,
         le=10,
         description="Weight of the S2T loss. Paper: 0.4 (UrbanSyn, SYNTHIA), 0.75 (Synscapes).",
     )
     t2s_weight: float = Field(
-        0.6,
+        default=0.6,
         ge=0,
         le=10,
         description="Weight of the T2S loss. Paper: 0.6 (UrbanSyn, SYNTHIA), 0.25 (Synscapes).",
     )
     min_area: int = Field(
-        0,
+        default=0,
         ge=0,
         description="Smallest instance pasted, in pixels of the crop. The paper names none; "
         "the authors' v1 code uses 3000 at 1024x1024.",
@@ -55,13 +57,17 @@ class MixingConfig(_Part):
 class PoolConfig(_Part):
     """Rare-class balancing (UDA4Inst only, S2T only)."""
 
-    enabled: bool = Field(True, description="Paste stored rare instances where a source has none.")
-    size: int = Field(10, ge=1, le=1000, description="Instances kept, oldest out first (paper: 10).")
+    enabled: bool = Field(
+        default=True, description="Paste stored rare instances where a source has none."
+    )
+    size: int = Field(
+        default=10, ge=1, le=1000, description="Instances kept, oldest out first (paper: 10)."
+    )
     draw_share: float = Field(
-        0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
+        default=0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
     )
     rare_classes: tuple[ThingName, ...] = Field(
-        ("train", "motorcycle"),
+        default=("train", "motorcycle"),
         min_length=1,
         description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
         "Synscapes), bus and motorcycle (SYNTHIA).",
@@ -77,7 +83,7 @@ class EgoConfig(_Part):
     """What happens to pseudo-labels on the ego vehicle (UDA4Inst only)."""
 
     min_valid_share: float = Field(
-        0.2,
+        default=0.2,
         ge=0,
         le=1,
         description="A pseudo-label with less of its area off the ego vehicle is dropped "
@@ -89,24 +95,28 @@ class MethodConfig(_Part):
     """Which method trains, and its parts."""
 
     name: MethodName = Field(
-        "uda4inst",
+        default="uda4inst",
         description="uda4inst, or a bound: source_only (lower) or oracle (upper, target labels).",
     )
     ema_decay: float = Field(
-        0.999, ge=0, le=1, description="Weight of the old teacher in each update (paper: 0.999)."
+        default=0.999,
+        ge=0,
+        le=1,
+        description="Weight of the old teacher in each update (paper: 0.999).",
     )
     score_threshold: float = Field(
-        0.9,
+        default=0.9,
         ge=0,
         le=1,
         description="A detection scoring more becomes a pseudo-label; score = class probability "
         "x mean mask probability (paper: 0.9).",
     )
     lab_alignment: bool = Field(
-        True, description="Give each source crop the LAB colour statistics of its target crop."
+        default=True,
+        description="Give each source crop the LAB colour statistics of its target crop.",
     )
     joint_forward: bool = Field(
-        True,
+        default=True,
         description="One student forward for all views: faster, more memory, the same losses.",
     )
     mixing: MixingConfig = Field(default_factory=MixingConfig, description="Instance mixing.")

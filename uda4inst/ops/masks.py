@@ -22,14 +22,14 @@ class Rle(TypedDict):
     counts: str
 
 
-def rle_encode(mask: Bool[Tensor, "H W"] | Bool[np.ndarray, "H W"]) -> Rle:
+def rle_encode(mask: Bool[Tensor, "H W"] | NDArray[np.bool_]) -> Rle:
     """Return the COCO run-length code of one mask.
 
     Example:
         >>> rle_encode(np.array([[False, True], [False, True]]))
         {'size': [2, 2], 'counts': '22'}
     """
-    array = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
+    array = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
     code = cast(Any, coco_mask).encode(np.asfortranarray(array, dtype=np.uint8))
     return Rle(size=[int(v) for v in code["size"]], counts=code["counts"].decode("ascii"))
 
@@ -47,20 +47,37 @@ def rle_decode(rle: Rle) -> NDArray[np.bool_]:
     size = [int(v) for v in rle["size"]]
     if len(size) != 2 or min(size) < 0:
         raise ValueError(f"rle size must be [height, width], got {rle['size']}.")
+    height, width = size
     counts = rle["counts"]
-    problem = ValueError(f"rle counts must fill {size[0]}x{size[1]} pixels, got {counts[:40]!r}.")
-    if not counts:  # pycocotools would return uninitialised memory
-        raise problem
-    try:
-        mask = cast(Any, coco_mask).decode({"size": size, "counts": counts.encode("ascii")})
-    except ValueError as error:
-        raise problem from error
-    return mask.astype(bool)
+    runs = _runs(counts)
+    if (runs < 0).any() or runs.sum() != height * width:
+        raise ValueError(f"rle counts must fill {height}x{width} pixels, got {counts[:40]!r}.")
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
+    return np.ascontiguousarray(columns.T)
 
 
-def outline(
-    mask: Bool[np.ndarray, "H W"] | np.ndarray, *, thickness: int = 1
-) -> NDArray[np.bool_]:
+def _runs(counts: str) -> NDArray[np.int64]:
+    """Return the run lengths of compressed counts: of zeros first, then in turn.
+
+    Not pycocotools' own: it returns uninitialised memory for counts it cannot use. Numbers are
+    written in groups of 5 bits, lowest first; 0x20 marks that more follow, 0x10 of the last group
+    is the sign. From the fourth number on each is the difference to the last but one.
+    """
+    codes = np.frombuffer(counts.encode("ascii", errors="replace"), np.uint8).astype(np.int64) - 48
+    last = (codes & 0x20) == 0
+    if not len(codes) or not last[-1] or codes.min() < 0 or codes.max() > 0x3F:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    lengths = np.diff(np.append(starts, len(codes)))
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    numbers = np.add.reduceat((codes & 0x1F) << np.minimum(shifts, 40), starts)
+    numbers -= np.where(codes[last] & 0x10, 1 << np.minimum(5 * lengths, 45), 0)
+    numbers[1::2] = numbers[1::2].cumsum()
+    numbers[2::2] = numbers[2::2].cumsum()
+    return numbers
+
+
+def outline(mask: NDArray[Any], *, thickness: int = 1) -> NDArray[np.bool_]:
     """Return True on the pixels of a mask, or of an id map, that touch something else.
 
     The outline lies inside the objects; two touching objects of an id map both get one. Ids of 0
@@ -115,7 +132,7 @@ def boxes_xyxy(instances: InstanceMap) -> Int64[Tensor, "N 4"]:
     return torch.where(filled[:, None], boxes, torch.zeros_like(boxes))
 
 
-def inner_point(mask: Bool[np.ndarray, "H W"]) -> tuple[int, int] | None:
+def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
     """Return (row, column) of the pixel deepest inside a mask, None for an empty one.
 
     It is where a label can stand: always on the object, unlike the centre of its box.
@@ -126,7 +143,7 @@ def inner_point(mask: Bool[np.ndarray, "H W"]) -> tuple[int, int] | None:
     """
     if not mask.any():
         return None
-    padded = np.pad(mask.astype(np.uint8), 1)
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return int(row), int(column)

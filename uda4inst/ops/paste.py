@@ -48,9 +48,8 @@ def paste(
     Example:
         >>> base = InstanceMap(torch.tensor([[1, 1, 0]], dtype=torch.int32), torch.tensor([2]))
         >>> top = InstanceMap(torch.tensor([[0, 1, 2]], dtype=torch.int32), torch.tensor([0, 5]))
-        >>> result = paste(
-        ...     torch.zeros(3, 1, 3), base, torch.ones(3, 1, 3), top, which=torch.tensor([True, False])
-        ... )
+        >>> black, white = torch.zeros(3, 1, 3), torch.ones(3, 1, 3)
+        >>> result = paste(black, base, white, top, which=torch.tensor([True, False]))
         >>> result.instances.ids.tolist(), result.instances.labels.tolist()
         ([[1, 2, 0]], [2, 0, -1])
         >>> result.image[0].tolist()
