@@ -72,6 +72,8 @@ def full_masks(detections: Detections) -> Bool[Tensor, "N H W"]:
     logits, query = detections.mask_logits, detections.query
     assert logits is not None  # Detections checks both
     assert query is not None
+    if len(query) == 0:
+        return torch.zeros((0, *detections.size), dtype=torch.bool, device=query.device)
     # never upsample a mask twice where there are fewer queries than detections
     shared = len(logits) <= len(query)
     chosen = logits if shared else logits[query]

@@ -47,8 +47,8 @@ class Mask2Former(nn.Module):
     Args:
         preset: which architecture.
         num_classes: thing classes; the network predicts one more, "no object".
-        gradient_checkpointing: recompute backbone and decoder layers in the backward pass: less
-            memory, about a third more time.
+        gradient_checkpointing: recompute the backbone's blocks in the backward pass: less memory,
+            one more backbone forward.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Mask2Former(nn.Module):
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
         trim(self.network)
         if gradient_checkpointing:
-            self.network.gradient_checkpointing_enable()
+            self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)

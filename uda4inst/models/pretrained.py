@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
 
@@ -168,6 +170,9 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
     """Load a checkpoint in the library's format: a folder, or a name on the hub."""
     ours = model.network.config
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        # the library would go on with its default configuration
+        raise _unreadable(name, FileNotFoundError("no config.json in it"))
     try:
         theirs = Mask2FormerConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -179,9 +184,10 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
             f"{name}, which differs: {'; '.join(differing)}. Choose the preset that fits."
         )
     try:
-        network, info = Mask2FormerForUniversalSegmentation.from_pretrained(
-            name, config=ours, ignore_mismatched_sizes=True, output_loading_info=True
-        )
+        with _quiet():
+            network, info = Mask2FormerForUniversalSegmentation.from_pretrained(
+                name, config=ours, ignore_mismatched_sizes=True, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, error) from error
     trim(network)
@@ -200,6 +206,20 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
     return report
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's bars and tables off the console: our report says it in one line."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
 def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
     """Name the architecture fields in which two configurations differ."""
     pairs = [(field, theirs, ours, field) for field in _ARCHITECTURE]
@@ -215,7 +235,10 @@ def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str
 
 
 def _refuse(
-    where: object, differing: Iterable[str], missing: Iterable[str], unexpected: Iterable[str]
+    where: object,
+    differing: Collection[str],
+    missing: Collection[str],
+    unexpected: Collection[str],
 ) -> None:
     """Raise one error naming the tensors that do not fit, if any."""
     parts = [

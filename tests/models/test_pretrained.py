@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Mask2FormerForUniversalSegmentation
+
+from uda4inst.errors import UserError
+from uda4inst.models import pretrained
+from uda4inst.models.mask2former import MODEL_PRESETS, Mask2Former, build_model
+from uda4inst.models.pretrained import LoadReport, save_student
+
+
+def coco_network() -> Mask2FormerForUniversalSegmentation:
+    return Mask2FormerForUniversalSegmentation(MODEL_PRESETS["tiny"].config(80))
+
+
+@pytest.fixture(scope="module")
+def coco_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as the hub holds them: the library's format, 80 classes."""
+    folder = tmp_path_factory.mktemp("coco")
+    torch.manual_seed(7)
+    coco_network().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def saved(tiny_model: Mask2Former, tmp_path: Path) -> Path:
+    path = tmp_path / "student.safetensors"
+    save_student(tiny_model, path)
+    return path
+
+
+def test_save_student__reads_back_to_the_same_network(tiny_model, saved) -> None:
+    model, report = build_model("tiny", weights=saved)
+
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in tiny_model.state_dict().items())
+    assert report.loaded == len(tiny_model.state_dict())
+    assert report.reinitialised == report.missing == report.unexpected == ()
+    assert not saved.with_name(saved.name + ".tmp").exists()
+
+
+def test_build_model__keeps_the_head_as_initialised_when_its_size_differs(saved) -> None:
+    model, report = build_model("tiny", weights=str(saved), num_classes=5)
+
+    assert model.network.class_predictor.out_features == 6
+    assert report.reinitialised == (
+        "network.class_predictor.bias",
+        "network.class_predictor.weight",
+    )
+    assert "reinitialised: network.class_predictor.bias" in str(report)
+
+
+def test_build_model__loads_a_folder_of_the_library_and_says_the_head_is_new(coco_folder) -> None:
+    torch.manual_seed(0)
+    model, report = build_model("tiny", weights=coco_folder)
+
+    torch.manual_seed(7)
+    theirs = coco_network().state_dict()
+    own = model.network.state_dict()
+    changed = [name for name in own if not torch.equal(own[name], theirs[name])]
+    assert changed == ["class_predictor.weight", "class_predictor.bias"]
+    assert report.reinitialised == (
+        "network.class_predictor.bias",
+        "network.class_predictor.weight",
+    )
+    assert model.training
+    assert torch.isfinite(model(torch.rand(1, 3, 64, 64)).mask_logits).all()
+
+
+def test_build_model__refuses_a_folder_of_another_architecture(coco_folder) -> None:
+    with pytest.raises(UserError, match=r"num_queries is 20, not 100.*backbone embed_dim is 48"):
+        build_model("swin_t", weights=coco_folder)
+
+
+def test_build_model__refuses_a_file_of_another_preset(saved, tmp_path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(load_file(saved), other, metadata={"preset": "swin_t"})
+
+    with pytest.raises(UserError, match=r"preset 'tiny', got 'swin_t'.*Set model.preset=swin_t"):
+        build_model("tiny", weights=other)
+
+
+def test_build_model__names_tensors_that_differ_or_lack(saved, tmp_path) -> None:
+    tensors = load_file(saved)
+    del tensors["network.model.transformer_module.level_embed.weight"]
+    tensors["network.model.transformer_module.queries_embedder.weight"] = torch.zeros(50, 64)
+    tensors["network.extra"] = torch.zeros(1)
+    path = tmp_path / "odd.safetensors"
+    save_file(tensors, path)
+
+    with pytest.raises(UserError) as caught:
+        build_model("tiny", weights=path)
+
+    text = str(caught.value)
+    assert "queries_embedder.weight has shape (50, 64), not (20, 64)" in text
+    assert "missing: network.model.transformer_module.level_embed.weight" in text
+    assert "unexpected: network.extra" in text
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000, -1000], ids=["empty", "4 bytes", "head", "tail off"])
+def test_build_model__refuses_a_truncated_file(saved, kept) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[:kept])
+
+    with pytest.raises(UserError, match=r"complete .safetensors file, got .*student.safetensors"):
+        build_model("tiny", weights=saved)
+
+
+def test_build_model__refuses_a_truncated_folder(coco_folder, tmp_path) -> None:
+    (tmp_path / "config.json").write_bytes((coco_folder / "config.json").read_bytes())
+    content = (coco_folder / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(UserError, match=r"needs config.json and a complete model.safetensors"):
+        build_model("tiny", weights=tmp_path)
+
+
+def test_build_model__refuses_an_empty_folder(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"needs config.json and a complete model.safetensors"):
+        build_model("tiny", weights=tmp_path)
+
+
+def test_build_model__refuses_a_file_that_is_not_there() -> None:
+    with pytest.raises(UserError, match=r"must exist, got nowhere.safetensors"):
+        build_model("tiny", weights="nowhere.safetensors")
+
+
+def test_build_model__refuses_pickles(tmp_path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({}, path)
+
+    with pytest.raises(UserError, match=r"complete .safetensors file"):
+        build_model("tiny", weights=path)
+
+
+def test_build_model__refuses_what_is_neither_name_nor_path() -> None:
+    with pytest.raises(UserError, match=r"null, 'toystreets', a hub name .*got 'no such'"):
+        build_model("tiny", weights="no such")
+
+
+def test_build_model__says_how_to_fetch_a_hub_checkpoint_by_hand(monkeypatch) -> None:
+    name = "facebook/mask2former-swin-large-coco-instance"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    with pytest.raises(UserError, match=rf"hf download {name} --local-dir FOLDER"):
+        build_model("tiny", weights=name)
+
+
+def test_build_model__toystreets_is_the_packages_own_file(saved, monkeypatch) -> None:
+    monkeypatch.setattr(pretrained, "TOYSTREETS_FILE", saved)
+
+    _, report = build_model("tiny", weights="toystreets")
+
+    assert report.source == "the package's ToyStreets start"
+
+
+def test_load_report__is_one_line() -> None:
+    report = LoadReport("x", 3, missing=tuple("abcdefg"))
+
+    assert str(report) == "weights from x: 3 tensors loaded; missing: a, b, c, d, e and 2 more"
