@@ -7,6 +7,7 @@ pixel centres at whole numbers. Appearance is drawn with anti-aliasing, labels a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -51,23 +52,35 @@ class View:
 
     def project(self, points: Points) -> Points:
         """Return the pixels (..., 2) of world points (..., 3)."""
-        scale = self.focal / np.maximum(points[..., 2], _NEAR)
-        out = np.empty((*points.shape[:-1], 2))
-        out[..., 0] = 0.5 * self.size[1] + scale * points[..., 0]
-        out[..., 1] = self.rig.horizon * self.size[0] + scale * (self.rig.height - points[..., 1])
+        return self.project_parts(points[..., 0], points[..., 1], points[..., 2])
+
+    def project_parts(self, x: Points | float, y: Points | float, z: Points) -> Points:
+        """Return the pixels (..., 2) of world points given by coordinate; `x`, `y` may be one value."""
+        scale = self.focal / np.maximum(z, _NEAR)
+        out = np.empty((*z.shape, 2))
+        out[..., 0] = 0.5 * self.size[1] + scale * x
+        out[..., 1] = self.rig.horizon * self.size[0] + scale * (self.rig.height - y)
         return out
 
-    def ground(self, x: float, z: float) -> tuple[float, float]:
-        """Return the pixel of a point on the road surface."""
+    def pixel(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Return the pixel of one world point."""
         scale = self.focal / max(z, _NEAR)
         return (
             0.5 * self.size[1] + scale * x,
-            self.rig.horizon * self.size[0] + scale * self.rig.height,
+            self.rig.horizon * self.size[0] + scale * (self.rig.height - y),
         )
+
+    def ground(self, x: float, z: float) -> tuple[float, float]:
+        """Return the pixel of a point on the road surface."""
+        return self.pixel(x, 0.0, z)
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:
-    return np.rint(np.clip(points, -_LIMIT, _LIMIT) * _ONE).astype(np.int32)
+    """Return fixed-point coordinates for OpenCV."""
+    scaled = np.minimum(points, _LIMIT)
+    np.maximum(scaled, -_LIMIT, out=scaled)
+    scaled *= _ONE
+    return np.rint(scaled, out=scaled).astype(np.int32)
 
 
 class Canvas:
@@ -85,21 +98,9 @@ class Canvas:
         self.image[:] = np.clip(background, 0, 255).astype(np.uint8)
         self.labels = np.full(size, label, dtype=np.uint8)
 
-    def _outside(self, fixed: NDArray[np.int32], margin: int = 2) -> bool:
-        low, high = fixed.min(axis=0), fixed.max(axis=0)
-        edge = margin * _ONE
-        return bool(
-            high[0] < -edge
-            or high[1] < -edge
-            or low[0] > self.size[1] * _ONE + edge
-            or low[1] > self.size[0] * _ONE + edge
-        )
-
     def fill(self, points: Points, color: Color, label: int | None = None) -> None:
         """Fill one polygon (n, 2)."""
         fixed = _fixed(points)
-        if self._outside(fixed):
-            return
         cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, [fixed], label, cv2.LINE_8, SHIFT)
@@ -123,8 +124,6 @@ class Canvas:
         """Draw a polyline (n, 2) at least one pixel wide."""
         fixed = _fixed(points)
         thickness = max(1, round(width))
-        if self._outside(fixed, margin=2 + thickness):
-            return
         cv2.polylines(self.image, [fixed], False, color, thickness, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.polylines(self.labels, [fixed], False, label, thickness, cv2.LINE_8, SHIFT)
@@ -142,23 +141,36 @@ class Canvas:
         self.fill(ellipse_points(center, axes, points), color, label)
 
 
+@lru_cache(maxsize=64)
+def circle(count: int) -> Points:
+    """Return `count` points on the unit circle; shared, so never changed."""
+    angle = np.arange(count) * (2 * np.pi / count)
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points.setflags(write=False)
+    return points
+
+
 def ellipse_points(center: tuple[float, float], axes: tuple[float, float], count: int) -> Points:
     """Return `count` points on an axis-parallel ellipse."""
-    angle = np.arange(count) * (2 * np.pi / count)
-    return np.stack(
-        [center[0] + axes[0] * np.cos(angle), center[1] + axes[1] * np.sin(angle)], axis=1
-    )
+    return circle(count) * axes + center
+
+
+@lru_cache(maxsize=128)
+def _corner_cut(count: int, iterations: int) -> Points:
+    """Return the matrix that cuts the corners of a closed polygon of `count` points (Chaikin)."""
+    matrix = np.eye(count)
+    for _ in range(iterations):
+        following = np.roll(matrix, -1, axis=0)
+        cut = np.empty((2 * len(matrix), count))
+        cut[0::2] = 0.8 * matrix + 0.2 * following
+        cut[1::2] = 0.2 * matrix + 0.8 * following
+        matrix = cut
+    return matrix
 
 
 def rounded(points: Points, iterations: int) -> Points:
     """Cut the corners of a closed polygon (Chaikin); 0 iterations return it unchanged."""
-    for _ in range(iterations):
-        following = np.roll(points, -1, axis=0)
-        cut = np.empty((2 * len(points), points.shape[1]))
-        cut[0::2] = 0.8 * points + 0.2 * following
-        cut[1::2] = 0.2 * points + 0.8 * following
-        points = cut
-    return points
+    return _corner_cut(len(points), iterations) @ points if iterations else points
 
 
 def shaded(color: Color, factor: float) -> Color:

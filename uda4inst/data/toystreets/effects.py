@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from uda4inst.data.toystreets import styles
 from uda4inst.data.toystreets.street import ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
 from uda4inst.data.toystreets.styles import Style
-from uda4inst.data.toystreets.world import Rng
 
+PixelRng = np.random.Generator
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
 FIRST_THING: Final = 32  # labels below are stuff (trainIds), from here on instances
 
 
-def noise_field(rng: Rng, size: tuple[int, int], period: float) -> Plane:
+def noise_field(rng: PixelRng, size: tuple[int, int], period: float) -> Plane:
     """Return smooth noise of unit variance whose features are `period` pixels wide."""
     height, width = size
     small = (max(2, round(height / period) + 1), max(2, round(width / period) + 1))
@@ -31,7 +31,7 @@ def noise_field(rng: Rng, size: tuple[int, int], period: float) -> Plane:
 
 
 def add_texture(
-    image: Image, labels: NDArray[np.uint8], style: Style, rng: Rng, unit: float
+    image: Image, labels: NDArray[np.uint8], style: Style, rng: PixelRng, unit: float
 ) -> Image:
     """Add smooth noise of a strength that depends on what each pixel shows."""
     size = labels.shape[0], labels.shape[1]
@@ -74,7 +74,7 @@ def shade_objects(
     return _clipped(image * gain[..., None])
 
 
-def light_gradient(size: tuple[int, int], style: Style, rng: Rng) -> Plane | None:
+def light_gradient(size: tuple[int, int], style: Style, rng: PixelRng) -> Plane | None:
     """Return the gain of lighting and lens over the picture, or None when both are off."""
     height, width = size
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -91,7 +91,7 @@ def light_gradient(size: tuple[int, int], style: Style, rng: Rng) -> Plane | Non
     return gain
 
 
-def develop(image: Image, style: Style, rng: Rng, unit: float) -> Image:
+def develop(image: Image, style: Style, rng: PixelRng, unit: float) -> Image:
     """Pass a picture through light, lens, sensor and JPEG, each only if its part is on."""
     size = image.shape[0], image.shape[1]
     gain = light_gradient(size, style, rng)
@@ -108,7 +108,7 @@ def develop(image: Image, style: Style, rng: Rng, unit: float) -> Image:
     return image
 
 
-def develop_neutral(image: Image, rng: Rng, unit: float) -> Image:
+def develop_neutral(image: Image, rng: PixelRng, unit: float) -> Image:
     """Give a neutral picture random colour statistics, and sometimes blur and noise."""
     gain = rng.uniform(0.7, 1.25) * rng.uniform(0.85, 1.15, 3)
     bias = rng.uniform(-20, 20) + rng.uniform(-12, 12, 3)
@@ -126,7 +126,7 @@ def blurred(image: Image, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
 
 
-def noisy(image: Image, sigma: float, rng: Rng) -> Image:
+def noisy(image: Image, sigma: float, rng: PixelRng) -> Image:
     """Return the picture with sensor noise of a standard deviation in grey levels."""
     grain = rng.standard_normal(image.shape, dtype=np.float32)
     grain *= np.float32(sigma)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +40,7 @@ class _Figure:
 
     def pixels(self, points: Points) -> Points:
         """Return the pixels of points given in the figure's metres."""
-        out = np.empty_like(points)
-        out[:, 0] = self.foot[0] + self.scale * self.across * points[:, 0]
-        out[:, 1] = self.foot[1] - self.scale * points[:, 1]
-        return out
+        return points * (self.scale * self.across, -self.scale) + self.foot
 
     def limb(
         self,
@@ -51,16 +50,17 @@ class _Figure:
         color: Color,
     ) -> None:
         """Fill a tapering limb; its width does not shrink with the foreshortening."""
-        along = np.array([(end[0] - start[0]) * self.across, end[1] - start[1]])
-        norm = float(np.hypot(*along)) or 1.0
-        normal = np.array([-along[1], along[0]]) / norm
-        normal[0] /= max(self.across, 1e-3) if self.across > 0 else min(self.across, -1e-3)
-        a, b = np.array(start), np.array(end)
-        half = 0.5 * np.array(widths)
-        quad = np.stack(
-            [a + half[0] * normal, b + half[1] * normal, b - half[1] * normal, a - half[0] * normal]
-        )
-        self.fill(quad, color)
+        along = ((end[0] - start[0]) * self.across, end[1] - start[1])
+        norm = math.hypot(*along) or 1.0
+        x, y = -0.5 * along[1] / (norm * self.across), 0.5 * along[0] / norm
+        (x0, y0), (x1, y1), (w0, w1) = start, end, widths
+        quad = [
+            (x0 + w0 * x, y0 + w0 * y),
+            (x1 + w1 * x, y1 + w1 * y),
+            (x1 - w1 * x, y1 - w1 * y),
+            (x0 - w0 * x, y0 - w0 * y),
+        ]
+        self.fill(np.array(quad), color)
 
     def disc(self, center: tuple[float, float], radius: float, color: Color) -> None:
         """Fill a circle that keeps its shape under the foreshortening."""
@@ -88,9 +88,9 @@ def _skin(style: Style, rng: Rng) -> Color:
 
 def paint_person(canvas: Canvas, thing: Thing, view: View, style: Style, label: int) -> None:
     """Paint a pedestrian; `label` goes to the label plane."""
-    rng = np.random.default_rng(thing.variant)
+    rng = random.Random(thing.variant)
     size = thing.height / 1.72
-    side = abs(float(np.sin(thing.yaw)))  # 1 when seen from the side
+    side = abs(float(math.sin(thing.yaw)))  # 1 when seen from the side
     figure = _figure(canvas, thing, view, style, label, 1.0)
     top, legs = style.object_color(rng, grey=0.25), style.object_color(rng, grey=0.45)
     skin, hair = _skin(style, rng), style.tone((rng.uniform(20, 150), rng.uniform(15, 90), 30.0))
@@ -98,14 +98,16 @@ def paint_person(canvas: Canvas, thing: Thing, view: View, style: Style, label: 
     swing = size * rng.uniform(0.05, 0.3) * side
     half = size * (0.23 - 0.07 * side)
     hip, shoulder, neck = 0.86 * size, 1.42 * size, 1.48 * size
-    lean = (0.05 if np.sin(thing.yaw) > 0 else -0.05) * side * size
+    lean = (0.05 if math.sin(thing.yaw) > 0 else -0.05) * side * size
     apart = 0.09 * size * (1 - 0.6 * side)
     far_top = shaded(top, 0.8)
     shoe = shaded(legs, 0.5)
     # far arm, legs, body, near arm, head
     figure.limb((-half, shoulder - 0.08 * size), (-half - 0.06 - swing, 0.8 * size),
                 (0.12 * size, 0.09 * size), far_top)  # fmt: skip
-    figure.limb((-apart, hip), (-apart - stride, 0.04), (0.19 * size, 0.12 * size), shaded(legs, 0.85))
+    figure.limb(
+        (-apart, hip), (-apart - stride, 0.04), (0.19 * size, 0.12 * size), shaded(legs, 0.85)
+    )
     figure.limb((apart, hip), (apart + stride, 0.04), (0.19 * size, 0.12 * size), legs)
     if not style.simple:
         for foot in (-apart - stride, apart + stride):
@@ -121,7 +123,7 @@ def paint_person(canvas: Canvas, thing: Thing, view: View, style: Style, label: 
     figure.fill(torso, top)
     if rng.random() < 0.3 and not style.simple:  # rucksack or bag
         bag = style.object_color(rng)
-        back = -1.0 if np.sin(thing.yaw) > 0 else 1.0
+        back = -1.0 if math.sin(thing.yaw) > 0 else 1.0
         middle = back * half * 0.9 + lean
         figure.fill(
             np.array([[middle - 0.12, 0.95], [middle - 0.12, 1.35], [middle + 0.12, 1.35],
@@ -140,9 +142,9 @@ def paint_two_wheeler(
     canvas: Canvas, thing: Thing, view: View, style: Style, labels: tuple[int, int]
 ) -> None:
     """Paint a two-wheeler and its rider; `labels` are the two-wheeler's and the rider's."""
-    rng = np.random.default_rng(thing.variant)
-    heading = 1.0 if np.sin(thing.yaw) >= 0 else -1.0
-    across = heading * max(0.42, abs(float(np.sin(thing.yaw))))
+    rng = random.Random(thing.variant)
+    heading = 1.0 if math.sin(thing.yaw) >= 0 else -1.0
+    across = heading * max(0.42, abs(float(math.sin(thing.yaw))))
     size = thing.length / (2.1 if thing.label == MOTORCYCLE else 1.75)
     bike = _figure(canvas, thing, view, style, labels[0], across)
     rider = _figure(canvas, thing, view, style, labels[1], across)
@@ -159,15 +161,17 @@ def _wheel(figure: _Figure, x: float, radius: float, tyre: float, color: Color) 
     figure.canvas.line(closed, tyre * figure.scale, color, figure.label)
 
 
-def _paint_bicycle(
-    bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float
-) -> None:
+def _paint_bicycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float) -> None:
     radius, base = 0.34 * size, 0.53 * size
     frame = style.object_color(rng, grey=0.2)
     tyre = style.palette.tyre
-    hip, shoulder, hand = (-0.22 * size, 1.02 * size), (0.12 * size, 1.5 * size), (0.42, 1.08 * size)
+    hip, shoulder, hand = (
+        (-0.22 * size, 1.02 * size),
+        (0.12 * size, 1.5 * size),
+        (0.42, 1.08 * size),
+    )
     clothes, legs = style.object_color(rng, grey=0.2), style.object_color(rng, grey=0.4)
-    pedal = float(rng.uniform(-0.14, 0.14))
+    pedal = rng.uniform(-0.14, 0.14)
     knee = (0.16 * size + 0.4 * pedal, 0.72 * size)
     _rider_leg(rider, hip, (knee[0] - 0.1, knee[1] + 0.1), (0.05 - pedal, 0.35), shaded(legs, 0.75))
     for x in (-base, base):
@@ -180,16 +184,12 @@ def _paint_bicycle(
         ((base, radius), stem, (0.44 * size, 1.06 * size)),
     ):
         bike.canvas.line(bike.pixels(np.array(chain)), tube, frame, bike.label)
-    bike.fill(
-        np.array([[-0.34, 0.92], [-0.32, 0.98], [-0.08, 0.97], [-0.08, 0.92]]) * size, tyre
-    )
+    bike.fill(np.array([[-0.34, 0.92], [-0.32, 0.98], [-0.08, 0.97], [-0.08, 0.92]]) * size, tyre)
     _rider_leg(rider, hip, knee, (0.02 + pedal, 0.3), legs)
     _rider_body(rider, style, rng, size, hip, shoulder, hand, clothes)
 
 
-def _paint_motorcycle(
-    bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float
-) -> None:
+def _paint_motorcycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float) -> None:
     radius, base = 0.31 * size, 0.7 * size
     color, dark = style.object_color(rng, grey=0.25), style.palette.tyre
     hip, shoulder, hand = (-0.2 * size, 0.88 * size), (0.08 * size, 1.4 * size), (0.48, 1.0 * size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Final
 
 import numpy as np
@@ -38,17 +40,20 @@ _FAR: Final = 220.0
 
 def _ground(view: View, x: tuple[float, float], z: tuple[float, float]) -> Points:
     """Project a rectangle on the ground: (4, 2)."""
-    return view.project(
-        np.array(
-            [[x[0], 0.0, z[0]], [x[0], 0.0, z[1]], [x[1], 0.0, z[1]], [x[1], 0.0, z[0]]]
-        )
+    return np.array(
+        [
+            view.pixel(x[0], 0.0, z[0]),
+            view.pixel(x[0], 0.0, z[1]),
+            view.pixel(x[1], 0.0, z[1]),
+            view.pixel(x[1], 0.0, z[0]),
+        ]
     )
 
 
 def paint_ground(canvas: Canvas, street: Street, view: View, style: Style) -> None:
     """Paint everything that lies flat: terrain, sidewalks, road, cross street, lines, rails."""
     colors = style.palette
-    rng = np.random.default_rng(street.variant)
+    rng = random.Random(street.variant)
     everywhere = _ground(view, (-400.0, 400.0), (_NEAR, _FAR))
     canvas.fill(everywhere, colors.terrain, TERRAIN)
     left = street.facade_left + street.terrain[0] - 0.6
@@ -70,14 +75,12 @@ def paint_ground(canvas: Canvas, street: Street, view: View, style: Style) -> No
     _paint_rails(canvas, street, view, style)
 
 
-def _paint_lines(
-    canvas: Canvas, street: Street, view: View, style: Style, rng: np.random.Generator
-) -> None:
+def _paint_lines(canvas: Canvas, street: Street, view: View, style: Style, rng: Rng) -> None:
     """Paint the dashed middle line and sometimes a zebra crossing."""
     color = style.palette.marking
     crossing = street.crossing
     blocked = (crossing - 4.0, crossing + street.crossing_width + 4.0) if crossing else (0.0, 0.0)
-    start = float(rng.uniform(2.0, 5.0))
+    start = rng.uniform(2.0, 5.0)
     middle = 0.5 * (street.left + street.right)
     dashes = [
         _ground(view, (middle - 0.08, middle + 0.08), (near, near + 2.5))
@@ -87,9 +90,7 @@ def _paint_lines(
     canvas.fill_many(np.array(dashes), color)
     if crossing is not None and rng.random() < 0.6:
         stripes = np.arange(street.left + 0.3, street.right - 0.3, 1.0)
-        zebra = [
-            _ground(view, (x, x + 0.5), (crossing - 3.5, crossing - 1.0)) for x in stripes
-        ]
+        zebra = [_ground(view, (x, x + 0.5), (crossing - 3.5, crossing - 1.0)) for x in stripes]
         canvas.fill_many(np.array(zebra), color)
 
 
@@ -107,32 +108,33 @@ def _paint_rails(canvas: Canvas, street: Street, view: View, style: Style) -> No
 
 def paint_backdrop(canvas: Canvas, street: Street, view: View, style: Style) -> None:
     """Close the street in the distance with houses or trees."""
-    rng = np.random.default_rng(street.variant + 1)
+    rng = random.Random(street.variant + 1)
     colors = style.palette
     z = 110.0
     half = 0.55 * z / view.rig.focal
     x = -half
     while x < half:
-        wide = float(rng.uniform(9.0, 26.0))
+        wide = rng.uniform(9.0, 26.0)
         green = street.backdrop == "vegetation" or (
             street.backdrop == "mixed" and rng.random() < 0.5
         )
         if green:
             _crown(canvas, view, (x + 0.5 * wide, rng.uniform(3.0, 6.0), z), 0.6 * wide, style, rng)
         else:
-            color = shaded(colors.building[int(rng.integers(4))], 0.85)
-            _box_front(canvas, view, (x, x + wide), z, float(rng.uniform(8.0, 20.0)), color)
+            color = shaded(colors.building[rng.randrange(4)], 0.85)
+            _box_front(canvas, view, (x, x + wide), z, rng.uniform(8.0, 20.0), color)
         x += wide
 
 
 def _box_front(
     canvas: Canvas, view: View, x: tuple[float, float], z: float, top: float, color: Color
 ) -> None:
-    corners = np.array([[x[0], 0.0, z], [x[0], top, z], [x[1], top, z], [x[1], 0.0, z]])
-    canvas.fill(view.project(corners), color, BUILDING)
+    canvas.fill(_facing(view, x, z, top), color, BUILDING)
 
 
-def paint_block(canvas: Canvas, block: Block, street: Street, side: int, view: View, style: Style) -> None:
+def paint_block(
+    canvas: Canvas, block: Block, street: Street, side: int, view: View, style: Style
+) -> None:
     """Paint one stretch of the left (-1) or right (1) side of the street."""
     x = street.facade_left if side < 0 else street.facade_right
     if block.kind == "building":
@@ -152,39 +154,59 @@ def paint_block(canvas: Canvas, block: Block, street: Street, side: int, view: V
 
 def _face(view: View, x: float, z: tuple[float, float], y: tuple[float, float]) -> Points:
     """Project an upright rectangle along the street: (4, 2)."""
-    return view.project(
-        np.array([[x, y[0], z[0]], [x, y[1], z[0]], [x, y[1], z[1]], [x, y[0], z[1]]])
+    return np.array(
+        [
+            view.pixel(x, y[0], z[0]),
+            view.pixel(x, y[1], z[0]),
+            view.pixel(x, y[1], z[1]),
+            view.pixel(x, y[0], z[1]),
+        ]
+    )
+
+
+def _facing(view: View, x: tuple[float, float], z: float, top: float) -> Points:
+    """Project an upright rectangle across the street: (4, 2)."""
+    return np.array(
+        [
+            view.pixel(x[0], 0.0, z),
+            view.pixel(x[0], top, z),
+            view.pixel(x[1], top, z),
+            view.pixel(x[1], 0.0, z),
+        ]
     )
 
 
 def _end(
-    canvas: Canvas, view: View, x: float, side: int, deep: float, block: Block, color: Color, label: int
+    canvas: Canvas,
+    view: View,
+    x: float,
+    side: int,
+    deep: float,
+    block: Block,
+    color: Color,
+    label: int,
 ) -> None:
     """Paint the end of a block that faces the camera."""
-    z, top, outer = block.near, block.height, x + side * deep
-    corners = np.array([[x, 0.0, z], [x, top, z], [outer, top, z], [outer, 0.0, z]])
-    canvas.fill(view.project(corners), color, label)
+    canvas.fill(_facing(view, (x, x + side * deep), block.near, block.height), color, label)
 
 
 def _paint_building(
     canvas: Canvas, block: Block, x: float, side: int, view: View, style: Style
 ) -> None:
-    rng = np.random.default_rng(block.variant)
-    color = style.palette.building[int(rng.integers(4))]
+    rng = random.Random(block.variant)
+    color = style.palette.building[rng.randrange(4)]
     lit = 1.0 if side > 0 else 0.86
     face = _face(view, x, (block.near, block.far), (0.0, block.height))
     canvas.fill(face, shaded(color, lit), BUILDING)
     _end(canvas, view, x, side, 12.0, block, shaded(color, 0.72), BUILDING)
     if style.simple or block.near > 60.0:
         return
-    glass = mixed(style.palette.glass, color, float(rng.uniform(0.0, 0.35)))
+    glass = mixed(style.palette.glass, color, rng.uniform(0.0, 0.35))
     storeys = int((block.height - 1.0) // 3.0)
     columns = int((block.far - block.near) // 2.6)
     if storeys >= 1 and columns >= 1:
         canvas.fill_many(_window_grid(view, x, block, storeys, columns), glass)
-    canvas.fill(
-        _face(view, x, (block.near, block.far), (0.0, 0.6)), shaded(color, 0.6)
-    )
+    canvas.fill(_face(view, x, (block.near, block.far), (0.0, 0.6)), shaded(color, 0.6))
 
 
 def _window_grid(view: View, x: float, block: Block, storeys: int, columns: int) -> Points:
@@ -192,19 +214,12 @@ def _window_grid(view: View, x: float, block: Block, storeys: int, columns: int)
     pitch = (block.far - block.near) / columns
     z = block.near + pitch * (np.arange(columns) + 0.28)
     y = 1.0 + 3.0 * np.arange(storeys)
-    low_z, low_y = (grid.ravel() for grid in np.meshgrid(z, y))
-    high_z, high_y = low_z + 0.44 * pitch, low_y + 1.5
-    at = np.full_like(low_z, x)
-    corners = np.stack(
-        [
-            np.stack([at, low_y, low_z], -1),
-            np.stack([at, high_y, low_z], -1),
-            np.stack([at, high_y, high_z], -1),
-            np.stack([at, low_y, high_z], -1),
-        ],
-        axis=1,
-    )
-    return view.project(corners)
+    corners = np.empty((2, storeys, columns, 4))
+    corners[0, :, :, :2] = z[:, None]
+    corners[0, :, :, 2:] = z[:, None] + 0.44 * pitch
+    corners[1, ..., 0] = corners[1, ..., 3] = y[:, None]
+    corners[1, ..., 1] = corners[1, ..., 2] = y[:, None] + 1.5
+    return view.project_parts(x, corners[1], corners[0]).reshape(-1, 4, 2)
 
 
 def _paint_fence(canvas: Canvas, block: Block, x: float, view: View, style: Style) -> None:
@@ -216,8 +231,9 @@ def _paint_fence(canvas: Canvas, block: Block, x: float, view: View, style: Styl
         rail = _face(view, x, (block.near, block.far), (low, low + 0.12))
         canvas.fill(rail, shaded(color, 0.7), FENCE)
     posts = np.arange(block.near, block.far, 1.2)
-    bars = [_face(view, x, (z, z + 0.14), (0.0, block.height)) for z in posts]
-    canvas.fill_many(np.array(bars), shaded(color, 0.7), FENCE)
+    corners = posts[:, None] + np.array((0.0, 0.0, 0.14, 0.14))
+    heights = np.array((0.0, block.height, block.height, 0.0))
+    canvas.fill_many(view.project_parts(x, heights, corners), shaded(color, 0.7), FENCE)
 
 
 def _crown(
@@ -226,24 +242,24 @@ def _crown(
     center: tuple[float, float, float],
     radius: float,
     style: Style,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> None:
     """Paint the crown of a tree as a few overlapping blobs."""
     color = style.palette.vegetation
-    pixel = view.project(np.array(center))
+    pixel = view.pixel(*center)
     scale = view.focal / center[2]
     count = 10 if not style.rounding else 16
     for _ in range(5):
-        shift = rng.uniform(-0.5, 0.5, 2) * radius
-        size = float(rng.uniform(0.5, 0.8)) * radius * scale
-        middle = (float(pixel[0] + shift[0] * scale), float(pixel[1] + shift[1] * scale))
+        across, up = (rng.uniform(-0.5, 0.5) * radius * scale for _ in range(2))
+        size = rng.uniform(0.5, 0.8) * radius * scale
+        middle = (pixel[0] + across, pixel[1] + up)
         blob = ellipse_points(middle, (size, 0.85 * size), count)
-        canvas.fill(blob, shaded(color, float(rng.uniform(0.8, 1.15))), VEGETATION)
+        canvas.fill(blob, shaded(color, rng.uniform(0.8, 1.15)), VEGETATION)
 
 
 def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
     """Paint a tree or a piece of street furniture."""
-    rng = np.random.default_rng(prop.variant)
+    rng = random.Random(prop.variant)
     colors = style.palette
     scale = view.focal / prop.z
     foot = view.ground(prop.x, prop.z)
@@ -271,13 +287,13 @@ def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
         upright(0.0, prop.height, 0.6, style.object_color(rng, grey=0.4), VOID)
     elif prop.kind == "lamp":
         upright(0.0, prop.height, 0.16, colors.pole, POLE)
-        arm = np.array([[0.0, prop.height], [-np.sign(prop.x) * 1.4, prop.height + 0.2]])
+        arm = np.array([[0.0, prop.height], [-math.copysign(1.4, prop.x), prop.height + 0.2]])
         points = np.stack([foot[0] + scale * arm[:, 0], foot[1] - scale * arm[:, 1]], 1)
         canvas.line(points, 0.12 * scale, colors.pole, POLE)
     elif prop.kind == "traffic_light":
         upright(0.0, prop.height, 0.14, colors.pole, POLE)
         upright(prop.height - 0.95, prop.height, 0.36, (35.0, 36.0, 34.0), TRAFFIC_LIGHT)
-        lamp = int(rng.integers(3))
+        lamp = rng.randrange(3)
         shine = ((230.0, 40.0, 30.0), (240.0, 190.0, 40.0), (40.0, 210.0, 90.0))[lamp]
         y = foot[1] - scale * (prop.height - 0.2 - 0.28 * lamp)
         canvas.ellipse((foot[0], y), (0.11 * scale, 0.11 * scale), shine, points=10)
@@ -286,17 +302,26 @@ def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
         _paint_sign(canvas, (foot[0], foot[1] - scale * (prop.height - 0.3)), scale, style, rng)
 
 
+def _outline(count: int, turn: float) -> Points:
+    angle = np.arange(count) * (2 * np.pi / count) + turn
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+_SIGN_OUTLINES: Final = (_outline(14, 0.0), _outline(3, -np.pi / 2), _outline(4, np.pi / 4))
+
+
 def _paint_sign(
-    canvas: Canvas, center: tuple[float, float], scale: float, style: Style, rng: np.random.Generator
+    canvas: Canvas,
+    center: tuple[float, float],
+    scale: float,
+    style: Style,
+    rng: Rng,
 ) -> None:
     """Paint a round, triangular or square traffic sign."""
-    kind = int(rng.integers(3))
+    kind = rng.randrange(3)
     red, white, blue = (style.tone(c) for c in ((205.0, 30.0, 35.0), (240.0, 240.0, 240.0), (30.0, 80.0, 190.0)))  # fmt: skip
     radius = 0.36 * scale
-    count = (14, 3, 4)[kind]
-    turn = (0.0, -np.pi / 2, np.pi / 4)[kind]
-    angle = np.arange(count) * (2 * np.pi / count) + turn
-    ring = np.stack([np.cos(angle), np.sin(angle)], 1)
+    ring = _SIGN_OUTLINES[kind]
     outer = np.array(center) + radius * (1.25 if kind else 1.0) * ring
     canvas.fill(rounded(outer, min(style.rounding, 1)), blue if kind == 2 else red, TRAFFIC_SIGN)
     canvas.fill(np.array(center) + 0.65 * radius * ring, white)

@@ -168,7 +168,7 @@ def make_style(rng: Rng, domain: ToyDomain, parts: frozenset[str]) -> Style:
     palette = _render_palette(rng)
     if PALETTE not in parts:
         return Style(domain, parts, palette, 1.0, 1.0, MUTED_CAST, simple=False)
-    saturation = float(rng.uniform(*MUTED_SATURATION))
+    saturation = rng.uniform(*MUTED_SATURATION)
     toned = Style(domain, parts, palette, saturation, MUTED_CONTRAST, MUTED_CAST, simple=False)
     return Style(
         domain,
@@ -197,7 +197,7 @@ def _render_palette(rng: Rng) -> Palette:
         )
 
     houses = [
-        near(float(rng.choice((0.03, 0.08, 0.12, 0.56, 0.98))), rng.uniform(0.2, 0.55), 0.8)
+        near(rng.choice((0.03, 0.08, 0.12, 0.56, 0.98)), rng.uniform(0.2, 0.55), 0.8)
         for _ in range(4)
     ]
     return Palette(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from uda4inst.data.toystreets.canvas import Canvas, Color, Points, View, rounded, shaded
+from uda4inst.data.toystreets.canvas import (
+    Canvas,
+    Color,
+    Points,
+    View,
+    circle,
+    rounded,
+    shaded,
+)
 from uda4inst.data.toystreets.styles import Style
 from uda4inst.data.toystreets.world import BUS, CAR, TRAIN, TRUCK, Rng, Thing
 
@@ -75,58 +85,64 @@ _CARS: Final = (
 class _Body:
     """A vehicle's own axes: metres along, up and to the right, placed in the world and projected."""
 
-    __slots__ = ("axis", "length", "origin", "side", "view", "visible", "width")
+    __slots__ = (
+        "axis",
+        "length",
+        "origin",
+        "sees_front",
+        "sees_rear",
+        "side",
+        "view",
+        "visible",
+        "width",
+    )
 
     def __init__(self, thing: Thing, view: View, shift: float, length: float) -> None:
         self.view = view
         self.length = length
         self.width = thing.width
-        sin, cos = np.sin(thing.yaw), np.cos(thing.yaw)
-        self.axis = np.array([sin, 0.0, cos])
-        self.side = np.array([cos, 0.0, -sin])  # the right-hand side seen along the heading
+        sin, cos = math.sin(thing.yaw), math.cos(thing.yaw)
+        self.axis = (sin, cos)  # the heading, in (x, z)
+        self.side = (cos, -sin)  # the right-hand side seen along the heading
         rear = shift - 0.5 * thing.length
-        self.origin = np.array([thing.x, 0.0, thing.z]) + rear * self.axis
-        middle = self.origin + 0.5 * length * self.axis
-        right = middle + 0.5 * self.width * self.side
-        left = middle - 0.5 * self.width * self.side
+        self.origin = (thing.x + rear * sin, thing.z + rear * cos)
         # A side is seen when the camera (at x = z = 0) lies outside of it.
+        across = -(self.origin[0] * cos - self.origin[1] * sin)
         self.visible = 0.0
-        if -float(right @ self.side) > 0:
-            self.visible = 1.0
-        elif float(left @ self.side) > 0:
-            self.visible = -1.0
+        if abs(across) > 0.5 * self.width:
+            self.visible = math.copysign(1.0, across)
+        along = -(self.origin[0] * sin + self.origin[1] * cos)
+        self.sees_rear = along < 0  # whether the rear end faces the camera
+        self.sees_front = along > length
 
     def at(self, points: Points, across: float) -> Points:
         """Project (n, 2) points given along and up, `across` half widths to the right."""
-        offset = 0.5 * self.width * across * self.side
-        world = (
-            self.origin
-            + offset
-            + points[:, :1] * self.axis
-            + points[:, 1:] * np.array([0.0, 1.0, 0.0])
+        along, offset = points[:, 0], 0.5 * self.width * across
+        return self.view.project_parts(
+            (self.origin[0] + offset * self.side[0]) + along * self.axis[0],
+            points[:, 1],
+            (self.origin[1] + offset * self.side[1]) + along * self.axis[1],
         )
-        return self.view.project(world)
 
-    def sees_rear(self) -> bool:
-        """Tell whether the rear end faces the camera (else the front does)."""
-        return float(self.origin @ self.axis) > 0
-
-    def sees_front(self) -> bool:
-        """Tell whether the front end faces the camera."""
-        return float((self.origin + self.length * self.axis) @ self.axis) < 0
+    def pixel(self, along: float, up: float, across: float) -> tuple[float, float]:
+        """Project one point, `across` half widths to the right."""
+        offset = 0.5 * self.width * across
+        return self.view.pixel(
+            self.origin[0] + offset * self.side[0] + along * self.axis[0],
+            up,
+            self.origin[1] + offset * self.side[1] + along * self.axis[1],
+        )
 
     def end_quad(
         self, along: tuple[float, float], up: tuple[float, float], across: tuple[float, float]
     ) -> Points:
         """Project a quad across the body from (along[0], up[0]) to (along[1], up[1])."""
-        low = np.array([[along[0], up[0]]])
-        high = np.array([[along[1], up[1]]])
-        return np.concatenate(
+        return np.array(
             [
-                self.at(low, across[0]),
-                self.at(high, across[0]),
-                self.at(high, across[1]),
-                self.at(low, across[1]),
+                self.pixel(along[0], up[0], across[0]),
+                self.pixel(along[1], up[1], across[0]),
+                self.pixel(along[1], up[1], across[1]),
+                self.pixel(along[0], up[0], across[1]),
             ]
         )
 
@@ -136,28 +152,38 @@ def _extrude(
 ) -> None:
     """Paint a profile pulled across the body's width, faces lit from above."""
     left, right = body.at(profile, -1.0), body.at(profile, 1.0)
-    following = np.roll(np.arange(len(profile)), -1)
-    quads = np.stack([left, left[following], right[following], right], axis=1)
+    following = np.arange(1, len(profile) + 1)
+    following[-1] = 0
+    quads = np.empty((len(profile), 4, 2))
+    quads[:, 0], quads[:, 1], quads[:, 2], quads[:, 3] = (
+        left,
+        left[following],
+        right[following],
+        right,
+    )
     area = _signed_areas(quads)
     edge = profile[following] - profile
     up = edge[:, 0] / np.maximum(np.hypot(edge[:, 0], edge[:, 1]), 1e-6)
     middle = 0.5 * (profile[following, 0] + profile[:, 0])
-    depth = body.origin[2] + middle * body.axis[2]
+    depth = body.origin[1] + middle * body.axis[1]
     for index in np.argsort(-depth):
         if area[index] > 0.0 and up[index] > -0.9:
             canvas.fill(quads[index], shaded(color, 1.0 + contrast * (up[index] - 0.35)), label)
     if body.visible:
-        canvas.fill(right if body.visible > 0 else left, shaded(color, 1.0 - 0.25 * contrast), label)
+        canvas.fill(
+            right if body.visible > 0 else left, shaded(color, 1.0 - 0.25 * contrast), label
+        )
 
 
-def _signed_areas(polygons: Points) -> Points:
-    x, y = polygons[..., 0], polygons[..., 1]
-    return 0.5 * (x * np.roll(y, -1, axis=-1) - y * np.roll(x, -1, axis=-1)).sum(-1)
+def _signed_areas(quads: Points) -> Points:
+    """Return the signed areas of quads (..., 4, 2), from their diagonals; positive faces us."""
+    first = quads[..., 2, :] - quads[..., 0, :]
+    second = quads[..., 3, :] - quads[..., 1, :]
+    return 0.5 * (first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
 
 
 def _circle(center: tuple[float, float], radius: float, count: int) -> Points:
-    angle = np.arange(count) * (2 * np.pi / count)
-    return np.stack([center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)], 1)
+    return circle(count) * radius + center
 
 
 def _wheels(
@@ -176,7 +202,7 @@ def _wheels(
 
 def _tyre_ends(canvas: Canvas, body: _Body, style: Style, label: int, *, height: float) -> None:
     """Paint the tyres seen below the end that faces the camera, and the dark underbody."""
-    along = 0.25 if body.sees_rear() else body.length - 0.25
+    along = 0.25 if body.sees_rear else body.length - 0.25
     for across in ((-0.98, -0.68), (0.68, 0.98)):
         quad = body.end_quad((along, along), (0.0, height), across)
         canvas.fill(quad, style.palette.tyre, label)
@@ -194,9 +220,9 @@ def _side_decal(canvas: Canvas, body: _Body, points: Points, color: Color) -> No
 
 def _lights(canvas: Canvas, body: _Body, height: tuple[float, float], *, inset: float) -> None:
     """Paint the tail lights or headlights of the end that faces the camera."""
-    if body.sees_rear():
+    if body.sees_rear:
         along, color = 0.0, (200.0, 30.0, 30.0)
-    elif body.sees_front():
+    elif body.sees_front:
         along, color = body.length, (245.0, 240.0, 215.0)
     else:
         return
@@ -206,7 +232,7 @@ def _lights(canvas: Canvas, body: _Body, height: tuple[float, float], *, inset: 
 
 def paint_vehicle(canvas: Canvas, thing: Thing, view: View, style: Style, label: int) -> None:
     """Paint a car, truck, bus or train; `label` goes to the label plane."""
-    rng = np.random.default_rng(thing.variant)
+    rng = random.Random(thing.variant)
     painter = {CAR: _paint_car, TRUCK: _paint_truck, BUS: _paint_bus, TRAIN: _paint_train}
     painter[thing.label](canvas, thing, view, style, label, rng)
 
@@ -214,7 +240,7 @@ def paint_vehicle(canvas: Canvas, thing: Thing, view: View, style: Style, label:
 def _paint_car(
     canvas: Canvas, thing: Thing, view: View, style: Style, label: int, rng: Rng
 ) -> None:
-    shape = _CARS[int(rng.integers(len(_CARS)))]
+    shape = _CARS[rng.randrange(len(_CARS))]
     body = _Body(thing, view, 0.0, thing.length)
     scale = np.array([thing.length, thing.height * shape.height])
     sharp = np.array(shape.profile) * scale
@@ -222,20 +248,20 @@ def _paint_car(
     glass = style.palette.glass
     _tyre_ends(canvas, body, style, label, height=0.3)
     _extrude(canvas, body, rounded(sharp, style.rounding), color, label, contrast=0.3)
-    pane = body.sees_rear(), body.sees_front()
+    pane = body.sees_rear, body.sees_front
     for seen, (low, high) in zip(pane, (shape.rear_glass, shape.front_glass), strict=True):
         if seen or low == shape.front_glass[0]:
             a, b = sharp[low], sharp[high]
             a, b = a + 0.1 * (b - a), b - 0.1 * (b - a)
             quad = body.end_quad((a[0], b[0]), (a[1], b[1]), (-0.82, 0.82))
             front = low == shape.front_glass[0]
-            if (_signed_areas(quad) > 0) and (body.sees_front() if front else seen):
+            if (_signed_areas(quad) > 0) and (body.sees_front if front else seen):
                 canvas.fill(quad, glass)
     for window in shape.windows:
         _side_decal(canvas, body, np.array(window) * scale, glass)
     _lights(canvas, body, (0.42 * scale[1], 0.55 * scale[1]), inset=0.3)
-    if not style.simple and (body.sees_rear() or body.sees_front()):
-        along = 0.0 if body.sees_rear() else body.length
+    if not style.simple and (body.sees_rear or body.sees_front):
+        along = 0.0 if body.sees_rear else body.length
         plate = body.end_quad((along, along), (0.27 * scale[1], 0.35 * scale[1]), (-0.28, 0.28))
         canvas.fill(plate, style.palette.marking)
     wheels = tuple(share * thing.length for share in shape.wheels)
@@ -268,10 +294,8 @@ def _paint_truck(
              [1.7, 0.6 * cab_height]]
         )  # fmt: skip
         _side_decal(canvas, cab, window, style.palette.glass)
-        if cab.sees_front():
-            pane = cab.end_quad(
-                (1.88, 1.4), (0.6 * cab_height, 0.95 * cab_height), (-0.86, 0.86)
-            )
+        if cab.sees_front:
+            pane = cab.end_quad((1.88, 1.4), (0.6 * cab_height, 0.95 * cab_height), (-0.86, 0.86))
             canvas.fill(pane, style.palette.glass)
             _lights(canvas, cab, (0.6, 0.85), inset=0.25)
 
@@ -285,14 +309,18 @@ def _paint_truck(
                  [box_length - 0.1, 0.45 * top]]
             )  # fmt: skip
             _side_decal(canvas, box, stripe, style.object_color(rng))
-        if box.sees_rear():
+        if box.sees_rear:
             door = box.end_quad((0.0, 0.0), (0.95, top - 0.1), (-0.02, 0.02))
             canvas.fill(door, shaded(box_color, 0.5))
             _lights(canvas, chassis, (0.6, 0.8), inset=0.2)
 
-    for paint in (paint_cab, paint_box) if cab.sees_rear() or box.sees_rear() else (
-        paint_box,
-        paint_cab,
+    for paint in (
+        (paint_cab, paint_box)
+        if cab.sees_rear or box.sees_rear
+        else (
+            paint_box,
+            paint_cab,
+        )
     ):
         paint()
     _wheels(
@@ -310,15 +338,10 @@ def _panes(
 ) -> Points:
     """Project a row of equal panes on the visible side: (count, 4, 2)."""
     edges = np.linspace(start, end, count + 1)
-    corners = np.stack(
-        [
-            np.stack([edges[:-1] + gap, np.full(count, low)], 1),
-            np.stack([edges[:-1] + gap, np.full(count, high)], 1),
-            np.stack([edges[1:] - gap, np.full(count, high)], 1),
-            np.stack([edges[1:] - gap, np.full(count, low)], 1),
-        ],
-        axis=1,
-    )
+    corners = np.empty((count, 4, 2))
+    corners[:, :2, 0] = edges[:-1, None] + gap
+    corners[:, 2:, 0] = edges[1:, None] - gap
+    corners[:, :, 1] = (low, high, high, low)
     return body.at(corners.reshape(-1, 2), body.visible).reshape(count, 4, 2)
 
 
@@ -344,9 +367,9 @@ def _paint_bus(
             doors = [[0.62 * long, 0.4], [0.62 * long, 0.8 * top], [0.72 * long, 0.8 * top],
                      [0.72 * long, 0.4]]  # fmt: skip
             _side_decal(canvas, body, np.array(doors), shaded(glass, 1.15))
-    if body.sees_rear():
+    if body.sees_rear:
         canvas.fill(body.end_quad((0.0, 0.0), (0.52 * top, 0.85 * top), (-0.85, 0.85)), glass)
-    elif body.sees_front():
+    elif body.sees_front:
         canvas.fill(body.end_quad((long, long), (0.38 * top, 0.82 * top), (-0.92, 0.92)), glass)
         sign = body.end_quad((long, long), (0.86 * top, 0.93 * top), (-0.6, 0.6))
         canvas.fill(sign, (240.0, 190.0, 60.0))
@@ -361,7 +384,7 @@ def _paint_train(
     length = (thing.length - (cars - 1) * gap) / cars
     color, stripe = style.object_color(rng, grey=0.1), style.object_color(rng, grey=0.3)
     bodies = [_Body(thing, view, index * (length + gap), length) for index in range(cars)]
-    depths = [float(body.origin[2] + 0.5 * length * body.axis[2]) for body in bodies]
+    depths = [body.origin[1] + 0.5 * length * body.axis[1] for body in bodies]
     for index in sorted(range(cars), key=lambda k: -depths[k]):
         ends = (index == 0, index == cars - 1)
         _paint_carriage(canvas, bodies[index], thing, style, label, (color, stripe), ends)
@@ -398,9 +421,9 @@ def _paint_carriage(
         )  # fmt: skip
         canvas.fill_many(panes, style.palette.glass)
     low, high = (0.5 * top, 0.9 * top), (-0.85, 0.85)
-    if ends[0] and body.sees_rear():
+    if ends[0] and body.sees_rear:
         canvas.fill(body.end_quad((0.08, 0.78), low, high), style.palette.glass)
-    if ends[1] and body.sees_front():
+    if ends[1] and body.sees_front:
         canvas.fill(body.end_quad((long - 0.08, long - 0.78), low, high), style.palette.glass)
     _lights(canvas, body, (0.2 * top, 0.28 * top), inset=0.3)
 

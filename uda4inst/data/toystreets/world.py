@@ -6,16 +6,19 @@ is cheap, so statistics over thousands of scenes need no rendering.
 
 from __future__ import annotations
 
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final, Literal
-
-import numpy as np
 
 from uda4inst.classes import thing_index
 from uda4inst.data.toystreets.canvas import Rig
 
 ToyDomain = Literal["render", "camera", "neutral"]
-Rng = np.random.Generator
+Rng = random.Random
 
 PERSON: Final = thing_index("person")
 RIDER: Final = thing_index("rider")
@@ -93,12 +96,12 @@ class Thing:
     @property
     def half_x(self) -> float:
         """Half of the extent across the street."""
-        return 0.5 * (abs(np.sin(self.yaw)) * self.length + abs(np.cos(self.yaw)) * self.width)
+        return 0.5 * (abs(math.sin(self.yaw)) * self.length + abs(math.cos(self.yaw)) * self.width)
 
     @property
     def half_z(self) -> float:
         """Half of the extent along the street."""
-        return 0.5 * (abs(np.cos(self.yaw)) * self.length + abs(np.sin(self.yaw)) * self.width)
+        return 0.5 * (abs(math.cos(self.yaw)) * self.length + abs(math.sin(self.yaw)) * self.width)
 
     @property
     def instances(self) -> int:
@@ -213,21 +216,36 @@ def sample_layout(
 def _sample_labels(rng: Rng, domain: ToyDomain) -> list[int]:
     """Draw the units of a scene, largest kind first (large things are placed first)."""
     if domain == "neutral":
-        shares, count = NEUTRAL_SHARES, int(rng.integers(2, 7))
+        shares, count = NEUTRAL_SHARES, rng.randrange(2, 7)
     else:
-        shares, count = STREET_SHARES, min(MAX_UNITS, 2 + int(rng.poisson(4.0)))
-    weights = np.array(list(shares.values()))
-    drawn = rng.choice(list(shares), size=count, p=weights / weights.sum())
+        shares, count = STREET_SHARES, min(MAX_UNITS, 2 + _poisson(rng, 4.0))
+    kinds, weights = list(shares), list(shares.values())
+    drawn = [kinds[_pick(rng, weights)] for _ in range(count)]
     order = (TRAIN, BUS, TRUCK, CAR, MOTORCYCLE, BICYCLE, PERSON)
-    return sorted((int(v) for v in drawn), key=order.index)
+    return sorted(drawn, key=order.index)
+
+
+def _poisson(rng: Rng, mean: float) -> int:
+    """Draw a Poisson number (Knuth's product of uniforms)."""
+    limit, product, count = math.exp(-mean), rng.random(), 0
+    while product > limit:
+        product *= rng.random()
+        count += 1
+    return count
+
+
+def _pick(rng: Rng, weights: Sequence[float]) -> int:
+    """Draw a position with probability proportional to its weight."""
+    sums = tuple(accumulate(weights))
+    return min(bisect_right(sums, rng.random() * sums[-1]), len(sums) - 1)
 
 
 def _sample_street(rng: Rng, labels: list[int]) -> Street:
     """Draw the ground plan; a train brings its rails and often a cross street with it."""
     left, right = -rng.uniform(3.0, 8.5), rng.uniform(2.8, 5.5)
     walk_left, walk_right = rng.uniform(2.2, 5.0), rng.uniform(2.2, 4.5)
-    strips = [float(rng.uniform(1.0, 4.0)) if rng.random() < 0.4 else 0.0 for _ in range(2)]
-    crossing = float(rng.uniform(11.0, 24.0)) if rng.random() < 0.5 else None
+    strips = [rng.uniform(1.0, 4.0) if rng.random() < 0.4 else 0.0 for _ in range(2)]
+    crossing = rng.uniform(11.0, 24.0) if rng.random() < 0.5 else None
     rails, cross_rails = None, False
     if TRAIN in labels:
         cross_rails = crossing is not None and rng.random() < 0.6
@@ -235,8 +253,8 @@ def _sample_street(rng: Rng, labels: list[int]) -> Street:
             rails = float(-rng.uniform(3.4, 5.0) if rng.random() < 0.7 else rng.uniform(3.4, 5.0))
             left, right = min(left, rails - 1.8), max(right, rails + 1.8)
     elif rng.random() < 0.1:
-        rails = float(rng.uniform(left + 1.8, 0.0))
-    width = float(rng.uniform(7.0, 10.0))
+        rails = rng.uniform(left + 1.8, 0.0)
+    width = rng.uniform(7.0, 10.0)
     facade_left = left - walk_left - strips[0]
     facade_right = right + walk_right + strips[1]
     return Street(
@@ -251,8 +269,8 @@ def _sample_street(rng: Rng, labels: list[int]) -> Street:
         cross_rails=cross_rails,
         blocks_left=_sample_blocks(rng, crossing, width),
         blocks_right=_sample_blocks(rng, crossing, width),
-        backdrop=("building", "vegetation", "mixed")[int(rng.integers(3))],
-        variant=int(rng.integers(2**31)),
+        backdrop=("building", "vegetation", "mixed")[rng.randrange(3)],
+        variant=rng.getrandbits(31),
     )
 
 
@@ -269,13 +287,13 @@ def _sample_blocks(rng: Rng, crossing: float | None, width: float) -> tuple[Bloc
     blocks: list[Block] = []
     near = 2.5
     while near < 75.0:
-        far = near + float(rng.uniform(7.0, 20.0))
+        far = near + rng.uniform(7.0, 20.0)
         if crossing is not None and near < crossing < far:
             far = crossing - 1.0
-        kind = kinds[int(rng.choice(5, p=[0.62, 0.1, 0.1, 0.1, 0.08]))]
+        kind = kinds[_pick(rng, (0.62, 0.1, 0.1, 0.1, 0.08))]
         if far - near > 1.0:
-            height = float(rng.uniform(*heights[kind]))
-            blocks.append(Block(kind, near, far, height, int(rng.integers(2**31))))  # type: ignore[arg-type]
+            height = rng.uniform(*heights[kind])
+            blocks.append(Block(kind, near, far, height, rng.getrandbits(31)))  # type: ignore[arg-type]
         near = far
         if crossing is not None and abs(near - (crossing - 1.0)) < 0.01:
             near = crossing + width + 1.0
@@ -304,7 +322,7 @@ def _place_all(rng: Rng, labels: list[int], street: Street, rig: Rig) -> tuple[T
 
 def _candidate(rng: Rng, label: int, street: Street, rig: Rig, placed: list[Thing]) -> Thing:
     length, width, height = DIMENSIONS[label]
-    scale = float(np.clip(rng.normal(1.0, 0.05), 0.85, 1.15))
+    scale = min(1.15, max(0.85, rng.gauss(1.0, 0.05)))
     if label == PERSON and rng.random() < 0.08:
         scale *= 0.7  # a child
     x, z, yaw = _position(rng, label, street, rig, placed)
@@ -316,7 +334,7 @@ def _candidate(rng: Rng, label: int, street: Street, rig: Rig, placed: list[Thin
         length=length * scale,
         width=width * scale,
         height=height * scale,
-        variant=int(rng.integers(2**31)),
+        variant=rng.getrandbits(31),
         depth=z,
     )
 
@@ -329,9 +347,9 @@ def _position(
     if label in TWO_WHEELERS:
         z = _depth(rng, 7.0, 24.0, rig)
         half = _visible_half(rig, z)
-        x = float(rng.uniform(max(street.left, -half), min(street.right, half)))
-        turn = float(rng.uniform(0.25, 1.3)) * (1 if rng.random() < 0.5 else -1)
-        yaw = turn if rng.random() < 0.5 else np.pi - turn
+        x = rng.uniform(max(street.left, -half), min(street.right, half))
+        turn = rng.uniform(0.25, 1.3) * (1 if rng.random() < 0.5 else -1)
+        yaw = turn if rng.random() < 0.5 else math.pi - turn
         return x, z, float(yaw)
     if label == TRAIN:
         return _train_position(rng, street, rig)
@@ -341,18 +359,18 @@ def _position(
 def _depth(rng: Rng, near: float, far: float, rig: Rig) -> float:
     """Draw a depth, denser nearby; longer lenses see farther for the same pixel size."""
     stretch = rig.focal / 0.95
-    return float(np.exp(rng.uniform(np.log(near * stretch), np.log(far * stretch))))
+    return math.exp(rng.uniform(math.log(near * stretch), math.log(far * stretch)))
 
 
 def _person_position(
     rng: Rng, street: Street, rig: Rig, placed: list[Thing]
 ) -> tuple[float, float, float]:
-    yaw = float(rng.uniform(0, 2 * np.pi))
+    yaw = rng.uniform(0, 2 * math.pi)
     others = [thing for thing in placed if thing.label == PERSON]
     if others and rng.random() < 0.35:  # people walk together
-        other = others[int(rng.integers(len(others)))]
-        x = other.x + float(rng.uniform(0.35, 0.9)) * (1 if rng.random() < 0.5 else -1)
-        return x, other.z + float(rng.uniform(-0.6, 0.6)), other.yaw
+        other = others[rng.randrange(len(others))]
+        x = other.x + rng.uniform(0.35, 0.9) * (1 if rng.random() < 0.5 else -1)
+        return x, other.z + rng.uniform(-0.6, 0.6), other.yaw
     z = _depth(rng, 6.5, 31.0, rig) if rng.random() < 0.94 else _depth(rng, 31.0, 40.0, rig)
     half = 1.02 * _visible_half(rig, z)
     bands = [
@@ -362,36 +380,34 @@ def _person_position(
     bands = [band for band in bands if band[1] - band[0] > 0.3]
     if not bands or rng.random() < 0.25:  # on the road
         bands = [(max(-half, street.left), min(half, street.right))]
-    low, high = bands[int(rng.integers(len(bands)))]
-    return float(rng.uniform(low, high)), z, yaw
+    low, high = bands[rng.randrange(len(bands))]
+    return rng.uniform(low, high), z, yaw
 
 
-def _motor_position(
-    rng: Rng, label: int, street: Street, rig: Rig
-) -> tuple[float, float, float]:
+def _motor_position(rng: Rng, label: int, street: Street, rig: Rig) -> tuple[float, float, float]:
     """Place a car, truck or bus: in a lane, at the kerb, or crossing."""
     length, width, _ = DIMENSIONS[label]
     mode = rng.random()
     if street.crossing is not None and mode < 0.45:
-        z = street.crossing + float(rng.uniform(0.25, 0.8)) * street.crossing_width
+        z = street.crossing + rng.uniform(0.25, 0.8) * street.crossing_width
         half = _visible_half(rig, z) + 0.2 * length
         side = 1.0 if rng.random() < 0.5 else -1.0
-        return float(rng.uniform(-half, half)), z, float(side * np.pi / 2 + rng.normal(0, 0.06))
+        return rng.uniform(-half, half), z, float(side * math.pi / 2 + rng.gauss(0, 0.06))
     near = 7.0 + 0.5 * length if label == CAR else 9.0 + 0.5 * length
     z = _depth(rng, near, 27.0 if label == CAR else 34.0, rig)
     half = _visible_half(rig, z)
     margin = 0.5 * width + 0.3
     oncoming = rng.random() < 0.5
     if mode > 0.75:  # turning or crossing anywhere on the road
-        x = float(rng.uniform(max(street.left, -half), min(street.right, half)))
-        return x, z, float(rng.uniform(0.5, 2.6)) * (1 if rng.random() < 0.5 else -1)
+        x = rng.uniform(max(street.left, -half), min(street.right, half))
+        return x, z, rng.uniform(0.5, 2.6) * (1 if rng.random() < 0.5 else -1)
     if rng.random() < 0.5:  # parked at the kerb, or as far out as can be seen
         x = street.left + margin if oncoming else street.right - margin
-        x = float(np.clip(x, -half, half))
+        x = min(half, max(-half, x))
     else:
         low, high = (street.left + margin, -0.8) if oncoming else (-0.6, street.right - margin)
-        x = float(rng.uniform(min(low, high), max(low, high)))
-    return x, z, float((np.pi if oncoming else 0.0) + rng.normal(0, 0.06))
+        x = rng.uniform(min(low, high), max(low, high))
+    return x, z, float((math.pi if oncoming else 0.0) + rng.gauss(0, 0.06))
 
 
 def _train_position(rng: Rng, street: Street, rig: Rig) -> tuple[float, float, float]:
@@ -399,10 +415,10 @@ def _train_position(rng: Rng, street: Street, rig: Rig) -> tuple[float, float, f
     if street.rails is None:
         assert street.crossing is not None
         z = street.crossing + 0.5 * street.crossing_width
-        x = float(rng.uniform(-0.4, 0.4)) * length
-        return x, z, float(np.pi / 2 if rng.random() < 0.5 else -np.pi / 2)
-    z = float(rng.uniform(9.0, 16.0)) * rig.focal + 0.5 * length
-    return street.rails, z, float(np.pi if rng.random() < 0.6 else 0.0)
+        x = rng.uniform(-0.4, 0.4) * length
+        return x, z, float(math.pi / 2 if rng.random() < 0.5 else -math.pi / 2)
+    z = rng.uniform(9.0, 16.0) * rig.focal + 0.5 * length
+    return street.rails, z, float(math.pi if rng.random() < 0.6 else 0.0)
 
 
 def _box(thing: Thing, rig: Rig) -> tuple[float, float, float, float]:
@@ -461,23 +477,23 @@ def _paint_depth(thing: Thing, placed: list[Thing]) -> float:
 
 def _sample_crowd(rng: Rng, street: Street, rig: Rig) -> tuple[Thing, ...]:
     """Draw a distant crowd that is labelled as one group."""
-    z0 = float(rng.uniform(30.0, 40.0))
+    z0 = rng.uniform(30.0, 40.0)
     half = _visible_half(rig, z0)
-    x0 = float(rng.uniform(-0.7, 0.7)) * half
+    x0 = rng.uniform(-0.7, 0.7) * half
     length, width, height = DIMENSIONS[PERSON]
     crowd = [
         Thing(
             label=PERSON,
-            x=x0 + float(rng.normal(0, 1.1)),
-            z=z0 + float(rng.normal(0, 1.0)),
-            yaw=float(rng.uniform(0, 2 * np.pi)),
+            x=x0 + rng.gauss(0, 1.1),
+            z=z0 + rng.gauss(0, 1.0),
+            yaw=rng.uniform(0, 2 * math.pi),
             length=length,
             width=width,
-            height=height * float(rng.uniform(0.9, 1.06)),
-            variant=int(rng.integers(2**31)),
+            height=height * rng.uniform(0.9, 1.06),
+            variant=rng.getrandbits(31),
             depth=0.0,
         )
-        for _ in range(int(rng.integers(9, 15)))
+        for _ in range(rng.randrange(9, 15))
     ]
     crowd = [replace(thing, depth=thing.z) for thing in crowd]
     return tuple(sorted(crowd, key=lambda thing: -thing.depth))
@@ -489,14 +505,14 @@ def _sample_props(rng: Rng, street: Street) -> tuple[Prop, ...]:
     for side in (-1, 1):
         edge = street.left if side < 0 else street.right
         facade = street.facade_left if side < 0 else street.facade_right
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(rng.randrange(1, 4)):
             kind = ("lamp", "traffic_light", "sign", "tree", "bin", "bush")[
-                int(rng.choice(6, p=[0.24, 0.15, 0.22, 0.27, 0.06, 0.06]))
+                _pick(rng, (0.24, 0.15, 0.22, 0.27, 0.06, 0.06))
             ]
-            z = float(np.exp(rng.uniform(np.log(9.0), np.log(45.0))))
-            x = edge + side * float(rng.uniform(0.4, 0.9))
+            z = math.exp(rng.uniform(math.log(9.0), math.log(45.0)))
+            x = edge + side * rng.uniform(0.4, 0.9)
             if kind in ("tree", "bush") and rng.random() < 0.5:
-                x = facade - side * float(rng.uniform(0.3, 0.8))
+                x = facade - side * rng.uniform(0.3, 0.8)
             height = {
                 "lamp": rng.uniform(5.0, 8.0),
                 "traffic_light": rng.uniform(2.7, 3.6),
@@ -505,5 +521,5 @@ def _sample_props(rng: Rng, street: Street) -> tuple[Prop, ...]:
                 "bush": rng.uniform(0.7, 1.4),
                 "bin": rng.uniform(0.8, 1.2),
             }[kind]
-            props.append(Prop(kind, x, z, float(height), int(rng.integers(2**31))))  # type: ignore[arg-type]
+            props.append(Prop(kind, x, z, float(height), rng.getrandbits(31)))  # type: ignore[arg-type]
     return tuple(props)
