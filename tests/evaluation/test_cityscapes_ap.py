@@ -67,7 +67,7 @@ def test_cityscapes_ap__best_score_is_right_and_the_other_wrong() -> None:
     both = evaluate((ONE_CAR, [car(0, 0, 20, 19, 0.3), car(0, 0, 20, 20, 0.6)]))
     wrong_first = evaluate((ONE_CAR, [car(0, 30, 20, 50, 0.9), car(0, 0, 20, 20, 0.6)]))
     assert ap50(both) == 1.0
-    assert ap50(wrong_first) == 0.25  # trapezoid from recall 1, precision .5 to recall 0, precision 0
+    assert ap50(wrong_first) == 0.25  # from (recall 1, precision .5) to (0, 0)
 
 
 @pytest.mark.parametrize(

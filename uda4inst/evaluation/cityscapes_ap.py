@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, NUM_THINGS, VOID_LABEL_IDS
 from uda4inst.evaluation.results import APResult, from_matrix
 from uda4inst.interop.predictions import OUT_OF_CLASS, ScoredMask
+from uda4inst.interop.rle import foreground
 
 # The official expression, drift included (its third value is 0.6000000000000001).
 THRESHOLDS: Final = np.arange(0.5, 1.0, 0.05)
@@ -171,21 +172,19 @@ def _overlaps(
     """Return pixels shared by prediction and segment, and which predictions take part."""
     rows: list[NDArray[np.int64]] = []
     kept: list[int] = []
-    flipped = np.ascontiguousarray(segments.index.T)
+    along_columns = segments.index.T.ravel()  # the order of run-length codes
     for number, prediction in enumerate(predictions):
         if prediction.label == OUT_OF_CLASS:
             continue
-        mask = prediction.pixels()
-        if mask.shape != segments.index.shape:
+        if prediction.size != segments.index.shape:
             raise ValueError(
-                f"mask must have the ground truth's size {segments.index.shape}, got {mask.shape} "
-                f"(prediction {number})."
+                f"mask must have the ground truth's size {segments.index.shape}, got "
+                f"{prediction.size} (prediction {number})."
             )
-        # A decoded run-length code is laid out by columns; walk both in the same order.
-        if mask.flags.c_contiguous:
-            inside = segments.index[mask]
+        if isinstance(prediction.mask, np.ndarray):
+            inside = segments.index[prediction.mask]
         else:
-            inside = flipped[mask.T]
+            inside = along_columns[foreground(prediction.mask)]
         if inside.size:
             rows.append(np.bincount(inside, minlength=len(segments.values)))
             kept.append(number)
@@ -233,9 +232,7 @@ def _class_ap(record: _ClassRecord) -> NDArray[np.float64]:
     )
 
 
-def _average_precision(
-    scores: NDArray[np.float64], fates: NDArray[np.int8], targets: int
-) -> float:
+def _average_precision(scores: NDArray[np.float64], fates: NDArray[np.int8], targets: int) -> float:
     """Return the area under the curve of sorted scores; the official arithmetic, step by step."""
     if not scores.size:
         return 0.0  # the official tool ends in an IndexError here

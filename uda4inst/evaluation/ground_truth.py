@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def find_ground_truth(root: Path, *, split: str = "val") -> GroundTruth:
             "Unpack gtFine there, or choose another split."
         )
     names = tuple(basename(p.name) for p in paths)
-    doubled = sorted({a for a, b in zip(names, names[1:], strict=False) if a == b})
+    doubled = sorted({a for a, b in pairwise(names) if a == b})
     if doubled:
         raise UserError(
             f"ground truth names must differ, got two files of {', '.join(doubled[:5])} ({folder})."

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import Rle, rle_decode, rle_encode
+from uda4inst.interop.rle import foreground
+from uda4inst.ops.masks import Rle, rle_encode
 from uda4inst.structures import Size
 
 OUT_OF_CLASS = -1
@@ -51,8 +52,17 @@ class ScoredMask:
             raise ValueError(f"score must be finite, got {self.score}.")
 
     def pixels(self) -> NDArray[np.bool_]:
-        """Return the mask as boolean (H, W)."""
-        return self.mask if isinstance(self.mask, np.ndarray) else rle_decode(self.mask)
+        """Return the mask as boolean (H, W).
+
+        Raises:
+            ValueError: a run-length code does not fill its size.
+        """
+        if isinstance(self.mask, np.ndarray):
+            return self.mask
+        height, width = self.size
+        columns = np.zeros(height * width, dtype=bool)
+        columns[foreground(self.mask)] = True
+        return columns.reshape(width, height).T
 
     def rle(self) -> Rle:
         """Return the mask's run-length code."""
@@ -136,11 +146,12 @@ def read_predictions(path: Path) -> Iterator[ImagePredictions]:
     Raises:
         UserError: the file is missing, truncated, or a line is not as described above.
     """
-    number = 0
+    whole = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
                 yield _parse(json.loads(line))
+                whole += 1
     except FileNotFoundError as error:
         raise UserError(
             f"predictions file must exist, got none ({path}). "
@@ -149,7 +160,7 @@ def read_predictions(path: Path) -> Iterator[ImagePredictions]:
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"predictions file must be whole gzipped JSON lines, got {type(error).__name__}: "
-            f"{error} ({path}, after line {number}). Evaluate again to rewrite it."
+            f"{error} ({path}, after line {whole}). Evaluate again to rewrite it."
         ) from error
 
 

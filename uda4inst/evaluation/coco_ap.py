@@ -1,0 +1,134 @@
+"""COCO mask AP by pycocotools, from the same Cityscapes ground truth.
+
+How it differs from the Cityscapes protocol (see `cityscapes_ap`), on the same files:
+
+- Objects of every size are targets, those under 100 pixels too. Groups are crowds: a prediction
+  that lies on one with more than the threshold of its own pixels is ignored.
+- There is no void: a prediction on void or caravan pixels is a false positive.
+- At most 100 predictions an image and class count, best scores first. Empty masks count.
+- Matching goes through predictions in score order, each taking the free object of best IoU >= t.
+- Precision is made monotone and averaged over 101 recalls, so numbers tend to lie a little off the
+  Cityscapes ones either way. Equal scores stay in the order given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.evaluation.results import APResult, ClassAP
+from uda4inst.interop.coco import annotations_of
+from uda4inst.interop.predictions import OUT_OF_CLASS, ScoredMask
+from uda4inst.interop.rle import run_lengths
+
+MAX_DETECTIONS: Final = 100  # an image and class, COCO's default
+
+
+class CocoAP:
+    """COCO mask AP over a growing set of images.
+
+    Masks are held as run-length codes until the result is asked for. Accumulators that saw
+    different images can be merged; the order of images matters only between equal scores.
+    """
+
+    def __init__(self) -> None:
+        self._truths: list[list[dict[str, Any]]] = []
+        self._detections: list[list[dict[str, Any]]] = []
+
+    def add(self, gt_ids: NDArray[np.integer], predictions: Sequence[ScoredMask]) -> None:
+        """Take in one image.
+
+        Args:
+            gt_ids: raw values of its `instanceIds` file, (H, W).
+            predictions: any number; those outside the eight classes are skipped.
+
+        Raises:
+            ValueError: a mask has another size.
+        """
+        detections: list[dict[str, Any]] = []
+        for number, prediction in enumerate(predictions):
+            if prediction.size != gt_ids.shape:
+                raise ValueError(
+                    f"mask must have the ground truth's size {gt_ids.shape}, got "
+                    f"{prediction.size} (prediction {number})."
+                )
+            if prediction.label != OUT_OF_CLASS:
+                rle = prediction.rle()
+                detections.append(
+                    {
+                        "category_id": prediction.label + 1,
+                        "score": prediction.score,
+                        "segmentation": rle,
+                        "area": int(run_lengths(rle)[1::2].sum()),
+                    }
+                )
+        self._truths.append(annotations_of(gt_ids, image_id=0, first_id=1))
+        self._detections.append(detections)
+
+    def merge(self, other: CocoAP) -> None:
+        """Take in everything another accumulator saw."""
+        self._truths += other._truths
+        self._detections += other._detections
+
+    def result(self) -> APResult:
+        """Return the averages over everything added so far."""
+        return _summary(self._precision())
+
+    def _precision(self) -> NDArray[np.float64]:
+        """Return precision (thresholds, recalls, classes); -1 for classes without ground truth."""
+        if not any(self._truths):
+            return np.full((10, 101, NUM_THINGS), -1.0)
+        evaluation = COCOeval(_coco(self._truths), _coco(self._detections), "segm")
+        # The other size ranges and detection limits do not enter AP and AP50.
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]
+        evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return evaluation.eval["precision"][:, :, :, 0, 0]
+
+
+def _coco(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:
+    """Return pycocotools' view of annotations grouped by image; ids are given here."""
+    annotations = [
+        {"iscrowd": 0, **entry, "image_id": number}
+        for number, entries in enumerate(images, start=1)
+        for entry in entries
+    ]
+    for number, entry in enumerate(annotations, start=1):
+        entry["id"] = number
+    coco = COCO()
+    coco.dataset = cast(
+        Any,
+        {
+            # Sizes are read, but matter to polygons alone.
+            "images": [{"id": n, "height": 0, "width": 0} for n in range(1, len(images) + 1)],
+            "annotations": annotations,
+            "categories": [{"id": n, "name": name} for n, name in enumerate(THING_NAMES, start=1)],
+        },
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _summary(precision: NDArray[np.float64]) -> APResult:
+    """Return the averages as COCOeval's summary takes them."""
+    per_class: dict[str, ClassAP | None] = {}
+    for index, name in enumerate(THING_NAMES):
+        own = precision[:, :, index]
+        present = bool((own > -1).any())
+        per_class[name] = ClassAP(float(own.mean()), float(own[0].mean())) if present else None
+    present_cells, at_50 = precision[precision > -1], precision[0][precision[0] > -1]
+    if not present_cells.size:
+        return APResult(None, None, per_class)
+    return APResult(float(np.mean(present_cells)), float(np.mean(at_50)), per_class)
