@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -29,6 +30,7 @@ from uda4inst.data.records import (
     require_folder,
     shorten,
 )
+from uda4inst.data.runs import Runs
 from uda4inst.errors import UserError
 from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
 
@@ -37,6 +39,8 @@ INSTANCE_SUFFIX: Final = "_gtFine_instanceIds.png"
 LABEL_SUFFIX: Final = "_gtFine_labelIds.png"
 _FIRST_INSTANCE: Final = 1000  # raw values below are plain label ids
 _FIRST_COUNTABLE: Final = 24  # label ids 24..33 have instances, hence groups
+_LICENSE_PLATE: Final = 255  # its id -1, stored in 8 bits
+_UNKNOWN: Final = 254  # no trainId
 _GET: Final = (
     "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of cityscapes-dataset.com "
     "there, or make the toy data with 'uda4inst data toystreets OUT' and give OUT/cityscapes."
@@ -117,22 +121,23 @@ class Cityscapes:
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
         instance_path, *label_path = self._label_paths(index)
-        raw = read_gray16(instance_path, what="instance map")
-        present = np.flatnonzero(np.bincount(raw.ravel(), minlength=1 << 16))
-        classes = np.where(present >= _FIRST_INSTANCE, present // _FIRST_INSTANCE, present)
-        _check_classes(present, classes, instance_path)
+        runs = Runs.of(read_gray16(instance_path, what="instance map"))
+        present = runs.present.astype(np.int64)
+        is_numbered = present >= _FIRST_INSTANCE
+        classes = np.where(is_numbered, present // _FIRST_INSTANCE, present)
+        _check_classes(present[classes > MAX_LABEL_ID], instance_path)
         things = LABEL_TO_THING[classes]
-        is_object = (present >= _FIRST_INSTANCE) & (things >= 0)
-        to_id = np.zeros(1 << 16, dtype=np.int32)
-        to_id[present[is_object]] = np.arange(1, int(is_object.sum()) + 1, dtype=np.int32)
-        to_id[_FIRST_COUNTABLE : MAX_LABEL_ID + 1] = IGNORE_ID
-        if label_path:
-            semantic = _read_semantic(label_path[0], raw.shape)
-        else:
-            to_train = np.zeros(1 << 16, dtype=np.uint8)
-            to_train[present] = LABEL_TO_TRAIN_ID[classes]
-            semantic = to_train[raw]
-        return LabelArrays(ids=to_id[raw], labels=things[is_object], semantic=semantic)
+        is_object = is_numbered & (things >= 0)
+        is_group = ~is_numbered & (present >= _FIRST_COUNTABLE)
+        new_ids = np.where(is_object, is_object.cumsum(), np.where(is_group, IGNORE_ID, 0))
+        semantic = (
+            _read_semantic(label_path[0], runs.size)
+            if label_path
+            else runs.paint(LABEL_TO_TRAIN_ID[classes])
+        )
+        return LabelArrays(
+            ids=runs.paint(new_ids.astype(np.int32)), labels=things[is_object], semantic=semantic
+        )
 
     def sample(self, index: int) -> Sample:
         """Return image and labels together.
@@ -204,13 +209,8 @@ def _files_by_name(folder: Path, suffix: str) -> dict[str, Path]:
     return files
 
 
-def _check_classes(
-    present: np.ndarray,
-    classes: np.ndarray,
-    path: Path,
-) -> None:
+def _check_classes(unknown: np.ndarray, path: Path) -> None:
     """Raise for raw values whose class is not in Cityscapes' label table."""
-    unknown = present[classes > MAX_LABEL_ID]
     if len(unknown):
         raise UserError(
             f"class id must lie in [0, {MAX_LABEL_ID}] (instance ids are class * 1000 + number), "
@@ -219,7 +219,17 @@ def _check_classes(
         )
 
 
-def _read_semantic(path: Path, size: tuple[int, ...]) -> UInt8[np.ndarray, "H W"]:
+def _known_label_table() -> UInt8[np.ndarray, " 256"]:
+    """Return label id -> trainId with a mark where the id is in no table."""
+    table = LABEL_TO_TRAIN_ID.copy()
+    table[MAX_LABEL_ID + 1 : _LICENSE_PLATE] = _UNKNOWN
+    return table
+
+
+_SEMANTIC_TABLE: Final = _known_label_table()
+
+
+def _read_semantic(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
     """Return the trainIds of a labelIds file."""
     raw = read_gray8(path, what="label map")
     if raw.shape != size:
@@ -227,7 +237,6 @@ def _read_semantic(path: Path, size: tuple[int, ...]) -> UInt8[np.ndarray, "H W"
             f"label map must have its instance map's size {size}, got {raw.shape} ({path}). "
             "Restore both files from one archive."
         )
-    present = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
-    present = present[present != 255]  # the license plate, id -1 stored in 8 bits
-    _check_classes(present, present, path)
-    return LABEL_TO_TRAIN_ID[raw]
+    semantic = np.asarray(cv2.LUT(raw, _SEMANTIC_TABLE))
+    _check_classes(np.unique(raw[semantic == _UNKNOWN]), path)
+    return semantic

@@ -17,11 +17,13 @@ import json
 import logging
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from uda4inst.classes import IGNORE_TRAIN_ID, LABEL_TO_TRAIN_ID, MAX_LABEL_ID, NUM_THINGS
 from uda4inst.data.png import read_colors, read_header, read_image
@@ -33,6 +35,7 @@ from uda4inst.data.records import (
     require_folder,
     shorten,
 )
+from uda4inst.data.runs import Runs
 from uda4inst.errors import UserError
 from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
 
@@ -40,7 +43,6 @@ _log = logging.getLogger(__name__)
 
 _FIRST_THING: Final = 11  # trainId of person; things are 11..18
 _UNLABELLED: Final = 19
-_CODES: Final = 1 << 16  # (red, green) of a panoptic colour
 _GET: Final = (
     "Download rgb, ss and panoptic of UrbanSyn/UrbanSyn from huggingface.co there, or make the toy "
     "data with 'uda4inst data toystreets OUT' and give OUT/urbansyn."
@@ -125,13 +127,15 @@ class UrbanSyn:
         Raises:
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
-        keys, semantic = self._read_maps(index)
-        objects = _object_keys(keys, semantic)
-        to_id = np.zeros(NUM_THINGS * _CODES + 1, dtype=np.int32)
-        to_id[objects] = np.arange(1, len(objects) + 1, dtype=np.int32)
-        ids = to_id[keys]
-        ids[(ids == 0) & (semantic >= _FIRST_THING) & (semantic != IGNORE_TRAIN_ID)] = IGNORE_ID
-        return LabelArrays(ids=ids, labels=objects // _CODES, semantic=semantic)
+        objects = self._read_objects(index)
+        runs = objects.runs
+        is_thing = (objects.semantic >= _FIRST_THING) & (objects.semantic != IGNORE_TRAIN_ID)
+        new_ids = np.where(is_thing & (objects.number == 0), IGNORE_ID, objects.number)
+        return LabelArrays(
+            ids=runs.paint(new_ids.astype(np.int32)),
+            labels=(objects.colors >> 16).astype(np.int64) - _FIRST_THING,
+            semantic=runs.paint(objects.semantic),
+        )
 
     def read_occlusion(self, index: int) -> Float32[np.ndarray, " N"]:
         """Return how much of each instance of `read_labels` is hidden, in [0, 1].
@@ -141,11 +145,11 @@ class UrbanSyn:
         Raises:
             UserError: a file is unreadable or is not UrbanSyn's list of boxes.
         """
-        objects = _object_keys(*self._read_maps(index))
+        objects = self._read_objects(index)
         number = self.records[index].sample_id.removeprefix("rgb_")
         path = self.root / "bbox2d" / f"bbox2d_{number}.json"
         shares = _read_boxes(path) if path.exists() else {}
-        return np.array([shares.get(int(key), np.nan) for key in objects], dtype=np.float32)
+        return np.array([shares.get(c, np.nan) for c in objects.colors.tolist()], dtype=np.float32)
 
     def sample(self, index: int) -> Sample:
         """Return image and labels together.
@@ -155,8 +159,8 @@ class UrbanSyn:
         """
         return make_sample(self.records[index], self.read_image(index), self.read_labels(index))
 
-    def _read_maps(self, index: int) -> tuple[Int32[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
-        """Return the object key of every pixel (the last one: no thing colour) and trainIds."""
+    def _read_objects(self, index: int) -> _Objects:
+        """Read both maps as one, and decide which panoptic colours are objects."""
         record = self.records[index]
         if not record.labels:
             raise UserError(
@@ -167,54 +171,68 @@ class UrbanSyn:
         stored = read_colors(
             ss_path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"}
         )
-        semantic = self._to_train_ids(stored if stored.ndim == 2 else stored[..., 0], ss_path)
+        stored = stored if stored.ndim == 2 else stored[..., 0]
         colors = read_colors(panoptic_path, what="panoptic map", allow={"8-bit RGBA", "8-bit RGB"})
-        if colors.shape[:2] != semantic.shape:
+        if colors.shape[:2] != stored.shape:
             raise UserError(
-                f"panoptic map must have its ss map's size {semantic.shape}, got "
+                f"panoptic map must have its ss map's size {stored.shape}, got "
                 f"{colors.shape[:2]} ({panoptic_path}). Restore both files from UrbanSyn."
             )
-        return _color_keys(colors), semantic
+        # Red, green, blue and ss as the bytes of one number, lowest first.
+        four = colors if colors.shape[2] == 4 else cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA)
+        packed = cv2.insertChannel(stored, four, 3).view("<u4")[..., 0]
+        runs = Runs.of(packed)
+        semantic = self._to_train_ids((runs.present >> 24).astype(np.uint8), ss_path)
+        return _find_objects(runs, semantic)
 
     def _to_train_ids(
-        self, stored: UInt8[np.ndarray, "H W"], path: Path
-    ) -> UInt8[np.ndarray, "H W"]:
+        self, present: UInt8[np.ndarray, " V"], path: Path
+    ) -> UInt8[np.ndarray, " V"]:
         """Return trainIds with 255 for unlabelled, whichever ids the file holds."""
-        counts = np.bincount(stored.ravel(), minlength=256)
-        counts[IGNORE_TRAIN_ID] = 0
-        present = np.flatnonzero(counts)
-        if len(unknown := present[present > MAX_LABEL_ID]):
+        labelled = present[present != IGNORE_TRAIN_ID]
+        if len(unknown := np.unique(labelled[labelled > MAX_LABEL_ID])):
             raise UserError(
                 f"class id of an ss map must be a trainId (0..18, 19 or 255 unlabelled) or a "
                 f"Cityscapes label id (0..{MAX_LABEL_ID}), got {shorten(str(v) for v in unknown)} "
                 f"({path}). Restore the file from UrbanSyn."
             )
-        if len(present) and present[-1] > _UNLABELLED:
+        if (labelled > _UNLABELLED).any():
             if not self._said_regular_ids:
                 _log.warning("%s holds regular Cityscapes ids, not trainIds: read as such", path)
                 self._said_regular_ids = True
-            return LABEL_TO_TRAIN_ID[stored]
-        table = np.arange(256, dtype=np.uint8)
-        table[_UNLABELLED] = IGNORE_TRAIN_ID
-        return table[stored]
+            return LABEL_TO_TRAIN_ID[present]
+        return np.where(present == _UNLABELLED, np.uint8(IGNORE_TRAIN_ID), present)
 
 
-def _color_keys(colors: UInt8[np.ndarray, "H W C"]) -> Int32[np.ndarray, "H W"]:
-    """Return (class, red, green) as one number per pixel; the last number is no thing colour."""
-    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
-    keys = (blue - _FIRST_THING) * _CODES + (green << 8 | red)
-    keys[(blue < _FIRST_THING) | (blue >= _FIRST_THING + NUM_THINGS)] = NUM_THINGS * _CODES
-    return keys
+@dataclass(frozen=True, slots=True, eq=False)
+class _Objects:
+    """The objects of one frame.
+
+    Args:
+        runs: the frame, cut where panoptic colour or class changes.
+        semantic: trainId of each of the runs' values.
+        number: 1.. the object each value belongs to, 0 none.
+        colors: colour of every object, as red + 256 green + 65536 blue, ascending.
+    """
+
+    runs: Runs
+    semantic: UInt8[np.ndarray, " V"]
+    number: Int64[np.ndarray, " V"]
+    colors: Int64[np.ndarray, " N"]
 
 
-def _object_keys(keys: Int32[np.ndarray, "H W"], semantic: UInt8[np.ndarray, "H W"]) -> np.ndarray:
-    """Return the keys whose pixels the semantic map confirms by more than half, sorted."""
-    is_thing = keys < NUM_THINGS * _CODES
-    things = keys[is_thing]
-    totals = np.bincount(things, minlength=NUM_THINGS * _CODES)
-    agreeing = things[things // _CODES + _FIRST_THING == semantic[is_thing]]
-    agreed = np.bincount(agreeing, minlength=NUM_THINGS * _CODES)
-    return np.flatnonzero(2 * agreed > totals)
+def _find_objects(runs: Runs, semantic: UInt8[np.ndarray, " V"]) -> _Objects:
+    """Take as objects the thing colours that ss confirms on more than half of their pixels."""
+    color_of_value = runs.present.astype(np.int64) & 0xFFFFFF
+    colors, color_index = np.unique(color_of_value, return_inverse=True)
+    train_ids = colors >> 16
+    agrees = train_ids[color_index] == semantic
+    totals = np.bincount(color_index, weights=runs.counts)
+    agreed = np.bincount(color_index, weights=runs.counts * agrees)
+    is_thing = (train_ids >= _FIRST_THING) & (train_ids < _FIRST_THING + NUM_THINGS)
+    is_object = is_thing & (2 * agreed > totals)
+    number = np.where(is_object, is_object.cumsum(), 0)
+    return _Objects(runs, semantic, number[color_index], colors[is_object])
 
 
 def _read_boxes(path: Path) -> dict[int, float]:
@@ -222,8 +240,7 @@ def _read_boxes(path: Path) -> dict[int, float]:
     try:
         boxes = json.loads(path.read_text(encoding="utf-8"))
         return {
-            (blue - _FIRST_THING) * _CODES + (green << 8 | red): float(box["occlusion_percentage"])
-            / 100
+            (blue << 16 | green << 8 | red): float(box["occlusion_percentage"]) / 100
             for box in boxes
             for red, green, blue in [box["color"][:3]]
         }

@@ -13,8 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Shaped, UInt8, UInt16
+from jaxtyping import Bool, Int32, Int64, Shaped, UInt8, UInt16, UInt32
+from scipy import ndimage
 
 from uda4inst.classes import EGO_VEHICLE_LABEL_ID, SEMANTIC_CLASSES, THING_CLASSES
 
@@ -100,7 +102,7 @@ def write_urbansyn(root: Path, index: int, scene: SceneArrays) -> None:
     files = {
         f"rgb/rgb_{number}.png": encode_png(scene.image, smooth=True),
         f"ss/ss_{number}.png": encode_png(semantic),
-        f"ss_color/ss_color_{number}.png": encode_png(_view_table()[scene.semantic][..., :3]),
+        f"ss_color/ss_color_{number}.png": encode_png(_view(scene.semantic)[..., :3]),
         f"panoptic/panoptic_{number}.png": encode_png(_panoptic(scene, colors)),
         f"bbox2d/bbox2d_{number}.json": _boxes(scene, colors),
     }
@@ -121,7 +123,7 @@ def write_cityscapes(root: Path, split: str, name: str, scene: SceneArrays) -> N
         f"gtFine/{split}/{city}/{name}_gtFine_instanceIds.png": encode_png(
             _instance_ids(scene, label_ids)
         ),
-        f"gtFine/{split}/{city}/{name}_gtFine_color.png": encode_png(_view_table()[scene.semantic]),
+        f"gtFine/{split}/{city}/{name}_gtFine_color.png": encode_png(_view(scene.semantic)),
     }
     for path, data in files.items():
         (root / path).write_bytes(data)
@@ -132,22 +134,39 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _view_table() -> UInt8[np.ndarray, "256 4"]:
-    """Return the colours for looking at a semantic map: trainId -> RGBA, void black."""
+def _view_table() -> UInt32[np.ndarray, " 256"]:
+    """Return the colours for looking at a semantic map: trainId -> RGBA in one number."""
     table = np.zeros((256, 4), dtype=np.uint8)
     table[:, 3] = 255
     for semantic_class in SEMANTIC_CLASSES:
         table[semantic_class.train_id, :3] = semantic_class.color
+    return table.view("<u4")[:, 0]
+
+
+def _label_table() -> UInt8[np.ndarray, " 256"]:
+    """Return trainId -> Cityscapes label id, void as unlabelled (0)."""
+    table = np.zeros(256, dtype=np.uint8)
+    for semantic_class in SEMANTIC_CLASSES:
+        table[semantic_class.train_id] = semantic_class.label_id
     return table
+
+
+_VIEW: Final = _view_table()
+_LABEL_IDS: Final = _label_table()
+_THING_LABEL_IDS: Final = np.array([0, *(t.label_id for t in THING_CLASSES)], dtype=np.uint8)
+_THING_TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES], dtype=np.uint8)
+
+
+def _view(semantic: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Return a semantic map in colours, void black."""
+    return _VIEW[semantic].view(np.uint8).reshape(*semantic.shape, 4)
 
 
 def _label_ids(scene: SceneArrays) -> UInt8[np.ndarray, "H W"]:
     """Return Cityscapes label ids: 0 where void, 1 on the ego vehicle."""
-    table = np.zeros(256, dtype=np.uint8)
-    for semantic_class in SEMANTIC_CLASSES:
-        table[semantic_class.train_id] = semantic_class.label_id
-    things = np.array([0, *(thing.label_id for thing in THING_CLASSES)], dtype=np.uint8)
-    label_ids = np.where(scene.group > 0, things[scene.group], table[scene.semantic])
+    label_ids = np.asarray(cv2.LUT(scene.semantic, _LABEL_IDS))
+    if scene.group.any():
+        label_ids = np.where(scene.group > 0, _THING_LABEL_IDS[scene.group], label_ids)
     label_ids[scene.ego] = EGO_VEHICLE_LABEL_ID
     return label_ids
 
@@ -161,51 +180,50 @@ def _instance_ids(
     for k, thing in enumerate(scene.labels.tolist(), start=1):
         values[k] = THING_CLASSES[thing].label_id * 1000 + used[thing]
         used[thing] += 1
+    instance_ids = label_ids.astype(np.uint16)
     is_object = (scene.ids > 0) & ~scene.ego
-    return np.where(is_object, values[np.maximum(scene.ids, 0)], label_ids.astype(np.uint16))
+    instance_ids[is_object] = values[scene.ids[is_object]]
+    return instance_ids
 
 
-def _object_colors(labels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "M 4"]:
-    """Return the panoptic colour of every id, 0 included: blue is the class's trainId."""
-    codes = np.arange(len(labels) + 1, dtype=np.uint32) * _CODE_FACTOR & 0xFFFF
-    train_ids = np.array([thing.train_id for thing in THING_CLASSES], dtype=np.uint8)
-    colors = np.full((len(labels) + 1, 4), 255, dtype=np.uint8)
+def _object_colors(labels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 4"]:
+    """Return the panoptic colour of every instance: blue is the class's trainId."""
+    codes = np.arange(1, len(labels) + 1, dtype=np.uint32) * _CODE_FACTOR & 0xFFFF
+    colors = np.full((len(labels), 4), 255, dtype=np.uint8)
     colors[:, 0] = codes & 0xFF
     colors[:, 1] = codes >> 8
-    colors[1:, 2] = train_ids[labels]
-    colors[0] = (0, 0, 0, 255)
+    colors[:, 2] = _THING_TRAIN_IDS[labels]
     return colors
 
 
-def _panoptic(scene: SceneArrays, colors: UInt8[np.ndarray, "M 4"]) -> UInt8[np.ndarray, "H W 4"]:
+def _panoptic(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "H W 4"]:
     """Return the RGBA object map; stuff gets its trainId as blue, groups and void black."""
-    panoptic = colors[np.maximum(scene.ids, 0)]
-    is_stuff = (scene.ids == 0) & (scene.semantic < THING_CLASSES[0].train_id)
-    panoptic[..., 2] = np.where(is_stuff, scene.semantic, panoptic[..., 2])
-    return panoptic
+    is_stuff = scene.semantic < _THING_TRAIN_IDS[0]
+    packed = np.full(scene.ids.shape, 0xFF000000, dtype="<u4")
+    packed |= np.where(is_stuff, scene.semantic, 0).astype(np.uint32) << 16
+    is_object = scene.ids > 0
+    packed[is_object] = colors.view("<u4")[scene.ids[is_object] - 1, 0]
+    return packed.view(np.uint8).reshape(*scene.ids.shape, 4)
 
 
-def _boxes(scene: SceneArrays, colors: UInt8[np.ndarray, "M 4"]) -> bytes:
+def _boxes(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> bytes:
     """Return UrbanSyn's JSON list: inclusive boxes of what is seen, colour, class, occlusion."""
     occluded: Any = getattr(scene, "occlusion", None)
-    boxes: list[dict[str, object]] = []
-    for k, thing in enumerate(scene.labels.tolist(), start=1):
-        rows, columns = np.nonzero(scene.ids == k)
-        if not len(rows):
-            continue
-        boxes.append(
-            {
-                "bbox": {
-                    "xMin": int(columns.min()),
-                    "xMax": int(columns.max()),
-                    "yMin": int(rows.min()),
-                    "yMax": int(rows.max()),
-                },
-                "color": colors[k].tolist(),
-                "label": THING_CLASSES[thing].name,
-                "occlusion_percentage": 0.0
-                if occluded is None
-                else round(100 * float(occluded[k - 1]), 2),
-            }
-        )
+    found = ndimage.find_objects(np.maximum(scene.ids, 0), len(scene.labels))
+    boxes = [
+        {
+            "bbox": {
+                "xMin": columns.start,
+                "xMax": columns.stop - 1,
+                "yMin": rows.start,
+                "yMax": rows.stop - 1,
+            },
+            "color": colors[k].tolist(),
+            "label": THING_CLASSES[thing].name,
+            "occlusion_percentage": 0.0 if occluded is None else round(100 * float(occluded[k]), 2),
+        }
+        for k, (thing, place) in enumerate(zip(scene.labels.tolist(), found, strict=True))
+        if place is not None
+        for rows, columns in [place]
+    ]
     return json.dumps(boxes).encode()

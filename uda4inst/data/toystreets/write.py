@@ -27,6 +27,7 @@ from uda4inst.data.toystreets.encode import (
     write_cityscapes,
     write_urbansyn,
 )
+from uda4inst.data.toystreets.render import render_scene
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 
@@ -86,7 +87,7 @@ def write_toystreets(
     seed: int = 0,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    render: Render | None = None,
+    render: Render = render_scene,
 ) -> ToyStreetsTree:
     """Write both domains below `out`; do nothing if the same tree is already there.
 
@@ -119,10 +120,6 @@ def write_toystreets(
         "val": val,
     }
     _check_arguments(size, train=train, val=val, seed=seed)
-    if render is None:
-        from uda4inst.data.toystreets.render import render_scene
-
-        render = render_scene
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a linked folder
     tree = ToyStreetsTree(out / "urbansyn", out / "cityscapes")
     if _is_made(out, wanted):
