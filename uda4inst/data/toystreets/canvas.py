@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 Color = tuple[float, float, float]
 
+# Numbers of the label plane: stuff by trainId, instances from here on, then the special ones.
+FIRST_THING: Final = 32
+GROUP: Final = 253
+EGO: Final = 254
 SHIFT: Final = 4  # fractional bits of the fixed-point coordinates handed to OpenCV
 _ONE: Final = 1 << SHIFT
 _LIMIT: Final = 20_000.0  # pixels; far outside any image, well inside int32 after the shift
@@ -55,7 +59,7 @@ class View:
         return self.project_parts(points[..., 0], points[..., 1], points[..., 2])
 
     def project_parts(self, x: Points | float, y: Points | float, z: Points) -> Points:
-        """Return the pixels (..., 2) of world points given by coordinate; `x`, `y` may be one value."""
+        """Return the pixels (..., 2) of points given by coordinate; `x` and `y` may be numbers."""
         scale = self.focal / np.maximum(z, _NEAR)
         out = np.empty((*z.shape, 2))
         out[..., 0] = 0.5 * self.size[1] + scale * x

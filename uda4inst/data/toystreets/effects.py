@@ -1,124 +1,145 @@
-"""What the camera adds to a painted picture: texture, light, lens, sensor, compression."""
+"""What happens to a painted picture afterwards: texture, light, lens, sensor, compression."""
 
 from __future__ import annotations
 
-from typing import Final
+import math
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.data.toystreets import styles
-from uda4inst.data.toystreets.street import ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
+from uda4inst.data.toystreets.canvas import EGO, FIRST_THING
+from uda4inst.data.toystreets.street import ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, VOID
 from uda4inst.data.toystreets.styles import Style
+from uda4inst.data.toystreets.world import Rng
 
-PixelRng = np.random.Generator
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
-
-FIRST_THING: Final = 32  # labels below are stuff (trainIds), from here on instances
-
-
-def noise_field(rng: PixelRng, size: tuple[int, int], period: float) -> Plane:
-    """Return smooth noise of unit variance whose features are `period` pixels wide."""
-    height, width = size
-    small = (max(2, round(height / period) + 1), max(2, round(width / period) + 1))
-    coarse = rng.standard_normal(small, dtype=np.float32)
-    if small[0] >= height or small[1] >= width:
-        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_AREA)
-    # linear interpolation lowers the variance to about (2/3)^2
-    return 1.5 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+PixelRng = np.random.Generator
 
 
-def add_texture(
-    image: Image, labels: NDArray[np.uint8], style: Style, rng: PixelRng, unit: float
+def pixel_rng(rng: Rng) -> PixelRng:
+    """Return a generator of whole arrays of noise."""
+    return np.random.Generator(np.random.SFC64(rng.getrandbits(64)))
+
+
+def photograph(
+    image: Image,
+    labels: Image,
+    spans: dict[int, tuple[float, float]],
+    style: Style,
+    rng: Rng,
+    unit: float,
 ) -> Image:
-    """Add smooth noise of a strength that depends on what each pixel shows."""
-    size = labels.shape[0], labels.shape[1]
-    amount = np.zeros(256, dtype=np.float32)
-    if styles.BACKGROUND_TEXTURE in style.parts:
-        amount[:FIRST_THING] = styles.BACKGROUND_TEXTURE_STRENGTH
-        amount[255] = styles.BACKGROUND_TEXTURE_STRENGTH
-        amount[SKY] = 0.25 * styles.BACKGROUND_TEXTURE_STRENGTH
-        amount[[ROAD, SIDEWALK]] = 0.6 * styles.BACKGROUND_TEXTURE_STRENGTH
-        amount[[VEGETATION, TERRAIN]] = (
-            styles.FOLIAGE_TEXTURE_FACTOR * styles.BACKGROUND_TEXTURE_STRENGTH
-        )
-    if styles.OBJECT_TEXTURE in style.parts:
-        amount[FIRST_THING:255] = styles.OBJECT_TEXTURE_STRENGTH
-    texture = noise_field(rng, size, 2.0 * unit)
-    texture += noise_field(rng, size, 5.0 * unit)
-    texture += noise_field(rng, size, 14.0 * unit)
-    texture *= 0.58 * cv2.LUT(labels, amount)
-    return _clipped(image + texture[..., None])
-
-
-def shade_objects(
-    image: Image, labels: NDArray[np.uint8], spans: dict[int, tuple[float, float]]
-) -> Image:
-    """Make every object lighter at its top and darker at its foot.
+    """Return the picture with every part that is on; each part has random numbers of its own.
 
     Args:
         image: painted picture.
         labels: label plane.
         spans: first and last row of each object's label.
+        style: says which parts are on.
+        rng: stream of this picture.
+        unit: pixels per pixel at 128x256.
     """
+    textures, grains = pixel_rng(rng), pixel_rng(rng)
+    light = light_gain(labels.shape, style, angle=rng.uniform(0, math.tau), share=rng.random())
+    sigma = rng.uniform(*styles.BLUR_SIGMA) * unit
+    grain = rng.uniform(*styles.NOISE_SIGMA)
+    quality = rng.randint(*styles.JPEG_QUALITY)
+    work = image.astype(np.float32)
+    if styles.SHADING in style.parts:
+        work *= object_gain(labels, spans)[..., None]
+    if {styles.OBJECT_TEXTURE, styles.BACKGROUND_TEXTURE} & style.parts:
+        work += texture(labels, style, textures, unit)[..., None]
+    if light is not None:
+        work *= light[..., None]
+    image = _to_bytes(work)
+    if styles.BLUR in style.parts:
+        image = blurred(image, sigma)
+    if styles.NOISE in style.parts:
+        image = sensor_noise(image, grain, grains)
+    if styles.JPEG in style.parts:
+        image = compressed(image, quality)
+    return image
+
+
+def photograph_neutral(image: Image, rng: Rng, unit: float) -> Image:
+    """Give a neutral picture random colour statistics, and sometimes blur and noise."""
+    level, offset = rng.uniform(0.7, 1.25), rng.uniform(-20, 20)
+    gain = np.array([level * rng.uniform(0.85, 1.15) for _ in range(3)])
+    bias = np.array([offset + rng.uniform(-12, 12) for _ in range(3)])
+    table = np.clip(np.arange(256)[:, None] * gain + bias, 0, 255).astype(np.uint8)
+    image = np.asarray(cv2.LUT(image, table[None]), dtype=np.uint8)
+    if rng.random() < 0.5:
+        image = blurred(image, rng.uniform(0.3, 0.8) * unit)
+    if rng.random() < 0.5:
+        grain = pixel_rng(rng).standard_normal(image.shape, dtype=np.float32)
+        grain *= np.float32(rng.uniform(1.0, 7.0))
+        grain += image
+        image = _to_bytes(grain)
+    return image
+
+
+def noise_field(rng: PixelRng, size: tuple[int, int], period: float) -> Plane:
+    """Return smooth noise of about unit variance whose features are `period` pixels wide."""
+    height, width = size
+    small = (max(2, round(height / period) + 1), max(2, round(width / period) + 1))
+    coarse = rng.standard_normal(small, dtype=np.float32)
+    smooth = np.empty(size, dtype=np.float32)
+    cv2.resize(coarse, (width, height), dst=smooth, interpolation=cv2.INTER_LINEAR)
+    smooth *= np.float32(1.5)  # linear interpolation lowers the deviation to about 2/3
+    return smooth
+
+
+def texture(labels: Image, style: Style, rng: PixelRng, unit: float) -> Plane:
+    """Return smooth noise in grey levels whose strength depends on what each pixel shows."""
+    amount = np.zeros(256, dtype=np.float32)
+    if styles.BACKGROUND_TEXTURE in style.parts:
+        strength = styles.BACKGROUND_TEXTURE_STRENGTH
+        amount[:FIRST_THING] = strength
+        amount[VOID] = strength
+        amount[SKY] = 0.25 * strength
+        amount[[ROAD, SIDEWALK]] = 0.6 * strength
+        amount[[VEGETATION, TERRAIN]] = styles.FOLIAGE_TEXTURE_FACTOR * strength
+    if styles.OBJECT_TEXTURE in style.parts:
+        amount[FIRST_THING:EGO] = styles.OBJECT_TEXTURE_STRENGTH
+    size = labels.shape[0], labels.shape[1]
+    field = noise_field(rng, size, 2.0 * unit)
+    field += noise_field(rng, size, 5.0 * unit)
+    field += noise_field(rng, size, 14.0 * unit)
+    field *= _looked_up(labels, np.float32(1 / math.sqrt(3)) * amount)
+    return field
+
+
+def object_gain(labels: Image, spans: dict[int, tuple[float, float]]) -> Plane:
+    """Return a gain that makes every object lighter at its top and darker at its foot."""
     slope = np.zeros(256, dtype=np.float32)
     offset = np.ones(256, dtype=np.float32)
     for label, (top, foot) in spans.items():
         height = max(foot - top, 1.0)
         slope[label] = -2.0 * styles.OBJECT_SHADING / height
         offset[label] = 1.0 + styles.OBJECT_SHADING * (1.0 + 2.0 * top / height)
-    rows = np.arange(len(labels), dtype=np.float32)[:, None]
-    gain = cv2.LUT(labels, offset) + cv2.LUT(labels, slope) * rows
-    return _clipped(image * gain[..., None])
-
-
-def light_gradient(size: tuple[int, int], style: Style, rng: PixelRng) -> Plane | None:
-    """Return the gain of lighting and lens over the picture, or None when both are off."""
-    height, width = size
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    gain = np.ones(size, dtype=np.float32)
-    if styles.LIGHTING in style.parts:
-        angle = rng.uniform(0, 2 * np.pi)
-        slope = styles.LIGHT_GRADIENT * rng.uniform(0.3, 1.0)
-        gain += np.float32(slope * np.cos(angle)) * x + np.float32(0.5 * slope * np.sin(angle)) * y
-    if styles.VIGNETTING in style.parts:
-        gain *= 1.0 - np.float32(0.5 * styles.VIGNETTE_STRENGTH) * (x * x + y * y)
-    if styles.LIGHTING not in style.parts and styles.VIGNETTING not in style.parts:
-        return None
+    gain = _looked_up(labels, slope)
+    gain *= np.arange(len(labels), dtype=np.float32)[:, None]
+    gain += _looked_up(labels, offset)
     return gain
 
 
-def develop(image: Image, style: Style, rng: PixelRng, unit: float) -> Image:
-    """Pass a picture through light, lens, sensor and JPEG, each only if its part is on."""
-    size = image.shape[0], image.shape[1]
-    gain = light_gradient(size, style, rng)
-    if gain is not None:
-        image = _clipped(image * gain[..., None])
-    if styles.BLUR in style.parts:
-        image = blurred(image, rng.uniform(*styles.BLUR_SIGMA) * unit)
-    if styles.NOISE in style.parts:
-        image = noisy(image, rng.uniform(*styles.NOISE_SIGMA), rng)
-    if styles.JPEG in style.parts:
-        quality = int(rng.integers(styles.JPEG_QUALITY[0], styles.JPEG_QUALITY[1] + 1))
-        _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
-    return image
-
-
-def develop_neutral(image: Image, rng: PixelRng, unit: float) -> Image:
-    """Give a neutral picture random colour statistics, and sometimes blur and noise."""
-    gain = rng.uniform(0.7, 1.25) * rng.uniform(0.85, 1.15, 3)
-    bias = rng.uniform(-20, 20) + rng.uniform(-12, 12, 3)
-    table = np.arange(256)[:, None] * gain + bias
-    image = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None])
-    if rng.random() < 0.5:
-        image = blurred(image, rng.uniform(0.3, 0.8) * unit)
-    if rng.random() < 0.5:
-        image = noisy(image, rng.uniform(1.0, 7.0), rng)
-    return image
+def light_gain(size: tuple[int, ...], style: Style, *, angle: float, share: float) -> Plane | None:
+    """Return the gain of uneven light and of the lens, or None when both parts are off."""
+    if not {styles.LIGHTING, styles.VIGNETTING} & style.parts:
+        return None
+    y = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, size[1], dtype=np.float32)[None, :]
+    gain = np.ones((size[0], size[1]), dtype=np.float32)
+    if styles.LIGHTING in style.parts:
+        slope = styles.LIGHT_GRADIENT * (0.3 + 0.7 * share)
+        gain += np.float32(slope * math.cos(angle)) * x
+        gain += np.float32(0.5 * slope * math.sin(angle)) * y
+    if styles.VIGNETTING in style.parts:
+        gain *= 1.0 - np.float32(0.5 * styles.VIGNETTE_STRENGTH) * (x * x + y * y)
+    return gain
 
 
 def blurred(image: Image, sigma: float) -> Image:
@@ -126,13 +147,47 @@ def blurred(image: Image, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
 
 
-def noisy(image: Image, sigma: float, rng: PixelRng) -> Image:
-    """Return the picture with sensor noise of a standard deviation in grey levels."""
-    grain = rng.standard_normal(image.shape, dtype=np.float32)
-    grain *= np.float32(sigma)
-    grain += image
-    return _clipped(grain)
+def sensor_noise(image: Image, sigma: float, rng: PixelRng) -> Image:
+    """Return the picture with grain: fine in brightness, coarser in colour.
+
+    Args:
+        image: the picture.
+        sigma: standard deviation of the brightness in grey levels.
+        rng: where the grain comes from.
+    """
+    height, width = image.shape[:2]
+    grain = rng.standard_normal((height, width), dtype=np.float32)
+    color = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)
+    work = np.empty((height, width, 3), dtype=np.float32)
+    cv2.resize(color, (width, height), dst=work, interpolation=cv2.INTER_LINEAR)
+    work *= np.float32(0.6)
+    work += grain[..., None]
+    work *= np.float32(sigma)
+    work += image
+    return _to_bytes(work)
 
 
-def _clipped(values: NDArray[np.float32]) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def compressed(image: Image, quality: int) -> Image:
+    """Return the picture after JPEG compression."""
+    _, packed = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def darkened(image: Image, shadow: Image, strength: float) -> Image:
+    """Return the picture with the light taken away where `shadow` (0..255) is high."""
+    gain = shadow.astype(np.float32)
+    gain *= np.float32(-strength / 255.0)
+    gain += 1.0
+    return _to_bytes(image * gain[..., None])
+
+
+def _looked_up(labels: Image, table: Plane) -> Plane:
+    return np.asarray(cv2.LUT(labels, table), dtype=np.float32)
+
+
+def _to_bytes(values: Plane) -> Image:
+    """Round to 0..255."""
+    return np.asarray(cv2.convertScaleAbs(np.maximum(values, 0.0)), dtype=np.uint8)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import NUM_THINGS, THING_CLASSES
-from uda4inst.data.toystreets import effects, styles
-from uda4inst.data.toystreets.canvas import Canvas, View
-from uda4inst.data.toystreets.effects import FIRST_THING
+from uda4inst.classes import THING_CLASSES
+from uda4inst.data.toystreets import clutter, effects, styles
+from uda4inst.data.toystreets.canvas import FIRST_THING, GROUP, Canvas, View
 from uda4inst.data.toystreets.people import paint_person, paint_two_wheeler
 from uda4inst.data.toystreets.street import (
     SKY,
@@ -30,7 +28,9 @@ from uda4inst.data.toystreets.world import (
     RIDER,
     TWO_WHEELERS,
     Layout,
+    Prop,
     Rng,
+    Street,
     Thing,
     ToyDomain,
     sample_layout,
@@ -38,8 +38,6 @@ from uda4inst.data.toystreets.world import (
 )
 
 MIN_AREA: Final = 12  # visible pixels at 128x256; smaller instances are not labelled
-EGO: Final = 254
-GROUP: Final = 253
 _IGNORE: Final = 255
 
 
@@ -75,18 +73,18 @@ def scene_layout(
     """Return what `render_scene` paints for the same arguments; needs no picture."""
     parts = parts_of(domain, parts)
     key = (seed, domain, split, index)
-    kind: ToyDomain = domain
-    if domain != "neutral":
-        kind = "camera" if styles.RIG in parts else "render"
-    layout_domain: ToyDomain = domain
-    if domain != "neutral":
-        layout_domain = "camera" if styles.GROUPS in parts else "render"
-    return sample_layout(
+    rig_kind = ("camera" if styles.RIG in parts else "render") if domain != "neutral" else domain
+    layout = sample_layout(
         _stream("things", *key),
-        domain=layout_domain,
-        rig=sample_rig(_stream("rig", *key), kind),
+        domain=domain,
+        rig=sample_rig(_stream("rig", *key), rig_kind),
         street_rng=_stream("street", *key),
+        with_crowds=styles.GROUPS in parts,
     )
+    if styles.CLUTTER not in parts:
+        return layout
+    extra = clutter.sample_extra_props(_stream("clutter", *key), layout.street)
+    return replace(layout, props=layout.props + extra)
 
 
 def render_scene(
@@ -121,18 +119,14 @@ def render_scene(
     key = (seed, domain, split, index)
     style = make_style(_stream("look", *key), domain, parts_of(domain, parts))
     view = View(layout.rig, size)
-    canvas = Canvas(size, style.palette.sky, SKY)
-    paint_backdrop(canvas, layout.street, view, style)
-    paint_ground(canvas, layout.street, view, style)
-    owners = _paint_upright(canvas, layout, view, style)
-    image = canvas.image
-    pixels = np.random.Generator(np.random.PCG64(_stream("pixels", *key).getrandbits(64)))
+    canvas, owners = _paint(layout, view, style, _stream("lines", *key))
+    image, pixels = canvas.image, _stream("pixels", *key)
     if domain == "neutral":
-        image = effects.develop_neutral(image, pixels, view.unit)
+        image = effects.photograph_neutral(image, pixels, view.unit)
     if style.parts:
-        image = _apply_parts(image, canvas.labels, owners, style, pixels, view.unit)
-    ego = np.zeros(size, dtype=bool)
-    return _finish(image, canvas.labels, owners, ego)
+        spans = _spans(canvas.labels, len(owners)) if styles.SHADING in style.parts else {}
+        image = effects.photograph(image, canvas.labels, spans, style, pixels, view.unit)
+    return _finish(image, canvas.labels, owners, ego=styles.EGO in style.parts)
 
 
 def _stream(purpose: str, seed: int, domain: str, split: str, index: int) -> Rng:
@@ -148,62 +142,65 @@ def _stream(purpose: str, seed: int, domain: str, split: str, index: int) -> Rng
     return random.Random(f"{purpose}/{seed}/{domain}/{split}/{index}")
 
 
+def _paint(layout: Layout, view: View, style: Style, rng: Rng) -> tuple[Canvas, list[int]]:
+    """Paint a layout from far to near; return the planes and the thing class of each instance."""
+    street, parts = layout.street, style.parts
+    canvas = Canvas(view.size, style.palette.sky, SKY)
+    paint_backdrop(canvas, street, view, style)
+    paint_ground(canvas, street, view, style)
+    if styles.CLUTTER in parts:
+        clutter.paint_ground_lines(canvas, street, view, style, rng)
+    if {styles.LIGHTING, styles.CONTACT_SHADOWS} & parts:
+        clutter.paint_shadows(canvas, layout, view, style, rng)
+    _paint_house_lines(canvas, street, view, style)
+    if styles.CLUTTER in parts:
+        clutter.paint_wires(canvas, view, style, rng)
+    owners = _paint_upright(canvas, layout, view, style)
+    if styles.CLUTTER in parts:
+        clutter.paint_branches(canvas, view, style, rng)
+    if styles.EGO in parts:
+        clutter.paint_hood(canvas)
+    return canvas, owners
+
+
+def _paint_house_lines(canvas: Canvas, street: Street, view: View, style: Style) -> None:
+    """Paint both sides of the street, far to near."""
+    for side, x, blocks in (
+        (-1, street.facade_left, street.blocks_left),
+        (1, street.facade_right, street.blocks_right),
+    ):
+        for block in reversed(blocks):
+            paint_block(canvas, block, street, side, view, style)
+            if styles.CLUTTER in style.parts:
+                clutter.paint_facade(canvas, block, x, view, style)
+
+
 def _paint_upright(canvas: Canvas, layout: Layout, view: View, style: Style) -> list[int]:
-    """Paint everything that stands, far to near; return the thing class of each label."""
+    """Paint things and props, far to near; return the thing class of each instance."""
     owners: list[int] = []
-    street = layout.street
     jobs: list[tuple[float, Callable[[], None]]] = []
 
-    def own(label: int) -> int:
+    def number(label: int) -> int:
         owners.append(label)
         return FIRST_THING + len(owners) - 1
 
-    def add_thing(thing: Thing, label: int | None) -> None:
-        if thing.label == PERSON:
-            number = own(PERSON) if label is None else label
-            jobs.append((thing.depth, lambda: paint_person(canvas, thing, view, style, number)))
-        elif thing.label in TWO_WHEELERS:
-            pair = own(thing.label), own(RIDER)
-            jobs.append((thing.depth, lambda: paint_two_wheeler(canvas, thing, view, style, pair)))
-        else:
-            number = own(thing.label)
-            jobs.append((thing.depth, lambda: paint_vehicle(canvas, thing, view, style, number)))
+    def add(depth: float, paint: Callable[..., None], what: Thing | Prop, *label: object) -> None:
+        jobs.append((depth, lambda: paint(canvas, what, view, style, *label)))
 
-    for side, blocks in ((-1, street.blocks_left), (1, street.blocks_right)):
-        for block in blocks:
-            # Houses stand behind everything in front of their far end: paint all of them first.
-            jobs.append(
-                (
-                    500.0 + block.near,
-                    lambda block=block, side=side: paint_block(
-                        canvas, block, street, side, view, style
-                    ),
-                )
-            )
     for prop in layout.props:
-        jobs.append((prop.z, lambda prop=prop: paint_prop(canvas, prop, view, style)))
+        add(prop.z, paint_prop, prop)
     for thing in layout.things:
-        add_thing(thing, None)
+        if thing.label == PERSON:
+            add(thing.depth, paint_person, thing, number(PERSON))
+        elif thing.label in TWO_WHEELERS:
+            add(thing.depth, paint_two_wheeler, thing, (number(thing.label), number(RIDER)))
+        else:
+            add(thing.depth, paint_vehicle, thing, number(thing.label))
     for thing in layout.crowd:
-        add_thing(thing, GROUP)
+        add(thing.depth, paint_person, thing, GROUP)
     for _, paint in sorted(jobs, key=lambda job: -job[0]):
         paint()
     return owners
-
-
-def _apply_parts(
-    image: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    owners: list[int],
-    style: Style,
-    rng: np.random.Generator,
-    unit: float,
-) -> NDArray[np.uint8]:
-    if styles.SHADING in style.parts:
-        image = effects.shade_objects(image, labels, _spans(labels, len(owners)))
-    if {styles.OBJECT_TEXTURE, styles.BACKGROUND_TEXTURE} & style.parts:
-        image = effects.add_texture(image, labels, style, rng, unit)
-    return effects.develop(image, style, rng, unit)
 
 
 def _spans(labels: NDArray[np.uint8], count: int) -> dict[int, tuple[float, float]]:
@@ -220,7 +217,8 @@ def _finish(
     image: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     owners: list[int],
-    ego: NDArray[np.bool_],
+    *,
+    ego: bool,
 ) -> Scene:
     """Turn the label plane into ids and semantics; specks too small to label become void."""
     areas = np.bincount(labels.ravel(), minlength=256)
@@ -239,12 +237,12 @@ def _finish(
             kept.append(owner)
             ids[label] = len(kept)
             semantic[label] = THING_CLASSES[owner].train_id
-    assert all(0 <= owner < NUM_THINGS for owner in kept)
+    size = labels.shape[0], labels.shape[1]
     return Scene(
         image=image,
         ids=ids[labels],
         labels=np.array(kept, dtype=np.int64),
-        semantic=cv2.LUT(labels, semantic),
-        ego=ego,
-        group=cv2.LUT(labels, group),
+        semantic=semantic[labels],
+        ego=clutter.ego_mask(size) if ego else np.zeros(size, dtype=bool),
+        group=group[labels],
     )

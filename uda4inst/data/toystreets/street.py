@@ -18,7 +18,7 @@ from uda4inst.data.toystreets.canvas import (
     rounded,
     shaded,
 )
-from uda4inst.data.toystreets.styles import Style
+from uda4inst.data.toystreets.styles import CLUTTER, Style
 from uda4inst.data.toystreets.world import Block, Prop, Street
 
 ROAD: Final = 0
@@ -249,12 +249,14 @@ def _crown(
     pixel = view.pixel(*center)
     scale = view.focal / center[2]
     count = 10 if not style.rounding else 16
-    for _ in range(5):
+    # the camera's crowns are more ragged: more and smaller blobs of more unequal light
+    blobs, small, uneven = (9, 0.3, 0.3) if CLUTTER in style.parts else (5, 0.5, 0.175)
+    for _ in range(blobs):
         across, up = (rng.uniform(-0.5, 0.5) * radius * scale for _ in range(2))
-        size = rng.uniform(0.5, 0.8) * radius * scale
+        size = rng.uniform(small, 0.8) * radius * scale
         middle = (pixel[0] + across, pixel[1] + up)
         blob = ellipse_points(middle, (size, 0.85 * size), count)
-        canvas.fill(blob, shaded(color, rng.uniform(0.8, 1.15)), VEGETATION)
+        canvas.fill(blob, shaded(color, rng.uniform(0.975 - uneven, 0.975 + uneven)), VEGETATION)
 
 
 def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
@@ -285,6 +287,8 @@ def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
         _crown(canvas, view, (prop.x, 0.4 * prop.height, prop.z), 0.8 * prop.height, style, rng)
     elif prop.kind == "bin":
         upright(0.0, prop.height, 0.6, style.object_color(rng, grey=0.4), VOID)
+    elif prop.kind == "post":
+        upright(0.0, prop.height, 0.12, shaded(colors.pole, rng.uniform(0.6, 1.3)), POLE)
     elif prop.kind == "lamp":
         upright(0.0, prop.height, 0.16, colors.pole, POLE)
         arm = np.array([[0.0, prop.height], [-math.copysign(1.4, prop.x), prop.height + 0.2]])

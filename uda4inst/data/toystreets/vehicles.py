@@ -200,9 +200,17 @@ def _wheels(
         canvas.fill(body.at(hub, body.visible), style.palette.metal)
 
 
-def _tyre_ends(canvas: Canvas, body: _Body, style: Style, label: int, *, height: float) -> None:
+def _tyre_ends(
+    canvas: Canvas,
+    body: _Body,
+    style: Style,
+    label: int,
+    *,
+    height: float,
+    axles: tuple[float, float],
+) -> None:
     """Paint the tyres seen below the end that faces the camera, and the dark underbody."""
-    along = 0.25 if body.sees_rear else body.length - 0.25
+    along = axles[0] if body.sees_rear else axles[1]
     for across in ((-0.98, -0.68), (0.68, 0.98)):
         quad = body.end_quad((along, along), (0.0, height), across)
         canvas.fill(quad, style.palette.tyre, label)
@@ -246,7 +254,8 @@ def _paint_car(
     sharp = np.array(shape.profile) * scale
     color = style.object_color(rng, grey=0.35)
     glass = style.palette.glass
-    _tyre_ends(canvas, body, style, label, height=0.3)
+    wheels = (shape.wheels[0] * thing.length, shape.wheels[1] * thing.length)
+    _tyre_ends(canvas, body, style, label, height=0.3, axles=wheels)
     _extrude(canvas, body, rounded(sharp, style.rounding), color, label, contrast=0.3)
     pane = body.sees_rear, body.sees_front
     for seen, (low, high) in zip(pane, (shape.rear_glass, shape.front_glass), strict=True):
@@ -264,7 +273,6 @@ def _paint_car(
         along = 0.0 if body.sees_rear else body.length
         plate = body.end_quad((along, along), (0.27 * scale[1], 0.35 * scale[1]), (-0.28, 0.28))
         canvas.fill(plate, style.palette.marking)
-    wheels = tuple(share * thing.length for share in shape.wheels)
     _wheels(canvas, body, style, label, at=wheels, radius=0.33)
 
 
@@ -279,7 +287,7 @@ def _paint_truck(
     chassis = _Body(thing, view, 0.0, thing.length - 0.2)
     cab_color = style.object_color(rng, grey=0.3)
     box_color = style.object_color(rng, grey=0.6)
-    _tyre_ends(canvas, chassis, style, label, height=0.45)
+    _tyre_ends(canvas, chassis, style, label, height=0.45, axles=(1.0, thing.length - 1.2))
     frame = np.array([[0.0, 0.5], [0.0, 0.85], [chassis.length, 0.85], [chassis.length, 0.5]])
     _extrude(canvas, chassis, frame, style.palette.tyre, label, contrast=0.2)
 
@@ -356,7 +364,7 @@ def _paint_bus(
         [[0.0, 0.35], [0.0, 0.93 * top], [0.3, top], [long - 0.5, top], [long, 0.88 * top],
          [long, 0.35]]
     )  # fmt: skip
-    _tyre_ends(canvas, body, style, label, height=0.45)
+    _tyre_ends(canvas, body, style, label, height=0.45, axles=(0.24 * long, 0.8 * long))
     _extrude(canvas, body, rounded(profile, style.rounding), color, label, contrast=0.25)
     if body.visible:
         panes = _panes(

@@ -18,6 +18,8 @@ from uda4inst.classes import thing_index
 from uda4inst.data.toystreets.canvas import Rig
 
 ToyDomain = Literal["render", "camera", "neutral"]
+PropKind = Literal["lamp", "traffic_light", "sign", "post", "tree", "bush", "bin"]
+BlockKind = Literal["building", "wall", "fence", "hedge", "open"]
 Rng = random.Random
 
 PERSON: Final = thing_index("person")
@@ -113,7 +115,7 @@ class Thing:
 class Block:
     """A stretch of one side of the street: what stands along it."""
 
-    kind: Literal["building", "wall", "fence", "hedge", "open"]
+    kind: BlockKind
     near: float
     far: float
     height: float
@@ -124,7 +126,7 @@ class Block:
 class Prop:
     """A piece of street furniture or a tree."""
 
-    kind: Literal["lamp", "traffic_light", "sign", "tree", "bush", "bin", "box"]
+    kind: PropKind
     x: float
     z: float
     height: float
@@ -193,7 +195,7 @@ def sample_rig(rng: Rng, kind: ToyDomain) -> Rig:
 
 
 def sample_layout(
-    rng: Rng, *, domain: ToyDomain, rig: Rig, street_rng: Rng | None = None
+    rng: Rng, *, domain: ToyDomain, rig: Rig, street_rng: Rng, with_crowds: bool = False
 ) -> Layout:
     """Draw one scene.
 
@@ -201,15 +203,16 @@ def sample_layout(
         rng: stream of the things.
         domain: decides class shares and counts; `render` and `camera` share both.
         rig: the camera, which decides what part of the street is in view.
-        street_rng: stream of the street; the same as `rng` when None.
+        street_rng: stream of the street.
+        with_crowds: whether a distant crowd may stand there (rarely, see `GROUP_SHARE`).
     """
     labels = _sample_labels(rng, domain)
-    street = _sample_street(street_rng or rng, labels)
+    street = _sample_street(street_rng, labels)
     things = _place_all(rng, labels, street, rig)
     crowd: tuple[Thing, ...] = ()
-    if domain == "camera" and rng.random() < GROUP_SHARE:
+    if with_crowds and rng.random() < GROUP_SHARE:
         crowd = _sample_crowd(rng, street, rig)
-    props = _sample_props(street_rng or rng, street)
+    props = _sample_props(street_rng, street)
     return Layout(rig=rig, street=street, things=things, props=props, crowd=crowd)
 
 
