@@ -23,7 +23,6 @@ GROUP: Final = 253
 EGO: Final = 254
 SHIFT: Final = 4  # fractional bits of the fixed-point coordinates handed to OpenCV
 _ONE: Final = 1 << SHIFT
-_LIMIT: Final = 20_000.0  # pixels; far outside any image, well inside int32 after the shift
 _NEAR: Final = 0.4  # metres; nothing is projected from nearer than this
 
 
@@ -79,11 +78,12 @@ class View:
         return self.pixel(x, 0.0, z)
 
 
-def _fixed(points: Points) -> NDArray[np.int32]:
-    """Return fixed-point coordinates for OpenCV."""
-    scaled = np.minimum(points, _LIMIT)
-    np.maximum(scaled, -_LIMIT, out=scaled)
-    scaled *= _ONE
+def fixed_point(points: Points) -> NDArray[np.int32]:
+    """Return fixed-point coordinates for OpenCV.
+
+    Nothing is nearer than `_NEAR` and the ground ends at the sides, so these stay inside int32.
+    """
+    scaled = points * _ONE
     return np.rint(scaled, out=scaled).astype(np.int32)
 
 
@@ -104,7 +104,7 @@ class Canvas:
 
     def fill(self, points: Points, color: Color, label: int | None = None) -> None:
         """Fill one polygon (n, 2)."""
-        fixed = _fixed(points)
+        fixed = fixed_point(points)
         cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, [fixed], label, cv2.LINE_8, SHIFT)
@@ -113,7 +113,7 @@ class Canvas:
         """Fill disjoint polygons (k, n, 2) of one colour."""
         if len(polygons) == 0:
             return
-        fixed = list(_fixed(polygons))
+        fixed = list(fixed_point(polygons))
         cv2.fillPoly(self.image, fixed, color, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, fixed, label, cv2.LINE_8, SHIFT)
@@ -126,7 +126,7 @@ class Canvas:
         label: int | None = None,
     ) -> None:
         """Draw a polyline (n, 2) at least one pixel wide."""
-        fixed = _fixed(points)
+        fixed = fixed_point(points)
         thickness = max(1, round(width))
         cv2.polylines(self.image, [fixed], False, color, thickness, cv2.LINE_AA, SHIFT)
         if label is not None:
@@ -143,6 +143,11 @@ class Canvas:
     ) -> None:
         """Fill an axis-parallel ellipse given by its half axes."""
         self.fill(ellipse_points(center, axes, points), color, label)
+
+    def darken(self, shadow: NDArray[np.uint8]) -> None:
+        """Take away light in proportion to `shadow` (255 takes all of it)."""
+        light = cv2.cvtColor(255 - shadow, cv2.COLOR_GRAY2RGB)
+        cv2.multiply(self.image, light, dst=self.image, scale=1 / 255)
 
 
 @lru_cache(maxsize=64)
@@ -175,6 +180,24 @@ def _corner_cut(count: int, iterations: int) -> Points:
 def rounded(points: Points, iterations: int) -> Points:
     """Cut the corners of a closed polygon (Chaikin); 0 iterations return it unchanged."""
     return _corner_cut(len(points), iterations) @ points if iterations else points
+
+
+def rounded_corners(points: Points, radius: float) -> Points:
+    """Round the corners of a closed outline, reaching at most `radius` along either edge."""
+    edge = np.roll(points, -1, axis=0) - points
+    length = np.hypot(edge[:, 0], edge[:, 1])
+    share = np.minimum(0.35, radius / np.maximum(length, 1e-6))[:, None]
+    cut = np.empty((2 * len(points), 2))
+    cut[0::2] = points + share * edge
+    cut[1::2] = points + (1.0 - share) * edge
+    # The second cut only breaks the new short edges; the long ones are cut by the same reach.
+    edge = np.roll(cut, -1, axis=0) - cut
+    length = np.hypot(edge[:, 0], edge[:, 1])
+    share = np.minimum(0.25, 0.3 * radius / np.maximum(length, 1e-6))[:, None]
+    out = np.empty((2 * len(cut), 2))
+    out[0::2] = cut + share * edge
+    out[1::2] = cut + (1.0 - share) * edge
+    return out
 
 
 def shaded(color: Color, factor: float) -> Color:

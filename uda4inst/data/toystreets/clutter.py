@@ -12,13 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.data.toystreets import styles
-from uda4inst.data.toystreets.canvas import EGO, SHIFT, Canvas, Points, View, circle, mixed, shaded
-from uda4inst.data.toystreets.effects import blurred, darkened
+from uda4inst.data.toystreets.canvas import (
+    EGO,
+    SHIFT,
+    Canvas,
+    Color,
+    Points,
+    View,
+    circle,
+    fixed_point,
+    mixed,
+    shaded,
+)
+from uda4inst.data.toystreets.effects import blurred
 from uda4inst.data.toystreets.street import VEGETATION
 from uda4inst.data.toystreets.styles import Style
-from uda4inst.data.toystreets.world import PERSON, Block, Layout, Prop, Rng, Street, Thing
+from uda4inst.data.toystreets.world import PERSON, Block, Layout, Prop, PropKind, Rng, Street, Thing
 
 HOOD_ROWS: Final = 0.085  # share of the rows the hood takes in the middle of the picture
+# Edge, reflection and paint of the hood: share of the rows below its edge, colour.
+_HOOD_BANDS: Final[tuple[tuple[float, Color], ...]] = (
+    (0.0, (26.0, 28.0, 31.0)),
+    (0.012, (58.0, 62.0, 66.0)),
+    (0.03, (38.0, 41.0, 45.0)),
+)
 _HOOD_DROP: Final = 0.045  # share of the rows by which it is lower at the sides
 
 
@@ -39,7 +56,7 @@ def sample_extra_props(rng: Rng, street: Street) -> tuple[Prop, ...]:
     return tuple(props)
 
 
-_EXTRA: Final = (
+_EXTRA: Final[tuple[tuple[PropKind, float, float], ...]] = (
     ("lamp", 4.0, 9.0),
     ("post", 0.8, 1.2),
     ("post", 0.8, 1.2),
@@ -61,7 +78,7 @@ def paint_ground_lines(canvas: Canvas, street: Street, view: View, style: Style,
         for _ in range(rng.randrange(1, 4)):
             x, z = x + rng.uniform(-2.5, 2.5), max(2.5, z + rng.uniform(-3.0, 5.0))
             points.append(view.ground(x, z))
-        canvas.line(np.array(points), 0.05 * view.focal / z, color)
+        canvas.line(np.array(points), 0.03 * view.focal / z, color)
     for _ in range(rng.randrange(0, 4)):
         x, z = rng.uniform(street.left, street.right), math.exp(rng.uniform(1.5, 3.2))
         rim = view.project_parts(x + 0.35 * circle(14)[:, 0], 0.0, z + 0.35 * circle(14)[:, 1])
@@ -91,51 +108,53 @@ def paint_wires(canvas: Canvas, view: View, style: Style, rng: Rng) -> None:
     for _ in range(rng.randrange(0, 5)):
         left, right = (rng.uniform(-0.1, 0.75 * view.rig.horizon) * height for _ in range(2))
         sag = rng.uniform(0.0, 0.06) * height
-        share = np.linspace(0.0, 1.0, 7)
+        share = np.linspace(0.0, 1.0, 7, dtype=np.float64)
         y = left + (right - left) * share + 4 * sag * share * (1 - share)
         points = np.stack([share * width, y], axis=1)
         canvas.line(points, 0.6 * view.unit, style.palette.tyre)
 
 
 def paint_branches(canvas: Canvas, view: View, style: Style, rng: Rng) -> None:
-    """Paint leaves of a near tree hanging into an upper corner; not in every scene."""
+    """Paint twigs of a near tree hanging into an upper corner; not in every scene."""
     if rng.random() > 0.35:
         return
     height, width = canvas.size
-    side = rng.choice((0.0, 1.0))
-    for _ in range(rng.randrange(14, 30)):
-        across = abs(rng.gauss(0.0, 0.13))
-        x = (across if side == 0.0 else 1.0 - across) * width
-        y = abs(rng.gauss(0.0, 0.09)) * height
-        radius = rng.uniform(1.5, 5.0) * view.unit
-        leaf = circle(7) * (radius, 0.7 * radius) + (x, y)
-        canvas.fill(leaf, shaded(style.palette.vegetation, rng.uniform(0.6, 1.25)), VEGETATION)
+    side = rng.choice((-1.0, 1.0))
+    color = style.palette.vegetation
+    for _ in range(rng.randrange(2, 5)):
+        start = np.array([(0.5 + side * rng.uniform(0.3, 0.55)) * width, -0.02 * height])
+        reach = np.array(
+            [-side * rng.uniform(-0.03, 0.16) * width, rng.uniform(0.1, 0.28) * height]
+        )
+        share = np.linspace(0.0, 1.0, 7)[:, None]
+        twig: Points = start + reach * share
+        canvas.line(twig, 1.2 * view.unit, shaded(color, 0.5), VEGETATION)
+        for x, y in twig[1:].tolist():
+            radius = rng.uniform(2.0, 4.5) * view.unit
+            center = (
+                x + rng.uniform(-1.5, 1.5) * view.unit,
+                y + rng.uniform(-1.5, 1.5) * view.unit,
+            )
+            leaf = circle(7) * (radius, 0.75 * radius) + center
+            canvas.fill(leaf, shaded(color, rng.uniform(0.6, 1.25)), VEGETATION)
 
 
 def paint_shadows(canvas: Canvas, layout: Layout, view: View, style: Style, rng: Rng) -> None:
     """Darken the ground under things and in the shade of houses and trees."""
-    cast, contact = styles.LIGHTING in style.parts, styles.CONTACT_SHADOWS in style.parts
-    if cast:
-        plane = np.zeros(canvas.size, dtype=np.uint8)
-        _fill(plane, _cast_shadows(layout, view, rng), 255)
-        soft = blurred(plane, 1.0 * view.unit)
-        canvas.image = darkened(canvas.image, soft, styles.CAST_SHADOW_STRENGTH)
-    if contact:
-        plane = np.zeros(canvas.size, dtype=np.uint8)
-        _fill(plane, [_footprint(thing, view) for thing in layout.things], 255)
-        thin = [
-            _disc(prop.x, prop.z, 0.45 if prop.kind == "tree" else 0.25, view)
-            for prop in layout.props
-        ]
-        _fill(plane, thin, 200)
-        soft = blurred(plane, 1.2 * view.unit)
-        canvas.image = darkened(canvas.image, soft, styles.CONTACT_SHADOW_STRENGTH)
+    shadow = np.zeros(canvas.size, dtype=np.uint8)
+    if styles.LIGHTING in style.parts:
+        _fill(shadow, _cast_shadows(layout, view, rng), round(255 * styles.CAST_SHADOW_STRENGTH))
+    if styles.CONTACT_SHADOWS in style.parts:
+        under = [_footprint(thing, view) for thing in layout.things]
+        for prop in layout.props:
+            under.append(_disc(prop.x, prop.z, 0.45 if prop.kind == "tree" else 0.25, view))
+        _fill(shadow, under, round(255 * styles.CONTACT_SHADOW_STRENGTH))
+    canvas.darken(blurred(shadow, 1.2 * view.unit))
 
 
 def _fill(plane: NDArray[np.uint8], polygons: list[Points], value: int) -> None:
     for polygon in polygons:
-        fixed = np.rint(np.clip(polygon, -20_000.0, 20_000.0) * (1 << SHIFT)).astype(np.int32)
-        cv2.fillPoly(plane, [fixed], value, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(plane, [fixed_point(polygon)], value, cv2.LINE_AA, SHIFT)
 
 
 def _footprint(thing: Thing, view: View) -> Points:
@@ -170,9 +189,8 @@ def _cast_shadows(layout: Layout, view: View, rng: Rng) -> list[Points]:
             continue
         far = edge - side * (reach + 0.15 * block.height)
         x = np.array((edge, edge, far, far))
-        shade.append(
-            view.project_parts(x, 0.0, np.array((block.near, block.far, block.far, block.near)))
-        )
+        z = np.array((block.near, block.far, block.far, block.near))
+        shade.append(view.project_parts(x, 0.0, z))
     for prop in layout.props:
         if prop.kind == "tree":
             x = prop.x - side * rng.uniform(0.5, 3.0)
@@ -201,6 +219,6 @@ def _hood(size: tuple[int, int], lower: float) -> Points:
 
 def paint_hood(canvas: Canvas) -> None:
     """Paint the hood over everything; its paint reflects the sky a little."""
-    for lower, color in ((0.0, (26.0, 28.0, 31.0)), (0.012, (58.0, 62.0, 66.0)), (0.03, (38.0, 41.0, 45.0))):  # fmt: skip
+    for lower, color in _HOOD_BANDS:
         canvas.fill(_hood(canvas.size, lower), color)
     canvas.labels[ego_mask(canvas.size)] = EGO

@@ -170,18 +170,11 @@ def sensor_noise(image: Image, sigma: float, rng: PixelRng) -> Image:
 def compressed(image: Image, quality: int) -> Image:
     """Return the picture after JPEG compression."""
     _, packed = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    assert decoded is not None
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def darkened(image: Image, shadow: Image, strength: float) -> Image:
-    """Return the picture with the light taken away where `shadow` (0..255) is high."""
-    gain = shadow.astype(np.float32)
-    gain *= np.float32(-strength / 255.0)
-    gain += 1.0
-    return _to_bytes(image * gain[..., None])
 
 
 def _looked_up(labels: Image, table: Plane) -> Plane:

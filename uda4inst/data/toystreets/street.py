@@ -19,7 +19,7 @@ from uda4inst.data.toystreets.canvas import (
     shaded,
 )
 from uda4inst.data.toystreets.styles import CLUTTER, Style
-from uda4inst.data.toystreets.world import Block, Prop, Street
+from uda4inst.data.toystreets.world import Block, Prop, Rng, Street
 
 ROAD: Final = 0
 SIDEWALK: Final = 1
@@ -36,6 +36,7 @@ VOID: Final = 255
 
 _NEAR: Final = 1.0  # metres: where the ground leaves the picture at the bottom
 _FAR: Final = 220.0
+_SIDES: Final = (-170.0, 170.0)  # metres: wider than any camera sees at _FAR
 
 
 def _ground(view: View, x: tuple[float, float], z: tuple[float, float]) -> Points:
@@ -54,7 +55,7 @@ def paint_ground(canvas: Canvas, street: Street, view: View, style: Style) -> No
     """Paint everything that lies flat: terrain, sidewalks, road, cross street, lines, rails."""
     colors = style.palette
     rng = random.Random(street.variant)
-    everywhere = _ground(view, (-400.0, 400.0), (_NEAR, _FAR))
+    everywhere = _ground(view, _SIDES, (_NEAR, _FAR))
     canvas.fill(everywhere, colors.terrain, TERRAIN)
     left = street.facade_left + street.terrain[0] - 0.6
     right = street.facade_right - street.terrain[1] + 0.6
@@ -63,13 +64,13 @@ def paint_ground(canvas: Canvas, street: Street, view: View, style: Style) -> No
     crossing = street.crossing
     if crossing is not None:
         depth = (crossing - 3.0, crossing + street.crossing_width + 3.0)
-        canvas.fill(_ground(view, (-400.0, 400.0), depth), colors.sidewalk, SIDEWALK)
+        canvas.fill(_ground(view, _SIDES, depth), colors.sidewalk, SIDEWALK)
     edges = (street.left - 0.2, street.right + 0.2)
     canvas.fill(_ground(view, edges, (_NEAR, _FAR)), kerb, SIDEWALK)
     canvas.fill(_ground(view, (street.left, street.right), (_NEAR, _FAR)), colors.road, ROAD)
     if crossing is not None:
         depth = (crossing, crossing + street.crossing_width)
-        canvas.fill(_ground(view, (-400.0, 400.0), depth), colors.road, ROAD)
+        canvas.fill(_ground(view, _SIDES, depth), colors.road, ROAD)
     if not style.simple:
         _paint_lines(canvas, street, view, style, rng)
     _paint_rails(canvas, street, view, style)
@@ -84,12 +85,12 @@ def _paint_lines(canvas: Canvas, street: Street, view: View, style: Style, rng: 
     middle = 0.5 * (street.left + street.right)
     dashes = [
         _ground(view, (middle - 0.08, middle + 0.08), (near, near + 2.5))
-        for near in np.arange(start, 60.0, 6.0)
+        for near in np.arange(start, 60.0, 6.0).tolist()
         if not blocked[0] < near < blocked[1]
     ]
     canvas.fill_many(np.array(dashes), color)
     if crossing is not None and rng.random() < 0.6:
-        stripes = np.arange(street.left + 0.3, street.right - 0.3, 1.0)
+        stripes = np.arange(street.left + 0.3, street.right - 0.3, 1.0).tolist()
         zebra = [_ground(view, (x, x + 0.5), (crossing - 3.5, crossing - 1.0)) for x in stripes]
         canvas.fill_many(np.array(zebra), color)
 
@@ -230,7 +231,7 @@ def _paint_fence(canvas: Canvas, block: Block, x: float, view: View, style: Styl
     for low in (0.15, block.height - 0.12):
         rail = _face(view, x, (block.near, block.far), (low, low + 0.12))
         canvas.fill(rail, shaded(color, 0.7), FENCE)
-    posts = np.arange(block.near, block.far, 1.2)
+    posts = np.arange(block.near, block.far, 1.2, dtype=np.float64)
     corners = posts[:, None] + np.array((0.0, 0.0, 0.14, 0.14))
     heights = np.array((0.0, block.height, block.height, 0.0))
     canvas.fill_many(view.project_parts(x, heights, corners), shaded(color, 0.7), FENCE)
@@ -311,6 +312,7 @@ def _outline(count: int, turn: float) -> Points:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
+_SIGN_COLORS: Final = ((205.0, 30.0, 35.0), (240.0, 240.0, 240.0), (30.0, 80.0, 190.0))
 _SIGN_OUTLINES: Final = (_outline(14, 0.0), _outline(3, -np.pi / 2), _outline(4, np.pi / 4))
 
 
@@ -323,7 +325,7 @@ def _paint_sign(
 ) -> None:
     """Paint a round, triangular or square traffic sign."""
     kind = rng.randrange(3)
-    red, white, blue = (style.tone(c) for c in ((205.0, 30.0, 35.0), (240.0, 240.0, 240.0), (30.0, 80.0, 190.0)))  # fmt: skip
+    red, white, blue = (style.tone(color) for color in _SIGN_COLORS)
     radius = 0.36 * scale
     ring = _SIGN_OUTLINES[kind]
     outer = np.array(center) + radius * (1.25 if kind else 1.0) * ring

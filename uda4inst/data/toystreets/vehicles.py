@@ -15,12 +15,13 @@ from uda4inst.data.toystreets.canvas import (
     Points,
     View,
     circle,
-    rounded,
+    rounded_corners,
     shaded,
 )
 from uda4inst.data.toystreets.styles import Style
 from uda4inst.data.toystreets.world import BUS, CAR, TRAIN, TRUCK, Rng, Thing
 
+_CORNER: Final = 0.3  # metres: how far the rounding of a body's corner reaches
 # Profiles run from the rear foot over the roof to the front foot: (share of length, share of
 # height). Second entry: side windows. Third: edges (rear window, windscreen) as profile indices.
 _Profile = tuple[tuple[float, float], ...]
@@ -83,7 +84,7 @@ _CARS: Final = (
 
 
 class _Body:
-    """A vehicle's own axes: metres along, up and to the right, placed in the world and projected."""
+    """A vehicle's own axes (metres along, up and to the right), placed in the world."""
 
     __slots__ = (
         "axis",
@@ -168,7 +169,8 @@ def _extrude(
     depth = body.origin[1] + middle * body.axis[1]
     for index in np.argsort(-depth):
         if area[index] > 0.0 and up[index] > -0.9:
-            canvas.fill(quads[index], shaded(color, 1.0 + contrast * (up[index] - 0.35)), label)
+            light = 1.0 + contrast * (float(up[index]) - 0.35)
+            canvas.fill(quads[index], shaded(color, light), label)
     if body.visible:
         canvas.fill(
             right if body.visible > 0 else left, shaded(color, 1.0 - 0.25 * contrast), label
@@ -180,6 +182,11 @@ def _signed_areas(quads: Points) -> Points:
     first = quads[..., 2, :] - quads[..., 0, :]
     second = quads[..., 3, :] - quads[..., 1, :]
     return 0.5 * (first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
+
+
+def _rounded(profile: Points, style: Style) -> Points:
+    """Return the profile, its corners rounded where the style says so."""
+    return rounded_corners(profile, _CORNER) if style.rounding else profile
 
 
 def _circle(center: tuple[float, float], radius: float, count: int) -> Points:
@@ -215,7 +222,7 @@ def _tyre_ends(
         quad = body.end_quad((along, along), (0.0, height), across)
         canvas.fill(quad, style.palette.tyre, label)
     canvas.fill(
-        body.end_quad((along, along), (0.55 * height, 1.3 * height), (-0.95, 0.95)),
+        body.end_quad((along, along), (0.55 * height, 1.5 * height), (-0.95, 0.95)),
         style.palette.tyre,
         label,
     )
@@ -256,7 +263,7 @@ def _paint_car(
     glass = style.palette.glass
     wheels = (shape.wheels[0] * thing.length, shape.wheels[1] * thing.length)
     _tyre_ends(canvas, body, style, label, height=0.3, axles=wheels)
-    _extrude(canvas, body, rounded(sharp, style.rounding), color, label, contrast=0.3)
+    _extrude(canvas, body, _rounded(sharp, style), color, label, contrast=0.3)
     pane = body.sees_rear, body.sees_front
     for seen, (low, high) in zip(pane, (shape.rear_glass, shape.front_glass), strict=True):
         if seen or low == shape.front_glass[0]:
@@ -296,7 +303,7 @@ def _paint_truck(
             [[0.0, 0.45], [0.0, cab_height], [1.35, cab_height], [1.9, 0.58 * cab_height],
              [2.0, 0.5 * cab_height], [2.0, 0.4]]
         )  # fmt: skip
-        _extrude(canvas, cab, rounded(profile, style.rounding), cab_color, label, contrast=0.25)
+        _extrude(canvas, cab, _rounded(profile, style), cab_color, label, contrast=0.25)
         window = np.array(
             [[0.75, 0.6 * cab_height], [0.75, 0.9 * cab_height], [1.3, 0.9 * cab_height],
              [1.7, 0.6 * cab_height]]
@@ -310,7 +317,7 @@ def _paint_truck(
     def paint_box() -> None:
         top = thing.height
         profile = np.array([[0.0, 0.85], [0.0, top], [box_length, top], [box_length, 0.85]])
-        _extrude(canvas, box, profile, box_color, label, contrast=0.25)
+        _extrude(canvas, box, _rounded(profile, style), box_color, label, contrast=0.25)
         if rng.random() < 0.5 and not style.simple:
             stripe = np.array(
                 [[0.1, 0.45 * top], [0.1, 0.6 * top], [box_length - 0.1, 0.6 * top],
@@ -365,7 +372,7 @@ def _paint_bus(
          [long, 0.35]]
     )  # fmt: skip
     _tyre_ends(canvas, body, style, label, height=0.45, axles=(0.24 * long, 0.8 * long))
-    _extrude(canvas, body, rounded(profile, style.rounding), color, label, contrast=0.25)
+    _extrude(canvas, body, _rounded(profile, style), color, label, contrast=0.25)
     if body.visible:
         panes = _panes(
             body, low=0.45 * top, high=0.83 * top, start=0.3, end=long - 0.2, count=7, gap=0.08
@@ -419,7 +426,7 @@ def _paint_carriage(
         [[0.0, 0.25], [0.0, 0.45 * top], [rear, 0.97 * top], [rear + 0.4, top],
          [long - front - 0.4, top], [long - front, 0.97 * top], [long, 0.45 * top], [long, 0.25]]
     )  # fmt: skip
-    _extrude(canvas, body, rounded(profile, style.rounding), colors[0], label, contrast=0.25)
+    _extrude(canvas, body, _rounded(profile, style), colors[0], label, contrast=0.25)
     if body.visible:
         skirt = [[0.1, 0.3], [0.1, 0.32 * top], [long - 0.1, 0.32 * top], [long - 0.1, 0.3]]
         _side_decal(canvas, body, np.array(skirt), colors[1])
