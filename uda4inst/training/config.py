@@ -1,0 +1,209 @@
+"""From a preset or YAML file and `a.b=c` overrides to a checked `Config`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from uda4inst.errors import UserError
+from uda4inst.training.schema import Config, config_hash, to_yaml
+
+_CONFIGS: Final = resources.files("uda4inst") / "configs"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write numbers: 1e-4 is a float, which YAML 1.1 takes for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
+    list("-+0123456789."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    """One `a.b=c`."""
+
+    text: str
+    keys: tuple[str, ...]
+    value: Any
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the configurations in the package."""
+    return tuple(
+        sorted(p.name.removesuffix(".yaml") for p in _CONFIGS.iterdir() if p.name.endswith(".yaml"))
+    )
+
+
+def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Return a checked configuration.
+
+    Args:
+        path_or_preset: a YAML file, or one of `preset_names`.
+        overrides: such as "method.score_threshold=0.8"; values are read as YAML.
+
+    Raises:
+        UserError: no such file or preset; not YAML; an unknown key; a value of the wrong type or
+            out of range. The message has one line an offender, each naming key and file or
+            override.
+    """
+    text, where = _read(path_or_preset)
+    values = _parse_file(text, where)
+    parsed = [_parse_override(override) for override in overrides]
+    for override in parsed:
+        _apply(values, override)
+    return check_config(values, where=where, overrides=parsed)
+
+
+def check_config(
+    values: Mapping[str, Any], *, where: str, overrides: Sequence[_Override] = ()
+) -> Config:
+    """Return the configuration that values describe.
+
+    Args:
+        values: nested as in the YAML files.
+        where: the file they come from, for messages.
+        overrides: which values came from the command line instead.
+
+    Raises:
+        UserError: see `load_config`.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(fault, where, overrides) for fault in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _read(path_or_preset: str | Path) -> tuple[str, str]:
+    """Return the text of a configuration and where it is from."""
+    path = Path(path_or_preset)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"configuration must be readable text, got {error} ({path})."
+            ) from error
+    known = preset_names()
+    if str(path_or_preset) in known:
+        text = (_CONFIGS / f"{path_or_preset}.yaml").read_text(encoding="utf-8")
+        return text, f"preset {path_or_preset}"
+    near = difflib.get_close_matches(str(path_or_preset), known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(
+        f"CONFIG must be an existing YAML file or a preset ({', '.join(known)}), got "
+        f"{str(path_or_preset)!r}.{hint}"
+    )
+
+
+def _parse_file(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        # PyYAML's messages span lines; the place is what matters.
+        raise UserError(
+            f"configuration must be YAML, got {' '.join(str(error).split())} ({where})."
+        ) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(
+            f"configuration must be a mapping of settings, got {type(values).__name__} ({where})."
+        )
+    return values
+
+
+def _parse_override(text: str) -> _Override:
+    key, equals, value = text.partition("=")
+    if not equals or not key or not all(key.split(".")):
+        raise UserError(
+            f"override must be written key.sub=value, got {text!r}. "
+            "For example: method.score_threshold=0.8"
+        )
+    try:
+        return _Override(text, tuple(key.split(".")), yaml.load(value, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"override must have a YAML value, got {text!r} ({' '.join(str(error).split())})."
+        ) from error
+
+
+def _apply(values: dict[str, Any], override: _Override) -> None:
+    """Set one value, making the mappings on the way to it."""
+    *parents, last = override.keys
+    part = values
+    for parent in parents:
+        if not isinstance(part.get(parent), dict):
+            part[parent] = {}
+        part = part[parent]
+    part[last] = override.value
+
+
+def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override]) -> str:
+    """Return one line about one fault that pydantic found."""
+    keys = tuple(str(part) for part in fault["loc"])
+    name = ".".join(keys)
+    source = next(
+        (
+            f"override {o.text!r}"
+            for o in reversed(overrides)
+            if o.keys == keys[: len(o.keys)] or keys == o.keys[: len(keys)]
+        ),
+        where,
+    )
+    message = str(fault["msg"])
+    if fault["type"] == "extra_forbidden":
+        return f"{name} must be a known setting, which it is not ({source}).{_nearest(keys)}"
+    if fault["type"] == "missing":
+        return f"{name} must be given ({source})."
+    if fault["type"] == "value_error":
+        return f"{message.removeprefix('Value error, ').rstrip('.')} ({source})."
+    rule = message.removeprefix("Input should ")
+    rule = rule if rule != message else f"fit: {message}"
+    return f"{name} must {rule}, got {_shown(fault['input'])} ({source})."
+
+
+def _nearest(keys: tuple[str, ...]) -> str:
+    """Return a hint at the known key nearest to an unknown one."""
+    known = _known_keys(Config)
+    name = ".".join(keys)
+    siblings = [k for k in known if k.rpartition(".")[0] == ".".join(keys[:-1])]
+    near = difflib.get_close_matches(name, siblings, n=1) or difflib.get_close_matches(
+        name, known, n=1
+    )
+    if not near:
+        near = [k for k in known if k.rpartition(".")[2] == keys[-1]][:1]
+    if near:
+        return f" Did you mean {near[0]}?"
+    return f" Known here: {', '.join(k.rpartition('.')[2] for k in siblings)}."
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return the dotted names of all settings of a model."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, short."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+__all__ = ["Config", "check_config", "config_hash", "load_config", "preset_names", "to_yaml"]

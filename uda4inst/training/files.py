@@ -1,0 +1,121 @@
+"""Writing files so that a reader, or a crash, never meets half of one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+
+from uda4inst.errors import UserError
+
+# Begins the name of everything that is not finished yet; such names are removed at the next start.
+TEMPORARY_PREFIX: Final = ".tmp-"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name, sync it and rename it."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    write_synced(temporary, data)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as a JSON file, whole."""
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until renames in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; it becomes `final` when the block ends without an error.
+
+    Whatever has that name already is replaced. Files inside must have been synced by their writer.
+    """
+    temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}")
+    remove_folder(temporary)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        sync_folder(temporary)
+        remove_folder(final)
+        temporary.rename(final)
+        sync_folder(final.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder if it is there; it loses its name first, so half of it is never seen."""
+    if not path.exists():
+        return
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}removed-{path.name.removeprefix(TEMPORARY_PREFIX)}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left unfinished in a folder."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(TEMPORARY_PREFIX):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+@contextmanager
+def disk_errors(what: str, where: Path, *, next_step: str) -> Iterator[None]:
+    """Turn a full or failing disk into one clear message.
+
+    Args:
+        what: what was being written.
+        where: its path.
+        next_step: what the user can do.
+
+    Raises:
+        UserError: instead of an OSError, or of what safetensors makes of one.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or "os error 28" in str(error):
+            # The folder itself may have just been taken away again.
+            existing = next(p for p in (where, *where.parents) if p.exists())
+            free = shutil.disk_usage(existing).free / 2**20
+            reason = f"a full disk ({free:.0f} MiB free)"
+        else:
+            reason = str(error)
+        raise UserError(
+            f"{what} must fit on the disk, got {reason} ({where}). {next_step}"
+        ) from error

@@ -1,0 +1,224 @@
+"""Start and resume runs: folder, lock, log, and a true last status however it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.records import describe
+from uda4inst.errors import UserError
+from uda4inst.structures import DomainBatch
+from uda4inst.training.batches import open_batches
+from uda4inst.training.checkpoint import Checkpoint, latest_step, open_checkpoint, return_to
+from uda4inst.training.config import Config, load_config, to_yaml
+from uda4inst.training.control import Control
+from uda4inst.training.files import remove_folder
+from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
+from uda4inst.training.loop import Outcome, Progress, Trainer
+from uda4inst.training.metrics import MetricsLog
+from uda4inst.training.processes import Processes
+from uda4inst.training.run_dir import (
+    RunDir,
+    check_is_new,
+    create_run,
+    locked,
+    numbered,
+    record_command,
+)
+from uda4inst.training.session import Session
+from uda4inst.training.status import StatusFile
+from uda4inst.training.validation import open_validation
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """What a run is made of before it has a folder."""
+
+    session: Session
+    validation: Cityscapes
+    batches: Iterator[DomainBatch]
+
+
+def train(config: Config, *, watch: Watch | None = None) -> Outcome:
+    """Start a new run and train it.
+
+    Args:
+        config: the whole configuration.
+        watch: told about progress, on the first process.
+
+    Raises:
+        UserError: the run exists, or data or weights cannot be used (nothing is left behind); or,
+            once it trains, a file cannot be read or written.
+        RunFailedError: a loss is not finite.
+    """
+    run = RunDir(Path(config.run.root) / config.run.name)
+    processes = Processes.join(config)
+    try:
+        processes.on_first(lambda: check_is_new(run))
+        parts = _build(config, processes, checkpoint=None)
+        with ExitStack() as held:
+
+            def open_folder() -> None:
+                create_run(run, config_yaml=to_yaml(config))
+                held.enter_context(locked(run))
+
+            processes.on_first(open_folder)
+            return _work(run, parts, watch=watch)
+    finally:
+        processes.leave()
+
+
+def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) -> Outcome:
+    """Go on with a run from a checkpoint, or from its beginning when it has none yet.
+
+    Args:
+        run: an existing run without a trainer.
+        step: step of the checkpoint; None for the latest. Later checkpoints, metrics, snapshots
+            and evaluations are removed: the run does those steps again.
+        watch: told about progress, on the first process.
+
+    Raises:
+        UserError: another trainer is at work; the checkpoint is damaged or of another network.
+        RunFailedError: a loss is not finite.
+    """
+    config = load_config(run.config)
+    processes = Processes.join(config)
+    try:
+        with ExitStack() as held:
+            processes.on_first(lambda: held.enter_context(locked(run)))
+            checkpoint = None
+            if step is not None or latest_step(run.checkpoints) is not None:
+                checkpoint = open_checkpoint(run.checkpoints, step=step)
+            parts = _build(config, processes, checkpoint=checkpoint)
+            processes.on_first(lambda: _go_back(run, parts.session.step))
+            return _work(run, parts, watch=watch)
+    finally:
+        processes.leave()
+
+
+def _build(config: Config, processes: Processes, *, checkpoint: Checkpoint | None) -> _Parts:
+    """Open the data, then build the networks, or load them."""
+    validation = open_validation(config)
+    step = checkpoint.step if checkpoint else 0
+    batches = open_batches(config, processes, first_step=step)
+    session = Session(config, processes, checkpoint=checkpoint)
+    return _Parts(session, validation, batches)
+
+
+def _go_back(run: RunDir, step: int) -> None:
+    """Remove what a resumed run will do again."""
+    return_to(run.checkpoints, step)
+    for later in numbered(run.snapshots):
+        if later >= step:
+            remove_folder(run.snapshots / f"{later:08d}")
+    for later in numbered(run.evaluation):
+        if later > step:
+            run.evaluation_of(later).unlink()
+            remove_folder(run.evaluation / "predictions" / f"{later:08d}")
+
+
+def _work(run: RunDir, parts: _Parts, *, watch: Watch | None) -> Outcome:
+    """Train with the run folder open, and leave a true last status."""
+    session, processes = parts.session, parts.session.processes
+    training = session.config.training
+    control = Control(run.control if processes.is_first else None, group=processes.group)
+    with ExitStack() as stack:
+        status = metrics = None
+        if processes.is_first:
+            stack.enter_context(_logging_to(run.log))
+            record_command(run)
+            status = StatusFile(
+                run.status, steps=training.total_steps, every=training.heartbeat_seconds
+            )
+            status.update(step=session.step, stage=session.stage.number)
+            status.start()
+            metrics = MetricsLog(
+                run.metrics,
+                first_step=session.step,
+                tensorboard=run.tensorboard if training.tensorboard_every else None,
+                tensorboard_every=training.tensorboard_every,
+            )
+            stack.callback(metrics.close)
+        trainer = Trainer(
+            session,
+            run,
+            batches=parts.batches,
+            validation=parts.validation,
+            control=control,
+            journal=Journal(
+                processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
+            ),
+            status=status,
+            watch=watch if processes.is_first else None,
+        )
+        stack.enter_context(control.listening())
+        _announce(run, parts)
+        return _run_to_its_end(trainer)
+
+
+def _run_to_its_end(trainer: Trainer) -> Outcome:
+    """Run the loop; whatever ends it is written to the status and told to other processes."""
+    try:
+        outcome = trainer.loop()
+    except BaseException as error:
+        if isinstance(error, UserError | RunFailedError):
+            message = str(error)
+            log.error("%s", message)
+        else:
+            message = f"{type(error).__name__}: {error}"
+            log.exception("the run ended by an error of the program")
+        if not trainer.in_step and not isinstance(error, OtherProcessFailedError):
+            with suppress(RuntimeError):  # the others may have ended already
+                trainer.control.announce_failure()
+        if trainer.status:
+            trainer.status.close("failed", error=message)
+        raise
+    log.info("%s at step %d", outcome.state, outcome.step)
+    if trainer.status:
+        trainer.status.update(step=outcome.step)
+        trainer.status.close(outcome.state)
+    return outcome
+
+
+def _announce(run: RunDir, parts: _Parts) -> None:
+    """Log what is about to happen."""
+    session = parts.session
+    config = session.config
+    log.info(
+        "run %s: %s, seed %d, configuration %s, steps %d to %d, on %s%s",
+        run.path,
+        config.method.name,
+        config.seed,
+        session.config_hash,
+        session.step,
+        config.training.total_steps,
+        session.processes.device,
+        f" and {session.processes.count - 1} more" if session.processes.count > 1 else "",
+    )
+    log.info("%s", session.load_report)
+    log.info("validation: %s", describe(parts.validation))
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append what the package logs to the run's log."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("uda4inst")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()

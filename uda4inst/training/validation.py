@@ -1,0 +1,137 @@
+"""Evaluation in the run folder: which networks, on what, and where the numbers go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uda4inst.data import DATASETS
+from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.errors import UserError
+from uda4inst.evaluation.evaluate import evaluate_model
+from uda4inst.models.mask2former import Mask2Former
+from uda4inst.training.config import Config
+from uda4inst.training.files import disk_errors, write_json
+from uda4inst.training.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+# Images done, images in all; raises `Interrupted` to give up.
+Progress = Callable[[str, int, int], None]
+
+
+class Interrupted(Exception):
+    """An evaluation was given up because the run was asked to stop."""
+
+
+def open_validation(config: Config) -> Cityscapes:
+    """Return the labelled target images of `data.val`.
+
+    Raises:
+        UserError: the tree is missing or incomplete, or of a format that cannot be judged.
+    """
+    part = config.data.val
+    dataset = DATASETS[part.format](Path(part.root), part.split)
+    if not isinstance(dataset, Cityscapes):
+        raise UserError(
+            f"data.val.format must be cityscapes, whose instance ids the protocols need, got "
+            f"{part.format}."
+        )
+    return dataset
+
+
+def evaluation_is_due(config: Config, *, step: int, stage_end: bool) -> bool:
+    """Whether the networks are evaluated after so many steps."""
+    evaluation, training = config.evaluation, config.training
+    if step == training.total_steps:
+        return True
+    if stage_end and evaluation.stage1:
+        return True
+    return bool(evaluation.every) and step > 0 and step % evaluation.every == 0
+
+
+def choose_networks(networks: Mapping[str, Mask2Former], wanted: str) -> Mapping[str, Mask2Former]:
+    """Return the networks to evaluate; the student where the wanted one does not exist."""
+    if wanted == "both":
+        return networks
+    return {wanted: networks[wanted]} if wanted in networks else {"student": networks["student"]}
+
+
+def evaluate_networks(
+    networks: Mapping[str, Mask2Former],
+    dataset: Cityscapes,
+    run: RunDir,
+    *,
+    config: Config,
+    config_hash: str,
+    step: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate networks and write result and predictions into the run folder.
+
+    Args:
+        networks: by name, on `device`.
+        dataset: from `open_validation`.
+        run: where to write.
+        config: its `evaluation` part says how.
+        config_hash: written beside every number.
+        step: optimizer updates the networks have seen.
+        device: where they compute.
+        progress: called after every image with (network, done, all).
+
+    Returns:
+        What was written to `evaluation/<step>.json`.
+
+    Raises:
+        UserError: a file cannot be read, or the disk is full.
+        Interrupted: raised by `progress`; nothing is written.
+    """
+    settings = config.evaluation
+    results: dict[str, Any] = {}
+    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+        for name, network in networks.items():
+            folder = run.evaluation / "predictions" / f"{step:08d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            results[name] = evaluate_model(
+                network,
+                dataset,
+                device=device,
+                protocols=settings.protocols,
+                short_side=settings.short_side,
+                limit=settings.limit,
+                predictions_path=folder / f"{name}.jsonl.gz",
+                progress=_named(progress, name),
+            )
+        count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
+        record = {
+            "step": step,
+            "config_hash": config_hash,
+            "dataset": f"{dataset.name} ({dataset.root})",
+            "split": dataset.split,
+            "images": count,
+            "results": results,
+        }
+        write_json(run.evaluation_of(step), record)
+    for name, result in results.items():
+        log.info("step %d, %s: %s", step, name, summary(result))
+    return record
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Return AP and AP50 of every protocol on one line, in per cent."""
+    parts = []
+    for protocol, values in result.items():
+        numbers = ["-" if (v := values[n]) is None else f"{100 * v:.1f}" for n in ("AP", "AP50")]
+        parts.append(f"{protocol} AP {numbers[0]}, AP50 {numbers[1]}")
+    return "; ".join(parts)
+
+
+def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)
