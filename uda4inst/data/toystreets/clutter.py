@@ -127,7 +127,7 @@ def paint_branches(canvas: Canvas, view: View, style: Style, rng: Rng) -> None:
             [-side * rng.uniform(-0.03, 0.16) * width, rng.uniform(0.1, 0.28) * height]
         )
         share = np.linspace(0.0, 1.0, 7)[:, None]
-        twig: Points = start + reach * share
+        twig = np.asarray(start + reach * share, dtype=np.float64)
         canvas.line(twig, 1.2 * view.unit, shaded(color, 0.5), VEGETATION)
         for x, y in twig[1:].tolist():
             radius = rng.uniform(2.0, 4.5) * view.unit

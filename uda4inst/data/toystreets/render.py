@@ -79,7 +79,7 @@ def scene_layout(
         domain=domain,
         rig=sample_rig(_stream("rig", *key), rig_kind),
         street_rng=_stream("street", *key),
-        with_crowds=styles.GROUPS in parts,
+        crowd_rng=_stream("crowd", *key) if styles.GROUPS in parts else None,
     )
     if styles.CLUTTER not in parts:
         return layout

@@ -195,7 +195,7 @@ def sample_rig(rng: Rng, kind: ToyDomain) -> Rig:
 
 
 def sample_layout(
-    rng: Rng, *, domain: ToyDomain, rig: Rig, street_rng: Rng, with_crowds: bool = False
+    rng: Rng, *, domain: ToyDomain, rig: Rig, street_rng: Rng, crowd_rng: Rng | None = None
 ) -> Layout:
     """Draw one scene.
 
@@ -204,14 +204,14 @@ def sample_layout(
         domain: decides class shares and counts; `render` and `camera` share both.
         rig: the camera, which decides what part of the street is in view.
         street_rng: stream of the street.
-        with_crowds: whether a distant crowd may stand there (rarely, see `GROUP_SHARE`).
+        crowd_rng: stream of the distant crowd (rare, see `GROUP_SHARE`); None for none.
     """
     labels = _sample_labels(rng, domain)
     street = _sample_street(street_rng, labels)
     things = _place_all(rng, labels, street, rig)
     crowd: tuple[Thing, ...] = ()
-    if with_crowds and rng.random() < GROUP_SHARE:
-        crowd = _sample_crowd(rng, street, rig)
+    if crowd_rng is not None and crowd_rng.random() < GROUP_SHARE:
+        crowd = _sample_crowd(crowd_rng, rig)
     props = _sample_props(street_rng, street)
     return Layout(rig=rig, street=street, things=things, props=props, crowd=crowd)
 
@@ -478,7 +478,7 @@ def _paint_depth(thing: Thing, placed: list[Thing]) -> float:
     return depth
 
 
-def _sample_crowd(rng: Rng, street: Street, rig: Rig) -> tuple[Thing, ...]:
+def _sample_crowd(rng: Rng, rig: Rig) -> tuple[Thing, ...]:
     """Draw a distant crowd that is labelled as one group."""
     z0 = rng.uniform(30.0, 40.0)
     half = _visible_half(rig, z0)
