@@ -13,8 +13,10 @@ from uda4inst.data import DATASETS
 from uda4inst.data.cityscapes import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
-from uda4inst.models.mask2former import Mask2Former
-from uda4inst.training.config import Config
+from uda4inst.models.mask2former import Mask2Former, build_model
+from uda4inst.models.pretrained import load_weights
+from uda4inst.training.checkpoint import Checkpoint, NetworkName, open_checkpoint
+from uda4inst.training.config import Config, config_hash, load_config
 from uda4inst.training.files import disk_errors, write_json
 from uda4inst.training.run_dir import RunDir
 
@@ -135,3 +137,56 @@ def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] |
     if progress is None:
         return None
     return lambda done, total: progress(name, done, total)
+
+
+def evaluate_checkpoint(
+    run: RunDir, *, step: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Evaluate a checkpoint of a run, whether or not it still trains.
+
+    Args:
+        run: the run.
+        step: step of the checkpoint; None for the latest.
+        progress: see `evaluate_networks`.
+
+    Returns:
+        What was written to `evaluation/<step>.json`.
+
+    Raises:
+        UserError: there is no such checkpoint, it is damaged, or the validation images are gone.
+    """
+    config = load_config(run.config)
+    dataset = open_validation(config)
+    checkpoint = open_checkpoint(run.checkpoints, step=step)
+    device = choose_device(config)
+    networks = {name: load_network(config, checkpoint, name, device) for name in checkpoint.networks}
+    return evaluate_networks(
+        choose_networks(networks, config.evaluation.networks),
+        dataset,
+        run,
+        config=config,
+        config_hash=config_hash(config),
+        step=checkpoint.step,
+        device=device,
+        progress=progress,
+    )
+
+
+def load_network(
+    config: Config, checkpoint: Checkpoint, name: NetworkName, device: torch.device
+) -> Mask2Former:
+    """Return a network of a checkpoint, in evaluation mode.
+
+    Raises:
+        UserError: the checkpoint has no such network, or is of another architecture.
+    """
+    network, _ = build_model(config.model.preset, weights=None)
+    checkpoint.check_architecture(network)
+    load_weights(network, checkpoint.weights(name))
+    return network.to(device).eval()
+
+
+def choose_device(config: Config) -> torch.device:
+    """Return the GPU if there is one and the run may use it."""
+    on_gpu = config.training.device == "auto" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")

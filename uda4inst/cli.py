@@ -1,0 +1,62 @@
+"""`uda4inst`: train, resume, evaluate, predict, make data, pre-train, look at the installation.
+
+Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
+user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
+SIGTERM and Ctrl-C. Commands import what they need when they run, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from uda4inst import __version__
+from uda4inst.commands import data, doctor, evaluate, predict, train
+from uda4inst.errors import UserError
+
+app = typer.Typer(
+    name="uda4inst",
+    help="Synthetic-to-real domain adaptation of instance segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("resume")(train.resume)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.add_typer(data.data_app, name="data")
+app.add_typer(data.pretrain_app, name="pretrain")
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Hold the options of all commands."""
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user ends with one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

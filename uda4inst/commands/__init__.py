@@ -1,0 +1,1 @@
+"""The commands of `uda4inst`, one file each; `uda4inst.cli` puts them together."""

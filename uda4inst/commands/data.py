@@ -1,0 +1,97 @@
+"""`uda4inst data` and `uda4inst pretrain`: what needs no real data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uda4inst.errors import UserError
+
+data_app = typer.Typer(no_args_is_help=True, help="Make data.")
+pretrain_app = typer.Typer(no_args_is_help=True, help="Pre-train networks.")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as 128x256.
+
+    Raises:
+        UserError: it is not written so.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise UserError(f"--size must be HEIGHTxWIDTH as in 128x256, got {text!r}.")
+    return int(match[1]), int(match[2])
+
+
+@data_app.callback()
+def _data() -> None:
+    """Make data."""
+
+
+@data_app.command("toystreets")
+def toystreets(
+    out: Annotated[Path, typer.Argument(help="Folder to make; done at once if it is there.")],
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the pictures.")] = "128x256",
+    train: Annotated[int, typer.Option(help="Images of each domain to train on.")] = 200,
+    val: Annotated[int, typer.Option(help="Target images to evaluate on.")] = 50,
+    seed: Annotated[int, typer.Option(help="What the scenes are drawn from.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
+) -> None:
+    """Write ToyStreets: source as a UrbanSyn tree, target as a Cityscapes tree."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from uda4inst.data.toystreets.write import write_toystreets
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scenes", total=None)
+        tree = write_toystreets(
+            out,
+            size=parse_size(size),
+            train=train,
+            val=val,
+            seed=seed,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"source (UrbanSyn):   {tree.source_root}")
+    typer.echo(f"target (Cityscapes): {tree.target_root}")
+
+
+@pretrain_app.callback()
+def _pretrain() -> None:
+    """Pre-train networks."""
+
+
+@pretrain_app.command("toystreets")
+def pretrain(
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    steps: Annotated[int | None, typer.Option(help="Optimizer updates; default: 10,000.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, scenes and points.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Pre-train the tiny network on neutral ToyStreets: the start that the package carries."""
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from uda4inst.training.pretrain import PretrainRecipe, pretrain_toystreets
+
+    recipe = replace(PretrainRecipe(), seed=seed)
+    if steps is not None:
+        recipe = replace(recipe, steps=steps)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("steps", total=recipe.steps)
+
+        def show(step: int, total: int, loss: float) -> None:
+            bar.update(task, completed=step, total=total, description=f"loss {loss:.2f}")
+
+        path = pretrain_toystreets(
+            out, recipe=recipe, workers=workers, device=device, progress=show
+        )
+    typer.echo(f"weights: {path}")

@@ -1,0 +1,102 @@
+"""`uda4inst evaluate`: AP of a run's checkpoint, or of predictions made elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from uda4inst.errors import UserError
+
+
+def evaluate(
+    run: Annotated[
+        str | None, typer.Argument(help="A run folder, or the name of a run under --root.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="With --predictions: the Cityscapes tree.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON with all digits, AP in [0, 1].")
+    ] = False,
+) -> None:
+    """Print Cityscapes AP and COCO mask AP, per class, at .50:.95 and at .50."""
+    if (run is None) == (predictions is None):
+        raise UserError(
+            "evaluate must be given a RUN, or --predictions with --target, got "
+            f"{'neither' if run is None else 'both'}."
+        )
+    if predictions is not None:
+        result = _of_predictions(predictions, target, split)
+        parts = {"predictions": result}
+    else:
+        result = _of_run(str(run), step, root)
+        parts = result["results"]
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    for name, part in parts.items():
+        _print_table(name, part)
+    typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
+
+
+def _of_predictions(predictions: Path, target: Path | None, split: str) -> dict[str, Any]:
+    """Return the AP of files."""
+    from uda4inst.evaluation.evaluate import evaluate_predictions
+
+    if target is None:
+        raise UserError("--target must name the Cityscapes tree the predictions are for, got none.")
+    return evaluate_predictions(predictions, target, split=split)
+
+
+def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
+    """Evaluate a checkpoint and write the result into the run folder."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from uda4inst.training.run_dir import find_run
+    from uda4inst.training.validation import evaluate_checkpoint
+
+    run = find_run(name, root=root)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def show(network: str, done: int, total: int) -> None:
+            bar.update(task, description=network, completed=done, total=total)
+
+        return evaluate_checkpoint(run, step=step, progress=show)
+
+
+def _print_table(name: str, result: Mapping[str, Any]) -> None:
+    """Print one network's AP in per cent, classes in rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    protocols = [key for key, value in result.items() if isinstance(value, Mapping)]
+    table = Table("class", title=f"{name}, per cent")
+    for protocol in protocols:
+        table.add_column(f"{protocol} AP", justify="right")
+        table.add_column("AP50", justify="right")
+    rows = {"all": [result[p] for p in protocols]}
+    for label in result[protocols[0]]["per_class"]:
+        rows[label] = [result[p]["per_class"][label] for p in protocols]
+    for label, values in rows.items():
+        cells = [_percent(v and v[measure]) for v in values for measure in ("AP", "AP50")]
+        table.add_row(label, *cells)
+    Console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
