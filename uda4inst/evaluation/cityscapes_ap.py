@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ class Segments:
         areas: pixels of every segment.
     """
 
-    index: NDArray[np.intp]
+    index: NDArray[np.uint16]
     values: NDArray[np.int64]
     areas: NDArray[np.int64]
 
@@ -66,7 +67,8 @@ class Segments:
         Raises:
             ValueError: a value is not a label id, or label id * 1000 + number.
         """
-        counts = np.bincount(instance_ids.ravel())
+        ids = instance_ids.astype(np.intp)
+        counts = np.bincount(ids.ravel())
         values = np.flatnonzero(counts)
         label_ids = _label_ids(values)
         if values.size and label_ids.max() > MAX_LABEL_ID:
@@ -75,9 +77,9 @@ class Segments:
                 f"instance ids must be a label id 0..{MAX_LABEL_ID} or id * 1000 + number, "
                 f"got {unknown}."
             )
-        table = np.zeros(len(counts), dtype=np.intp)
+        table = np.zeros(len(counts), dtype=np.uint16)  # small types: less memory to walk
         table[values] = np.arange(len(values))
-        return cls(table[instance_ids], values, counts[values])
+        return cls(table.take(ids), values, counts[values])
 
     @property
     def things(self) -> NDArray[np.int64]:
@@ -172,7 +174,7 @@ def _overlaps(
     """Return pixels shared by prediction and segment, and which predictions take part."""
     rows: list[NDArray[np.int64]] = []
     kept: list[int] = []
-    along_columns = segments.index.T.ravel()  # the order of run-length codes
+    along_columns = cv2.transpose(segments.index).ravel()  # the order of run-length codes
     for number, prediction in enumerate(predictions):
         if prediction.label == OUT_OF_CLASS:
             continue

@@ -36,7 +36,7 @@ class GroundTruth:
         """Number of images."""
         return len(self.names)
 
-    def read(self, index: int) -> NDArray[np.int32]:
+    def read(self, index: int) -> NDArray[np.integer]:
         """Return the raw values of one image, (H, W)."""
         return read_instance_ids(self.paths[index])
 
@@ -79,8 +79,8 @@ def find_ground_truth(root: Path, *, split: str = "val") -> GroundTruth:
     return GroundTruth(names, tuple(paths))
 
 
-def read_instance_ids(path: Path) -> NDArray[np.int32]:
-    """Return the raw values of one `instanceIds` file, (H, W).
+def read_instance_ids(path: Path) -> NDArray[np.integer]:
+    """Return the raw values of one `instanceIds` file, (H, W), in the file's own type.
 
     Raises:
         UserError: the file is missing, unreadable, not one channel, or holds an unknown id.
@@ -91,14 +91,14 @@ def read_instance_ids(path: Path) -> NDArray[np.int32]:
                 raise UserError(
                     f"instanceIds must be a one-channel 16-bit PNG, got mode {image.mode} ({path})."
                 )
-            ids = np.asarray(image).astype(np.int32)
+            ids = np.asarray(image)
     except UserError:
         raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise _unreadable(path, error) from error
-    label_ids = np.where(ids < 1000, ids, ids // 1000)
-    if ids.size and (label_ids.min() < 0 or label_ids.max() > MAX_LABEL_ID):
-        unknown = np.unique(ids[(label_ids < 0) | (label_ids > MAX_LABEL_ID)])[:5].tolist()
+    values = np.flatnonzero(np.bincount(ids.ravel()))
+    unknown = values[np.where(values < 1000, values, values // 1000) > MAX_LABEL_ID][:5].tolist()
+    if unknown:
         raise UserError(
             f"instanceIds must hold label ids 0..{MAX_LABEL_ID} or id * 1000 + number, "
             f"got {unknown} ({path}). An 8-bit or resampled copy looks like this; restore the file."

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, THING_CLASSES
@@ -48,8 +50,7 @@ class MaskLine:
             UserError: the mask cannot be read or has another size.
         """
         try:
-            with Image.open(self.mask) as image:
-                pixels = np.asarray(image.convert("L")) != 0
+            pixels = _read_mask(self.mask)
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
             raise UserError(
                 f"mask must be a readable image, got {error} ({self.mask}, {self.where})."
@@ -149,6 +150,16 @@ def _read_lines(path: Path, root: Path, problems: list[str]) -> list[MaskLine]:
         else:
             lines[parsed.mask] = parsed
     return list(lines.values())
+
+
+def _read_mask(path: Path) -> NDArray[np.bool_]:
+    """Return True where an image, turned to 8-bit gray, is not 0."""
+    gray = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if gray is not None and gray.dtype == np.uint8 and gray.ndim == 2:
+        return np.minimum(gray, 1).view(np.bool_)
+    # Anything but plain 8-bit gray goes the official tool's way: Pillow decides what is gray.
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L")) != 0
 
 
 def _parse_line(line: str, path: Path, root: Path, where: str) -> MaskLine:

@@ -109,7 +109,7 @@ def writing_text(path: Path, *, compressed: bool = False) -> Iterator[Callable[[
     temporary file is removed and what was there before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as raw:
             if compressed:

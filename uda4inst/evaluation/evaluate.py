@@ -1,0 +1,248 @@
+"""AP of a network on a Cityscapes-style split, one batch of images in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uda4inst.errors import UserError
+from uda4inst.evaluation.ground_truth import read_instance_ids
+from uda4inst.evaluation.scoring import (
+    PROTOCOLS,
+    Progress,
+    accumulators,
+    evaluate_predictions,
+    results_json,
+    to_json,
+)
+from uda4inst.interop.predictions import ImagePredictions, ScoredMask, to_line, writing_text
+from uda4inst.models.decode import decode, upsample
+from uda4inst.ops.masks import Rle, rle_encode
+from uda4inst.structures import Detections, Size
+
+__all__ = [
+    "PROTOCOLS",
+    "EvaluationSet",
+    "detect",
+    "evaluate_model",
+    "evaluate_predictions",
+    "to_json",
+]
+
+# Images share a forward as long as they hold no more pixels than this: 16 of 128x256, one of
+# 1024x2048. Fixed, so that equal weights give equal numbers.
+_BATCH_PIXELS: Final = 16 * 128 * 256
+_CHUNK_PIXELS: Final = 16 * 2**20  # mask pixels resized at once
+
+
+class EvaluationSet(Protocol):
+    """What evaluation needs of a data set; `uda4inst.data.Cityscapes` has it."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def basename(self, index: int) -> str:
+        """Return the image's name."""
+        ...
+
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        """Return an image as RGB."""
+        ...
+
+    def instance_ids_path(self, index: int) -> Path:
+        """Return the file of raw Cityscapes instance ids."""
+        ...
+
+
+def evaluate_model(
+    model: nn.Module,
+    dataset: EvaluationSet,
+    *,
+    device: torch.device | str,
+    protocols: Sequence[str] = PROTOCOLS,
+    top_k: int = 100,
+    short_side: int | None = None,
+    long_side_max: int = 2048,
+    limit: int | None = None,
+    predictions_path: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return the AP of a network by every protocol.
+
+    The network is left in the mode it came in, and no random number is drawn. Nothing is dropped
+    beyond `top_k`: neither protocol has a score threshold.
+
+    Args:
+        model: a `Mask2Former`, on `device`.
+        dataset: images with raw Cityscapes annotation.
+        device: where the forward runs.
+        protocols: which of "cityscapes" and "coco".
+        top_k: detections an image (100, the authors' `test_topk_per_image`).
+        short_side: resize images to this shorter side first (1024 in the paper, which changes
+            nothing at Cityscapes' own 1024x2048); None takes them as they are. Masks always come
+            out at the image's own size.
+        long_side_max: upper bound of the longer side when resizing.
+        limit: only the first so many images (a quick look; say so beside the number).
+        predictions_path: where to write the evaluated detections (`.jsonl.gz`), whole or not at
+            all; None writes nothing.
+        progress: called after every image with (done, all).
+
+    Returns:
+        `AP`, `AP50` and `per_class` for every protocol, in [0, 1], null for classes without
+        ground truth.
+
+    Raises:
+        UserError: a protocol is unknown, a file cannot be read, or annotation and image differ in
+            size.
+    """
+    scores = accumulators(protocols)
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    found = detect(
+        model,
+        (dataset.read_image(index) for index in range(count)),
+        device=device,
+        top_k=top_k,
+        short_side=short_side,
+        long_side_max=long_side_max,
+    )
+    with _predictions_file(predictions_path) as write:
+        for index, detections in enumerate(found):
+            path = dataset.instance_ids_path(index)
+            instance_ids = read_instance_ids(path)
+            size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
+            if detections and detections[0].size != size:
+                raise UserError(
+                    f"annotation must have its image's size {detections[0].size}, got {size} "
+                    f"({path}). Restore both from one archive."
+                )
+            for accumulator in scores.values():
+                accumulator.add(instance_ids, detections)
+            write(to_line(ImagePredictions(dataset.basename(index), size, detections)))
+            if progress is not None:
+                progress(index + 1, count)
+    return results_json(scores)
+
+
+def detect(
+    model: nn.Module,
+    images: Iterator[NDArray[np.uint8]],
+    *,
+    device: torch.device | str,
+    top_k: int = 100,
+    short_side: int | None = None,
+    long_side_max: int = 2048,
+) -> Iterator[tuple[ScoredMask, ...]]:
+    """Yield the detections of every image, best score first, masks at the image's own size.
+
+    Args:
+        model: a `Mask2Former`, on `device`; it is in its own mode again between images.
+        images: RGB, uint8 (H, W, 3), of any sizes; equal neighbours share a forward.
+        device: where the forward runs.
+        top_k: detections an image.
+        short_side: as in `evaluate_model`.
+        long_side_max: as in `evaluate_model`.
+    """
+    for batch in _batches(images):
+        size: Size = (batch[0].shape[0], batch[0].shape[1])
+        resized = [_resize(i, resized_size(size, short_side, long_side_max)) for i in batch]
+        pixels = torch.from_numpy(np.stack(resized)).to(device).permute(0, 3, 1, 2)
+        with _evaluating(model):
+            results = decode(model(pixels.float().div_(255)), top_k=top_k)
+            encoded = [_scored_masks(detections, size) for detections in results]
+        yield from encoded
+
+
+def resized_size(size: Size, short_side: int | None, long_side_max: int) -> Size:
+    """Return the size whose shorter side is `short_side`, within `long_side_max`.
+
+    Example:
+        >>> resized_size((1000, 3000), 800, 2048)
+        (683, 2048)
+    """
+    if short_side is None:
+        return size
+    scale = min(short_side / min(size), long_side_max / max(size))
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+def _resize(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize as detectron2's ResizeShortestEdge does: Pillow, bilinear."""
+    if image.shape[:2] == size:
+        return image
+    height, width = size
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _batches(images: Iterator[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
+    """Group neighbours of one size, within the pixel bound."""
+    batch: list[NDArray[np.uint8]] = []
+    for image in images:
+        pixels = image.shape[0] * image.shape[1]
+        if batch and (image.shape != batch[0].shape or (len(batch) + 1) * pixels > _BATCH_PIXELS):
+            yield batch
+            batch = []
+        batch.append(image)
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch a network to evaluation without gradients, and back."""
+    training = model.training
+    model.eval()
+    try:
+        # Not inference mode: a network may keep tensors made here, and training needs them plain.
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _scored_masks(detections: Detections, size: Size) -> tuple[ScoredMask, ...]:
+    """Return the detections of one image with run-length codes at its own size."""
+    assert detections.mask_logits is not None  # `decode` gives logits
+    assert detections.query is not None
+    codes: dict[int, Rle] = {}
+    # One query detected as several classes has one mask: code it once.
+    for queries in detections.query.unique().split(max(1, _CHUNK_PIXELS // (size[0] * size[1]))):
+        masks = _masks_at(detections.mask_logits[queries], detections.size, size)
+        # Run-length codes go along columns: turn the masks on the device, where that is cheap.
+        for query, columns in zip(
+            queries.tolist(), masks.transpose(1, 2).contiguous().cpu().numpy(), strict=True
+        ):
+            codes[query] = rle_encode(columns.T)
+    return tuple(
+        ScoredMask(label, score, codes[query])
+        for label, score, query in zip(
+            detections.labels.tolist(),
+            detections.scores.tolist(),
+            detections.query.tolist(),
+            strict=True,
+        )
+    )
+
+
+def _masks_at(logits: Tensor, input_size: Size, size: Size) -> Tensor:
+    """Return boolean masks at the image's own size, from logits of the network's input."""
+    full = upsample(logits, input_size)
+    if input_size != size:
+        full = F.interpolate(full[None], size=size, mode="bilinear", align_corners=False)[0]
+    return full > 0
+
+
+def _predictions_file(path: Path | None) -> AbstractContextManager[Callable[[str], object]]:
+    """Open the predictions file, or take lines and keep none."""
+    if path is None:
+        return nullcontext(lambda _: None)
+    return writing_text(path, compressed=True)
