@@ -1,6 +1,6 @@
 """UDA4Inst: self-training on instances mixed in both directions.
 
-Paper: Guo, Xiao, Xue, Gomez, Lopez, "UDA4Inst: Unsupervised Domain Adaptation for Instance
+Paper: Guo, Xiao, Xue, Gómez, López, "UDA4Inst: Unsupervised Domain Adaptation for Instance
 Segmentation", arXiv 2405.09682 v1/v2 (its Algorithm 1 is `losses`). Student f_w, teacher f_v,
 source (x_S, y_S), target x_T, step t of stage 2:
 
@@ -16,9 +16,9 @@ which cannot be imported as published. What is not listed is as in the paper.
 
 Networks      paper: one per category group, two groups. Code: the same, always 8 classes.
               Ours: one for all classes (Table 5's rows without category groups).
-Start, end    paper: stage 1 on source, selection not stated. Code: stage 2 from v1 `model_best`,
-              fin `model_final`; reported weights are the best on Cityscapes val, so target labels
-              chose them; students only. Ours: last checkpoints, target labels never used, student
+Start, end    paper: selection not stated. v1: stage 2 starts from, and results are, `model_best`,
+              chosen on Cityscapes val, so with target labels; fin: starts from `model_final`. All
+              report students only. Ours: last checkpoints, target labels choose nothing, student
               and teacher both reported.
 EMA           v1, fin: t counts from 1; release: from 10,001, so no warm-up; parameters only.
               Ours: t from 0, the first update copies the student (which the teacher still equals
@@ -43,18 +43,21 @@ Size filter   paper: none. v1: only instances of >= 3000 px are pasted, fin: >= 
               Ours: it is mixed with none (or with pool entries alone, as fin).
 Shape         fin: instances up to 1500 px are pasted as whole boxes (labels stay masks). Ours: the
               mask, as paper and v1.
-Blur          v1, fin: 5x5 Gaussian over the source image before pasting (S2T), except before the
-              first instance (fin) or when the first is too small. Ours: none, as paper.
+Place         release: shifted by depth and at random. Ours: same location, as paper, v1 and fin.
+Blur          v1: 5x5 Gaussian over the source image before pasting (S2T), fin: from the second
+              instance on; neither when the first is too small. Ours: none, as paper.
 Vanished      code: instances covered whole stay as empty masks to be matched. Ours: not matched.
 Loss          v1: two forwards of the batch, fixed 0.4/0.6. fin: a batch of exactly three, one plain
               source, one S2T, one T2S image, in one unweighted forward normalised together.
               Ours: any batch, every pair gives both views; `joint_forward` only saves time: views
               are normalised apart. Weights are `mixing.s2t_weight`, `mixing.t2s_weight` (paper:
-              0.4/0.6, Synscapes 0.75/0.25). Without either direction: plain source training.
+              0.4/0.6, Synscapes 0.75/0.25; folder names in v1 say the latter for SYNTHIA).
+              Without either direction: plain source training, the teacher follows but is not asked.
 Rare pool     paper: FIFO of 10, a random half pasted when the source image has no rare instance,
-              S2T only. Code: stores whole crops; 4 oldest deleted after a draw that finds > 10, so
-              it can hold more in between; rare ids are constants. Ours: an 11th entry pushes out
-              the oldest at once; boxes are stored; one pool per process; classes by name.
+              S2T only. Code: stores whole crops, blurred or not; deletes the 4 oldest after a draw
+              that finds > 10, so it can hold more in between; rare ids are constants. Ours: an
+              11th entry pushes out the oldest at once; boxes are stored; one pool per process;
+              classes by name.
               v1: no draw without an instance that passes the size filter. Ours: always, as fin.
               As in both: pairs are handled in order, so one may draw what an earlier one stored.
 LAB           paper: cites He et al., CVPR 2021. v1: probably offline, each source image to one
@@ -163,15 +166,7 @@ class UDA4Inst:
         if not (mixing.s2t or mixing.t2s):
             return Views(source=source, target=batch.target)
         detections = self._detect(batch.target)
-        pseudo_labels = tuple(
-            select(
-                found,
-                score_threshold=config.score_threshold,
-                valid=target.valid,
-                min_valid_share=config.ego.min_valid_share,
-            )
-            for found, target in zip(detections, batch.target, strict=True)
-        )
+        pseudo_labels = self._select(detections, batch.target)
         pairs = list(zip(source, batch.target, pseudo_labels, strict=True))
         s2t: tuple[Mixed, ...] = ()
         if mixing.s2t:
@@ -202,6 +197,20 @@ class UDA4Inst:
         images = torch.stack([sample.image for sample in target])
         with torch.autocast(images.device.type, enabled=False):
             return tuple(decode(self.teacher.model(images)))
+
+    def _select(
+        self, detections: Sequence[Detections], target: Sequence[TargetSample]
+    ) -> tuple[InstanceMap, ...]:
+        """Return the pseudo-labels of every target crop."""
+        return tuple(
+            select(
+                found,
+                score_threshold=self.config.score_threshold,
+                valid=sample.valid,
+                min_valid_share=self.config.ego.min_valid_share,
+            )
+            for found, sample in zip(detections, target, strict=True)
+        )
 
     def _rare_instances(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
         """Return the rare instances of every source crop that will be pasted."""

@@ -38,43 +38,55 @@ def rle_decode(rle: Rle) -> NDArray[np.bool_]:
     """Return the boolean mask of a run-length code.
 
     Raises:
-        ValueError: `size` is not (height, width), or the counts do not fill the size.
+        ValueError: as `run_lengths`.
 
     Example:
         >>> rle_decode({"size": [2, 2], "counts": "22"}).tolist()
         [[False, True], [False, True]]
     """
-    size = [int(v) for v in rle["size"]]
-    if len(size) != 2 or min(size) < 0:
-        raise ValueError(f"rle size must be [height, width], got {rle['size']}.")
-    height, width = size
-    counts = rle["counts"]
-    runs = _runs(counts)
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise ValueError(f"rle counts must fill {height}x{width} pixels, got {counts[:40]!r}.")
+    runs = run_lengths(rle)
+    height, width = rle["size"]
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
     return np.ascontiguousarray(columns.T)
 
 
-def _runs(counts: str) -> NDArray[np.int64]:
-    """Return the run lengths of compressed counts: of zeros first, then in turn.
+def run_lengths(rle: Rle) -> NDArray[np.int64]:
+    """Return the lengths of alternating runs down the columns of the mask, background first.
 
-    Not pycocotools' own: it returns uninitialised memory for counts it cannot use. Numbers are
-    written in groups of 5 bits, lowest first; 0x20 marks that more follow, 0x10 of the last group
-    is the sign. From the fourth number on each is the difference to the last but one.
+    Not by pycocotools, which returns uninitialised memory for some codes it cannot use. Numbers
+    are written in groups of 5 bits, lowest first; 0x20 marks that more follow, 0x10 of the last
+    group is the sign. From the fourth number on each is the difference to the last but one.
+
+    Raises:
+        ValueError: `size` is not (height, width), or the counts do not fill the size.
+
+    Example:
+        >>> run_lengths({"size": [2, 2], "counts": "22"}).tolist()
+        [2, 2]
     """
+    size, counts = rle["size"], rle["counts"]
+    if len(size) != 2 or min(size) < 0:
+        raise ValueError(f"rle size must be [height, width], got {size}.")
+    runs = np.zeros(0, dtype=np.int64)
     codes = np.frombuffer(counts.encode("ascii", errors="replace"), np.uint8).astype(np.int64) - 48
     last = (codes & 0x20) == 0
-    if not len(codes) or not last[-1] or codes.min() < 0 or codes.max() > 0x3F:
-        return np.zeros(0, dtype=np.int64)
+    if len(codes) and last[-1] and codes.min() >= 0 and codes.max() <= 0x3F:
+        runs = _numbers(codes, last)
+        runs[1::2] = runs[1::2].cumsum()
+        runs[2::2] = runs[2::2].cumsum()
+    if not len(runs) or runs.min() < 0 or runs.sum() != size[0] * size[1]:
+        raise ValueError(f"rle counts must fill {size[0]}x{size[1]} pixels, got {counts[:40]!r}.")
+    return runs
+
+
+def _numbers(codes: NDArray[np.int64], last: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the signed numbers written as groups of 5 bits, each ended by a `last` group."""
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     lengths = np.diff(np.append(starts, len(codes)))
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((codes & 0x1F) << np.minimum(shifts, 40), starts)
-    numbers -= np.where(codes[last] & 0x10, 1 << np.minimum(5 * lengths, 45), 0)
-    numbers[1::2] = numbers[1::2].cumsum()
-    numbers[2::2] = numbers[2::2].cumsum()
-    return numbers
+    numbers = np.add.reduceat((codes & 0x1F) << np.minimum(shifts, 45), starts)
+    negative = (codes[last] & 0x10) != 0
+    return np.where(negative, numbers - (1 << np.minimum(5 * lengths, 50)), numbers)
 
 
 def outline(mask: NDArray[Any], *, thickness: int = 1) -> NDArray[np.bool_]:

@@ -1,0 +1,122 @@
+"""A network small enough to read, and batches drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uda4inst.methods.config import MethodConfig
+from uda4inst.methods.uda4inst import UDA4Inst
+from uda4inst.models.criterion import Criterion
+from uda4inst.models.prediction import Prediction
+from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
+
+SIZE = (32, 64)
+CAR, TRAIN = 2, 5
+
+
+class Painter(nn.Module):
+    """Predicts fixed masks, brighter images a little more surely: all a method needs of a network.
+
+    Args:
+        boxes: (top, left, bottom, right) in pixels, one query each.
+        labels: thing index of each query.
+        sureness: logit of every class and mask; 8 gives scores above 0.99.
+    """
+
+    def __init__(
+        self,
+        boxes: Sequence[tuple[int, int, int, int]] = ((0, 0, 16, 16),),
+        labels: Sequence[int] = (CAR,),
+        *,
+        sureness: float = 8.0,
+    ) -> None:
+        super().__init__()
+        classes, masks = torch.zeros(len(boxes), 9), torch.full((len(boxes), 8, 16), -1.0)
+        for query, (top, left, bottom, right) in enumerate(boxes):
+            classes[query, labels[query]] = 1.0
+            masks[query, top // 4 : bottom // 4, left // 4 : right // 4] = 1.0
+        self.classes = nn.Parameter(sureness * classes)
+        self.masks = nn.Parameter(sureness * masks)
+        self.mix = nn.Conv2d(3, 1, 1, bias=False)
+        nn.init.constant_(self.mix.weight, 0.1)
+        self.sizes: list[int] = []
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.sizes.append(len(images))
+        look = F.avg_pool2d(self.mix(images), 4)
+        masks = self.masks + look
+        classes = self.classes + look.mean((2, 3))[:, :, None] * self.classes
+        half = Prediction((classes / 2)[None], (masks / 2)[None], images.shape[-2:])
+        return Prediction(
+            torch.stack([half.class_logits[0], classes]),
+            torch.stack([half.mask_logits[0], masks]),
+            (images.shape[-2], images.shape[-1]),
+        )
+
+
+def draw_map(*boxes: tuple[int, int, int, int, int]) -> InstanceMap:
+    """Draw instances as (top, left, bottom, right, label), later ones on top."""
+    ids = torch.zeros(SIZE, dtype=torch.int32)
+    for slot, (top, left, bottom, right, _) in enumerate(boxes, start=1):
+        ids[top:bottom, left:right] = slot
+    return InstanceMap(ids, torch.tensor([box[-1] for box in boxes], dtype=torch.int64))
+
+
+def make_source(name: str, *boxes: tuple[int, int, int, int, int], seed: int = 0) -> Sample:
+    image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(seed))
+    return Sample(image, draw_map(*boxes), name, "source")
+
+
+def make_target(name: str = "target", *, ego_rows: int = 0, seed: int = 1) -> TargetSample:
+    image = 0.5 * torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(seed))
+    valid = torch.ones(SIZE, dtype=torch.bool)
+    valid[SIZE[0] - ego_rows :] = False
+    return TargetSample(image, valid, name)
+
+
+def pair(*boxes: tuple[int, int, int, int, int], ego_rows: int = 0) -> DomainBatch:
+    """Return a batch of one source crop with these instances and one target crop."""
+    return DomainBatch((make_source("source", *boxes),), (make_target(ego_rows=ego_rows),))
+
+
+@pytest.fixture
+def criterion() -> Criterion:
+    return Criterion(num_points=64)
+
+
+@pytest.fixture
+def batch() -> DomainBatch:
+    """Two pairs; the first source crop holds a car and a train, the second nothing."""
+    return DomainBatch(
+        source=(
+            make_source("first", (20, 4, 28, 20, CAR), (4, 40, 12, 60, TRAIN)),
+            make_source("second", seed=2),
+        ),
+        target=(make_target("left"), make_target("right", seed=3)),
+    )
+
+
+@pytest.fixture
+def batch_of() -> Callable[..., DomainBatch]:
+    return pair
+
+
+@pytest.fixture
+def painter() -> type[Painter]:
+    return Painter
+
+
+@pytest.fixture
+def make_method(criterion: Criterion) -> Callable[..., UDA4Inst]:
+    """Build UDA4Inst around a painter; keywords are the configuration's."""
+
+    def make(student: Painter | None = None, *, seed: int = 0, rank: int = 0, **config: object):
+        settings = MethodConfig.model_validate({"name": "uda4inst", **config})
+        return UDA4Inst(student or Painter(), criterion, settings, seed=seed, rank=rank)
+
+    return make
