@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from uda4inst.models.mask2former import BACKBONE_PREFIX, Mask2Former, build_model
+from uda4inst.training.optim import (
+    build_optimizer,
+    learning_rate_share,
+    set_learning_rate,
+    undecayed_parameters,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Mask2Former:
+    return build_model("tiny", weights=None)[0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "swin.embeddings.norm.weight",
+        "swin.embeddings.norm.bias",
+        "relative_position_bias_table",
+        "queries_embedder.weight",
+        "queries_features.weight",
+        "transformer_module.level_embed.weight",
+        "decoder.level_embed",
+        "decoder.input_projections.0.1.weight",
+    ],
+)
+def test_undecayed__norms_embeddings_and_position_tables(tiny: Mask2Former, part: str) -> None:
+    named = [name for name, _ in tiny.named_parameters() if name.endswith(part)]
+    assert named
+    assert set(named) <= undecayed_parameters(tiny)
+
+
+@pytest.mark.parametrize(
+    "part", ["patch_embeddings.projection.weight", "class_predictor.weight", "class_predictor.bias"]
+)
+def test_undecayed__not_projections_heads_and_their_biases(tiny: Mask2Former, part: str) -> None:
+    named = [name for name, _ in tiny.named_parameters() if name.endswith(part)]
+    assert named
+    assert not set(named) & undecayed_parameters(tiny)
+
+
+def test_build_optimizer__every_parameter_once_with_its_settings(tiny: Mask2Former) -> None:
+    optimizer = build_optimizer(tiny, lr=1e-4, weight_decay=0.05, backbone_lr_factor=0.1)
+    names = {id(p): name for name, p in tiny.named_parameters()}
+    undecayed = undecayed_parameters(tiny)
+    seen: list[str] = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.append(name)
+            in_backbone = name.startswith(BACKBONE_PREFIX)
+            assert group["lr"] == pytest.approx(1e-5 if in_backbone else 1e-4)
+            assert group["weight_decay"] == (0.0 if name in undecayed else 0.05)
+    assert sorted(seen) == sorted(names.values())
+
+
+def test_build_optimizer__frozen_parameters_stay_out() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    optimizer = build_optimizer(model, lr=1e-4, weight_decay=0.05, backbone_lr_factor=0.1)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 2
+
+
+def test_set_learning_rate__every_group_gets_its_share(tiny: Mask2Former) -> None:
+    optimizer = build_optimizer(tiny, lr=1e-4, weight_decay=0.05, backbone_lr_factor=0.1)
+    set_learning_rate(optimizer, 5e-5)
+    assert sorted(g["lr"] for g in optimizer.param_groups) == pytest.approx(
+        [5e-6, 5e-6, 5e-5, 5e-5]
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        pytest.param(0, 1e-6, id="first"),
+        pytest.param(50, (1e-6 + (1 - 1e-6) * 0.5) * 0.95**0.9, id="half-warm"),
+        pytest.param(100, 0.9**0.9, id="warm"),
+        pytest.param(999, 0.001**0.9, id="last"),
+    ],
+)
+def test_learning_rate_share__linear_warm_up_times_poly(step: int, share: float) -> None:
+    got = learning_rate_share(step, steps=1000, warmup_steps=100, warmup_start=1e-6, power=0.9)
+    assert got == pytest.approx(share)
+
+
+def test_learning_rate_share__without_warm_up_starts_full() -> None:
+    assert learning_rate_share(0, steps=10, warmup_steps=0, warmup_start=0.0, power=0.9) == 1.0
