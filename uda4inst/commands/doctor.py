@@ -28,6 +28,8 @@ def doctor(
 
     colors = {"good": "green", "absent": "yellow", "broken": "red"}
     table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for finding in findings:
         value = finding.value + (f"\n{finding.remedy}" if finding.remedy else "")
         table.add_row(Text(finding.state, colors[finding.state]), finding.name, Text(value))

@@ -159,7 +159,9 @@ def evaluate_checkpoint(
     dataset = open_validation(config)
     checkpoint = open_checkpoint(run.checkpoints, step=step)
     device = choose_device(config)
-    networks = {name: load_network(config, checkpoint, name, device) for name in checkpoint.networks}
+    networks = {
+        name: load_network(config, checkpoint, name, device) for name in checkpoint.networks
+    }
     return evaluate_networks(
         choose_networks(networks, config.evaluation.networks),
         dataset,
