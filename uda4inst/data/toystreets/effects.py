@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from uda4inst.data.toystreets.world import Rng
 
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
+_UNIT_GAIN: Final = 128.0  # the byte that stands for a gain of one; bytes are fast to multiply
+_MIDDLE: Final = 128.0  # the byte that stands for nothing added
 PixelRng = np.random.Generator
 
 
@@ -47,14 +50,15 @@ def photograph(
     sigma = rng.uniform(*styles.BLUR_SIGMA) * unit
     grain = rng.uniform(*styles.NOISE_SIGMA)
     quality = rng.randint(*styles.JPEG_QUALITY)
-    work = image.astype(np.float32)
     if styles.SHADING in style.parts:
-        work *= object_gain(labels, spans)[..., None]
-    if {styles.OBJECT_TEXTURE, styles.BACKGROUND_TEXTURE} & style.parts:
-        work += texture(labels, style, textures, unit)[..., None]
+        shade = object_gain(labels, spans)
+        light = shade if light is None else light * shade
     if light is not None:
-        work *= light[..., None]
-    image = _to_bytes(work)
+        gain = _three(_to_bytes(_UNIT_GAIN * light))
+        image = np.asarray(cv2.multiply(image, gain, scale=1 / _UNIT_GAIN), dtype=np.uint8)
+    if {styles.OBJECT_TEXTURE, styles.BACKGROUND_TEXTURE} & style.parts:
+        field = _three(_to_bytes(texture(labels, style, textures, unit) + _MIDDLE))
+        image = _added(image, field, 1.0)
     if styles.BLUR in style.parts:
         image = blurred(image, sigma)
     if styles.NOISE in style.parts:
@@ -156,15 +160,12 @@ def sensor_noise(image: Image, sigma: float, rng: PixelRng) -> Image:
         rng: where the grain comes from.
     """
     height, width = image.shape[:2]
-    grain = rng.standard_normal((height, width), dtype=np.float32)
-    color = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)
-    work = np.empty((height, width, 3), dtype=np.float32)
-    cv2.resize(color, (width, height), dst=work, interpolation=cv2.INTER_LINEAR)
-    work *= np.float32(0.6)
-    work += grain[..., None]
-    work *= np.float32(sigma)
-    work += image
-    return _to_bytes(work)
+    # The mean of two uniform bytes is close enough to Gauss and much faster; deviation 52.3.
+    pair = rng.integers(0, 256, (2, height, width), dtype=np.uint8)
+    fine = np.asarray(cv2.addWeighted(pair[0], 0.5, pair[1], 0.5, 0.0), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (height // 2 + 1, width // 2 + 1, 3), dtype=np.uint8)
+    color = np.asarray(cv2.resize(coarse, (width, height)), dtype=np.uint8)
+    return _added(_added(image, _three(fine), sigma / 52.3), color, 0.6 * sigma / 52.3)
 
 
 def compressed(image: Image, quality: int) -> Image:
@@ -179,6 +180,17 @@ def compressed(image: Image, quality: int) -> Image:
 
 def _looked_up(labels: Image, table: Plane) -> Plane:
     return np.asarray(cv2.LUT(labels, table), dtype=np.float32)
+
+
+def _added(image: Image, field: Image, factor: float) -> Image:
+    """Return the picture plus `factor` times a field whose zero is the middle grey."""
+    total = cv2.addWeighted(image, 1.0, field, factor, -_MIDDLE * factor)
+    return np.asarray(total, dtype=np.uint8)
+
+
+def _three(plane: Image) -> Image:
+    """Return a plane repeated for the three colours."""
+    return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def _to_bytes(values: Plane) -> Image:

@@ -205,12 +205,12 @@ def _paint_upright(canvas: Canvas, layout: Layout, view: View, style: Style) -> 
 
 def _spans(labels: NDArray[np.uint8], count: int) -> dict[int, tuple[float, float]]:
     """Return the first and last row of every instance in the label plane."""
-    spans: dict[int, tuple[float, float]] = {}
-    for label in (*range(FIRST_THING, FIRST_THING + count), GROUP):
-        rows = np.flatnonzero((labels == label).any(axis=1))
-        if len(rows):
-            spans[label] = float(rows[0]), float(rows[-1])
-    return spans
+    height = len(labels)
+    rows = 256 * np.arange(height, dtype=np.int32)[:, None] + labels
+    shown = np.bincount(rows.ravel(), minlength=256 * height).reshape(height, 256) > 0
+    first, last = shown.argmax(axis=0), height - 1 - shown[::-1].argmax(axis=0)
+    numbers = (*range(FIRST_THING, FIRST_THING + count), GROUP)
+    return {n: (float(first[n]), float(last[n])) for n in numbers if shown[first[n], n]}
 
 
 def _finish(

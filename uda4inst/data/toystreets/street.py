@@ -251,7 +251,7 @@ def _crown(
     scale = view.focal / center[2]
     count = 10 if not style.rounding else 16
     # the camera's crowns are more ragged: more and smaller blobs of more unequal light
-    blobs, small, uneven = (9, 0.3, 0.3) if CLUTTER in style.parts else (5, 0.5, 0.175)
+    blobs, small, uneven = (7, 0.35, 0.3) if CLUTTER in style.parts else (5, 0.5, 0.175)
     for _ in range(blobs):
         across, up = (rng.uniform(-0.5, 0.5) * radius * scale for _ in range(2))
         size = rng.uniform(small, 0.8) * radius * scale
