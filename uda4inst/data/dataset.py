@@ -1,0 +1,218 @@
+"""Training items: a source image and a target image, read and augmented for one draw.
+
+Target labels are read in mode "labelled" alone (the oracle); in the others the target tree is
+opened without them. Source images without any object stay in: they teach what is background. (The
+authors drop source images that have no object of their category module.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int32, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from uda4inst.data import DATASETS
+from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
+from uda4inst.data.ego_vehicle import valid_region
+from uda4inst.data.records import LabelArrays, check_same_size
+from uda4inst.data.runs import Runs
+from uda4inst.data.sampling import Stream, shuffled_index, stream_generator
+from uda4inst.data.urbansyn import UrbanSyn
+from uda4inst.ops.geometric import GeometricPolicy, Transform
+from uda4inst.ops.photometric import Distortion
+from uda4inst.structures import Domain, Size
+
+Mode = Literal["source", "pair", "labelled"]
+AnyDataset = Cityscapes | UrbanSyn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledItem:
+    """An augmented image with its labels, as bytes.
+
+    Args:
+        image: RGB.
+        ids: 0 background, k > 0 the k-th instance, -1 ignore; every instance has pixels.
+        labels: thing index of every instance.
+        semantic: trainIds, 255 ignore.
+        sample_id: the data set's own name of the image.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    ids: Int32[Tensor, "H W"]
+    labels: Int64[Tensor, " N"]
+    semantic: UInt8[Tensor, "H W"]
+    sample_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetItem:
+    """An augmented image without labels, as bytes.
+
+    Args:
+        image: RGB.
+        valid: False on the ego vehicle and where padded.
+        sample_id: the data set's own name of the image.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    valid: Bool[Tensor, "H W"]
+    sample_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawItem:
+    """What one draw gives; the parts a mode does not have are None."""
+
+    source: LabelledItem | None = None
+    target: TargetItem | None = None
+    labelled: LabelledItem | None = None
+
+
+def open_dataset(ref: DatasetRef, *, domain: Domain, require_labels: bool = True) -> AnyDataset:
+    """Open the data set a configuration names.
+
+    Raises:
+        UserError: the tree is missing or incomplete.
+    """
+    return DATASETS[ref.format](
+        Path(ref.root), ref.split, require_labels=require_labels, domain=domain
+    )
+
+
+class PairedDataset(Dataset[RawItem]):
+    """The endless stream of training items; item d is a function of (seed, d) alone.
+
+    Args:
+        config: trees and augmentation.
+        mode: "source" (labelled source images), "pair" (the same with unlabelled target images) or
+            "labelled" (target images with their labels, for the oracle).
+        seed: the run's seed.
+
+    Raises:
+        UserError: a tree is missing or incomplete; reading an item: a file is damaged.
+    """
+
+    def __init__(self, config: DataConfig, *, mode: Mode, seed: int) -> None:
+        self._pairing = config.pairing
+        self._photometric = config.photometric
+        self._seed = seed
+        self._policy = GeometricPolicy(
+            crop=config.crop,
+            short_sides=config.short_sides,
+            long_side_max=config.long_side_max,
+            flip=config.flip,
+        )
+        self._target_ref: TargetRef = config.target
+        self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
+        self._source = (
+            open_dataset(config.source, domain="source") if mode in ("source", "pair") else None
+        )
+        self._target = (
+            open_dataset(config.target, require_labels=mode == "labelled", domain="target")
+            if mode in ("pair", "labelled")
+            else None
+        )
+        self._mode = mode
+        if self._target is not None:  # a mask that does not fit is told now, not in a worker
+            self._valid_region(self._target.size_of(0))
+
+    def __getitem__(self, draw: int) -> RawItem:
+        """Return the item of one draw, read and augmented.
+
+        Raises:
+            UserError: a file is missing, damaged, or does not fit its image.
+        """
+        source = None if self._source is None else self._source_item(self._source, draw)
+        if self._target is None:
+            return RawItem(source=source)
+        index = self._target_index(draw, len(self._target))
+        generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
+        if self._mode == "labelled":
+            return RawItem(labelled=self._labelled_item(self._target, index, generator))
+        return RawItem(source=source, target=self._target_item(self._target, index, generator))
+
+    def _source_item(self, dataset: AnyDataset, draw: int) -> LabelledItem:
+        """Read and augment the source image of a draw."""
+        generator = stream_generator(Stream.SOURCE_AUGMENTATION, seed=self._seed, number=draw)
+        return self._labelled_item(dataset, self._source_index(draw, len(dataset)), generator)
+
+    def _source_index(self, draw: int, count: int) -> int:
+        """Return the source image of a draw."""
+        return shuffled_index(draw, count=count, stream=Stream.SOURCE_ORDER, seed=self._seed)
+
+    def _target_index(self, draw: int, count: int) -> int:
+        """Return the target image of a draw: its own, or the source image's partner."""
+        if self._pairing == "modulo" and self._source is not None:
+            return self._source_index(draw, len(self._source)) % count
+        return shuffled_index(draw, count=count, stream=Stream.TARGET_ORDER, seed=self._seed)
+
+    def _labelled_item(
+        self, dataset: AnyDataset, index: int, generator: np.random.Generator
+    ) -> LabelledItem:
+        """Read and augment an image with its labels."""
+        record = dataset.records[index]
+        image, labels = dataset.read_image(index), dataset.read_labels(index)
+        check_same_size(record, image.shape[:2], labels.ids.shape)
+        transform = self._policy.draw(_size(image), generator)
+        ids, kept = _move_instances(labels, transform)
+        return LabelledItem(
+            image=self._augment(image, transform, generator),
+            ids=torch.from_numpy(ids),
+            labels=torch.from_numpy(kept),
+            semantic=torch.from_numpy(transform.map(labels.semantic, fill=255)),
+            sample_id=record.sample_id,
+        )
+
+    def _target_item(
+        self, dataset: AnyDataset, index: int, generator: np.random.Generator
+    ) -> TargetItem:
+        """Read and augment an image alone."""
+        image = dataset.read_image(index)
+        transform = self._policy.draw(_size(image), generator)
+        valid = transform.map(self._valid_region(_size(image)), fill=False)
+        return TargetItem(
+            image=self._augment(image, transform, generator),
+            valid=torch.from_numpy(valid),
+            sample_id=dataset.records[index].sample_id,
+        )
+
+    def _augment(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        transform: Transform,
+        generator: np.random.Generator,
+    ) -> UInt8[Tensor, "3 h w"]:
+        """Return the picture moved and distorted, channels first."""
+        moved = transform.image(image)
+        if self._photometric:
+            moved = Distortion.draw(generator).apply(moved)
+        return torch.from_numpy(np.ascontiguousarray(moved.transpose(2, 0, 1)))
+
+    def _valid_region(self, size: Size) -> Bool[np.ndarray, "H W"]:
+        """Return the target's valid region at an image size, read once."""
+        if size not in self._valid:
+            self._valid[size] = valid_region(self._target_ref, size)
+        return self._valid[size]
+
+
+def _move_instances(
+    labels: LabelArrays, transform: Transform
+) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " N"]]:
+    """Return the moved id map and labels, renumbered without the instances that left the crop."""
+    runs = Runs.of(transform.ids(labels.ids))
+    is_instance = runs.present > 0
+    numbers = np.where(is_instance, is_instance.cumsum(), runs.present)
+    return runs.paint(numbers.astype(np.int32)), labels.labels[runs.present[is_instance] - 1]
+
+
+def _size(image: UInt8[np.ndarray, "H W 3"]) -> Size:
+    """Return (height, width)."""
+    return image.shape[0], image.shape[1]
