@@ -36,6 +36,11 @@ class GroundTruth:
         """Number of images."""
         return len(self.names)
 
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """The raw instance map by Cityscapes basename."""
+        return dict(zip(self.names, self.paths, strict=True))
+
     def read(self, index: int) -> NDArray[np.integer]:
         """Return the raw values of one image, (H, W)."""
         return read_instance_ids(self.paths[index])

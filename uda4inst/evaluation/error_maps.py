@@ -1,0 +1,225 @@
+"""Where predictions are right and wrong, pixel by pixel and image by image (paper, Fig. 5).
+
+Definition. Both sides become one thing class per pixel. *Predicted*: detections with a score above
+the threshold are painted in order of score, the surest on top; the rest is background. *True*: the
+class of the raw Cityscapes value, objects and groups alike; stuff is background; void pixels
+(caravan and trailer instances among them, as in Cityscapes' semantic evaluation) are left out of
+everything. A pixel is right where both agree. For one class only pixels that either side gives to
+it are looked at.
+
+Every count of an image follows from one confusion matrix of 9 x 9, so an `ErrorIndex` reads the
+masks once for all classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, VOID_LABEL_IDS
+from uda4inst.draw import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
+from uda4inst.errors import UserError
+from uda4inst.evaluation.ground_truth import read_instance_ids
+from uda4inst.interop.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask, basename
+from uda4inst.structures import Size
+
+BACKGROUND: Final = 0  # thing index + 1 elsewhere
+VOID_CLASS: Final = 255
+_CLASSES: Final = NUM_THINGS + 1
+
+ErrorOrder = Literal["wrong_pixels", "error_share"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassError:
+    """How one image errs on one class, in pixels.
+
+    Args:
+        false_positive_pixels: predicted as the class, truly something else.
+        false_negative_pixels: truly of the class, predicted as something else.
+        right_pixels: both.
+    """
+
+    false_positive_pixels: int
+    false_negative_pixels: int
+    right_pixels: int
+
+    @property
+    def wrong_pixels(self) -> int:
+        """False positives and false negatives together."""
+        return self.false_positive_pixels + self.false_negative_pixels
+
+    @property
+    def error_share(self) -> float:
+        """Wrong pixels over all pixels looked at (1 - IoU), 0 where the class does not occur."""
+        looked_at = self.wrong_pixels + self.right_pixels
+        return self.wrong_pixels / looked_at if looked_at else 0.0
+
+
+def true_classes(instance_ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Return the true class of every pixel from raw Cityscapes values.
+
+    Returns:
+        uint8 (H, W): 0 background, thing index + 1, 255 void.
+    """
+    return _TRUE_CLASS[instance_ids]
+
+
+def predicted_classes(
+    detections: Iterable[ScoredMask], size: Size, *, score_threshold: float
+) -> NDArray[np.uint8]:
+    """Return the predicted class of every pixel: detections painted, the surest on top.
+
+    Args:
+        detections: in any order; those outside the eight classes are skipped.
+        size: (height, width).
+        score_threshold: only scores above it are painted.
+
+    Returns:
+        uint8 (H, W): 0 background, thing index + 1.
+    """
+    painted = np.zeros(size, dtype=np.uint8)
+    kept = (d for d in detections if d.score > score_threshold and d.label != OUT_OF_CLASS)
+    for detection in sorted(kept, key=lambda d: d.score):
+        painted[detection.pixels()] = detection.label + 1
+    return painted
+
+
+def error_map(
+    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], *, thing: int | None = None
+) -> NDArray[np.uint8]:
+    """Return the code of every pixel for `draw.error_picture` and `draw.error_overlay`.
+
+    Args:
+        predicted: from `predicted_classes`.
+        truth: from `true_classes`.
+        thing: look at one class only (0..7); None looks at all.
+
+    Returns:
+        uint8 (H, W) of the codes RIGHT, WRONG, VOID, and for the rest BACKGROUND_RIGHT (all
+        classes: background, rightly so) or NOT_OF_INTEREST (one class: neither side has it).
+    """
+    same = predicted == truth
+    if thing is None:
+        codes = np.where(same, np.uint8(RIGHT), np.uint8(WRONG))
+        codes[same & (truth == BACKGROUND)] = BACKGROUND_RIGHT
+    else:
+        concerned = (predicted == thing + 1) | (truth == thing + 1)
+        codes = np.where(concerned, np.where(same, RIGHT, WRONG), NOT_OF_INTEREST).astype(np.uint8)
+    codes[truth == VOID_CLASS] = VOID
+    return codes
+
+
+def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return pixel counts (true class, predicted class), 9 x 9, without void pixels."""
+    seen = truth != VOID_CLASS
+    pairs = truth[seen].astype(np.intp) * _CLASSES + predicted[seen]
+    return np.bincount(pairs, minlength=_CLASSES**2).reshape(_CLASSES, _CLASSES)
+
+
+def class_error(counts: NDArray[np.int64], thing: int | None = None) -> ClassError:
+    """Return the error of one class, or of all things together, from a confusion matrix.
+
+    Args:
+        counts: from `confusion`.
+        thing: 0..7; None counts every pixel that either side gives to a thing, once.
+    """
+    if thing is not None:
+        right = int(counts[thing + 1, thing + 1])
+        return ClassError(
+            false_positive_pixels=int(counts[:, thing + 1].sum()) - right,
+            false_negative_pixels=int(counts[thing + 1].sum()) - right,
+            right_pixels=right,
+        )
+    invented = int(counts[BACKGROUND, 1:].sum())
+    right = int(np.trace(counts[1:, 1:]))
+    # A thing taken for another thing is one wrong pixel: a false negative of what is truly there.
+    return ClassError(invented, int(counts[1:].sum()) - right, right)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorIndex:
+    """The confusion matrix of every image of a predictions file.
+
+    Args:
+        sample_ids: the images, in the file's order.
+        counts: (images, 9, 9), from `confusion`.
+        score_threshold: the one the detections were painted with.
+    """
+
+    sample_ids: tuple[str, ...]
+    counts: NDArray[np.int64]
+    score_threshold: float
+
+    def errors(self, thing: int | None = None) -> list[ClassError]:
+        """Return the error of every image for one class, or for all things (None)."""
+        return [class_error(counts, thing) for counts in self.counts]
+
+    def order(
+        self, thing: int | None = None, *, by: ErrorOrder = "wrong_pixels"
+    ) -> NDArray[np.intp]:
+        """Return image positions, worst first; equal errors keep the file's order.
+
+        Args:
+            thing: 0..7, or None for all things.
+            by: "wrong_pixels" puts what one sees most first, "error_share" (1 - IoU) treats small
+                objects like large ones.
+        """
+        keys = [getattr(error, by) for error in self.errors(thing)]
+        return np.argsort(-np.array(keys, dtype=np.float64), kind="stable")
+
+
+def index_errors(
+    predictions: Iterable[ImagePredictions],
+    annotations: Mapping[str, Path],
+    *,
+    score_threshold: float,
+) -> ErrorIndex:
+    """Read every image's masks once and count.
+
+    Args:
+        predictions: as `read_predictions` yields them.
+        annotations: raw instance map by Cityscapes basename (`GroundTruth.by_name`); those without
+            predictions are left out.
+        score_threshold: only scores above it are painted.
+
+    Raises:
+        UserError: a file cannot be read, sizes disagree, or an image has no annotation.
+    """
+    sample_ids: list[str] = []
+    counts: list[NDArray[np.int64]] = []
+    for image in predictions:
+        path = annotations.get(basename(image.sample_id))
+        if path is None:
+            raise UserError(
+                f"predictions must be of annotated images, got {image.sample_id!r}, which is none "
+                f"of the split's {len(annotations)}. Choose the data set they were made on."
+            )
+        truth = true_classes(read_instance_ids(path))
+        if truth.shape != image.size:
+            raise UserError(
+                f"predictions must have the annotation's size {truth.shape}, got {image.size} "
+                f"({image.sample_id}). Choose the data set they were made on."
+            )
+        painted = predicted_classes(image.detections, image.size, score_threshold=score_threshold)
+        sample_ids.append(image.sample_id)
+        counts.append(confusion(painted, truth))
+    stacked = np.stack(counts) if counts else np.zeros((0, _CLASSES, _CLASSES), dtype=np.int64)
+    return ErrorIndex(tuple(sample_ids), stacked, score_threshold)
+
+
+def _true_class_table() -> NDArray[np.uint8]:
+    """Return the class of every 16-bit raw value."""
+    values = np.arange(1 << 16)
+    label_ids = np.where(values < 1000, values, values // 1000).clip(max=255)
+    table = (LABEL_TO_THING[label_ids] + 1).astype(np.uint8)
+    table[np.isin(label_ids, VOID_LABEL_IDS)] = VOID_CLASS
+    return table
+
+
+_TRUE_CLASS: Final = _true_class_table()
