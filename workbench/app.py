@@ -1,0 +1,164 @@
+"""The workbench as one Blocks with a tab per page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+# Before gradio is imported: it asks these when it starts.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+
+from workbench import markup
+from workbench.edge import on_action
+from workbench.pages import error_maps, mixing, pool, pseudo_labels, train
+from workbench.services import Services
+from workbench.session import PageName, SessionState
+from workbench.theme import CSS_PATH, make_theme
+
+PAGES: Final[dict[PageName, ModuleType]] = {
+    "train": train,
+    "mixing": mixing,
+    "pool": pool,
+    "pseudo_labels": pseudo_labels,
+    "error_maps": error_maps,
+}
+HEADER_SECONDS: Final = 3.0
+# Pictures sent to browsers are deleted from the temporary folder after an hour.
+_CACHE_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The line above the tabs: which run everything is about."""
+
+    run: gr.Dropdown
+    line: gr.HTML
+    timer: gr.Timer
+
+
+def build_app(services: Services) -> gr.Blocks:
+    """Return the whole app.
+
+    Args:
+        services: what the pages work with.
+    """
+    with gr.Blocks(
+        title="UDA4Inst workbench", delete_cache=(_CACHE_SECONDS, _CACHE_SECONDS)
+    ) as app:
+        session = gr.State(SessionState())
+        header = _build_header()
+        tabs: dict[PageName, gr.Tab] = {}
+        timers: dict[PageName, gr.Timer] = {}
+        with gr.Tabs():
+            for name, page in PAGES.items():
+                with gr.Tab(page.TITLE, id=name, elem_id=f"page-{name}") as tabs[name]:
+                    timers[name] = page.build(services, session, app)
+        _wire_tabs(tabs, timers, session)
+        _wire_header(header, session, services, app)
+    return app
+
+
+def serve(services: Services, *, host: str, port: int) -> None:
+    """Build the app and serve it until it is interrupted."""
+    app = build_app(services)
+    app.launch(server_name=host, server_port=port, **launch_options())
+
+
+def launch_options() -> dict[str, Any]:
+    """Return how the app is launched, wherever it is."""
+    return {
+        "theme": make_theme(),
+        "css_paths": CSS_PATH,
+        "footer_links": [],
+        "share": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+    }
+
+
+def first_session(services: Services) -> SessionState:
+    """Return what a new browser looks at: the run that changed last."""
+    return SessionState(run=next(iter(services.runs.names()), None))
+
+
+def _build_header() -> _Header:
+    with gr.Row(elem_classes="wb-header", equal_height=True):
+        gr.HTML("<h1>UDA4Inst <span>workbench</span></h1>", elem_classes="wb-brand", min_width=220)
+        run = gr.Dropdown(
+            [],
+            label="Run",
+            show_label=False,
+            container=False,
+            elem_id="run",
+            scale=2,
+            min_width=220,
+        )
+        line = gr.HTML(elem_id="run-line", min_width=300)
+    return _Header(run, line, gr.Timer(HEADER_SECONDS))
+
+
+def _wire_tabs(
+    tabs: dict[PageName, gr.Tab], timers: dict[PageName, gr.Timer], session: gr.State
+) -> None:
+    """Let a tab put its page on screen, and only that page's timer run."""
+
+    def to_page(name: PageName) -> Callable[[SessionState], SessionState]:
+        return lambda state: state.on_page(name)
+
+    for name, tab in tabs.items():
+        on_action(
+            tab.select,
+            to_page(name),
+            name=f"app_open_{name}",
+            inputs=[session],
+            outputs=[session],
+        )
+    on_action(
+        session.change,
+        lambda state: [gr.Timer(active=name == state.page) for name in timers],
+        name="app_timers",
+        inputs=[session],
+        outputs=list(timers.values()),
+    )
+
+
+def _wire_header(header: _Header, session: gr.State, services: Services, app: gr.Blocks) -> None:
+    def line(state: SessionState) -> str:
+        if state.run is None or state.run not in services.runs.names():
+            return '<div class="wb-runline wb-quiet">no run yet</div>'
+        summary = services.runs.summary(state.run)
+        return markup.run_line(summary.status, summary.method)
+
+    def choices(state: SessionState) -> Any:
+        names = services.runs.names()
+        return gr.Dropdown(choices=names, value=state.run if state.run in names else None)
+
+    on_action(app.load, lambda: first_session(services), name="app_load", outputs=[session])
+    on_action(
+        session.change,
+        lambda state: [choices(state), line(state)],
+        name="app_header",
+        inputs=[session],
+        outputs=[header.run, header.line],
+    )
+    on_action(
+        header.run.focus,
+        choices,
+        name="app_list_runs",
+        inputs=[session],
+        outputs=[header.run],
+    )
+    on_action(
+        header.run.input,
+        lambda state, run: state.on_run(run),
+        name="app_choose_run",
+        inputs=[session, header.run],
+        outputs=[session],
+    )
+    on_action(header.timer.tick, line, name="app_tick", inputs=[session], outputs=[header.line])

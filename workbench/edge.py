@@ -1,0 +1,204 @@
+"""The edge between Gradio and the handlers: names, and what happens to exceptions.
+
+Handlers are plain functions that raise ordinary errors. Here, and only here, they meet Gradio:
+`on_action` turns an error into a message on top of the page (`gr.Error`), `on_view` puts it into
+the page in place of what could not be shown, so that a page refreshed by a timer says it once.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from uda4inst.errors import UserError
+from workbench import markup
+
+logger = logging.getLogger(__name__)
+
+UNEXPECTED = (
+    "The workbench hit an error it did not expect: {error}. The run is not touched; "
+    "the details are in the terminal the app was started from."
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What a view returns when the page already shows everything."""
+
+
+UNCHANGED = Unchanged()
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """What a view returns when there is nothing to show yet.
+
+    Args:
+        message: why, and what to do about it.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """What a view returns when its page has controls that must stay usable, come what may.
+
+    Args:
+        head: values of the page's head.
+        content: makes the rest; an error in it leaves the head in place.
+    """
+
+    head: Sequence[Any]
+    content: Callable[[], Any]
+
+
+def on_action(
+    event: Callable[..., Any],
+    handler: Callable[..., Any],
+    *,
+    name: str,
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+    **options: Any,
+) -> Any:
+    """Bind what a user asks for; an error becomes a message on top of the page.
+
+    Args:
+        event: such as `button.click`.
+        handler: plain function of the inputs' values.
+        name: unique name of the event in the whole app.
+        inputs: components read.
+        outputs: components written.
+        **options: passed to the event.
+    """
+    return event(
+        _with_messages(handler),
+        inputs=list(inputs),
+        outputs=list(outputs),
+        api_name=name,
+        api_visibility="private",
+        **{"show_progress": "hidden", **_one_by_one(outputs), **options},
+    )
+
+
+def on_view(
+    event: Callable[..., Any],
+    view: Callable[..., Any],
+    *,
+    name: str,
+    page: Page,
+    inputs: Sequence[Any] = (),
+    **options: Any,
+) -> Any:
+    """Bind a redraw of a page; an error takes the place of the page's body.
+
+    Args:
+        event: such as `timer.tick`.
+        view: returns a dataclass whose fields are the page's outputs in order, `Empty`, or
+            `UNCHANGED`.
+        name: unique name of the event in the whole app.
+        page: where to show it.
+        inputs: components read.
+        **options: passed to the event.
+    """
+    return event(
+        functools.wraps(view)(lambda *values: page.updates(_outcome(view, *values))),
+        inputs=list(inputs),
+        outputs=page.outputs,
+        api_name=name,
+        api_visibility="private",
+        **{"show_progress": "hidden", **options},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The frame every page shares.
+
+    Args:
+        notice: says why there is nothing to show.
+        body: everything else; hidden while the notice speaks.
+        parts: the components a view fills, in the order of its fields.
+        head: components outside the body, filled by a `Framed` view.
+    """
+
+    notice: gr.HTML
+    body: gr.Column
+    parts: Sequence[Any]
+    head: Sequence[Any] = ()
+
+    @classmethod
+    def frame(cls, name: str) -> tuple[gr.HTML, gr.Column]:
+        """Create an unseen notice and an unseen body, to be filled by the page."""
+        notice = gr.HTML(elem_id=f"{name}-notice", visible=False)
+        return notice, gr.Column(visible=False, elem_id=f"{name}-body")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Every component a redraw may change."""
+        return [*self.head, self.notice, self.body, *self.parts]
+
+    def updates(self, outcome: Any) -> list[Any]:
+        """Return the outputs' new values for what a view returned."""
+        if isinstance(outcome, Unchanged):
+            return [gr.skip() for _ in self.outputs]
+        if isinstance(outcome, Framed):
+            return [*outcome.head, *self._content(_outcome(outcome.content))]
+        return [*(gr.skip() for _ in self.head), *self._content(outcome)]
+
+    def _content(self, outcome: Any) -> list[Any]:
+        if isinstance(outcome, Empty):
+            rest = [gr.skip() for _ in self.parts]
+            notice = gr.HTML(outcome.message, visible=bool(outcome.message))
+            return [notice, gr.Column(visible=False), *rest]
+        values = [getattr(outcome, field.name) for field in fields(outcome)]
+        return [gr.HTML(visible=False), gr.Column(visible=True), *values]
+
+
+def _one_by_one(outputs: Sequence[Any]) -> dict[str, Any]:
+    """Return options that let events which change a session happen one after the other.
+
+    Each reads the session when its turn comes, so none undoes what another has just chosen.
+    """
+    if not any(isinstance(output, gr.State) for output in outputs):
+        return {}
+    return {"concurrency_id": "session", "concurrency_limit": 1}
+
+
+def _outcome(view: Callable[..., Any], *values: Any) -> Any:
+    try:
+        return view(*values)
+    except UserError as error:
+        return Empty(markup.problem(str(error)))
+    except Exception as error:
+        logger.exception("%s failed", getattr(view, "__name__", view))
+        return Empty(markup.problem(UNEXPECTED.format(error=_short(error))))
+
+
+def _with_messages(handler: Callable[..., T]) -> Callable[..., T]:
+    @functools.wraps(handler)
+    def guarded(*values: Any) -> T:
+        try:
+            return handler(*values)
+        except gr.Error:
+            raise
+        except UserError as error:
+            raise gr.Error(str(error), title="Please check", print_exception=False) from error
+        except Exception as error:
+            logger.exception("%s failed", getattr(handler, "__name__", handler))
+            raise gr.Error(
+                UNEXPECTED.format(error=_short(error)), title="Error", print_exception=False
+            ) from error
+
+    return guarded
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

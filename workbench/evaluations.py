@@ -1,0 +1,179 @@
+"""Stored predictions beside ground truth: what the Error maps page needs, read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.data import Cityscapes
+from uda4inst.errors import UserError
+from uda4inst.evaluation.error_maps import ErrorIndex, index_errors
+from uda4inst.interop.predictions import ImagePredictions, read_predictions
+from workbench.recent import Recent
+from workbench.runs import RunStore, numbered
+
+# Smallest of the sets kept in memory: predictions of 500 images are about 15 MB of text.
+_SETS_KEPT: Final = 3
+_INDEXES_KEPT: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Which predictions: those of one network of a run at a step.
+
+    Args:
+        run: name of the run.
+        step: of the evaluation.
+        network: "student" or "teacher".
+    """
+
+    run: str
+    step: int
+    network: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionSet:
+    """The evaluated detections of one network on a split, and where the split lies.
+
+    Args:
+        dataset: images with annotation.
+        images: detections by the data set's image names.
+        annotations: raw instance map by image name.
+        positions: place of every image in the data set.
+    """
+
+    dataset: Cityscapes
+    images: Mapping[str, ImagePredictions]
+    annotations: Mapping[str, Path]
+    positions: Mapping[str, int]
+
+    def image(self, sample_id: str) -> NDArray[np.uint8]:
+        """Return an image as RGB."""
+        return self.dataset.read_image(self.positions[sample_id])
+
+
+class EvaluationStore:
+    """Reads evaluations of runs; what was read last stays in memory."""
+
+    def __init__(self, runs: RunStore) -> None:
+        self._runs = runs
+        self._sets: Recent[tuple[Path, int], PredictionSet] = Recent(_SETS_KEPT)
+        self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
+
+    def steps(self, run: str) -> list[int]:
+        """Return the steps with stored predictions, oldest first."""
+        folder = self._runs.root / run / "evaluation"
+        return [s for s in numbered(folder, suffix=".json") if self.networks(run, s)]
+
+    def networks(self, run: str, step: int) -> list[str]:
+        """Return which networks have stored predictions at a step, the teacher first."""
+        folder = self._folder(run, step)
+        if not folder.is_dir():
+            return []
+        return sorted(p.name.removesuffix(".jsonl.gz") for p in folder.glob("*.jsonl.gz"))[::-1]
+
+    def record(self, run: str, step: int) -> Mapping[str, Any]:
+        """Return what was written about an evaluation; empty when it cannot be read."""
+        path = self._runs.root / run / "evaluation" / f"{step:08d}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def predictions(self, which: Evaluated) -> PredictionSet:
+        """Return stored detections with the images they were made on.
+
+        Raises:
+            UserError: the predictions or the images cannot be read.
+        """
+        key = self._key(which)
+        return self._recent_set(which, key)
+
+    def index(self, which: Evaluated, score_threshold: float) -> ErrorIndex:
+        """Return the errors of every image at a score threshold.
+
+        Raises:
+            UserError: the predictions or the annotation cannot be read.
+        """
+        key = self._key(which)
+        found = self._recent_set(which, key)
+        return self._indexes.get(
+            (*key, score_threshold),
+            lambda: index_errors(
+                found.images.values(), found.annotations, score_threshold=score_threshold
+            ),
+        )
+
+    def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet:
+        return self._sets.get(key, lambda: _read_set(key[0], self._dataset(which.run)))
+
+    def _key(self, which: Evaluated) -> tuple[Path, int]:
+        path = self._folder(which.run, which.step) / f"{which.network}.jsonl.gz"
+        try:
+            # An evaluation may be repeated.
+            return path, path.stat().st_mtime_ns
+        except FileNotFoundError as error:
+            raise UserError(
+                f"predictions of the {which.network} of {which.run!r} at step {which.step} must "
+                f"exist, got none ({path}). Choose another step or network."
+            ) from error
+
+    def _folder(self, run: str, step: int) -> Path:
+        return self._runs.root / run / "evaluation" / "predictions" / f"{step:08d}"
+
+    def _dataset(self, run: str) -> Cityscapes:
+        root, split = (self._runs.setting(run, f"data.val.{part}") for part in ("root", "split"))
+        if not root or not split:
+            raise UserError(
+                f"data.val must name the images run {run!r} was evaluated on, got nothing "
+                f"({self._runs.root / run / 'config.yaml'}). Restore the file."
+            )
+        return Cityscapes(Path(root), str(split))
+
+
+def _read_set(path: Path, dataset: Cityscapes) -> PredictionSet:
+    positions = {dataset.basename(i): i for i in range(len(dataset))}
+    images = {image.sample_id: image for image in read_predictions(path)}
+    unknown = [name for name in images if name not in positions]
+    if unknown:
+        raise UserError(
+            f"predictions must be of images in {dataset.root} ({dataset.split}), got "
+            f"{len(unknown)} others such as {unknown[0]!r} ({path}). "
+            "Restore the data set they were made on, or evaluate again."
+        )
+    return PredictionSet(
+        dataset=dataset,
+        images=images,
+        annotations={name: dataset.instance_ids_path(positions[name]) for name in images},
+        positions=positions,
+    )
+
+
+def worst_first(
+    index: ErrorIndex, thing: int | None, *, other: ErrorIndex | None = None
+) -> Sequence[str]:
+    """Return image names by wrong pixels, most first.
+
+    Args:
+        index: errors of every image.
+        thing: one class, or None for all.
+        other: when given, images where the first errs most beyond the other come first; only
+            images of both are listed.
+    """
+    wrong = _wrong_pixels(index, thing)
+    if other is not None:
+        theirs = _wrong_pixels(other, thing)
+        wrong = {name: count - theirs[name] for name, count in wrong.items() if name in theirs}
+    return sorted(wrong, key=lambda name: (-wrong[name], name))
+
+
+def _wrong_pixels(index: ErrorIndex, thing: int | None) -> dict[str, int]:
+    errors = index.errors(thing)
+    return {name: error.wrong_pixels for name, error in zip(index.sample_ids, errors, strict=True)}

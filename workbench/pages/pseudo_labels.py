@@ -1,0 +1,214 @@
+"""Pseudo-labels: what a score threshold keeps and drops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.draw import DROPPED_COLOR, DrawnDetection, draw_detections
+from workbench import markup, plots
+from workbench.candidates import Candidates
+from workbench.edge import UNCHANGED, Empty, Page, on_action, on_view
+from workbench.palette import class_css, css
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
+from workbench.snapshots import Snapshot, SnapshotItem
+
+TITLE = "Pseudo-labels"
+QUESTION = "Which detections does a score threshold keep?"
+HINT = (
+    "Score = class probability x mean mask probability, by the teacher. The slider works on the "
+    "stored detections; training is not touched."
+)
+TICK_SECONDS = 2.0
+_THRESHOLDS: Final = np.round(np.arange(0.05, 0.996, 0.005), 3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThresholdView:
+    """The picture, the numbers, and the slider where the training's own threshold is shown."""
+
+    slider: Any
+    picture: NDArray[np.uint8]
+    legend: str
+    table: str
+    curve: str
+
+
+def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int) -> Any:
+    """Return what the session's threshold does to one item of a snapshot."""
+    item = snapshot.items[index] if snapshot.items else None
+    if item is None or item.target is None or item.pseudo_labels is None:
+        return Empty(
+            markup.empty(
+                "No pseudo-labels at this step",
+                "Only uda4inst makes them, in stage 2. Choose a later snapshot or another run.",
+            )
+        )
+    share = services.runs.setting(state.run, "method.ego.min_valid_share") if state.run else None
+    candidates = services.candidates.of(item, min_valid_share=0.0 if share is None else share)
+    own = snapshot.score_threshold
+    threshold = own if state.score_threshold is None else state.score_threshold
+    kept = candidates.kept(threshold)
+    return ThresholdView(
+        slider=gr.Slider(value=own) if state.score_threshold is None else gr.skip(),
+        picture=picture(item, candidates, kept),
+        legend=_legend(candidates, kept),
+        table=_table(candidates, threshold, own),
+        curve=plots.draw(_curve(candidates, threshold, own)),
+    )
+
+
+def picture(
+    item: SnapshotItem, candidates: Candidates, kept: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Return the target image with kept objects filled and dropped ones dashed.
+
+    Args:
+        item: with a target image.
+        candidates: its detections.
+        kept: which become pseudo-labels.
+    """
+    if item.target is None:
+        raise ValueError("item must have a target image, got None.")
+    drawn = [
+        DrawnDetection(candidates.ids == k + 1, int(label), float(score), kept=bool(kept[k]))
+        for k, (label, score) in enumerate(zip(candidates.labels, candidates.scores, strict=True))
+    ]
+    return draw_detections(item.target, drawn)
+
+
+def _legend(candidates: Candidates, kept: NDArray[np.bool_]) -> str:
+    names = [THING_NAMES[label] for label in sorted({int(v) for v in candidates.labels[kept]})]
+    entries = [(f"kept: {name}", class_css(name)) for name in names]
+    return markup.legend([*entries, ("dropped", css(DROPPED_COLOR))], dashed=["dropped"])
+
+
+def _table(candidates: Candidates, threshold: float, own: float) -> str:
+    kept = candidates.kept(threshold)
+    trained = candidates.kept(own)
+    rows = []
+    for label, name in enumerate(THING_NAMES):
+        mine = candidates.labels == label
+        if not mine.any():
+            continue
+        counts = [int((mine & kept).sum()), int((mine & ~kept).sum()), int((mine & trained).sum())]
+        key = f'<span class="wb-key"><i style="--key:{class_css(name)}"></i>{name}</span>'
+        rows.append([key, *(str(count) for count in counts)])
+    total = [int(kept.sum()), int((~kept).sum()), int(trained.sum())]
+    rows.append([f"<b>{text}</b>" for text in ("all", *map(str, total))])
+    causes = (
+        f"Of the dropped, {int(candidates.on_ego.sum())} lie on the ego vehicle and "
+        f"{int(candidates.covered.sum())} are covered by better-scored detections."
+    )
+    head = ["class", "kept", "dropped", f"kept in training ({own:g})"]
+    return markup.table(head, rows, kind="wb-counts") + f'<p class="wb-quiet">{causes}</p>'
+
+
+def _curve(candidates: Candidates, threshold: float, own: float) -> plots.Chart:
+    counts = candidates.curve(_THRESHOLDS).astype(np.float64)
+    lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
+    lines += [
+        plots.Line(name, class_css(name), counts[:, label])
+        for label, name in enumerate(THING_NAMES)
+        if counts[:, label].any()
+    ]
+    marks = [plots.Mark(threshold, f"{threshold:g}", strong=True)]
+    if threshold != own:
+        marks.append(plots.Mark(own, f"training {own:g}"))
+    return plots.Chart(
+        "Kept over the threshold",
+        _THRESHOLDS,
+        lines,
+        x_name="score threshold",
+        marks=marks,
+        steps=True,
+        height=220,
+    )
+
+
+def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
+    """Create the page and bind its events.
+
+    Returns:
+        The timer that refreshes it; it runs while the page is on screen.
+    """
+    del app
+    gr.HTML(markup.page_header(QUESTION, HINT))
+    bar = build_bar("pseudo_labels")
+    notice, body = Page.frame("pseudo-labels")
+    with body:
+        with gr.Row(equal_height=True, elem_classes="wb-bar"):
+            slider = gr.Slider(
+                0.05,
+                0.99,
+                value=0.9,
+                step=0.01,
+                label="Score threshold",
+                elem_id="pseudo-labels-threshold",
+                scale=6,
+                buttons=[],
+            )
+            reset = gr.Button(
+                "Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150
+            )
+        parts = [slider, *_build_result()]
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    page = Page(notice, body, parts, head=bar.outputs)
+    wire_bar(bar, session, services, "pseudo_labels")
+    _wire_threshold(slider, reset, session)
+
+    def show(state: SessionState, step: float) -> object:
+        if state.page != "pseudo_labels":
+            return UNCHANGED
+        return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
+
+    def follow(state: SessionState, step: float) -> object:
+        return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
+
+    inputs = [session, bar.slider]
+    on_view(session.change, show, name="pseudo_labels_show", page=page, inputs=inputs)
+    on_view(timer.tick, follow, name="pseudo_labels_tick", page=page, inputs=inputs)
+    return timer
+
+
+def _build_result() -> list[Any]:
+    with gr.Row():
+        with gr.Column(scale=7, min_width=340):
+            shown = gr.Image(
+                label="Target image",
+                elem_id="pseudo-labels-picture",
+                interactive=False,
+                format="png",
+                buttons=["fullscreen", "download"],
+                elem_classes="wb-picture",
+            )
+            legend = gr.HTML(elem_id="pseudo-labels-legend")
+        with gr.Column(scale=5, min_width=340):
+            table = gr.HTML(elem_id="pseudo-labels-table")
+            curve = gr.HTML(elem_id="pseudo-labels-curve")
+    return [shown, legend, table, curve]
+
+
+def _wire_threshold(slider: gr.Slider, reset: gr.Button, session: gr.State) -> None:
+    on_action(
+        slider.input,
+        lambda state, threshold: state.on_threshold(float(threshold)),
+        name="pseudo_labels_threshold",
+        inputs=[session, slider],
+        outputs=[session],
+        trigger_mode="always_last",
+    )
+    on_action(
+        reset.click,
+        lambda state: state.on_threshold(None),
+        name="pseudo_labels_reset",
+        inputs=[session],
+        outputs=[session],
+    )

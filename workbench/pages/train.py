@@ -1,0 +1,267 @@
+"""Train: start a run and see how it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from uda4inst.errors import UserError
+from workbench import markup, monitor, new_run
+from workbench.edge import UNCHANGED, Empty, Framed, Page, on_action, on_view
+from workbench.jobs import REQUESTABLE, RESTARTABLE, Request
+from workbench.run_form import RunForm, build_form
+from workbench.services import Services
+from workbench.session import SessionState
+
+TITLE = "Train"
+QUESTION = "How is training going, and what should run next?"
+TICK_SECONDS = 2.0
+DEFAULT_PRESET = "toystreets_demo"
+_PICK_RUN = """
+element.addEventListener('click', event => {
+  const row = event.target.closest('[data-run]');
+  if (row) trigger('pick', {run: row.dataset.run});
+});
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainView:
+    """What the page shows of the chosen run."""
+
+    card: str
+    pause: Any
+    unpause: Any
+    stop: Any
+    snapshot: Any
+    checkpoint: Any
+    restart: Any
+    figures: str
+    curves: str
+    log: str
+
+
+def view(services: Services, session: SessionState) -> Framed:
+    """Return the run table and the chosen run, its checkpoints included."""
+    return _framed(services, session, checkpoint=_checkpoint_choice(services, session))
+
+
+def tick(services: Services, session: SessionState) -> Framed:
+    """Return the same, leaving alone what the user may be choosing from."""
+    services.jobs.reap()
+    return _framed(services, session, checkpoint=gr.skip())
+
+
+def _framed(services: Services, session: SessionState, *, checkpoint: Any) -> Framed:
+    table = monitor.run_table(services.runs.summaries(), chosen=session.run)
+    return Framed([table], lambda: _content(services, session, checkpoint))
+
+
+def _content(services: Services, session: SessionState, checkpoint: Any) -> TrainView | Empty:
+    run = session.run
+    if run is None or run not in services.runs.names():
+        return Empty("")
+    summary = services.runs.summary(run)
+    status = summary.status
+    series = services.metrics.series(run)
+    can_restart = status.state in RESTARTABLE and bool(services.runs.checkpoints(run))
+    return TrainView(
+        card=monitor.run_card(summary, services.jobs.pending(run)),
+        **{
+            field: gr.Button(interactive=status.state in REQUESTABLE[request])
+            for field, request in _REQUEST_OF_FIELD.items()
+        },
+        checkpoint=checkpoint,
+        restart=gr.Button(interactive=can_restart),
+        figures=monitor.figures(status, series),
+        curves=monitor.curves(series),
+        log=monitor.log_lines(services.runs.tail(run)),
+    )
+
+
+_REQUEST_OF_FIELD: dict[str, Request] = {
+    "pause": "pause",
+    "unpause": "resume",
+    "stop": "stop",
+    "snapshot": "snapshot",
+}
+
+
+def request(services: Services, session: SessionState, what: Request) -> None:
+    """Send a request to the chosen run."""
+    services.jobs.request(_chosen(session), what)
+
+
+def restart(services: Services, session: SessionState, checkpoint: int | None) -> None:
+    """Continue the chosen run from a checkpoint."""
+    services.jobs.resume(_chosen(session), step=checkpoint)
+
+
+def _chosen(session: SessionState) -> str:
+    if session.run is None:
+        raise UserError("a run must be chosen first, got none. Start one, or click one's name.")
+    return session.run
+
+
+def _checkpoint_choice(services: Services, session: SessionState) -> Any:
+    steps = services.runs.checkpoints(session.run) if session.run is not None else []
+    choices = [(f"step {step:,}", step) for step in reversed(steps)]
+    return gr.Dropdown(choices=choices, value=steps[-1] if steps else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Components of the page."""
+
+    preset: gr.Dropdown
+    form: RunForm
+    command: gr.HTML
+    start: gr.Button
+    table: gr.HTML
+    page: Page
+    controls: dict[str, Any]
+    timer: gr.Timer
+
+
+def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
+    """Create the page and bind its events.
+
+    Args:
+        services: what it works with.
+        session: what the browser looks at.
+        app: the whole app, for what happens when it is opened.
+
+    Returns:
+        The timer that refreshes it; it runs while the page is on screen.
+    """
+    gr.HTML(markup.page_header(QUESTION))
+    with gr.Row():
+        with gr.Column(scale=4, min_width=340, elem_classes="wb-side"):
+            preset, form, command, start_button = _build_form(services)
+        with gr.Column(scale=9, min_width=340):
+            table = gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN)
+            page, controls = _build_monitor(table)
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    parts = _Parts(preset, form, command, start_button, table, page, controls, timer)
+    _wire_form(parts, session, services, app)
+    _wire_monitor(parts, session, services)
+    return timer
+
+
+def _build_form(services: Services) -> tuple[gr.Dropdown, RunForm, gr.HTML, gr.Button]:
+    names = services.presets.names
+    first = DEFAULT_PRESET if DEFAULT_PRESET in names else names[0]
+    gr.HTML("<h3>New run</h3>")
+    preset = gr.Dropdown(names, value=first, label="Preset", elem_id="train-preset")
+    form = build_form(services.presets.fields, services.presets.resolved(first))
+    command = gr.HTML(elem_id="train-command")
+    start_button = gr.Button("Start training", variant="primary", elem_id="train-start")
+    return preset, form, command, start_button
+
+
+def _build_monitor(table: gr.HTML) -> tuple[Page, dict[str, Any]]:
+    notice, body = Page.frame("train")
+    with body:
+        card = gr.HTML(elem_id="train-card")
+        with gr.Row(elem_classes="wb-actions"):
+            pause = gr.Button("Pause", elem_id="train-pause", size="sm", min_width=70)
+            unpause = gr.Button("Resume", elem_id="train-resume", size="sm", min_width=70)
+            stop = gr.Button("Stop", variant="stop", elem_id="train-stop", size="sm", min_width=70)
+            snapshot = gr.Button("Snapshot now", elem_id="train-snapshot", size="sm", min_width=110)
+            checkpoint = gr.Dropdown(
+                [], show_label=False, container=False, elem_id="train-checkpoint", min_width=130
+            )
+            again = gr.Button(
+                "Restart from checkpoint", elem_id="train-restart", size="sm", min_width=170
+            )
+        tiles = gr.HTML(elem_id="train-figures")
+        curves = gr.HTML(elem_id="train-curves")
+        with gr.Accordion("Log", open=True):
+            log = gr.HTML(elem_id="train-log", autoscroll=True, max_height=280)
+    parts = [card, pause, unpause, stop, snapshot, checkpoint, again, tiles, curves, log]
+    controls = {
+        "pause": pause,
+        "resume": unpause,
+        "stop": stop,
+        "snapshot": snapshot,
+        "checkpoint": checkpoint,
+        "restart": again,
+    }
+    return Page(notice, body, parts, head=[table]), controls
+
+
+def _wire_form(parts: _Parts, session: gr.State, services: Services, app: gr.Blocks) -> None:
+    controls = list(parts.form.controls)
+    name_control = parts.form.control("run.name")
+
+    def fill(preset: str) -> list[Any]:
+        values = new_run.fresh_values(services, preset)
+        return [new_run.preview(services, preset, values), *values]
+
+    def start(state: SessionState, preset: str, *values: Any) -> list[Any]:
+        name = new_run.start(services, preset, values)
+        return [state.on_run(name), new_run.free_name(services, name)]
+
+    for name, event in (("train_fill", app.load), ("train_choose_preset", parts.preset.input)):
+        on_action(event, fill, name=name, inputs=[parts.preset], outputs=[parts.command, *controls])
+    on_action(
+        lambda handler, **options: gr.on(parts.form.inputs, handler, **options),
+        lambda preset, *values: new_run.preview(services, preset, values),
+        name="train_preview",
+        inputs=[parts.preset, *controls],
+        outputs=[parts.command],
+        trigger_mode="always_last",
+    )
+    on_action(
+        parts.start.click,
+        start,
+        name="train_start",
+        inputs=[session, parts.preset, *controls],
+        outputs=[session, name_control],
+    )
+
+
+def _wire_monitor(parts: _Parts, session: gr.State, services: Services) -> None:
+    def bind(event: Any, name: str, show: Any) -> None:
+        on_view(event, show, name=name, page=parts.page, inputs=[session])
+
+    def show(state: SessionState) -> Any:
+        return view(services, state) if state.page == "train" else UNCHANGED
+
+    bind(session.change, "train_show", show)
+    bind(parts.timer.tick, "train_tick", lambda state: tick(services, state))
+    for what in REQUESTABLE:
+        asked = on_action(
+            parts.controls[what].click,
+            lambda state, what=what: request(services, state, what),
+            name=f"train_{what}",
+            inputs=[session],
+        )
+        bind(asked.then, f"train_after_{what}", lambda state: tick(services, state))
+    again = on_action(
+        parts.controls["restart"].click,
+        lambda state, step: restart(services, state, step),
+        name="train_restart",
+        inputs=[session, parts.controls["checkpoint"]],
+    )
+    bind(again.then, "train_after_restart", lambda state: tick(services, state))
+    on_action(
+        parts.controls["checkpoint"].focus,
+        lambda state: _checkpoint_choice(services, state),
+        name="train_list_checkpoints",
+        inputs=[session],
+        outputs=[parts.controls["checkpoint"]],
+    )
+
+    def pick(state: SessionState, event: gr.EventData) -> SessionState:
+        return state.on_run(event.run)
+
+    on_action(
+        parts.table.pick,
+        pick,
+        name="train_pick_run",
+        inputs=[session],
+        outputs=[session],
+    )

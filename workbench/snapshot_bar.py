@@ -1,0 +1,230 @@
+"""The controls that choose a snapshot: the same on every page that shows one.
+
+The choice lives in the session, so it stays when the page changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import gcd
+from typing import Any
+
+import gradio as gr
+
+from workbench import markup
+from workbench.edge import UNCHANGED, Empty, Framed, Unchanged, on_action
+from workbench.lenient import LateSlider
+from workbench.services import Services
+from workbench.session import PageName, SessionState
+from workbench.snapshots import Snapshot, nearest
+
+Draw = Callable[[Snapshot, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBar:
+    """Slider through the kept snapshots, follow switch, batch item."""
+
+    row: gr.Row
+    slider: gr.Slider
+    previous: gr.Button
+    following: gr.Button
+    follow: gr.Checkbox
+    item: gr.Radio
+    facts: gr.HTML
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components a redraw changes."""
+        return [self.row, self.slider, self.follow, self.item, self.facts]
+
+
+def build_bar(page: PageName) -> SnapshotBar:
+    """Create the controls of one page."""
+    with gr.Row(visible=False, elem_classes="wb-bar", equal_height=True) as row:
+        previous = gr.Button("◀", elem_id=f"{page}-previous", min_width=44, scale=0)
+        slider = LateSlider(
+            0, 1, step=1, label="Snapshot (step)", elem_id=f"{page}-step", scale=8, buttons=[]
+        )
+        following = gr.Button("▶", elem_id=f"{page}-next", min_width=44, scale=0)
+        follow = gr.Checkbox(
+            label="Follow newest", elem_id=f"{page}-follow", scale=0, min_width=165
+        )
+        item = gr.Radio(
+            [], label="Batch item", elem_id=f"{page}-item", scale=0, min_width=150, visible=False
+        )
+    facts = gr.HTML(elem_id=f"{page}-facts")
+    return SnapshotBar(row, slider, previous, following, follow, item, facts)
+
+
+def wire_bar(bar: SnapshotBar, session: gr.State, services: Services, page: PageName) -> None:
+    """Let the controls change the session."""
+
+    def move(direction: int) -> Callable[[SessionState], SessionState]:
+        return lambda state: _moved(services, state, direction)
+
+    on_action(
+        bar.slider.input,
+        lambda state, step: state.on_snapshot(int(step)),
+        name=f"{page}_choose_step",
+        inputs=[session, bar.slider],
+        outputs=[session],
+        trigger_mode="always_last",
+    )
+    for name, button, direction in (
+        ("previous", bar.previous, -1),
+        ("next", bar.following, 1),
+    ):
+        on_action(
+            button.click,
+            move(direction),
+            name=f"{page}_{name}_snapshot",
+            inputs=[session],
+            outputs=[session],
+        )
+    on_action(
+        bar.follow.input,
+        lambda state, follow: _followed(services, state, follow=follow),
+        name=f"{page}_follow",
+        inputs=[session, bar.follow],
+        outputs=[session],
+    )
+    on_action(
+        bar.item.input,
+        lambda state, item: state.on_item(int(item)),
+        name=f"{page}_choose_item",
+        inputs=[session, bar.item],
+        outputs=[session],
+    )
+
+
+def snapshot_view(services: Services, session: SessionState, shown: float, draw: Draw) -> Framed:
+    """Return a page's view of the chosen snapshot, with the controls set to it.
+
+    Args:
+        services: where snapshots are read.
+        session: the choice.
+        shown: step on the slider; left alone where it is right, for it may be under a finger.
+        draw: makes the page's content from a snapshot and a batch position.
+    """
+    nothing = _nothing_yet(services, session)
+    if nothing is not None or session.run is None:
+        bar = [gr.Row(visible=False), gr.skip(), gr.skip(), gr.skip(), ""]
+        return Framed(bar, lambda: nothing)
+    steps = services.snapshots.steps(session.run)
+    wanted = steps[-1] if session.snapshot is None else session.snapshot
+    step = nearest(steps, wanted)
+    run = session.run
+
+    def content() -> Any:
+        snapshot = services.snapshots.read(run, step)
+        return draw(snapshot, min(session.item, max(len(snapshot.items) - 1, 0)))
+
+    return Framed(_bar_values(services, session, steps, step, shown), content)
+
+
+def snapshot_tick(
+    services: Services, session: SessionState, shown: float, draw: Draw
+) -> Framed | Unchanged:
+    """Return a new view when a newer snapshot is followed, else nothing new.
+
+    Args:
+        services: where snapshots are read.
+        session: the choice.
+        shown: step on the slider.
+        draw: as for `snapshot_view`.
+    """
+    steps = services.snapshots.steps(session.run) if session.run is not None else []
+    if steps and (session.snapshot is not None or steps[-1] == int(shown)):
+        return UNCHANGED
+    return snapshot_view(services, session, shown, draw)
+
+
+def _nothing_yet(services: Services, session: SessionState) -> Empty | None:
+    if session.run is None:
+        return Empty(
+            markup.empty("No run yet", "Start one on the Train page; its snapshots appear here.")
+        )
+    if services.snapshots.steps(session.run):
+        return None
+    status = services.runs.status(session.run)
+    every = services.runs.setting(session.run, "training.snapshot_every")
+    if not status.live:
+        text = f"This run is {status.state} and kept none. Choose another run above."
+    elif every:
+        text = (
+            f"The first comes after step {every:,}; 'Snapshot now' on the Train page asks for one."
+        )
+    else:
+        text = "The run is starting."
+    return Empty(markup.empty(f"No snapshot of {session.run} yet", text))
+
+
+def _bar_values(
+    services: Services, session: SessionState, steps: list[int], step: int, shown: float
+) -> list[Any]:
+    run = session.run or ""
+    try:
+        snapshot = services.snapshots.read(run, step)
+    except ValueError:
+        # The content says what is wrong with it; the controls lead away from it.
+        count, facts = 0, ""
+    else:
+        count, facts = len(snapshot.items), _facts(run, snapshot, steps, session.item)
+    distance = gcd(*(b - a for a, b in pairwise(steps))) or 1
+    low, high = steps[0], steps[-1]
+    return [
+        gr.Row(visible=True),
+        gr.Slider(
+            minimum=low if high > low else low - 1,
+            maximum=high,
+            step=distance,
+            interactive=high > low,
+            **({} if nearest(steps, int(shown)) == step else {"value": step}),
+        ),
+        session.snapshot is None,
+        gr.Radio(
+            choices=[(str(i + 1), i) for i in range(count)],
+            value=min(session.item, max(count - 1, 0)),
+            visible=count > 1,
+        ),
+        facts,
+    ]
+
+
+def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
+    shown = snapshot.items[min(item, len(snapshot.items) - 1)] if snapshot.items else None
+    return markup.facts(
+        [
+            ("run", run),
+            ("step", f"{snapshot.step:,} ({steps.index(snapshot.step) + 1} of {len(steps)} kept)"),
+            ("stage", str(snapshot.stage)),
+            ("method", snapshot.method),
+            ("score threshold", f"{snapshot.score_threshold:g}"),
+            ("source", shown.source_id if shown else ""),
+            ("target", shown.target_id if shown else ""),
+        ]
+    )
+
+
+def _current(services: Services, state: SessionState) -> tuple[list[int], int]:
+    steps = services.snapshots.steps(state.run) if state.run is not None else []
+    wanted = state.snapshot if state.snapshot is not None else (steps[-1] if steps else 0)
+    return steps, wanted
+
+
+def _moved(services: Services, state: SessionState, direction: int) -> SessionState:
+    steps, wanted = _current(services, state)
+    if not steps:
+        return state
+    place = steps.index(nearest(steps, wanted)) + direction
+    return state.on_snapshot(steps[min(max(place, 0), len(steps) - 1)])
+
+
+def _followed(services: Services, state: SessionState, *, follow: bool) -> SessionState:
+    steps, wanted = _current(services, state)
+    if follow or not steps:
+        return state.on_snapshot(None)
+    return state.on_snapshot(nearest(steps, wanted))
