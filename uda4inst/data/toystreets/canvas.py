@@ -6,6 +6,7 @@ pixel centres at whole numbers. Appearance is drawn with anti-aliasing, labels a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -117,6 +118,12 @@ class Canvas:
         cv2.fillPoly(self.image, fixed, color, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, fixed, label, cv2.LINE_8, SHIFT)
+
+    def fill_each(self, polygons: Points, colors: Sequence[Color], label: int) -> None:
+        """Fill polygons (k, n, 2) one over the other, each in its own colour."""
+        for fixed, color in zip(fixed_point(polygons), colors, strict=True):
+            cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(self.labels, [fixed], label, cv2.LINE_8, SHIFT)
 
     def line(
         self,

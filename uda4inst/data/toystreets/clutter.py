@@ -208,6 +208,7 @@ def ego_mask(size: tuple[int, int]) -> NDArray[np.bool_]:
     return mask
 
 
+@lru_cache(maxsize=32)
 def _hood(size: tuple[int, int], lower: float) -> Points:
     """Return the outline of the hood, `lower` (share of the rows) below its edge."""
     height, width = size

@@ -13,7 +13,7 @@ from uda4inst.data.toystreets.canvas import (
     Color,
     Points,
     View,
-    ellipse_points,
+    circle,
     mixed,
     rounded,
     shaded,
@@ -252,12 +252,17 @@ def _crown(
     count = 10 if not style.rounding else 16
     # the camera's crowns are more ragged: more and smaller blobs of more unequal light
     blobs, small, uneven = (7, 0.35, 0.3) if CLUTTER in style.parts else (5, 0.5, 0.175)
+    middles: list[tuple[float, float]] = []
+    sizes: list[float] = []
+    colors: list[Color] = []
     for _ in range(blobs):
         across, up = (rng.uniform(-0.5, 0.5) * radius * scale for _ in range(2))
-        size = rng.uniform(small, 0.8) * radius * scale
-        middle = (pixel[0] + across, pixel[1] + up)
-        blob = ellipse_points(middle, (size, 0.85 * size), count)
-        canvas.fill(blob, shaded(color, rng.uniform(0.975 - uneven, 0.975 + uneven)), VEGETATION)
+        middles.append((pixel[0] + across, pixel[1] + up))
+        sizes.append(rng.uniform(small, 0.8) * radius * scale)
+        colors.append(shaded(color, rng.uniform(0.975 - uneven, 0.975 + uneven)))
+    outline = circle(count) * (1.0, 0.85)
+    outlines = np.array(sizes)[:, None, None] * outline + np.array(middles)[:, None]
+    canvas.fill_each(outlines, colors, VEGETATION)
 
 
 def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:

@@ -11,8 +11,6 @@ import colorsys
 from dataclasses import dataclass
 from typing import Final, get_args
 
-import numpy as np
-
 from uda4inst.data.toystreets.canvas import Color, mixed
 from uda4inst.data.toystreets.world import Rng, ToyDomain
 
@@ -192,8 +190,8 @@ def _render_palette(rng: Rng) -> Palette:
     def near(hue: float, saturation: float, value: float) -> Color:
         return _hsv(
             hue + rng.uniform(-0.02, 0.02),
-            float(np.clip(saturation + rng.uniform(-0.08, 0.08), 0, 1)),
-            float(np.clip(value + rng.uniform(-0.07, 0.07), 0, 1)),
+            min(1.0, max(0.0, saturation + rng.uniform(-0.08, 0.08))),
+            min(1.0, max(0.0, value + rng.uniform(-0.07, 0.07))),
         )
 
     houses = [
