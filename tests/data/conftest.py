@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from uda4inst.data.config import DataConfig
 from uda4inst.data.toystreets.write import ToyStreetsTree, write_toystreets
 
 SIZE = (48, 96)
@@ -78,8 +80,24 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> ToyStreetsTree:
 @pytest.fixture
 def own_tree(tree: ToyStreetsTree, tmp_path: Path) -> ToyStreetsTree:
     """A copy of the tree that a test may break."""
-    import shutil
-
     out = tmp_path / "tree"
     shutil.copytree(tree.source_root.parent, out)
     return ToyStreetsTree(out / "urbansyn", out / "cityscapes")
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., DataConfig]:
+    """Configuration of a tree: 32x64 crops of its 48x96 images, all augmentation on."""
+
+    def make(tree: ToyStreetsTree, **changes: object) -> DataConfig:
+        target = {"format": "cityscapes", "root": str(tree.target_root)}
+        values: dict[str, object] = {
+            "source": {"format": "urbansyn", "root": str(tree.source_root)},
+            "target": {**target, "split": "train"},
+            "val": {**target, "split": "val"},
+            "crop": (32, 64),
+            "short_sides": (40, 48, 60),
+        }
+        return DataConfig.model_validate(values | changes)
+
+    return make
