@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
+from uda4inst.models import criterion as criterion_module
 from uda4inst.models.criterion import Criterion, CriterionLosses
 from uda4inst.models.prediction import Prediction
 from uda4inst.structures import InstanceMap
@@ -72,9 +73,11 @@ LABELS = {
 @pytest.mark.usefixtures("same_points")
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("size", [SIZE, (50, 75)], ids=["whole", "padded"])
+@pytest.mark.parametrize("compact_on", [{"cpu"}, set()], ids=["as on CPU", "as on GPU"])
 def test_criterion__equals_the_librarys_loss_on_the_same_points(
-    make_prediction, make_map, labels, size
+    make_prediction, make_map, monkeypatch, labels, size, compact_on
 ) -> None:
+    monkeypatch.setattr(criterion_module, "_COMPACT_ON", compact_on)
     prediction = make_prediction(size)
     targets = [make_map(size, slots, seed=seed) for seed, slots in enumerate(labels)]
 
@@ -256,6 +259,7 @@ def test_criterion__asks_the_device_once_for_all_views(
     )
     views = [(make_prediction(SIZE), [make_map(SIZE, (0, 1)), make_map(SIZE, (2,))])] * 2
 
+    monkeypatch.setattr(criterion_module, "_COMPACT_ON", frozenset())
     with _NoSync():
         Criterion(num_points=POINTS).many(views)
 

@@ -26,10 +26,10 @@ def maps() -> list[InstanceMap]:
     return [InstanceMap(ids, torch.tensor([2, 0, 7])), InstanceMap.empty(SIZE)]
 
 
-def same_points(shape: tuple[int, ...], *_: object) -> Tensor:
+def same_points(*count: int, **_: object) -> Tensor:
     """The same points for every image and mask, however many a process sees."""
-    table = torch.rand(shape[-2:], generator=torch.Generator().manual_seed(shape[-2]))
-    return table.expand(shape).clone()
+    table = torch.rand((count[-1], 2), generator=torch.Generator().manual_seed(count[-1]))
+    return (2 * table - 1).expand(*count, 2).clone()
 
 
 def gradient(images: slice) -> Tensor:
@@ -47,7 +47,7 @@ def gradient(images: slice) -> Tensor:
 
 def rank_main(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    criterion._random = same_points
+    criterion.random_points = same_points
     dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     own = gradient(slice(rank, rank + 1))
     dist.all_reduce(own)

@@ -5,14 +5,17 @@ but built for fixed-size id maps on a device: no mask is materialised, all layer
 are matched with one device-to-host transfer, and empty slots cost nothing.
 
 Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.3 and the authors'
-`criterion.py` and `matcher.py`. Departures: matching points are drawn once an image instead of once
-an image and layer; points that touch an ignore pixel have weight 0 (the original has no ignore).
+`criterion.py` and `matcher.py`. Departures, all in which points are looked at: matching points are
+drawn once an image, not once an image and layer; the candidates of importance sampling are drawn
+once a view, not once a mask (each mask still chooses its own); points that touch an ignore pixel
+have weight 0 (the original has no ignore).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Bool, Float32, Int64
@@ -22,9 +25,13 @@ from torch.nn import functional as F
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.models.matching import Match, assign
-from uda4inst.models.points import neighbours, sample_logits
+from uda4inst.models.points import random_points, sample_logits, sample_slots
 from uda4inst.models.prediction import Prediction
-from uda4inst.structures import IGNORE_ID, InstanceMap, Size
+from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
+
+# Where empty slots are thrown out before any work: looking at values is free there, and a pseudo-
+# label map has a hundred slots of which a few are filled. A GPU would have to stop for it.
+_COMPACT_ON: Final = frozenset({"cpu"})
 
 View = tuple[Prediction, Sequence[InstanceMap]]
 
@@ -41,15 +48,12 @@ class CriterionLosses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Targets:
-    """The id maps of one view, padded to the same number of slots.
-
-    `table[b, id + 1]` would be the slot of an id; slots are `id - 1`, so only three kinds of id
-    matter: ignore (-1), background (0, and every empty slot) and the slots themselves.
-    """
+    """The id maps of one view, flattened, their slots padded to one number with empty ones."""
 
     ids: Int64[Tensor, "B HW"]
     labels: Int64[Tensor, "B N"]
     alive: Bool[Tensor, "B N"]
+    ignores: Bool[Tensor, ""]
     size: Size
 
 
@@ -131,7 +135,7 @@ class Criterion(nn.Module):
                     self._costs(prediction, targets, generator)
                     for (prediction, _), targets in zip(views, prepared, strict=True)
                 ]
-                matches = assign(costs, [targets.alive for targets in prepared])
+                matches = assign(costs, [t.alive for t in prepared], [t.ignores for t in prepared])
             return [
                 self._losses(view[0], targets, match, count, generator)
                 for view, targets, match, count in zip(
@@ -143,28 +147,34 @@ class Criterion(nn.Module):
         self, prediction: Prediction, targets: _Targets, generator: torch.Generator | None
     ) -> Float32[Tensor, "L B Q N"]:
         """Return the matching costs of every layer, image, query and slot."""
-        logits = prediction.mask_logits
-        layers, images, queries = logits.shape[:3]
-        points = _random((images, self.num_points, 2), logits.device, generator)
-        truth, valid = _truth_per_slot(points, targets, prediction.padded_size)
-        values = sample_logits(
-            logits.flatten(0, 1), points.expand(layers, -1, -1, -1).flatten(0, 1)
-        ).view(layers, images, queries, -1)
-        # cross-entropy of logit x and target t is softplus(x) - x t: one product instead of two
-        share = valid / valid.sum(-1, keepdim=True).clamp(min=1)
-        cross_entropy = (F.softplus(values) * share[:, None]).sum(-1, keepdim=True)
-        cross_entropy = cross_entropy - torch.matmul(values * share[:, None], truth)
-        inside = values.sigmoid() * valid[:, None]
-        overlap = 2 * torch.matmul(inside, truth)
-        total = inside.sum(-1, keepdim=True) + (truth * valid[..., None]).sum(-2)[:, None]
-        dice = 1 - (overlap + 1) / (total + 1)
-        probability = prediction.class_logits.float().softmax(-1)
-        wanted = targets.labels.clamp(min=0)[None, :, None].expand(layers, -1, queries, -1)
-        return (
-            self.mask_weight * cross_entropy
-            + self.dice_weight * dice
-            - self.class_weight * probability.gather(-1, wanted)
+        points = random_points(
+            len(prediction),
+            self.num_points,
+            device=prediction.mask_logits.device,
+            generator=generator,
         )
+        truth, valid = _truth_at(points, targets, prediction)
+        share = (valid / valid.sum(-1, keepdim=True).clamp(min=1))[:, None]
+        truth_share, valid = truth * share, valid[:, None]
+        truth = truth * valid
+        costs: list[Tensor] = []
+        for class_logits, mask_logits in zip(  # layer by layer, which bounds the memory
+            prediction.class_logits, prediction.mask_logits, strict=True
+        ):
+            values = sample_logits(mask_logits.float(), points)
+            # cross-entropy of logit x and target t is softplus(x) - x t: one product, not two
+            cross_entropy = F.softplus(values) @ share.mT - values @ truth_share.mT
+            inside = values.sigmoid()
+            area = inside @ valid.mT + truth.sum(-1)[:, None]
+            dice = 1 - (2 * (inside @ truth.mT) + 1) / (area + 1)
+            probability = class_logits.float().softmax(-1)
+            wanted = targets.labels.clamp(min=0)[:, None].expand(-1, probability.shape[1], -1)
+            costs.append(
+                self.mask_weight * cross_entropy
+                + self.dice_weight * dice
+                - self.class_weight * probability.gather(-1, wanted)
+            )
+        return torch.stack(costs)
 
     def _losses(
         self,
@@ -176,26 +186,47 @@ class Criterion(nn.Module):
     ) -> CriterionLosses:
         """Return the three terms of one view."""
         class_loss = self._class_loss(prediction, targets, match)
-        logits = prediction.mask_logits[match.layer, match.image, match.query].float()
-        with torch.no_grad():
-            points = self._uncertain_points(logits, generator)
-            truth, valid = _truth_per_mask(points, targets, match, prediction.padded_size)
-        values = sample_logits(logits[:, None], points)[:, 0]
-        per_point = F.binary_cross_entropy_with_logits(values, truth, reduction="none")
-        per_mask = (per_point * valid).sum(-1) / valid.sum(-1).clamp(min=1)
-        inside, truth = values.sigmoid() * valid, truth * valid
-        overlap = 2 * (inside * truth).sum(-1)
-        dice = 1 - (overlap + 1) / (inside.sum(-1) + truth.sum(-1) + 1)
-        # with nothing matched both sums are 0 but still depend on the mask logits
-        anchor = prediction.mask_logits.sum() * 0 if len(match) == 0 else 0.0
-        mask_loss = per_mask.sum() / count + anchor
-        dice_loss = dice.sum() / count + anchor
+        if len(match) > 0:
+            mask_sum, dice_sum = self._mask_losses(prediction, targets, match, generator)
+        else:  # 0, and yet a function of the mask logits: every parameter gets a gradient
+            mask_sum = dice_sum = prediction.mask_logits.float().sum() * 0.0
+        mask_loss, dice_loss = mask_sum / count, dice_sum / count
         total = (
             self.class_weight * class_loss
             + self.mask_weight * mask_loss
             + self.dice_weight * dice_loss
         )
         return CriterionLosses(class_loss, mask_loss, dice_loss, total)
+
+    def _mask_losses(
+        self,
+        prediction: Prediction,
+        targets: _Targets,
+        match: Match,
+        generator: torch.Generator | None,
+    ) -> tuple[Float32[Tensor, ""], Float32[Tensor, ""]]:
+        """Return cross-entropy and dice of the matched masks at uncertain points, summed."""
+        logits = prediction.mask_logits[match.layer, match.image, match.query].float()[:, None]
+        with torch.no_grad():
+            points, index = self._uncertain_points(logits, generator)
+            shared = points.expand(len(prediction), -1, -1)
+            truth, valid = _truth_at(shared, targets, prediction)
+            truth = truth[match.image, match.slot].gather(1, index)
+            valid = valid[match.image].gather(1, index) if match.ignores else None
+            points = points.index_select(0, index.flatten()).view(*index.shape, 2)
+        values = sample_logits(logits, points)[:, 0]
+        inside = values.sigmoid()
+        if valid is None:
+            per_mask = F.binary_cross_entropy_with_logits(values, truth, reduction="none").mean(-1)
+        else:
+            share = valid / valid.sum(-1, keepdim=True).clamp(min=1)
+            per_mask = F.binary_cross_entropy_with_logits(
+                values, truth, weight=share, reduction="none"
+            ).sum(-1)
+            inside, truth = inside * valid, truth * valid
+        overlap = 2 * (inside * truth).sum(-1)
+        dice = 1 - (overlap + 1) / (inside.sum(-1) + truth.sum(-1) + 1)
+        return per_mask.sum(), dice.sum()
 
     def _class_loss(
         self, prediction: Prediction, targets: _Targets, match: Match
@@ -210,27 +241,25 @@ class Criterion(nn.Module):
         surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
         return ((surprise * weight).sum((1, 2)) / weight.sum((1, 2))).sum()
 
+    @torch.no_grad()
     def _uncertain_points(
-        self, logits: Float32[Tensor, "K h w"], generator: torch.Generator | None
-    ) -> Float32[Tensor, "K P 2"]:
-        """Draw points per mask, most of them where the logit is nearest to 0 (PointRend)."""
-        masks = len(logits)
-        candidates = _random(
-            (masks, int(self.num_points * self.oversample_ratio), 2), logits.device, generator
-        )
-        certain = sample_logits(logits[:, None], candidates)[:, 0].abs()
+        self, logits: Float32[Tensor, "K 1 h w"], generator: torch.Generator | None
+    ) -> tuple[Float32[Tensor, "C 2"], Int64[Tensor, "K P"]]:
+        """Draw points for all masks, and choose each mask's own among them (PointRend).
+
+        Most of a mask's points are the candidates where its logit is nearest to 0, the rest are
+        random. The draws are shared by all masks of a view, the choice is each mask's own.
+        """
         uncertain = int(self.importance_ratio * self.num_points)
+        counts = int(self.num_points * self.oversample_ratio), self.num_points - uncertain
+        candidates, rest = (
+            random_points(count, device=logits.device, generator=generator) for count in counts
+        )
+        certain = sample_logits(logits, candidates.expand(len(logits), -1, -1))[:, 0].abs()
         chosen = certain.topk(uncertain, dim=1, largest=False, sorted=False).indices
-        picked = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-        rest = _random((masks, self.num_points - uncertain, 2), logits.device, generator)
-        return torch.cat([picked, rest], dim=1)
-
-
-def _random(
-    shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None
-) -> Tensor:
-    """Draw points uniformly from the unit square."""
-    return torch.rand(shape, device=device, generator=generator)
+        others = torch.arange(counts[0], sum(counts), device=logits.device)
+        index = torch.cat([chosen, others.expand(len(logits), -1)], dim=1)
+        return torch.cat([candidates, rest]), index
 
 
 def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
@@ -242,39 +271,35 @@ def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
     sizes = {target.size for target in targets}
     if sizes != {prediction.size}:
         raise ValueError(f"targets must have the images' size {prediction.size}, got {sizes}.")
+    if prediction.class_logits.device.type in _COMPACT_ON:
+        targets = [target.compact() for target in targets]
     slots = max(len(target) for target in targets)
     labels = torch.stack(
-        [F.pad(target.labels, (0, slots - len(target)), value=-1) for target in targets]
+        [F.pad(target.labels, (0, slots - len(target)), value=EMPTY_SLOT) for target in targets]
     )
     ids = torch.stack([target.ids for target in targets]).flatten(1).long()
     owned = torch.zeros((len(targets), slots + 2), dtype=torch.bool, device=ids.device)
     owned.scatter_(1, ids - IGNORE_ID, True)
-    return _Targets(ids, labels, owned[:, 2:] & (labels >= 0), prediction.size)
+    return _Targets(
+        ids=ids,
+        labels=labels,
+        alive=owned[:, 2:] & (labels >= 0),
+        ignores=owned[:, 0].any(),
+        size=prediction.size,
+    )
 
 
-def _truth_per_slot(
-    points: Float32[Tensor, "B P 2"], targets: _Targets, padded: Size
-) -> tuple[Float32[Tensor, "B P N"], Float32[Tensor, "B P"]]:
-    """Return every slot's mask at the points of its image, and 0 where a point is ignored."""
-    near = neighbours(points, targets.size, padded)
-    images, count = points.shape[:2]
-    ids = targets.ids.gather(1, near.index.flatten(1)).view(images, count, 4)
-    shares = near.weight.new_zeros((images, count, targets.labels.shape[1] + 2))
-    shares.scatter_add_(2, ids - IGNORE_ID, near.weight)
-    return shares[..., 2:], (shares[..., 0] == 0).float()
-
-
-def _truth_per_mask(
-    points: Float32[Tensor, "K P 2"], targets: _Targets, match: Match, padded: Size
-) -> tuple[Float32[Tensor, "K P"], Float32[Tensor, "K P"]]:
-    """Return each matched slot's mask at its own points, and 0 where a point is ignored."""
-    near = neighbours(points, targets.size, padded)
-    pixels = targets.ids.shape[1]
-    flat = near.index + (match.image * pixels)[:, None, None]
-    ids = targets.ids.flatten().take(flat)
-    truth = (near.weight * (ids == (match.slot + 1)[:, None, None])).sum(-1)
-    ignored = (near.weight * (ids == IGNORE_ID)).sum(-1)
-    return truth, (ignored == 0).float()
+def _truth_at(
+    points: Float32[Tensor, "B P 2"], targets: _Targets, prediction: Prediction
+) -> tuple[Float32[Tensor, "B N P"], Float32[Tensor, "B P"]]:
+    """Return every slot's mask at points of its image, and 0 where a point is ignored."""
+    return sample_slots(
+        targets.ids,
+        points,
+        slots=targets.labels.shape[1],
+        size=targets.size,
+        padded=prediction.padded_size,
+    )
 
 
 def _mean_over_processes(counts: Int64[Tensor, " V"]) -> Float32[Tensor, " V"]:

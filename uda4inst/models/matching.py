@@ -22,13 +22,15 @@ _HOPELESS: Final = 1e9
 class Match:
     """Matched pairs of one view: query `query` of layer `layer` stands for slot `slot` of an image.
 
-    The number of pairs is known on the host; the indices are on the device.
+    The number of pairs is known on the host, as is whether the view has ignore pixels (`ignores`);
+    the indices are on the device.
     """
 
     layer: Int64[Tensor, " K"]
     image: Int64[Tensor, " K"]
     query: Int64[Tensor, " K"]
     slot: Int64[Tensor, " K"]
+    ignores: bool
 
     def __len__(self) -> int:
         """Number of pairs, over all layers and images."""
@@ -36,33 +38,37 @@ class Match:
 
 
 def assign(
-    costs: Sequence[Float32[Tensor, "L B Q N"]], alive: Sequence[Bool[Tensor, "B N"]]
+    costs: Sequence[Float32[Tensor, "L B Q N"]],
+    alive: Sequence[Bool[Tensor, "B N"]],
+    ignores: Sequence[Bool[Tensor, ""]],
 ) -> list[Match]:
     """Solve every layer's and image's assignment of all views.
 
     Args:
         costs: one tensor per view; entries that are not finite are avoided while others remain.
         alive: which slots take part.
+        ignores: whether the view has ignore pixels; only carried to the host.
 
     Returns:
         One `Match` per view, pairs ordered by layer, image and query.
     """
     device = costs[0].device
-    parts = [part.flatten().float() for pair in zip(costs, alive, strict=True) for part in pair]
+    parts = [
+        part.flatten().float() for view in zip(costs, alive, ignores, strict=True) for part in view
+    ]
     values = torch.cat(parts).cpu().numpy()  # the step's only device-to-host sync
+    on_host = iter(np.split(values, np.cumsum([part.numel() for part in parts])[:-1]))
     pairs: list[NDArray[np.int64]] = []
-    offset = 0
+    ignoring: list[bool] = []
     for cost, slots in zip(costs, alive, strict=True):
-        view = values[offset : offset + cost.numel()].reshape(cost.shape)
-        offset += cost.numel()
-        live = values[offset : offset + slots.numel()].reshape(slots.shape) > 0
-        offset += slots.numel()
+        view, live = next(on_host).reshape(cost.shape), next(on_host).reshape(slots.shape) > 0
         pairs.append(_assign_view(view, live))
-    counts = [part.shape[1] for part in pairs]
+        ignoring.append(bool(next(on_host)[0] > 0))
     indices = torch.from_numpy(np.concatenate(pairs, axis=1))
     if device.type == "cuda":
         indices = indices.pin_memory().to(device, non_blocking=True)
-    return [Match(*part.unbind(0)) for part in indices.split(counts, dim=1)]
+    per_view = indices.split([part.shape[1] for part in pairs], dim=1)
+    return [Match(*part.unbind(0), ignores=i) for part, i in zip(per_view, ignoring, strict=True)]
 
 
 def _assign_view(costs: NDArray[np.float32], alive: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -1,0 +1,184 @@
+"""One training step: our criterion against the library's own loss, and a whole uda4inst step.
+
+    python benchmarks/step.py                                         # tiny, 128x256, batch 4
+    python benchmarks/step.py --methods source_only uda4inst
+    python benchmarks/step.py --preset swin_l --size 1024x1024 --batch 3 --precision bf16
+
+Every variant trains its own copy of the same fresh network on the same random scenes. They take
+turns within one run, so a busy machine slows all of them; what counts are the ratios.
+The library gets its full-size masks ready-made: making them is not part of its step here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerForUniversalSegmentation
+
+from uda4inst.models.criterion import Criterion
+from uda4inst.models.mask2former import MODEL_PRESETS, Mask2Former
+from uda4inst.structures import InstanceMap, Size
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured: network, images, and how."""
+
+    preset: str
+    size: Size
+    batch: int
+    instances: int
+    points: int
+    precision: str
+    device: str
+
+    def autocast(self) -> torch.autocast:
+        """Return the forward pass's precision."""
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def scenes(setting: Setting) -> tuple[Tensor, list[InstanceMap]]:
+    """Make random images and as many random rectangles on each."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = setting.size
+    images = torch.rand(setting.batch, 3, height, width, generator=generator)
+    maps: list[InstanceMap] = []
+    for _ in range(setting.batch):
+        ids = torch.zeros(setting.size, dtype=torch.int32)
+        for slot in range(1, setting.instances + 1):
+            top = int(torch.randint(0, height - height // 4, (), generator=generator))
+            left = int(torch.randint(0, width - width // 8, (), generator=generator))
+            ids[top : top + height // 4, left : left + width // 8] = slot
+        labels = torch.randint(0, 8, (setting.instances,), generator=generator)
+        maps.append(InstanceMap(ids, labels).compact().to(setting.device))
+    return images.to(setting.device), maps
+
+
+def train_step(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
+    """Return one optimizer update on a loss, as the trainer does it."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.05)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.01)
+        optimizer.step()
+
+    return step
+
+
+def source_only_step(setting: Setting) -> Step:
+    """Our network with our criterion."""
+    torch.manual_seed(0)
+    model = Mask2Former(MODEL_PRESETS[setting.preset]).to(setting.device).train()
+    criterion = Criterion(num_points=setting.points).to(setting.device)
+    images, maps = scenes(setting)
+
+    def loss() -> Tensor:
+        with setting.autocast():
+            prediction = model(images)
+        return criterion(prediction, maps).total
+
+    return train_step(model, loss)
+
+
+def library_step(setting: Setting) -> Step:
+    """The same network with the library's own loss, called as its documentation says."""
+    torch.manual_seed(0)
+    config = MODEL_PRESETS[setting.preset].config(8)
+    config.train_num_points = setting.points
+    model = Mask2FormerForUniversalSegmentation(config).to(setting.device).train()
+    images, maps = scenes(setting)
+    height, width = setting.size
+    pixels = F.pad(images, (0, -width % 32, 0, -height % 32))
+    masks = [F.pad(m.masks().float(), (0, -width % 32, 0, -height % 32)) for m in maps]
+
+    def loss() -> Tensor:
+        with setting.autocast():
+            return model(
+                pixel_values=pixels, mask_labels=masks, class_labels=[m.labels for m in maps]
+            ).loss
+
+    return train_step(model, loss)
+
+
+VARIANTS: dict[str, Callable[[Setting], Step]] = {
+    "library loss": library_step,
+    "source_only": source_only_step,
+}
+
+
+def measure(steps: dict[str, Step], *, rounds: int, warmup: int) -> dict[str, list[float]]:
+    """Return the milliseconds of every step; the variants take turns, in changing order."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for index in range(warmup + rounds):
+        for name in names if index % 2 else reversed(names):
+            start = time.perf_counter()
+            steps[name]()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if index >= warmup:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def report(setting: Setting, times: dict[str, list[float]]) -> list[str]:
+    """Return the lines to print: median, least and ratio to the first variant."""
+    lines = [f"{setting}, torch {torch.__version__}, {torch.get_num_threads()} threads"]
+    first = next(iter(times))
+    for name, values in times.items():
+        ratio = statistics.median(a / b for a, b in zip(values, times[first], strict=True))
+        lines.append(
+            f"{name:>14}: median {statistics.median(values):8.1f} ms/step, least {min(values):8.1f}"
+            f", {ratio:.3f} x {first}"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines.append(f"peak RSS {peak:.0f} MiB (all variants together)")
+    if torch.cuda.is_available():
+        lines.append(f"peak device memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="tiny", choices=list(MODEL_PRESETS))
+    parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--instances", type=int, default=5, help="per image")
+    parser.add_argument("--points", type=int, default=12544)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    height, width = (int(side) for side in options.size.split("x"))
+    setting = Setting(
+        preset=options.preset,
+        size=(height, width),
+        batch=options.batch,
+        instances=options.instances,
+        points=options.points,
+        precision=options.precision,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+    steps = {name: VARIANTS[name](setting) for name in options.variants}
+    times = measure(steps, rounds=options.rounds, warmup=options.warmup)
+    print("\n".join(report(setting, times)))
+
+
+if __name__ == "__main__":
+    main()
