@@ -269,7 +269,7 @@ class Trainer:
         """Show what takes long."""
         if self.status:
             self.status.update(message=message)
-        if self.watch:
+        if self.watch and message:
             session = self.session
             steps = session.config.training.total_steps
             self.watch(Progress(session.step, steps, session.stage.number, message=message))
