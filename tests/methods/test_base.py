@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from uda4inst.methods.base import aligned_source, count_labels, loss_terms
+from uda4inst.methods.base import aligned_source, count_labels, loss_terms, mixed_view
 from uda4inst.models.criterion import Criterion, CriterionLosses
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch, InstanceMap
+from uda4inst.uda.mixing import Mixed
 
 
 def test_loss_terms__weigh_by_view_and_part(criterion: Criterion) -> None:
@@ -24,6 +27,23 @@ def test_count_labels__leaves_out_empty_slots() -> None:
     ids = torch.zeros(2, 2, dtype=torch.int32)
     maps = [InstanceMap(ids, torch.tensor(labels)) for labels in ([0, -1, 7], [7, -1])]
     assert count_labels(maps).tolist() == [1, 0, 0, 0, 0, 0, 0, 2]
+
+
+def test_mixed_view__without_empty_slots_has_the_same_losses(
+    batch: DomainBatch, criterion: Criterion, painter: Callable[[], nn.Module]
+) -> None:
+    source = batch.source[0]
+    slots = torch.cat([torch.full((3,), -1), source.instances.labels])
+    padded = InstanceMap(source.instances.ids + 3 * (source.instances.ids > 0).int(), slots)
+    origin = torch.zeros(source.size, dtype=torch.uint8)
+    view = mixed_view("s2t", [Mixed(source.image, padded, origin)], weight=1.0)
+    prediction = painter()(source.image[None])
+    torch.manual_seed(0)
+    trimmed = criterion(prediction, view.targets)
+    torch.manual_seed(0)
+    whole = criterion(prediction, [padded])
+    assert len(view.targets[0]) == 2
+    torch.testing.assert_close(trimmed.total, whole.total)
 
 
 def test_aligned_source__takes_the_colours_of_its_pair(batch: DomainBatch) -> None:
