@@ -54,7 +54,9 @@ def test_save_checkpoint__comes_back_bit_for_bit(tmp_path: Path, make_mini: Make
         loaded = load_file(checkpoint.folder / f"{name}.safetensors")
         assert loaded.keys() == network.state_dict().keys()
         assert all(torch.equal(loaded[k], v) for k, v in network.state_dict().items())
-    assert torch.equal(checkpoint.load("optimizer.pt")["state"][0]["exp_avg"], torch.full((2,), 20.0))
+    assert torch.equal(
+        checkpoint.load("optimizer.pt")["state"][0]["exp_avg"], torch.full((2,), 20.0)
+    )
     state = checkpoint.load("state.pt")["processes"][0]
     assert state["method"] == {"updates": 20}
     assert torch.equal(state["rng"]["cpu"], saved.state["processes"][0]["rng"]["cpu"])

@@ -176,18 +176,15 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
 
 
 def _nearest(keys: tuple[str, ...]) -> str:
-    """Return a hint at the known key nearest to an unknown one."""
+    """Return a hint at the known key nearest to an unknown one: here first, then anywhere."""
     known = _known_keys(Config)
-    name = ".".join(keys)
-    siblings = [k for k in known if k.rpartition(".")[0] == ".".join(keys[:-1])]
-    near = difflib.get_close_matches(name, siblings, n=1) or difflib.get_close_matches(
-        name, known, n=1
-    )
-    if not near:
-        near = [k for k in known if k.rpartition(".")[2] == keys[-1]][:1]
-    if near:
-        return f" Did you mean {near[0]}?"
-    return f" Known here: {', '.join(k.rpartition('.')[2] for k in siblings)}."
+    here = [k for k in known if k.rpartition(".")[0] == ".".join(keys[:-1])]
+    for candidates in (here, known):
+        by_last = {k.rpartition(".")[2]: k for k in reversed(candidates)}
+        near = difflib.get_close_matches(keys[-1], by_last, n=1, cutoff=0.7)
+        if near:
+            return f" Did you mean {by_last[near[0]]}?"
+    return f" Known here: {', '.join(k.rpartition('.')[2] for k in here)}."
 
 
 def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

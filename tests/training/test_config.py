@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from uda4inst.errors import UserError
+from uda4inst.evaluation.evaluate import PROTOCOLS
+from uda4inst.models.presets import MODEL_PRESETS
+from uda4inst.training import schema
+from uda4inst.training.config import Config, config_hash, load_config, preset_names, to_yaml
+
+MINIMAL = """
+data:
+  source: {format: urbansyn, root: s}
+  target: {format: cityscapes, root: t}
+  val: {format: cityscapes, root: t, split: val}
+"""
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "minimal.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize("name", ["toystreets_smoke", "toystreets_demo", "toystreets_full"])
+def test_load_config__presets(name: str) -> None:
+    config = load_config(name)
+    assert config.run.name == name
+    assert config.model.weights == "toystreets"
+    assert config.data.source.root == "data/toystreets/urbansyn"
+
+
+def test_preset_names__lists_the_package_files() -> None:
+    assert {"toystreets_smoke", "toystreets_demo", "toystreets_full"} <= set(preset_names())
+
+
+def test_load_config__defaults_are_the_paper(minimal: Path) -> None:
+    config = load_config(minimal)
+    assert (config.training.stage1_steps, config.training.stage2_steps) == (10_000, 20_000)
+    assert config.training.batch_size == 3
+    assert (config.optim.lr, config.optim.weight_decay) == (1e-4, 0.05)
+    assert (config.optim.backbone_lr_factor, config.optim.clip_norm) == (0.1, 0.01)
+    assert config.model.num_points == 12544
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("seed=3", lambda c: c.seed == 3),
+        ("run.root=/tmp/x", lambda c: c.run.root == "/tmp/x"),
+        ("method.mixing.t2s=false", lambda c: c.method.mixing.t2s is False),
+        ("optim.lr=1e-3", lambda c: c.optim.lr == 1e-3),
+        ("data.crop=[64, 128]", lambda c: c.data.crop == (64, 128)),
+        ("model.weights=null", lambda c: c.model.weights is None),
+        ("method.pool.rare_classes=[bus]", lambda c: c.method.pool.rare_classes == ("bus",)),
+        ("run.name=a.b-c_1", lambda c: c.run.name == "a.b-c_1"),
+    ],
+)
+def test_load_config__overrides_have_yaml_values(minimal: Path, override: str, read: Any) -> None:
+    assert read(load_config(minimal, [override]))
+
+
+def test_load_config__the_last_override_counts(minimal: Path) -> None:
+    assert load_config(minimal, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        pytest.param(
+            "method.score_treshold=0.8",
+            r"method\.score_treshold must be a known setting.*override "
+            r"'method.score_treshold=0.8'.*Did you mean method\.score_threshold\?",
+            id="unknown-key",
+        ),
+        pytest.param(
+            "trainig.stage1_steps=5",
+            r"trainig must be a known setting.*Did you mean training\?",
+            id="unknown-part",
+        ),
+        pytest.param(
+            "score_threshold=0.8", r"Did you mean method\.score_threshold\?", id="wrong-place"
+        ),
+        pytest.param(
+            "optim.zzz=1", r"Known here: lr, weight_decay", id="nothing-near-lists-the-known"
+        ),
+        pytest.param(
+            "method.score_threshold=1.5",
+            r"method\.score_threshold must be less than or equal to 1, got 1\.5",
+            id="range",
+        ),
+        pytest.param(
+            "training.batch_size=many",
+            r"training\.batch_size must be a valid integer.*got 'many'",
+            id="type",
+        ),
+        pytest.param(
+            "method.name=uda5inst",
+            r"method\.name must be 'source_only', 'oracle' or 'uda4inst'",
+            id="choice",
+        ),
+        pytest.param("data.crop=64", r"data\.crop must be a valid tuple, got 64", id="tuple"),
+        pytest.param("optim.lr=.nan", r"optim\.lr must be a finite number", id="nan"),
+        pytest.param("data.source=null", r"data\.source must be a valid", id="part-removed"),
+        pytest.param(
+            "run.name=a/b", r"run\.name must be letters, digits.*got 'a/b'", id="slash-in-name"
+        ),
+        pytest.param(
+            "seed", r"override must be written key\.sub=value, got 'seed'", id="no-equals"
+        ),
+        pytest.param("a..b=1", r"override must be written key\.sub=value", id="empty-key"),
+        pytest.param("seed=[1", r"override must have a YAML value, got 'seed=\[1'", id="bad-yaml"),
+    ],
+)
+def test_load_config__bad_override(minimal: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(minimal, [override])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_load_config__every_offender_is_named_once(minimal: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(minimal, ["seed=-1", "optim.lr=0", "zzz=1"])
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == [
+        "seed",
+        "optim.lr",
+        "zzz",
+    ]
+
+
+def test_load_config__offender_in_the_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(MINIMAL + "optim: {lr: fast}\n")
+    with pytest.raises(UserError, match=rf"optim\.lr must be a valid number.*\({path}\)"):
+        load_config(path)
+
+
+def test_load_config__missing_part(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    with pytest.raises(UserError, match=r"data must be given"):
+        load_config(path)
+
+
+def test_load_config__no_steps_at_all(minimal: Path) -> None:
+    with pytest.raises(UserError, match=r"stage1_steps \+ training\.stage2_steps must be at least"):
+        load_config(minimal, ["training.stage1_steps=0", "training.stage2_steps=0"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("a: [1", "configuration must be YAML", id="not-yaml"),
+        pytest.param("- 1", "configuration must be a mapping of settings, got list", id="a-list"),
+        pytest.param("!!python/object:os.system {}", "configuration must be YAML", id="code"),
+    ],
+)
+def test_load_config__bad_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config(path)
+
+
+def test_load_config__unknown_preset_suggests_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"got 'toystreet_demo'\. Did you mean toystreets_demo\?"):
+        load_config("toystreet_demo")
+
+
+def test_to_yaml__is_enough_to_repeat_the_run(tmp_path: Path) -> None:
+    config = load_config("toystreets_smoke", ["seed=7", "method.pool.rare_classes=[bus]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config(path) == config
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["run.name=b", "run.root=x", "data.workers=3", "training.checkpoint_every=7"],
+)
+def test_config_hash__blind_to_what_changes_no_result(minimal: Path, override: str) -> None:
+    assert config_hash(load_config(minimal, [override])) == config_hash(load_config(minimal))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "method.score_threshold=0.8", "optim.lr=1e-3", "training.precision=bf16"],
+)
+def test_config_hash__sees_what_changes_results(minimal: Path, override: str) -> None:
+    assert config_hash(load_config(minimal, [override])) != config_hash(load_config(minimal))
+
+
+def test_schema__names_agree_with_their_owners() -> None:
+    assert get_args(schema.PresetName) == tuple(MODEL_PRESETS)
+    assert get_args(schema.Protocol) == tuple(PROTOCOLS)
+
+
+def fields_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for name, field in model.model_fields.items():
+        found.append((prefix + name, field))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += fields_of(field.annotation, f"{prefix}{name}.")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [pytest.param(n, f, id=n) for n, f in fields_of(Config)]
+)
+def test_schema__every_field_is_described(name: str, field: Any) -> None:
+    assert field.description, name
+
+
+def test_schema__unhashed_settings_exist() -> None:
+    known = {name for name, _ in fields_of(Config)}
+    assert set(schema.UNHASHED) <= known
