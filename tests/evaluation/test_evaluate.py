@@ -1,0 +1,234 @@
+"""Evaluation of networks and of files: one set of numbers, whichever way it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from uda4inst.errors import UserError
+from uda4inst.evaluation.evaluate import evaluate_model, resized_size
+from uda4inst.evaluation.scoring import evaluate_predictions, to_json
+from uda4inst.interop.cityscapes_submission import write_submission
+from uda4inst.interop.coco import image_numbers, write_results
+from uda4inst.interop.predictions import read_predictions
+from uda4inst.models.mask2former import build_model
+from uda4inst.models.prediction import Prediction
+
+CAR, PERSON = 2, 0
+SIZES = ((64, 96), (64, 96), (40, 72))
+
+
+class ReadsColors(nn.Module):
+    """A network that finds each object by its colour: red is its number, green its class + 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Prediction:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        self.batches.append(len(images))
+        height, width = images.shape[-2:]
+        padded = nn.functional.pad(images, (0, -width % 32, 0, -height % 32))
+        red, green = (padded[:, :2, 2::4, 2::4] * 255).round().unbind(1)
+        numbers = torch.arange(1, 6).view(1, 5, 1, 1)
+        masks = red[:, None] == numbers
+        classes = torch.where(masks, green[:, None], 0.0).flatten(2).amax(-1).long()
+        one_hot = nn.functional.one_hot((classes - 1) % 9, 9).float()
+        return Prediction(20 * one_hot[None], (20.0 * masks - 10)[None], (height, width))
+
+
+class Streets:
+    """A Cityscapes-like split on disk, objects on a grid of 4 pixels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.images: list[NDArray[np.uint8]] = []
+        folder = root / "gtFine/val/bonn"
+        folder.mkdir(parents=True)
+        for number, size in enumerate(SIZES):
+            ids = np.full(size, 7, dtype=np.uint16)
+            image = np.zeros((*size, 3), dtype=np.uint8)
+            boxes = ((CAR, 26001, (8, 8, 28, 40)), (PERSON, 24000, (12, 48, 36, 60)))
+            for slot, (thing, value, (top, left, bottom, right)) in enumerate(boxes, start=1):
+                ids[top:bottom, left:right] = value
+                image[top:bottom, left:right, 0] = slot
+                image[top:bottom, left:right, 1] = thing + 1
+            Image.fromarray(ids).save(self.folder_path(number))
+            self.images.append(image)
+
+    def folder_path(self, index: int) -> Path:
+        return self.root / f"gtFine/val/bonn/{self.basename(index)}_gtFine_instanceIds.png"
+
+    def __len__(self) -> int:
+        return len(SIZES)
+
+    def basename(self, index: int) -> str:
+        return f"bonn_{index:06d}_000019"
+
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        return self.images[index]
+
+    def instance_ids_path(self, index: int) -> Path:
+        return self.folder_path(index)
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Streets:
+    return Streets(tmp_path / "root")
+
+
+def test_evaluate_model__perfect_network_scores_one(streets: Streets) -> None:
+    model = ReadsColors().train()
+    seen: list[tuple[int, int]] = []
+    result = evaluate_model(
+        model, streets, device="cpu", progress=lambda done, total: seen.append((done, total))
+    )
+    for protocol in ("cityscapes", "coco"):
+        assert result[protocol]["AP"] == pytest.approx(1.0)
+        assert result[protocol]["per_class"]["car"]["AP50"] == pytest.approx(1.0)
+        assert result[protocol]["per_class"]["bus"] is None
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert model.training
+    assert model.batches == [2, 1]  # neighbours of one size share a forward
+
+
+def test_evaluate_model__resized_input_gives_masks_of_the_images_size(
+    streets: Streets, tmp_path: Path
+) -> None:
+    result = evaluate_model(
+        ReadsColors(),
+        streets,
+        device="cpu",
+        short_side=128,
+        predictions_path=tmp_path / "p.jsonl.gz",
+    )
+    assert result["cityscapes"]["AP50"] == pytest.approx(1.0)
+    assert [image.size for image in read_predictions(tmp_path / "p.jsonl.gz")] == list(SIZES)
+
+
+def test_evaluate_model__limit_and_protocols(streets: Streets) -> None:
+    result = evaluate_model(ReadsColors(), streets, device="cpu", protocols=["coco"], limit=1)
+    assert list(result) == ["coco"]
+
+
+def test_evaluate_model__unknown_protocol_lists_the_known(streets: Streets) -> None:
+    with pytest.raises(UserError, match=r"among cityscapes, coco, got \['voc'\]"):
+        evaluate_model(ReadsColors(), streets, device="cpu", protocols=["voc"])
+
+
+def test_evaluate_model__annotation_of_another_size(streets: Streets, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(streets.folder_path(1))
+    with pytest.raises(UserError, match=r"size \(64, 96\), got \(8, 8\) .*bonn_000001"):
+        evaluate_model(
+            ReadsColors(), streets, device="cpu", predictions_path=tmp_path / "p.jsonl.gz"
+        )
+    assert not (tmp_path / "p.jsonl.gz").exists()
+
+
+def test_evaluate_model__tiny_network_runs(streets: Streets) -> None:
+    torch.manual_seed(0)
+    model, _ = build_model("tiny", weights=None)
+    result = evaluate_model(model, streets, device="cpu", limit=2)
+    assert 0 <= result["cityscapes"]["AP"] <= 1
+    json.loads(to_json(result))
+
+
+@pytest.mark.parametrize(
+    ("size", "short", "expected"),
+    [
+        ((1024, 2048), 1024, (1024, 2048)),
+        ((128, 256), None, (128, 256)),
+        ((500, 500), 800, (800, 800)),
+        ((1000, 3000), 800, (683, 2048)),
+    ],
+)
+def test_resized_size(size: tuple[int, int], short: int | None, expected: tuple[int, int]) -> None:
+    assert resized_size(size, short, 2048) == expected
+
+
+def test_evaluate_predictions__every_format_gives_the_networks_numbers(
+    random_set: Callable[[int], Any], truth_writer: Any, tmp_path: Path
+) -> None:
+    images = random_set(21) + random_set(22)
+    truth_writer(tmp_path / "root", images)
+    predictions = [p for _, p in images]
+    write_submission(tmp_path / "folder", predictions)
+    write_results(tmp_path / "names.json", predictions)
+    numbers = image_numbers(p.sample_id for p in predictions)
+    write_results(tmp_path / "numbers.json", predictions, numbers=numbers)
+    results = [
+        evaluate_predictions(tmp_path / name, tmp_path / "root")
+        for name in ("folder", "names.json", "numbers.json")
+    ]
+    assert results[0]["images"] == len(images)
+    for protocol in ("cityscapes", "coco"):
+        assert 0 < results[0][protocol]["AP"] < 1
+        assert [r[protocol] for r in results[1:]] == [results[0][protocol]] * 2
+
+
+def test_evaluate_predictions__own_file_repeats_the_evaluation(
+    streets: Streets, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.jsonl.gz"
+    expected = evaluate_model(ReadsColors(), streets, device="cpu", predictions_path=path)
+    result = evaluate_predictions(path, streets.root)
+    assert {k: result[k] for k in expected} == expected
+
+
+def test_evaluate_predictions__images_without_results_are_empty(
+    streets: Streets, tmp_path: Path
+) -> None:
+    (tmp_path / "r.json").write_text("[]")
+    result = evaluate_predictions(tmp_path / "r.json", streets.root)
+    assert result["cityscapes"]["AP"] == 0.0
+    assert result["coco"]["AP"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "message"),
+    [
+        pytest.param("nothing.json", "val", "got nothing there", id="no_predictions"),
+        pytest.param("folder", "val", "image bonn_000000_000019 has no", id="empty_folder"),
+        pytest.param(
+            "folder", "test", r"gtFine/test, got no folder .* Splits there: val", id="split"
+        ),
+    ],
+)
+def test_evaluate_predictions__refuses_what_is_not_there(
+    streets: Streets, tmp_path: Path, path: str, split: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=message):
+        evaluate_predictions(tmp_path / path, streets.root, split=split)
+
+
+def test_evaluate_predictions__own_file_of_another_split(streets: Streets, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl.gz"
+    evaluate_model(ReadsColors(), streets, device="cpu", predictions_path=path)
+    streets.folder_path(0).unlink()
+    with pytest.raises(UserError, match="got 'bonn_000000_000019'"):
+        evaluate_predictions(path, streets.root)
+
+
+@pytest.mark.slow
+def test_evaluate_predictions__workers_change_nothing(
+    random_set: Callable[[int], Any], truth_writer: Any, tmp_path: Path
+) -> None:
+    images = [image for seed in range(31, 41) for image in random_set(seed)]
+    truth_writer(tmp_path / "root", images)
+    write_submission(tmp_path / "folder", [p for _, p in images])
+    alone, shared = (
+        evaluate_predictions(tmp_path / "folder", tmp_path / "root", workers=n) for n in (1, 2)
+    )
+    assert shared == alone

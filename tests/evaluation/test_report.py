@@ -1,0 +1,74 @@
+"""Result tables: every number beside its protocol, network, step and source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.errors import UserError
+from uda4inst.evaluation.report import markdown_table, read_evaluation, rows_of, text_table
+from uda4inst.evaluation.results import APResult, ClassAP, class_mean
+
+PROTOCOL = {
+    "AP": 0.3456,
+    "AP50": 0.5,
+    "per_class": dict.fromkeys(THING_NAMES) | {"car": {"AP": 0.25, "AP50": 0.5}},
+}
+RECORD: dict[str, Any] = {
+    "step": 300,
+    "config_hash": "abc123",
+    "dataset": "Cityscapes",
+    "split": "val",
+    "images": 50,
+    "results": {"student": {"cityscapes": PROTOCOL, "coco": PROTOCOL}},
+}
+
+
+def test_text_table__names_protocols_and_sources() -> None:
+    header, rule, first, second, *footer = text_table(rows_of("demo", RECORD)).splitlines()
+    assert header == (
+        "run   step  network  protocol      AP  AP50  person  rider   car  truck  bus  train"
+        "  motorcycle  bicycle"
+    )
+    assert rule == "-" * len(header)
+    assert first == (
+        "demo  300   student  Cityscapes  34.6  50.0       -      -  25.0      -    -      -"
+        "           -        -"
+    )
+    assert second == first.replace("Cityscapes", "COCO      ")
+    assert footer == [
+        "",
+        "Mask AP at IoU .50:.95 in per cent, classes too; - marks classes without ground truth.",
+        "demo: Cityscapes val, 50 images, config abc123",
+    ]
+
+
+def test_markdown_table__predictions_from_elsewhere() -> None:
+    result = {"predictions": "x", "target": "/c", "split": "val", "images": 2, "coco": PROTOCOL}
+    lines = markdown_table(rows_of("theirs", result)).splitlines()
+    assert (
+        lines[2] == "| theirs | - | predictions | COCO | 34.6 | 50.0 | - | - | 25.0 |" + " - |" * 5
+    )
+    assert lines[-1] == "theirs: /c val, 2 images"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"results": 3}'])
+def test_read_evaluation__refuses(tmp_path: Path, text: str) -> None:
+    (tmp_path / "e.json").write_text(text)
+    with pytest.raises(UserError, match=r"e\.json"):
+        read_evaluation(tmp_path / "e.json")
+
+
+def test_read_evaluation__reads(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(json.dumps(RECORD))
+    assert read_evaluation(tmp_path / "e.json") == RECORD
+
+
+def test_class_mean__leaves_absent_classes_out() -> None:
+    result = APResult(0.3, 0.5, {"car": ClassAP(0.2, 0.4), "bus": ClassAP(0.4, 0.6), "train": None})
+    assert class_mean(result, ["car", "bus", "train"]) == ClassAP(pytest.approx(0.3), 0.5)
+    assert class_mean(result, ["train"]) is None
