@@ -86,56 +86,61 @@ def _skin(style: Style, rng: Rng) -> Color:
     return shaded(style.palette.skin, rng.uniform(0.45, 1.05))
 
 
+def _hair(style: Style, rng: Rng) -> Color:
+    return style.tone((rng.uniform(20, 150), rng.uniform(15, 90), 30.0))
+
+
 def paint_person(canvas: Canvas, thing: Thing, view: View, style: Style, label: int) -> None:
     """Paint a pedestrian; `label` goes to the label plane."""
     rng = random.Random(thing.variant)
     size = thing.height / 1.72
-    side = abs(float(math.sin(thing.yaw)))  # 1 when seen from the side
+    turn = math.sin(thing.yaw)
+    side = abs(turn)  # 1 when seen from the side
     figure = _figure(canvas, thing, view, style, label, 1.0)
     top, legs = style.object_color(rng, grey=0.25), style.object_color(rng, grey=0.45)
-    skin, hair = _skin(style, rng), style.tone((rng.uniform(20, 150), rng.uniform(15, 90), 30.0))
+    skin, hair = _skin(style, rng), _hair(style, rng)
     stride = size * (0.06 + rng.uniform(0.02, 0.26) * side)
     swing = size * rng.uniform(0.05, 0.3) * side
-    half = size * (0.23 - 0.07 * side)
-    hip, shoulder, neck = 0.86 * size, 1.42 * size, 1.48 * size
-    lean = (0.05 if math.sin(thing.yaw) > 0 else -0.05) * side * size
-    apart = 0.09 * size * (1 - 0.6 * side)
-    far_top = shaded(top, 0.8)
-    shoe = shaded(legs, 0.5)
-    # far arm, legs, body, near arm, head
-    figure.limb((-half, shoulder - 0.08 * size), (-half - 0.06 - swing, 0.8 * size),
-                (0.12 * size, 0.09 * size), far_top)  # fmt: skip
+    half = size * (0.23 - 0.07 * side)  # of the shoulders
+    shoulder, neck = 1.42 * size, 1.48 * size
+    lean = math.copysign(0.05, turn) * side * size
+    arm = (0.12 * size, 0.09 * size)
     figure.limb(
-        (-apart, hip), (-apart - stride, 0.04), (0.19 * size, 0.12 * size), shaded(legs, 0.85)
+        (-half, shoulder - 0.08 * size), (-half - 0.06 - swing, 0.8 * size), arm, shaded(top, 0.8)
     )
-    figure.limb((apart, hip), (apart + stride, 0.04), (0.19 * size, 0.12 * size), legs)
-    if not style.simple:
-        for foot in (-apart - stride, apart + stride):
-            quad = [[foot - 0.08, 0.0], [foot - 0.07, 0.09], [foot + 0.07, 0.09],
-                    [foot + 0.12, 0.0]]  # fmt: skip
-            figure.fill(np.array(quad), shoe)
-    coat = hip - 0.05 * size - (size * rng.uniform(0.1, 0.45) if rng.random() < 0.3 else 0.0)
-    torso = np.array(
-        [[-0.85 * half, coat], [-half + lean, shoulder - 0.05 * size],
-         [-0.6 * half + lean, shoulder + 0.03 * size], [0.6 * half + lean, shoulder + 0.03 * size],
-         [half + lean, shoulder - 0.05 * size], [0.85 * half, coat]]
-    )  # fmt: skip
-    figure.fill(torso, top)
+    _paint_legs(figure, size, stride, 0.09 * size * (1 - 0.6 * side), legs, shoes=not style.simple)
+    coat = size * (0.81 - (rng.uniform(0.1, 0.45) if rng.random() < 0.3 else 0.0))
+    right = [
+        (0.6 * half + lean, shoulder + 0.03 * size),
+        (half + lean, shoulder - 0.05 * size),
+        (0.85 * half, coat),
+    ]
+    left = [(2 * lean * (y > coat) - x, y) for x, y in reversed(right)]
+    figure.fill(np.array(left + right), top)
     if rng.random() < 0.3 and not style.simple:  # rucksack or bag
-        bag = style.object_color(rng)
-        back = -1.0 if math.sin(thing.yaw) > 0 else 1.0
-        middle = back * half * 0.9 + lean
-        figure.fill(
-            np.array([[middle - 0.12, 0.95], [middle - 0.12, 1.35], [middle + 0.12, 1.35],
-                      [middle + 0.12, 0.95]]) * np.array([1.0, size]),
-            bag,
-        )  # fmt: skip
-    figure.limb((half, shoulder - 0.06 * size), (half + 0.05 + swing, 0.8 * size),
-                (0.12 * size, 0.09 * size), shaded(top, 0.92))  # fmt: skip
+        middle = -math.copysign(0.9, turn) * half + lean
+        bag = [(-0.12, 0.95), (-0.12, 1.35), (0.12, 1.35), (0.12, 0.95)]
+        figure.fill(np.array(bag) * (1.0, size) + (middle, 0.0), style.object_color(rng))
+    figure.limb(
+        (half, shoulder - 0.06 * size), (half + 0.05 + swing, 0.8 * size), arm, shaded(top, 0.92)
+    )
     figure.limb((lean, shoulder), (lean, neck + 0.05 * size), (0.1 * size, 0.1 * size), skin)
-    head = (1.3 * lean, neck + 0.12 * size)
-    figure.disc((head[0], head[1] + 0.025 * size), 0.125 * size, hair)
-    figure.disc((head[0] + 0.5 * lean, head[1] - 0.02 * size), 0.1 * size, skin)
+    figure.disc((1.3 * lean, neck + 0.145 * size), 0.125 * size, hair)
+    figure.disc((1.8 * lean, neck + 0.1 * size), 0.1 * size, skin)
+
+
+def _paint_legs(
+    figure: _Figure, size: float, stride: float, apart: float, color: Color, *, shoes: bool
+) -> None:
+    """Paint both legs, `apart` from the middle at the hip and `stride` more at the feet."""
+    hip, widths = 0.86 * size, (0.19 * size, 0.12 * size)
+    figure.limb((-apart, hip), (-apart - stride, 0.04), widths, shaded(color, 0.85))
+    figure.limb((apart, hip), (apart + stride, 0.04), widths, color)
+    if not shoes:
+        return
+    for foot in (-apart - stride, apart + stride):
+        shoe = [(foot - 0.08, 0.0), (foot - 0.07, 0.09), (foot + 0.07, 0.09), (foot + 0.12, 0.0)]
+        figure.fill(np.array(shoe), shaded(color, 0.5))
 
 
 def paint_two_wheeler(
@@ -245,6 +250,6 @@ def _rider_body(
         rider.disc((head[0], head[1]), 0.15 * size, style.object_color(rng, grey=0.3))
         rider.disc((head[0] + 0.05, head[1] - 0.03), 0.075 * size, shaded(skin, 0.6))
     else:
-        hair = style.tone((rng.uniform(20, 150), rng.uniform(15, 90), 30.0))
+        hair = _hair(style, rng)
         rider.disc((head[0] - 0.02, head[1] + 0.03), 0.125 * size, hair)
         rider.disc((head[0] + 0.02, head[1] - 0.02), 0.1 * size, skin)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_CLASSES
 from uda4inst.data.toystreets import clutter, effects, styles
 from uda4inst.data.toystreets.canvas import FIRST_THING, GROUP, Canvas, View
+from uda4inst.data.toystreets.layout import sample_layout, sample_rig
 from uda4inst.data.toystreets.people import paint_person, paint_two_wheeler
 from uda4inst.data.toystreets.street import (
     SKY,
@@ -33,8 +34,6 @@ from uda4inst.data.toystreets.world import (
     Street,
     Thing,
     ToyDomain,
-    sample_layout,
-    sample_rig,
 )
 
 MIN_AREA: Final = 12  # visible pixels at 128x256; smaller instances are not labelled

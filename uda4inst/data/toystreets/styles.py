@@ -50,7 +50,7 @@ PARTS: Final[tuple[str, ...]] = (
 
 # ---- strengths of the parts (one place to turn the shift up and down) ------------------------
 ROUNDING_ITERATIONS: Final = 2  # corner cuts; 0 = angular
-MUTED_SATURATION: Final = (0.30, 0.55)  # share of the render's saturation that is left
+MUTED_SATURATION: Final = (0.25, 0.50)  # share of the render's saturation that is left
 MUTED_CONTRAST: Final = 0.72  # spread of brightness around mid grey
 OBJECT_SHADING: Final = 0.30  # brightness at the top and (minus) at the foot of a body
 OBJECT_TEXTURE_STRENGTH: Final = 9.0  # standard deviation in grey levels
