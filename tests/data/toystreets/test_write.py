@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import multiprocessing
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from uda4inst.data import Cityscapes, UrbanSyn
 from uda4inst.data.png import read_gray8
+from uda4inst.data.toystreets import render_scene
 from uda4inst.data.toystreets import write as write_module
 from uda4inst.data.toystreets.write import ToyStreetsTree, write_toystreets
 from uda4inst.errors import UserError
@@ -66,6 +72,22 @@ def test_write_toystreets__camera_domain_reads_back_the_same(
     np.testing.assert_array_equal(dataset.read_image(index), scene.image)
     np.testing.assert_array_equal(read.semantic, scene.semantic)
     assert same_partition(read.ids, read.labels, scene.ids, scene.labels)
+
+
+def test_write_toystreets__real_scenes_read_back_the_same(tmp_path: Path) -> None:
+    tree = write_toystreets(tmp_path / "t", size=(64, 128), train=4, val=2, seed=1, workers=1)
+    parts = (
+        (UrbanSyn(tree.source_root), "render", "train"),
+        (Cityscapes(tree.target_root, "train"), "camera", "train"),
+        (Cityscapes(tree.target_root, "val"), "camera", "val"),
+    )
+    for dataset, domain, split in parts:
+        for index in range(len(dataset)):
+            scene = render_scene(seed=1, domain=domain, split=split, index=index, size=(64, 128))
+            read = dataset.read_labels(index)
+            np.testing.assert_array_equal(dataset.read_image(index), scene.image)
+            np.testing.assert_array_equal(read.semantic, scene.semantic)
+            assert same_partition(read.ids, read.labels, scene.ids, scene.labels)
 
 
 def test_write_toystreets__ego_vehicle_is_one_mask_for_all(
@@ -177,6 +199,48 @@ def test_write_toystreets__two_writers_are_refused(fake_render: Render, tmp_path
         pytest.raises(UserError, match="another at work"),
     ):
         write_toystreets(out, size=SIZE, train=1, val=1, workers=0, render=fake_render)
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Whether something comes true within half a minute."""
+    end = time.monotonic() + 30
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def stall(folder: Path, job: object, *, render: object) -> int:
+    """A job that says who does it and never ends."""
+    (folder / f"worker_{os.getpid()}").touch()
+    time.sleep(60)
+    return 0
+
+
+def test_write_toystreets__a_killed_writer_leaves_no_lock_and_no_workers(
+    fake_render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t"
+    arguments = {"size": SIZE, "train": 16, "val": 1, "render": fake_render}
+    with monkeypatch.context() as patch:
+        patch.setattr(write_module, "_write_job", functools.partial(stall, tmp_path))
+        writer = multiprocessing.get_context("fork").Process(
+            target=write_toystreets, args=(out,), kwargs=arguments | {"workers": 2}
+        )
+        writer.start()
+    assert wait_for(lambda: len(list(tmp_path.glob("worker_*"))) == 2)
+    writer.kill()
+    writer.join()
+    write_toystreets(out, **arguments, workers=0)
+    pids = [int(path.name.removeprefix("worker_")) for path in tmp_path.glob("worker_*")]
+    assert wait_for(lambda: not any(is_alive(pid) for pid in pids))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
@@ -207,8 +207,10 @@ def _panoptic(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> UInt8[np.
 
 
 def _boxes(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> bytes:
-    """Return UrbanSyn's JSON list: inclusive boxes of what is seen, colour, class, occlusion."""
-    occluded: Any = getattr(scene, "occlusion", None)
+    """Return UrbanSyn's JSON list: inclusive boxes of what is seen, colour, class.
+
+    Occlusion is 0 throughout: the renderer keeps nothing of what is hidden.
+    """
     found = ndimage.find_objects(np.maximum(scene.ids, 0), len(scene.labels))
     boxes = [
         {
@@ -220,7 +222,7 @@ def _boxes(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> bytes:
             },
             "color": colors[k].tolist(),
             "label": THING_CLASSES[thing].name,
-            "occlusion_percentage": 0.0 if occluded is None else round(100 * float(occluded[k]), 2),
+            "occlusion_percentage": 0.0,
         }
         for k, (thing, place) in enumerate(zip(scene.labels.tolist(), found, strict=True))
         if place is not None

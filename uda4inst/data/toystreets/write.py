@@ -9,8 +9,12 @@ import contextlib
 import fcntl
 import functools
 import json
+import multiprocessing
 import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -37,9 +41,10 @@ _CITIES: Final = {"train": "toyville", "val": "toyburg"}
 _FRAME: Final = 19  # the labelled frame of Cityscapes' 30-frame snippets
 _MAX_SIZE: Final = (1024, 2048)
 _MIN_SIDE: Final = 32
+_WATCH_SECONDS: Final = 0.5  # between a worker's looks at whether its parent lives
 _JOB_SCENES: Final = 8  # scenes a process makes before it reports
-# A lens as wide as the render domain's, in UrbanSyn's own units.
-_CAMERA: Final = {"focalLength_mm": 20.0, "sensorWidth_mm": 36.0, "sensorHeight_mm": 18.0}
+# The render domain's lens, 1.08 image widths, in UrbanSyn's own units.
+_CAMERA: Final = {"focalLength_mm": 38.88, "sensorWidth_mm": 36.0, "sensorHeight_mm": 18.0}
 
 Domain = Literal["render", "camera"]
 
@@ -126,13 +131,14 @@ def write_toystreets(
         return tree
     count = os.cpu_count() or 1 if workers is None else workers
     try:
-        with _partial_folder(out) as partial:
+        with _partial_folder(out) as (partial, lock):
             if _is_made(out, wanted):  # another process was faster
                 return tree
             jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
             _make_folders(partial)
             _write_ego_vehicle(partial, render, seed=seed, size=size)
-            _run(jobs, functools.partial(_write_job, render=render), count, progress)
+            work = functools.partial(_write_job, render=render)
+            _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
             (partial / MANIFEST).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
             partial.rename(out)
     except OSError as error:
@@ -194,14 +200,14 @@ def _is_made(out: Path, wanted: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _partial_folder(out: Path) -> Iterator[Path]:
-    """Yield an empty locked folder beside `out`; it is removed unless renamed away."""
+def _partial_folder(out: Path) -> Iterator[tuple[Path, int]]:
+    """Yield an empty folder beside `out` and its lock; it is removed unless renamed away."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial"
     handle = _lock_folder(partial, out)
     try:
         _clear(partial)
-        yield partial
+        yield partial, handle
     finally:
         if _is_folder(handle, partial):
             shutil.rmtree(partial, ignore_errors=True)
@@ -294,29 +300,49 @@ def _write_job(job: _Job, *, render: Render) -> int:
 
 
 def _run(
-    jobs: list[_Job],
-    work: Callable[[_Job], int],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    results: Iterator[int], jobs: list[_Job], progress: Callable[[int, int], None] | None
 ) -> None:
-    """Do all jobs, here or in processes, reporting as they finish."""
+    """Go through the jobs' results as they come, reporting each."""
     total = sum(len(job.indices) for job in jobs)
     done = 0
-    for finished in _map(jobs, work, workers):
+    for finished in results:
         done += finished
         if progress is not None:
             progress(done, total)
 
 
-def _map(jobs: list[_Job], work: Callable[[_Job], int], workers: int) -> Iterator[int]:
-    """Yield the result of each job as it finishes; stop all when one fails."""
+def _map(
+    jobs: list[_Job], work: Callable[[_Job], int], *, workers: int, lock: int
+) -> Iterator[int]:
+    """Yield the result of each job as it finishes, here or in processes; one failure stops all."""
     if workers <= 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("fork"),  # no imports to repeat, the lock at hand
+        initializer=_start_worker,
+        initargs=(os.getpid(), lock),
+    )
+    with pool:
         try:
             for future in as_completed([pool.submit(work, job) for job in jobs]):
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _start_worker(parent: int, lock: int) -> None:
+    """Make a worker end with its parent, however that ends, and leave no lock behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and stops it
+    os.close(lock)
+    cv2.setNumThreads(0)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    """End this process when its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
