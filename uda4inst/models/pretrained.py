@@ -108,12 +108,20 @@ def trim(network: Mask2FormerForUniversalSegmentation) -> None:
     network.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
 
 
-def save_student(model: Mask2Former, path: Path) -> None:
+def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
 
     The preset and the number of classes go into the header, so that loading can name them.
+
+    Args:
+        model: the network.
+        path: file to write.
+        dtype: of floating-point tensors in the file; half precision halves it (a shipped start).
     """
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     header = {
         "format": FORMAT,
         "preset": model.preset.name,

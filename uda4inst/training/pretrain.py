@@ -93,7 +93,9 @@ class _NeutralStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
         )
 
 
-def _collate(items: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+def _collate(
+    items: list[tuple[Tensor, Tensor, Tensor]],
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     images = torch.stack([image for image, _, _ in items])
     return images, [ids for _, ids, _ in items], [labels for _, _, labels in items]
 
@@ -168,7 +170,7 @@ def pretrain_toystreets(
             log.info("step %d/%d loss %.3f", step + 1, recipe.steps, sum(recent) / len(recent))
         if (step + 1) % 1000 == 0:
             _save_partial(partial, step + 1, model, optimizer, schedule)
-    save_student(model, out)
+    save_student(model, out, dtype=torch.float16)
     facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started), "loss": recent[-1]}
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.unlink(missing_ok=True)
