@@ -132,5 +132,5 @@ def _rgb(lab: Float32[Tensor, "*batch 3 P"], matrix: Float32[Tensor, "3 3"]) -> 
 
 
 def _tensor(matrix: NDArray[np.floating[Any]], like: Tensor) -> Float32[Tensor, "3 3"]:
-    """Return a constant on the device of `like`."""
-    return torch.tensor(matrix, dtype=torch.float32, device=like.device)
+    """Return a constant on the device of `like`, without stopping the device."""
+    return torch.tensor(matrix, dtype=torch.float32).to(like.device, non_blocking=True)
