@@ -131,6 +131,9 @@ def test_read_results__accepts_cityscapes_ids(tmp_path: Path) -> None:
         pytest.param({"score": None}, "finite number, got None", id="no_score"),
         pytest.param({"segmentation": None}, "run-length code", id="no_mask"),
         pytest.param({"segmentation": [[1, 2, 3, 4]]}, "at least 3 points", id="two_points"),
+        pytest.param({"segmentation": [[0, 0, 1e9, 0, 0, 1e9]]}, "near the image", id="far_away"),
+        pytest.param({"segmentation": {"size": 4, "counts": "2"}}, "got 4", id="size_number"),
+        pytest.param({"score": 10**400}, "too large", id="score_huge"),
         pytest.param(
             {"segmentation": {"size": [6, 4], "counts": "abc"}}, r"image's \[4, 6\]", id="size"
         ),

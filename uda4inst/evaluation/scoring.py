@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -127,7 +127,9 @@ def _read_own(path: Path, truth: GroundTruth) -> dict[str, Sequence[ScoredMask]]
     return found
 
 
-def _scored(tasks: Sequence[tuple[Path, Entries]], protocols: tuple[str, ...], workers: int) -> Any:
+def _scored(
+    tasks: Sequence[tuple[Path, Entries]], protocols: tuple[str, ...], workers: int
+) -> Iterator[tuple[int, dict[str, Accumulator]]]:
     """Yield (images done, accumulators) part by part, in order."""
     if workers <= 1:
         for done, task in enumerate(tasks, start=1):

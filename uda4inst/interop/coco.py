@@ -8,6 +8,7 @@ compressed run-length codes of the exact pixels: holes, parts and occlusion stay
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,7 @@ def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[Scored
             label = _label_of(entry.get("category_id"), cityscapes_ids=cityscapes_ids)
             rle = _rle_of(entry.get("segmentation"), sizes[name])
             found[name].append(ScoredMask(label, _score_of(entry.get("score")), rle))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             problems.append(f"entry {number}: {error}")
     if problems:
         more = len(problems) - _SHOWN_OFFENDERS
@@ -279,7 +280,7 @@ def _label_of(category_id: object, *, cityscapes_ids: bool) -> int:
 
 
 def _score_of(score: object) -> float:
-    if isinstance(score, int | float) and not isinstance(score, bool) and np.isfinite(score):
+    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
         return float(score)
     raise ValueError(f"score must be a finite number, got {score!r}")
 
@@ -289,8 +290,11 @@ def _rle_of(segmentation: object, size: Size) -> Rle:
     height, width = size
     coder = cast(Any, coco_mask)
     if isinstance(segmentation, list):
-        if not segmentation or not all(_is_polygon(part) for part in segmentation):
-            raise ValueError("polygons must be lists of at least 3 points [x1, y1, x2, y2, ...]")
+        if not segmentation or not all(_is_polygon(part, size) for part in segmentation):
+            raise ValueError(
+                "polygons must be lists of at least 3 points [x1, y1, x2, y2, ...] within or near "
+                "the image"
+            )
         merged = coder.merge(coder.frPyObjects(segmentation, height, width))
         return Rle(size=[height, width], counts=merged["counts"].decode("ascii"))
     if not isinstance(segmentation, dict) or {"size", "counts"} - segmentation.keys():
@@ -299,7 +303,7 @@ def _rle_of(segmentation: object, size: Size) -> Rle:
             f"{type(segmentation).__name__}"
         )
     counts = segmentation["counts"]
-    if list(segmentation["size"]) != [height, width]:
+    if segmentation["size"] != [height, width]:
         raise ValueError(
             f"segmentation size must be the image's [{height}, {width}], got {segmentation['size']}"
         )
@@ -315,12 +319,14 @@ def _rle_of(segmentation: object, size: Size) -> Rle:
     return Rle(size=[height, width], counts=code["counts"].decode("ascii"))
 
 
-def _is_polygon(part: object) -> bool:
+def _is_polygon(part: object, size: Size) -> bool:
+    """Whether a value can be drawn; pycocotools takes memory by the length of a polygon's sides."""
+    reach = 2 * max(size)
     return (
         isinstance(part, list)
         and len(part) >= 6
         and len(part) % 2 == 0
-        and all(isinstance(v, int | float) and np.isfinite(v) for v in part)
+        and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
     )
 
 
