@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_CLASSES
 from uda4inst.data.toystreets import clutter, effects, styles
 from uda4inst.data.toystreets.canvas import FIRST_THING, GROUP, Canvas, View
+from uda4inst.data.toystreets.furniture import paint_prop
 from uda4inst.data.toystreets.layout import sample_layout, sample_rig
 from uda4inst.data.toystreets.people import paint_person, paint_two_wheeler
 from uda4inst.data.toystreets.street import (
@@ -20,7 +21,6 @@ from uda4inst.data.toystreets.street import (
     paint_backdrop,
     paint_block,
     paint_ground,
-    paint_prop,
 )
 from uda4inst.data.toystreets.styles import Style, make_style, parts_of
 from uda4inst.data.toystreets.vehicles import paint_vehicle

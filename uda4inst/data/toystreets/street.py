@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Final
 
@@ -15,11 +14,10 @@ from uda4inst.data.toystreets.canvas import (
     View,
     circle,
     mixed,
-    rounded,
     shaded,
 )
 from uda4inst.data.toystreets.styles import CLUTTER, Style
-from uda4inst.data.toystreets.world import Block, Prop, Rng, Street
+from uda4inst.data.toystreets.world import Block, Rng, Street
 
 ROAD: Final = 0
 SIDEWALK: Final = 1
@@ -120,7 +118,9 @@ def paint_backdrop(canvas: Canvas, street: Street, view: View, style: Style) -> 
             street.backdrop == "mixed" and rng.random() < 0.5
         )
         if green:
-            _crown(canvas, view, (x + 0.5 * wide, rng.uniform(3.0, 6.0), z), 0.6 * wide, style, rng)
+            paint_crown(
+                canvas, view, (x + 0.5 * wide, rng.uniform(3.0, 6.0), z), 0.6 * wide, style, rng
+            )
         else:
             color = shaded(colors.building[rng.randrange(4)], 0.85)
             _box_front(canvas, view, (x, x + wide), z, rng.uniform(8.0, 20.0), color)
@@ -237,7 +237,7 @@ def _paint_fence(canvas: Canvas, block: Block, x: float, view: View, style: Styl
     canvas.fill_many(view.project_parts(x, heights, corners), shaded(color, 0.7), FENCE)
 
 
-def _crown(
+def paint_crown(
     canvas: Canvas,
     view: View,
     center: tuple[float, float, float],
@@ -263,76 +263,3 @@ def _crown(
     outline = circle(count) * (1.0, 0.85)
     outlines = np.array(sizes)[:, None, None] * outline + np.array(middles)[:, None]
     canvas.fill_each(outlines, colors, VEGETATION)
-
-
-def paint_prop(canvas: Canvas, prop: Prop, view: View, style: Style) -> None:
-    """Paint a tree or a piece of street furniture."""
-    rng = random.Random(prop.variant)
-    colors = style.palette
-    scale = view.focal / prop.z
-    foot = view.ground(prop.x, prop.z)
-
-    def upright(low: float, high: float, width: float, color: Color, label: int) -> None:
-        half = max(0.5 * width * scale, 0.5)
-        canvas.fill(
-            np.array(
-                [[foot[0] - half, foot[1] - low * scale], [foot[0] - half, foot[1] - high * scale],
-                 [foot[0] + half, foot[1] - high * scale], [foot[0] + half, foot[1] - low * scale]]
-            ),
-            color,
-            label,
-        )  # fmt: skip
-
-    if prop.kind == "tree":
-        trunk = style.tone((92.0, 70.0, 50.0))
-        radius = 0.33 * prop.height
-        upright(0.0, prop.height - radius, 0.3, trunk, VEGETATION)
-        center = (prop.x, prop.height - 0.8 * radius, prop.z)
-        _crown(canvas, view, center, radius, style, rng)
-    elif prop.kind == "bush":
-        _crown(canvas, view, (prop.x, 0.4 * prop.height, prop.z), 0.8 * prop.height, style, rng)
-    elif prop.kind == "bin":
-        upright(0.0, prop.height, 0.6, style.object_color(rng, grey=0.4), VOID)
-    elif prop.kind == "post":
-        upright(0.0, prop.height, 0.12, shaded(colors.pole, rng.uniform(0.6, 1.3)), POLE)
-    elif prop.kind == "lamp":
-        upright(0.0, prop.height, 0.16, colors.pole, POLE)
-        arm = np.array([[0.0, prop.height], [-math.copysign(1.4, prop.x), prop.height + 0.2]])
-        points = np.stack([foot[0] + scale * arm[:, 0], foot[1] - scale * arm[:, 1]], 1)
-        canvas.line(points, 0.12 * scale, colors.pole, POLE)
-    elif prop.kind == "traffic_light":
-        upright(0.0, prop.height, 0.14, colors.pole, POLE)
-        upright(prop.height - 0.95, prop.height, 0.36, (35.0, 36.0, 34.0), TRAFFIC_LIGHT)
-        lamp = rng.randrange(3)
-        shine = ((230.0, 40.0, 30.0), (240.0, 190.0, 40.0), (40.0, 210.0, 90.0))[lamp]
-        y = foot[1] - scale * (prop.height - 0.2 - 0.28 * lamp)
-        canvas.ellipse((foot[0], y), (0.11 * scale, 0.11 * scale), shine, points=10)
-    else:
-        upright(0.0, prop.height, 0.1, colors.pole, POLE)
-        _paint_sign(canvas, (foot[0], foot[1] - scale * (prop.height - 0.3)), scale, style, rng)
-
-
-def _outline(count: int, turn: float) -> Points:
-    angle = np.arange(count) * (2 * np.pi / count) + turn
-    return np.stack([np.cos(angle), np.sin(angle)], 1)
-
-
-_SIGN_COLORS: Final = ((205.0, 30.0, 35.0), (240.0, 240.0, 240.0), (30.0, 80.0, 190.0))
-_SIGN_OUTLINES: Final = (_outline(14, 0.0), _outline(3, -np.pi / 2), _outline(4, np.pi / 4))
-
-
-def _paint_sign(
-    canvas: Canvas,
-    center: tuple[float, float],
-    scale: float,
-    style: Style,
-    rng: Rng,
-) -> None:
-    """Paint a round, triangular or square traffic sign."""
-    kind = rng.randrange(3)
-    red, white, blue = (style.tone(color) for color in _SIGN_COLORS)
-    radius = 0.36 * scale
-    ring = _SIGN_OUTLINES[kind]
-    outer = np.array(center) + radius * (1.25 if kind else 1.0) * ring
-    canvas.fill(rounded(outer, min(style.rounding, 1)), blue if kind == 2 else red, TRAFFIC_SIGN)
-    canvas.fill(np.array(center) + 0.65 * radius * ring, white)
