@@ -40,14 +40,14 @@ def same(one: Scene, other: Scene) -> bool:
 
 @pytest.fixture(scope="module")
 def many() -> dict[ToyDomain, list[Scene]]:
-    return {domain: [scene(domain, index) for index in range(25)] for domain in DOMAINS}
+    return {domain: [scene(domain, index) for index in range(16)] for domain in DOMAINS}
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_render_scene__gives_same_bytes_in_any_order(
     domain: ToyDomain, many: dict[ToyDomain, list[Scene]]
 ) -> None:
-    assert all(same(scene(domain, index), many[domain][index]) for index in (7, 0, 24))
+    assert all(same(scene(domain, index), many[domain][index]) for index in (7, 0, 15))
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_parts__default_to_all_on_camera_and_none_on_render() -> None:
 def test_parts__groups_are_rare_crowds_of_persons() -> None:
     crowds = [
         index
-        for index in range(1000)
+        for index in range(600)
         if scene_layout(seed=0, domain="camera", split="train", index=index).crowd
     ]
-    assert 5 <= len(crowds) <= 40
+    assert 3 <= len(crowds) <= 25
     assert crowds[0] == CROWD
     one = scene("camera", CROWD)
     assert set(np.unique(one.group)) == {0, 1}
