@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-import numpy as np
-
 from uda4inst.classes import THING_NAMES
 from workbench import markup, plots
 from workbench.metrics import Series
@@ -154,7 +152,7 @@ def _pseudo_label_chart(series: Series) -> plots.Chart:
     return _chart(
         series,
         "Pseudo-labels kept per batch",
-        [name for name in names if np.nansum(series.mean.get(name, np.zeros(1))) > 0],
+        names,
         labels=dict(zip(names, THING_NAMES, strict=True)),
         colors=dict(zip(names, map(class_css, THING_NAMES), strict=True)),
     )

@@ -94,7 +94,7 @@ def draw(chart: Chart) -> str:
         f'<svg viewBox="0 0 {WIDTH} {chart.height}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
-    return _frame(chart.title, _legend(shown) if len(shown) > 1 else "", svg)
+    return _frame(chart.title, _legend(chart, shown) if len(shown) > 1 else "", svg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +176,21 @@ def _frame(title: str, legend: str, body: str) -> str:
     return f'<figure class="wb-chart">{head}{body}</figure>'
 
 
-def _legend(lines: Sequence[Line]) -> str:
+def _legend(chart: Chart, lines: Sequence[Line]) -> str:
+    """Return colour and value of every curve: at the strong mark, else the newest."""
+    strong = next((mark.x for mark in chart.marks if mark.strong), math.inf)
     keys = "".join(
-        f'<span class="wb-key"><i style="background:{line.color}"></i>{escape(line.name)}</span>'
+        f'<span class="wb-key"><i style="--key:{line.color}"></i>{escape(line.name)} '
+        f"<small>{number(_value_at(chart.x, line.y, strong))}</small></span>"
         for line in lines
     )
     return f'<span class="wb-legend">{keys}</span>'
+
+
+def _value_at(x: Floats, y: Floats, place: float) -> float:
+    """Return the last known value at or before a place."""
+    known = y[np.isfinite(y) & (x <= place + 1e-9)]
+    return float(known[-1]) if len(known) else math.nan
 
 
 def _axes(chart: Chart, scale: _Scale) -> list[str]:

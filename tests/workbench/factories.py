@@ -6,6 +6,7 @@ ToyStreets scenes. Nothing here is random but by seed.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ import numpy as np
 import yaml
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.data import Cityscapes
 from uda4inst.data.toystreets import Scene, render_scene
 from uda4inst.ops.masks import rle_encode
 
@@ -251,6 +253,33 @@ def make_results(step: int, *, ap: float = 0.31) -> dict[str, Any]:
     }
 
 
+def write_predictions(
+    run: Path, step: int, network: str, tree: Path, *, seed: int = 0, limit: int | None = None
+) -> None:
+    """Write what a network might have found: the annotation, some missed, moved or renamed."""
+    rng = np.random.default_rng(seed)
+    dataset = Cityscapes(tree, "val")
+    folder = run / "evaluation" / "predictions" / f"{step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(folder / f"{network}.jsonl.gz", "wt", encoding="utf-8") as file:
+        for index in range(len(dataset) if limit is None else limit):
+            truth = dataset.read_labels(index)
+            found = []
+            for k, label in enumerate(truth.labels, start=1):
+                if rng.random() < 0.2:
+                    continue
+                mask = np.roll(truth.ids == k, int(rng.integers(-3, 4)), axis=1)
+                named = int(label) if rng.random() < 0.85 else int(rng.integers(8))
+                score = float(rng.beta(5, 1.5))
+                found.append({"label": named, "score": score, "rle": rle_encode(mask)})
+            line = {
+                "sample_id": dataset.basename(index),
+                "size": list(truth.ids.shape),
+                "detections": found,
+            }
+            file.write(json.dumps(line) + "\n")
+
+
 def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
@@ -277,18 +306,28 @@ def write_run(
     steps: int = 120,
     snapshots: tuple[int, ...] = (),
     evaluated: bool = False,
+    tree: Path | None = None,
     **status: Any,
 ) -> Path:
-    """Write a whole run folder; by default one that this very process signs as running."""
+    """Write a whole run folder; by default one that this very process signs as running.
+
+    `tree`, a Cityscapes tree, adds predictions on its val split.
+    """
     run = root / name
     (run / "control").mkdir(parents=True)
-    (run / "config.yaml").write_text(yaml.safe_dump(make_config(name)), encoding="utf-8")
+    config = make_config(name)
+    if tree is not None:
+        config["data"]["val"]["root"] = str(tree)
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     write_json(run / "status.json", make_status(step=steps, **status))
     append_metrics(run, make_metrics(steps, stage1_steps=steps // 4))
     (run / "log.txt").write_text("".join(f"07:00:{i:02d} step {i}\n" for i in range(30)))
     for place, step in enumerate(snapshots):
         write_snapshot(run, step, index=place)
     write_checkpoint(run, max(steps // 2, 1))
-    if evaluated:
+    if tree is not None:
+        for seed, network in enumerate(("student", "teacher")):
+            write_predictions(run, steps, network, tree, seed=seed)
+    if evaluated or tree is not None:
         write_json(run / "evaluation" / f"{steps:08d}.json", make_results(steps))
     return run

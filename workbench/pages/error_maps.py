@@ -165,7 +165,7 @@ def _build_pictures() -> list[Any]:
             ]
     with gr.Row():
         truth = _picture("Ground truth", "truth")
-        gr.HTML(min_width=320)
+        gr.HTML(min_width=320, elem_classes="wb-spacer")
     return [facts, title_a, *pictures_a, side_b, title_b, *pictures_b, truth]
 
 

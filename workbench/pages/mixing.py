@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.draw import (
     ORIGIN_COLORS,
-    ORIGIN_NAMES,
     display_size,
     origins_of,
     outline_by_origin,
@@ -40,6 +39,7 @@ Image = NDArray[np.uint8]
 # Values of an origin map (`uda4inst.uda.mixing.Origin`): the image below, then what is pasted.
 _BASE: Final = 0
 _PASTED: Final = (1, 2, 3)
+_ORIGIN_WORDS: Final = ("the image itself", "source", "pseudo-labels", "pool")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +79,9 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
         pseudo_labels=_labelled(item.pseudo_labels, marked=marked),
         pseudo_labels_text=_counted(item.pseudo_labels, "kept", off),
         s2t=_mixed(item.s2t, marked=marked),
-        s2t_text=_pasted(item.s2t, "pseudo-labels of the image below", off),
+        s2t_text=_pasted(item.s2t, "pseudo-labels were there", off),
         t2s=_mixed(item.t2s, marked=marked),
-        t2s_text=_pasted(item.t2s, "instances of the image below", off),
+        t2s_text=_pasted(item.t2s, "instances were there", off),
         classes=_class_legend(item),
     )
 
@@ -121,7 +121,7 @@ def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
         numbers = [number for number, origin in kinds.items() if origin == kind]
         if numbers:
             labels = labelled.labels[np.asarray(numbers) - 1]
-            parts.append(f"{len(numbers)} from {ORIGIN_NAMES[kind]}{_classes(labels)}")
+            parts.append(f"{len(numbers)} pasted from {_ORIGIN_WORDS[kind]}{_classes(labels)}")
     below = sum(origin == _BASE for origin in kinds.values())
     return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
 
@@ -139,8 +139,8 @@ def _class_legend(item: SnapshotItem) -> str:
 
 
 _ORIGIN_LEGEND: Final = [
-    ("in the image already" if kind == _BASE else f"pasted from {name}", css(color))
-    for kind, (name, color) in enumerate(zip(ORIGIN_NAMES, ORIGIN_COLORS, strict=True))
+    ("was there" if kind == _BASE else f"pasted from {word}", css(color))
+    for kind, (word, color) in enumerate(zip(_ORIGIN_WORDS, ORIGIN_COLORS, strict=True))
 ]
 
 
