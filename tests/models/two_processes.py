@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from uda4inst.models import criterion
+from uda4inst.models import criterion, mask_loss
 from uda4inst.models.prediction import Prediction
 from uda4inst.structures import InstanceMap
 
@@ -47,7 +47,7 @@ def gradient(images: slice) -> Tensor:
 
 def rank_main(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    criterion.random_points = same_points
+    criterion.random_points = mask_loss.random_points = same_points
     dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     own = gradient(slice(rank, rank + 1))
     dist.all_reduce(own)

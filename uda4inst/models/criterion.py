@@ -24,6 +24,7 @@ from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available
 from torch.nn import functional as F
 
 from uda4inst.classes import NUM_THINGS
+from uda4inst.models.mask_loss import PointPool, mask_losses
 from uda4inst.models.matching import Match, assign
 from uda4inst.models.points import random_points, sample_logits, sample_slots
 from uda4inst.models.prediction import Prediction
@@ -187,10 +188,10 @@ class Criterion(nn.Module):
         """Return the three terms of one view."""
         class_loss = self._class_loss(prediction, targets, match)
         if len(match) > 0:
-            mask_sum, dice_sum = self._mask_losses(prediction, targets, match, generator)
+            sums = self._mask_losses(prediction, targets, match, generator)
         else:  # 0, and yet a function of the mask logits: every parameter gets a gradient
-            mask_sum = dice_sum = prediction.mask_logits.float().sum() * 0.0
-        mask_loss, dice_loss = mask_sum / count, dice_sum / count
+            sums = prediction.mask_logits.float().sum() * torch.zeros_like(count).expand(2)
+        mask_loss, dice_loss = (sums / count).unbind()
         total = (
             self.class_weight * class_loss
             + self.mask_weight * mask_loss
@@ -204,29 +205,26 @@ class Criterion(nn.Module):
         targets: _Targets,
         match: Match,
         generator: torch.Generator | None,
-    ) -> tuple[Float32[Tensor, ""], Float32[Tensor, ""]]:
-        """Return cross-entropy and dice of the matched masks at uncertain points, summed."""
-        logits = prediction.mask_logits[match.layer, match.image, match.query].float()[:, None]
+    ) -> Float32[Tensor, 2]:
+        """Return cross-entropy and dice of the matched masks, summed over them."""
         with torch.no_grad():
-            points, index = self._uncertain_points(logits, generator)
-            shared = points.expand(len(prediction), -1, -1)
-            truth, valid = _truth_at(shared, targets, prediction)
-            truth = truth[match.image, match.slot].gather(1, index)
-            valid = valid[match.image].gather(1, index) if match.ignores else None
-            points = points.index_select(0, index.flatten()).view(*index.shape, 2)
-        values = sample_logits(logits, points)[:, 0]
-        inside = values.sigmoid()
-        if valid is None:
-            per_mask = F.binary_cross_entropy_with_logits(values, truth, reduction="none").mean(-1)
-        else:
-            share = valid / valid.sum(-1, keepdim=True).clamp(min=1)
-            per_mask = F.binary_cross_entropy_with_logits(
-                values, truth, weight=share, reduction="none"
-            ).sum(-1)
-            inside, truth = inside * valid, truth * valid
-        overlap = 2 * (inside * truth).sum(-1)
-        dice = 1 - (overlap + 1) / (inside.sum(-1) + truth.sum(-1) + 1)
-        return per_mask.sum(), dice.sum()
+            pool = PointPool.draw(
+                self.num_points,
+                oversample_ratio=self.oversample_ratio,
+                importance_ratio=self.importance_ratio,
+                device=prediction.mask_logits.device,
+                generator=generator,
+            )
+            points = pool.points.expand(len(prediction), -1, -1)
+            truth, valid = _truth_at(points, targets, prediction)
+        return mask_losses(
+            prediction.mask_logits[match.layer, match.image, match.query].float(),
+            pool,
+            truth=truth.flatten(0, 1),
+            valid=valid if match.ignores else None,
+            row=match.image * truth.shape[1] + match.slot,
+            image=match.image,
+        )
 
     def _class_loss(
         self, prediction: Prediction, targets: _Targets, match: Match
@@ -240,26 +238,6 @@ class Criterion(nn.Module):
         weight = self._class_weights[wanted]
         surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
         return ((surprise * weight).sum((1, 2)) / weight.sum((1, 2))).sum()
-
-    @torch.no_grad()
-    def _uncertain_points(
-        self, logits: Float32[Tensor, "K 1 h w"], generator: torch.Generator | None
-    ) -> tuple[Float32[Tensor, "C 2"], Int64[Tensor, "K P"]]:
-        """Draw points for all masks, and choose each mask's own among them (PointRend).
-
-        Most of a mask's points are the candidates where its logit is nearest to 0, the rest are
-        random. The draws are shared by all masks of a view, the choice is each mask's own.
-        """
-        uncertain = int(self.importance_ratio * self.num_points)
-        counts = int(self.num_points * self.oversample_ratio), self.num_points - uncertain
-        candidates, rest = (
-            random_points(count, device=logits.device, generator=generator) for count in counts
-        )
-        certain = sample_logits(logits, candidates.expand(len(logits), -1, -1))[:, 0].abs()
-        chosen = certain.topk(uncertain, dim=1, largest=False, sorted=False).indices
-        others = torch.arange(counts[0], sum(counts), device=logits.device)
-        index = torch.cat([chosen, others.expand(len(logits), -1)], dim=1)
-        return torch.cat([candidates, rest]), index
 
 
 def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
