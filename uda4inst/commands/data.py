@@ -35,8 +35,8 @@ def _data() -> None:
 def toystreets(
     out: Annotated[Path, typer.Argument(help="Folder to make; done at once if it is there.")],
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the pictures.")] = "128x256",
-    train: Annotated[int, typer.Option(help="Images of each domain to train on.")] = 200,
-    val: Annotated[int, typer.Option(help="Target images to evaluate on.")] = 50,
+    train: Annotated[int, typer.Option(help="Images of each domain to train on.")] = 400,
+    val: Annotated[int, typer.Option(help="Target images to evaluate on.")] = 100,
     seed: Annotated[int, typer.Option(help="What the scenes are drawn from.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
 ) -> None:
