@@ -217,9 +217,24 @@ def test_save_checkpoint__full_disk_in_safetensors(
     assert names(tmp_path) == []
 
 
-def test_return_to__removes_later_checkpoints(tmp_path: Path, make_mini: Make) -> None:
+def test_return_to__removes_later_and_unfinished_checkpoints(
+    tmp_path: Path, make_mini: Make
+) -> None:
     for step in (10, 20, 30):
         save_checkpoint(tmp_path, contents(make_mini, step), kept=3)
-    return_to(tmp_path, 20)
+    (tmp_path / "00000005").mkdir()
+    return_to(tmp_path, 20, kept=3)
     assert names(tmp_path) == ["00000010", "00000020", "latest"]
     assert latest_step(tmp_path) == 20
+
+
+def test_return_to__makes_the_room_a_kill_prevented(tmp_path: Path, make_mini: Make) -> None:
+    for step in (10, 20, 30):
+        save_checkpoint(tmp_path, contents(make_mini, step), kept=3)
+    return_to(tmp_path, 30, kept=1)
+    assert names(tmp_path) == ["00000030", "latest"]
+
+
+def test_return_to__the_beginning(tmp_path: Path, make_mini: Make) -> None:
+    return_to(tmp_path, 0, kept=1)
+    assert names(tmp_path) == []

@@ -93,9 +93,12 @@ def test_find_run__folder_without_a_run(tmp_path: Path) -> None:
 def test_locked__refuses_a_second_trainer_and_names_the_first(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     run.status.write_text(json.dumps({"pid": 4321}))
-    with locked(run):
-        with pytest.raises(UserError, match=r"must have one trainer.*pid 4321"), locked(run):
-            pass
+    with (
+        locked(run),
+        pytest.raises(UserError, match=r"must have one trainer.*pid 4321"),
+        locked(run),
+    ):
+        pass
     with locked(run):
         pass
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Generator, Iterator
 
 from uda4inst.data.dataset import Mode
 from uda4inst.data.loading import build_loader
@@ -12,13 +13,17 @@ from uda4inst.training.config import Config
 from uda4inst.training.processes import Processes
 
 
-def open_batches(config: Config, processes: Processes, *, first_step: int) -> Iterator[DomainBatch]:
+def open_batches(
+    config: Config, processes: Processes, *, first_step: int
+) -> Generator[DomainBatch]:
     """Return this process's batches from a step on; they follow from (seed, step) alone.
+
+    Close it at the end: this ends the loader processes.
 
     Raises:
         UserError: a tree is missing or incomplete; or, later, a file cannot be read.
     """
-    return build_loader(
+    batches = build_loader(
         config.data,
         mode=mode_of(config.method),
         batch_size=config.training.batch_size,
@@ -28,6 +33,23 @@ def open_batches(config: Config, processes: Processes, *, first_step: int) -> It
         world_size=processes.count,
         device=processes.device,
     )
+    return _shielded(batches)
+
+
+def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:
+    """Yield batches from loader processes that are deaf to SIGTERM and Ctrl-C.
+
+    Terminals and job schedulers send these to every process; loaders that ended at once would
+    keep the trainer from finishing its step and saving. Signals blocked here, in the moment the
+    loaders are started, stay blocked there; they end with the trainer.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        first = next(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    yield first
+    yield from batches
 
 
 def mode_of(method: MethodConfig) -> Mode:

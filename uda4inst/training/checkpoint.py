@@ -302,12 +302,21 @@ def _older(folder: Path) -> str:
     )
 
 
-def return_to(checkpoints: Path, step: int) -> None:
-    """Make a step the latest and remove the checkpoints after it."""
-    write_whole(checkpoints / LATEST, f"{step:08d}\n")
-    for later in numbered(checkpoints):
-        if later > step:
-            remove_folder(checkpoints / f"{later:08d}")
+def return_to(checkpoints: Path, step: int, *, kept: int) -> None:
+    """Make a step the latest; remove the checkpoints after it, and what a kill left undone.
+
+    Args:
+        checkpoints: a run's `checkpoints/`.
+        step: step the run goes on from; 0 when it begins anew.
+        kept: how many to keep, beside those marked as kept.
+    """
+    if (checkpoints / f"{step:08d}").is_dir():
+        write_whole(checkpoints / LATEST, f"{step:08d}\n")
+    for other in numbered(checkpoints):
+        folder = checkpoints / f"{other:08d}"
+        if other > step or not (folder / MANIFEST).is_file():
+            remove_folder(folder)
+    _make_room(checkpoints, kept=kept)
 
 
 def _listed(facts: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class _Parts:
 
     session: Session
     validation: Cityscapes
-    batches: Iterator[DomainBatch]
+    batches: Generator[DomainBatch]
 
 
 def train(config: Config, *, watch: Watch | None = None) -> Outcome:
@@ -98,7 +98,7 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
             if step is not None or latest_step(run.checkpoints) is not None:
                 checkpoint = open_checkpoint(run.checkpoints, step=step)
             parts = _build(config, processes, checkpoint=checkpoint)
-            processes.on_first(lambda: _go_back(run, parts.session.step))
+            processes.on_first(lambda: _go_back(run, parts.session))
             return _work(run, parts, watch=watch)
     finally:
         processes.leave()
@@ -113,9 +113,10 @@ def _build(config: Config, processes: Processes, *, checkpoint: Checkpoint | Non
     return _Parts(session, validation, batches)
 
 
-def _go_back(run: RunDir, step: int) -> None:
+def _go_back(run: RunDir, session: Session) -> None:
     """Remove what a resumed run will do again."""
-    return_to(run.checkpoints, step)
+    step = session.step
+    return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
     for later in numbered(run.snapshots):
         if later >= step:
             remove_folder(run.snapshots / f"{later:08d}")
@@ -131,6 +132,7 @@ def _work(run: RunDir, parts: _Parts, *, watch: Watch | None) -> Outcome:
     training = session.config.training
     control = Control(run.control if processes.is_first else None, group=processes.group)
     with ExitStack() as stack:
+        stack.callback(parts.batches.close)
         status = metrics = None
         if processes.is_first:
             stack.enter_context(_logging_to(run.log))

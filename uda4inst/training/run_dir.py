@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -230,6 +231,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path.name} must be readable JSON, got {error} ({path}).") from error
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
     return {"python": platform.python_version()} | {
