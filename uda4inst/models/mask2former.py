@@ -21,7 +21,7 @@ from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
 from uda4inst.models.prediction import Prediction
 from uda4inst.models.presets import MODEL_PRESETS, ModelPreset
-from uda4inst.models.pretrained import LoadReport, load_weights, save_student, trim
+from uda4inst.models.pretrained import LoadReport, adapt, load_weights, save_student
 
 __all__ = [
     "BACKBONE_PREFIX",
@@ -62,7 +62,7 @@ class Mask2Former(nn.Module):
         self.preset = preset
         self.num_classes = num_classes
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
-        trim(self.network)
+        adapt(self.network)
         if gradient_checkpointing:
             self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))

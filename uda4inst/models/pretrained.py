@@ -23,6 +23,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
+from uda4inst.models.deformable import DeformableAttention
 
 if TYPE_CHECKING:
     from uda4inst.models.mask2former import Mask2Former
@@ -99,14 +100,17 @@ def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     )
 
 
-def trim(network: Mask2FormerForUniversalSegmentation) -> None:
-    """Take out what has no part in a prediction: the library's loss, Swin's classifier norm.
+def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
+    """Fit the library's network to our training; the names of its weights stay.
 
-    The loss would add a buffer to every checkpoint; the norm's parameters never get a gradient,
-    which DistributedDataParallel refuses.
+    Out go its loss, which would add a buffer to every checkpoint, and Swin's classifier norm, whose
+    parameters never get a gradient, which DistributedDataParallel refuses.
     """
     del network.criterion
-    network.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
+    pixel_level = network.model.pixel_level_module
+    pixel_level.encoder.swin.layernorm = nn.Identity()
+    for layer in pixel_level.decoder.encoder.layers:
+        layer.self_attn = DeformableAttention(layer.self_attn)
 
 
 def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -199,7 +203,7 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, error) from error
-    trim(network)
+    adapt(network)
     own = set(network.state_dict())
     mismatched = {entry[0] for entry in info["mismatched_keys"]} & own
     missing = (set(info["missing_keys"]) - mismatched) & own
