@@ -5,8 +5,10 @@ preset starts from a network trained here, on a third style with random palettes
 the source nor the target domain. Results that start from it are labelled so.
 
 The recipe is one pass over an endless stream of scenes: scene k of the stream is a function of
-(seed, k), rendered in loader workers, mirrored at random. Evaluation draws from the neutral "val"
-split, which the stream never touches.
+(seed, k), rendered in loader workers, mirrored at random. First come clean scenes, then scenes
+degraded as photographs are (noise, blur, compression, uneven brightness), since a network that has
+only seen flat paint breaks at the first grain of noise, and the networks it stands in for have seen
+photographs. Evaluation draws from the neutral "val" split, which the stream never touches.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -37,7 +42,9 @@ class PretrainRecipe:
     """What made a pre-trained start; written beside the weights.
 
     Args:
-        steps: optimizer updates.
+        steps: optimizer updates, in both phases together.
+        degraded_steps: the last so many see degraded scenes, with a new optimizer and schedule.
+        degraded_lr: peak learning rate of that phase.
         batch_size: scenes an update.
         size: (height, width) of the scenes.
         small_size: size of the first scenes: cheaper steps, and objects at another scale.
@@ -49,7 +56,9 @@ class PretrainRecipe:
         seed: of weights, scenes and points.
     """
 
-    steps: int = 7_000
+    steps: int = 9_000
+    degraded_steps: int = 2_000
+    degraded_lr: float = 2.5e-4
     batch_size: int = 4
     size: Size = (128, 256)
     small_size: Size = (96, 192)
@@ -60,6 +69,11 @@ class PretrainRecipe:
     clip_norm: float = 0.1
     num_points: int = 2048
     seed: int = 0
+
+    @property
+    def clean_steps(self) -> int:
+        """Optimizer updates on clean scenes."""
+        return max(0, self.steps - self.degraded_steps)
 
 
 class _NeutralStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -84,13 +98,41 @@ class _NeutralStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
             size=recipe.small_size if small else recipe.size,
         )
         image, ids = scene.image, scene.ids
-        if np.random.default_rng((recipe.seed, index)).random() < 0.5:
+        rng = np.random.default_rng((recipe.seed, index))
+        if rng.random() < 0.5:
             image, ids = image[:, ::-1], ids[:, ::-1]
+        if index >= recipe.clean_steps * recipe.batch_size:
+            image = degrade(image, rng)
         return (
             torch.from_numpy(np.ascontiguousarray(image)),
             torch.from_numpy(np.ascontiguousarray(ids)).to(torch.int32),
             torch.from_numpy(scene.labels.astype(np.int64)),
         )
+
+
+def degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) with the faults of a photograph, each drawn on its own.
+
+    Uneven brightness (smooth patches, up to 10 grey levels), blur (sigma up to 0.8 pixels), grain
+    (up to 6 grey levels), JPEG (quality 60 to 95); each with probability one half.
+    """
+    height, width = image.shape[:2]
+    picture = image.astype(np.float32)
+    if rng.random() < 0.5:
+        cells = int(rng.integers(4, 33))
+        patches = rng.normal(0.0, rng.uniform(0, 10), (cells, 2 * cells)).astype(np.float32)
+        smooth = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC)
+        picture += smooth[..., None]
+    if rng.random() < 0.5:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.2, 0.8)))
+    if rng.random() < 0.5:
+        picture = picture + rng.normal(0.0, rng.uniform(0, 6), picture.shape).astype(np.float32)
+    degraded = np.clip(picture, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
+        _, packed = cv2.imencode(".jpg", degraded, quality)
+        degraded = cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.uint8)
+    return degraded
 
 
 def _collate(
@@ -100,11 +142,11 @@ def _collate(
     return images, [ids for _, ids, _ in items], [labels for _, _, labels in items]
 
 
-def _learning_rate(step: int, recipe: PretrainRecipe) -> float:
-    """Share of the peak learning rate at a step."""
-    if step < recipe.warmup_steps:
-        return (step + 1) / recipe.warmup_steps
-    progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+def _learning_rate(step: int, steps: int, warmup_steps: int) -> float:
+    """Share of the peak learning rate at a step of a phase."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
@@ -118,7 +160,7 @@ def pretrain_toystreets(
 ) -> Path:
     """Train the tiny preset from scratch on neutral scenes and write its weights to `out`.
 
-    Every 1,000 steps the state is saved beside `out`; the same call goes on from there, with the
+    Every 500 steps the state is saved beside `out`; the same call goes on from there, with the
     same scenes and learning rates. The weights are written as float16 with the recipe as JSON.
 
     Args:
@@ -136,13 +178,13 @@ def pretrain_toystreets(
     model, _ = build_model("tiny", weights=None)
     model.to(device).train()
     criterion = Criterion(num_points=recipe.num_points)
-    optimizer = build_optimizer(
-        model, lr=recipe.lr, weight_decay=recipe.weight_decay, backbone_lr_factor=1.0
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _learning_rate(s, recipe))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial.pt")
-    start = _restore(partial, model, optimizer, schedule)
+    start, state = _restore(partial, model)
+    optimizer, schedule = _phase(model, recipe, degraded=start >= recipe.clean_steps)
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
     loader = DataLoader(
         _NeutralStream(recipe, start),
         batch_size=recipe.batch_size,
@@ -151,6 +193,8 @@ def pretrain_toystreets(
     )
     started, recent = time.time(), []
     for step, (images, ids, labels) in enumerate(loader, start=start):
+        if step == recipe.clean_steps and step != start:
+            optimizer, schedule = _phase(model, recipe, degraded=True)
         torch.manual_seed(recipe.seed * 1_000_003 + step)
         targets = [
             InstanceMap(ids=i.to(device), labels=n.to(device))
@@ -168,13 +212,30 @@ def pretrain_toystreets(
             progress(step + 1, recipe.steps, recent[-1])
         if (step + 1) % 100 == 0:
             log.info("step %d/%d loss %.3f", step + 1, recipe.steps, sum(recent) / len(recent))
-        if (step + 1) % 1000 == 0:
+        if (step + 1) % 500 == 0 and step + 1 != recipe.clean_steps:
             _save_partial(partial, step + 1, model, optimizer, schedule)
     save_student(model, out, dtype=torch.float16)
-    facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started), "loss": recent[-1]}
+    facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started)}
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.unlink(missing_ok=True)
     return out
+
+
+def _phase(
+    model: Mask2Former, recipe: PretrainRecipe, *, degraded: bool
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Return a fresh optimizer and schedule for one of the two phases."""
+    steps = recipe.degraded_steps if degraded else recipe.clean_steps
+    optimizer = build_optimizer(
+        model,
+        lr=recipe.degraded_lr if degraded else recipe.lr,
+        weight_decay=recipe.weight_decay,
+        backbone_lr_factor=1.0,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: _learning_rate(s, steps, recipe.warmup_steps)
+    )
+    return optimizer, schedule
 
 
 def _save_partial(
@@ -196,17 +257,10 @@ def _save_partial(
     temporary.rename(path)
 
 
-def _restore(
-    path: Path,
-    model: Mask2Former,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> int:
-    """Load a partial state if there is one; return the step to go on from."""
+def _restore(path: Path, model: Mask2Former) -> tuple[int, dict[str, Any]]:
+    """Load a partial state if there is one; return the step to go on from, and the state."""
     if not path.exists():
-        return 0
+        return 0, {}
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["step"])
+    return int(state["step"]), state
