@@ -82,9 +82,7 @@ def on_action(
         _with_messages(handler),
         inputs=list(inputs),
         outputs=list(outputs),
-        api_name=name,
-        api_visibility="private",
-        **{"show_progress": "hidden", **_one_by_one(outputs), **options},
+        **_bound(name, outputs, options),
     )
 
 
@@ -112,9 +110,7 @@ def on_view(
         functools.wraps(view)(lambda *values: page.updates(_outcome(view, *values))),
         inputs=list(inputs),
         outputs=page.outputs,
-        api_name=name,
-        api_visibility="private",
-        **{"show_progress": "hidden", **options},
+        **_bound(name, page.outputs, options),
     )
 
 
@@ -162,14 +158,26 @@ class Page:
         return [gr.HTML(visible=False), gr.Column(visible=True), *values]
 
 
-def _one_by_one(outputs: Sequence[Any]) -> dict[str, Any]:
-    """Return options that let events which change a session happen one after the other.
+def _bound(name: str, outputs: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options every event has.
 
-    Each reads the session when its turn comes, so none undoes what another has just chosen.
+    Events that change a session happen one after the other: each reads the session when its turn
+    comes, so none undoes what another has just chosen.
+
+    Values arrive as the browser holds them. Gradio's own check against the choices and bounds of
+    the moment would refuse values that are merely late, sent before a slider's bounds moved; what
+    is really wrong, handlers refuse with a message that names it.
     """
-    if not any(isinstance(output, gr.State) for output in outputs):
-        return {}
-    return {"concurrency_id": "session", "concurrency_limit": 1}
+    changes_session = any(isinstance(output, gr.State) for output in outputs)
+    turns = {"concurrency_id": "session", "concurrency_limit": 1} if changes_session else {}
+    return {
+        "api_name": name,
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "preprocess": False,
+        **turns,
+        **options,
+    }
 
 
 def _outcome(view: Callable[..., Any], *values: Any) -> Any:

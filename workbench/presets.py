@@ -28,6 +28,7 @@ class Presets:
     def __init__(self, *, runs_root: Path, data_root: Path) -> None:
         self._runs_root = runs_root
         self._data_root = data_root
+        self._plain: dict[str, Mapping[str, Any]] = {}
         self._resolved: dict[str, Mapping[str, Any]] = {}
 
     @cached_property
@@ -77,7 +78,9 @@ class Presets:
 
     def _folders(self, preset: str) -> list[str]:
         """Return the overrides that put this app's folders into a preset, where they differ."""
-        plain = load_config(preset, []).model_dump(mode="json")
+        if preset not in self._plain:
+            self._plain[preset] = load_config(preset).model_dump(mode="json")
+        plain = self._plain[preset]
         changes = []
         if Path(plain["run"]["root"]) != self._runs_root:
             changes.append(f"run.root={self._runs_root}")

@@ -15,7 +15,6 @@ import gradio as gr
 
 from workbench import markup
 from workbench.edge import UNCHANGED, Empty, Framed, Unchanged, on_action
-from workbench.lenient import LateSlider
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.snapshots import Snapshot, nearest
@@ -45,7 +44,7 @@ def build_bar(page: PageName) -> SnapshotBar:
     """Create the controls of one page."""
     with gr.Row(visible=False, elem_classes="wb-bar", equal_height=True) as row:
         previous = gr.Button("◀", elem_id=f"{page}-previous", min_width=44, scale=0)
-        slider = LateSlider(
+        slider = gr.Slider(
             0, 1, step=1, label="Snapshot (step)", elem_id=f"{page}-step", scale=8, buttons=[]
         )
         following = gr.Button("▶", elem_id=f"{page}-next", min_width=44, scale=0)

@@ -147,7 +147,8 @@ def nearest(steps: Sequence[int], step: int) -> int:
 
 def _read_snapshot(folder: Path) -> Snapshot:
     raw = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
-    with np.load(folder / "arrays.npz") as archive:
+    # Opened here: numpy leaves a file it cannot read open.
+    with (folder / "arrays.npz").open("rb") as file, np.load(file) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return Snapshot(
         step=int(raw["step"]),

@@ -7,6 +7,7 @@ ToyStreets scenes. Nothing here is random but by seed.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import socket
@@ -142,6 +143,31 @@ def make_detections(scene: Scene, *, seed: int = 0) -> tuple[list[dict[str, Any]
 
 def write_snapshot(run: Path, step: int, *, stage: int = 2, pool: int = 6, index: int = 0) -> Path:
     """Write the snapshot of a step with two batch items."""
+    arrays, items, patches = _snapshot_parts(stage, pool, index)
+    facts = {
+        "step": step,
+        "stage": stage,
+        "method": "uda4inst" if stage == 2 else "source_only",
+        "score_threshold": 0.9,
+        "rare_classes": list(RARE),
+        "items": items,
+        "pool": [
+            {**patch, "step": step - 3 * (len(patches) - k), "times_drawn": (len(patches) - k) // 2}
+            for k, patch in enumerate(patches)
+        ],
+    }
+    folder = run / "snapshots" / f"{step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arrays.npz").write_bytes(arrays)
+    write_json(folder / "snapshot.json", facts)
+    return folder
+
+
+@cache
+def _snapshot_parts(
+    stage: int, pool: int, index: int
+) -> tuple[bytes, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the arrays' file and all facts that do not depend on the step."""
     arrays: dict[str, Any] = {}
     items = []
     for i in range(2):
@@ -160,35 +186,17 @@ def write_snapshot(run: Path, step: int, *, stage: int = 2, pool: int = 6, index
             "kept": [],
         }
         if stage == 2:
-            item["detections"], item["kept"] = make_detections(target, seed=step + i)
+            item["detections"], item["kept"] = make_detections(target, seed=i)
             arrays |= _mixed_arrays(i, source, target, pool=pool)
         items.append(item)
-    facts: dict[str, Any] = {
-        "step": step,
-        "stage": stage,
-        "method": "uda4inst" if stage == 2 else "source_only",
-        "score_threshold": 0.9,
-        "rare_classes": list(RARE),
-        "items": items,
-        "pool": [],
-    }
-    if stage == 2:
-        for k, (where, scene, number) in enumerate(rare_scenes(pool)):
-            arrays[f"pool_{k}"] = _patch(scene, number)
-            facts["pool"].append(
-                {
-                    "label": int(scene.labels[number - 1]),
-                    "sample_id": f"toy_{where:04d}",
-                    "step": step - 3 * (pool - k),
-                    "times_drawn": (pool - k) // 2,
-                    "patch": f"pool_{k}",
-                }
-            )
-    folder = run / "snapshots" / f"{step:08d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **arrays)
-    write_json(folder / "snapshot.json", facts)
-    return folder
+    patches = []
+    for k, (where, scene, number) in enumerate(rare_scenes(pool) if stage == 2 else []):
+        arrays[f"pool_{k}"] = _patch(scene, number)
+        label = int(scene.labels[number - 1])
+        patches.append({"label": label, "sample_id": f"toy_{where:04d}", "patch": f"pool_{k}"})
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue(), items, patches
 
 
 def _mixed_arrays(i: int, source: Scene, target: Scene, *, pool: int) -> dict[str, Any]:

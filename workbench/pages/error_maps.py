@@ -12,7 +12,6 @@ from uda4inst.classes import THING_NAMES
 from workbench import markup
 from workbench.edge import UNCHANGED, Page, on_action, on_view
 from workbench.error_view import ALL, NO_RUN, error_view, ordered, sides
-from workbench.lenient import LateSlider
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 
@@ -71,7 +70,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
     with body:
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
             previous = gr.Button("◀", elem_id="error-maps-previous", min_width=44, scale=0)
-            position = LateSlider(
+            position = gr.Slider(
                 1,
                 2,
                 value=1,

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda4inst.data.toystreets.write import write_toystreets
+from workbench.services import Services, make_services
+
+
+def _load_factories() -> Any:
+    """Load `factories.py` under a name of its own: test folders are no packages."""
+    name = "workbench_factories"
+    if name not in sys.modules:
+        path = Path(__file__).with_name("factories.py")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def factories() -> Any:
+    return _load_factories()
+
+
+@pytest.fixture(scope="session")
+def toy_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ToyStreets folder with four validation images."""
+    out = tmp_path_factory.mktemp("data") / "toystreets"
+    write_toystreets(out, train=4, val=4, workers=0)
+    return out
+
+
+@pytest.fixture
+def runs_root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def services(runs_root: Path, toy_tree: Path) -> Services:
+    return make_services(runs_root, data_root=toy_tree)
+
+
+@pytest.fixture
+def write_run(runs_root: Path, factories: Any) -> Callable[..., Path]:
+    """Write a run into the services' folder; see `factories.write_run`."""
+    return lambda name="demo", **options: factories.write_run(runs_root, name, **options)
+
+
+def _in_loop(make: Callable[[], Any]) -> Any:
+    """Return what `make` returns, made while an event loop runs.
+
+    Gradio opens a loop for every Blocks made without one, and never closes it.
+    """
+
+    async def run() -> Any:
+        return make()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def in_loop() -> Callable[[Callable[[], Any]], Any]:
+    return _in_loop
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, toy_tree: Path) -> Any:
+    from workbench.app import build_app
+
+    runs = tmp_path_factory.mktemp("app") / "runs"
+    return _in_loop(lambda: build_app(make_services(runs, data_root=toy_tree)))

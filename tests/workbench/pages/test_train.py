@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda4inst.errors import UserError
+from workbench.edge import Empty
+from workbench.pages import train
+from workbench.services import Services
+from workbench.session import SessionState
+
+DEMO = SessionState(run="demo")
+
+
+def enabled(view: train.TrainView) -> dict[str, bool]:
+    names = ("pause", "unpause", "stop", "snapshot", "restart")
+    return {name: getattr(view, name).interactive for name in names}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("queued", {"stop"}),
+        ("running", {"pause", "stop", "snapshot"}),
+        ("paused", {"unpause", "stop"}),
+        ("finished", set()),
+        ("stopped", {"restart"}),
+        ("failed", {"restart"}),
+    ],
+)
+def test_view__buttons_that_mean_something_are_on(
+    services: Services, write_run: Callable[..., Path], state: str, expected: set[str]
+) -> None:
+    write_run(state=state)
+    view = train.view(services, DEMO).content()
+    assert {name for name, on in enabled(view).items() if on} == expected
+
+
+def test_view__shows_progress_figures_and_curves(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    write_run(steps=120)
+    view = train.view(services, DEMO).content()
+    assert "stage 2 · 30 %" in view.card
+    assert "1 min 07 s" in view.figures
+    assert "1.4 GiB" in view.figures
+    for word in ("s2t/class", "t2s/dice", "source/mask", "motorcycle", "images per second"):
+        assert word in view.curves
+    assert "step 29" in view.log
+
+
+def test_view__dead_run_says_why_and_can_be_restarted(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    write_run(heartbeat=1.0)
+    view = train.view(services, DEMO).content()
+    assert "no longer runs" in view.card
+    assert enabled(view)["restart"]
+
+
+def test_view__error_of_a_failed_run_is_shown_as_text(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    write_run(state="failed", error="loss <s2t/mask> must be finite, got nan")
+    view = train.view(services, DEMO).content()
+    assert "loss &lt;s2t/mask&gt; must be finite" in view.card
+
+
+def test_view__table_holds_every_run(services: Services, write_run: Callable[..., Path]) -> None:
+    write_run("one", steps=8, evaluated=True, state="finished")
+    write_run("two", steps=8, heartbeat=1.0)
+    (services.runs.root / "half").mkdir()
+    (table,) = train.view(services, DEMO).head
+    for word in ("one", "two", "half", "finished", "dead", "incomplete", "31.0", "33.0"):
+        assert word in table
+
+
+def test_view__no_run_is_a_friendly_start(services: Services) -> None:
+    framed = train.view(services, SessionState())
+    assert "No run yet" in framed.head[0]
+    assert framed.content() == Empty("")
+
+
+def test_view__run_whose_folder_was_deleted_is_no_error(services: Services) -> None:
+    assert train.view(services, SessionState(run="gone")).content() == Empty("")
+
+
+def test_view__checkpoints_newest_first(
+    services: Services, write_run: Callable[..., Path], factories: Any
+) -> None:
+    factories.write_checkpoint(write_run(steps=40), 40)
+    choice = train.view(services, DEMO).content().checkpoint
+    assert [step for _, step in choice.choices] == [40, 20]
+    assert choice.value == 40
+
+
+def test_request__shows_until_it_is_obeyed(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    run = write_run()
+    train.request(services, DEMO, "pause")
+    assert "pause requested" in train.tick(services, DEMO).content().card
+    (run / "control" / "pause").unlink()
+    assert "requested" not in train.tick(services, DEMO).content().card
+
+
+def test_request_and_restart__need_a_run(services: Services) -> None:
+    with pytest.raises(UserError, match="a run must be chosen first"):
+        train.request(services, SessionState(), "stop")
+    with pytest.raises(UserError, match="a run must be chosen first"):
+        train.restart(services, SessionState(), None)
+
+
+def test_tick__refresh_at_many_steps_is_quick(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    write_run(steps=500)
+    train.view(services, DEMO).content()
+    start = time.process_time()
+    train.tick(services, DEMO).content()
+    # The bound of the issue is 200 ms at 10,000 steps; `benchmarks/workbench_refresh.py` measures.
+    assert time.process_time() - start < 0.2

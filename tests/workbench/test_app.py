@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from workbench.app import PAGES, first_session, launch_options
+from workbench.session import SessionState
+
+WORKBENCH = Path(__file__).parents[2] / "workbench"
+
+
+def events(app: gr.Blocks) -> list[Any]:
+    return list(app.fns.values())
+
+
+def blocks(app: gr.Blocks, kind: type) -> list[Any]:
+    return [block for block in app.blocks.values() if isinstance(block, kind)]
+
+
+def test_build_app__every_event_has_a_name_of_its_own(app: gr.Blocks) -> None:
+    names = [event.api_name for event in events(app)]
+    assert len(names) == len(set(names))
+    assert all("_" in name and not name[-1].isdigit() for name in names)
+
+
+def test_build_app__nothing_is_offered_to_other_programs(app: gr.Blocks) -> None:
+    assert {event.api_visibility for event in events(app)} == {"private"}
+
+
+def test_build_app__one_session_and_nothing_hidden(app: gr.Blocks) -> None:
+    (state,) = blocks(app, gr.State)
+    assert state.value == SessionState()
+    assert all(box.visible for box in blocks(app, gr.Textbox))
+
+
+def test_build_app__a_tab_and_a_sleeping_timer_per_page(app: gr.Blocks) -> None:
+    assert [tab.id for tab in blocks(app, gr.Tab)] == list(PAGES)
+    assert [timer.active for timer in blocks(app, gr.Timer)].count(True) == 1
+    assert all(timer.value >= 2 for timer in blocks(app, gr.Timer))
+
+
+def test_launch_options__ask_no_one_else() -> None:
+    options = launch_options()
+    assert options["share"] is False
+    assert options["footer_links"] == []
+    css = Path(options["css_paths"]).read_text()
+    assert "http" not in css
+    assert "@import" not in css
+
+
+def test_first_session__looks_at_the_run_that_changed_last(services: Any, write_run: Any) -> None:
+    assert first_session(services).run is None
+    write_run("demo", steps=1)
+    assert first_session(services).run == "demo"
+
+
+def test_pages__do_not_import_each_other() -> None:
+    for path in (WORKBENCH / "pages").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert not {m for m in imported if m.startswith("workbench.pages")}, path
+
+
+def test_app_file__is_short() -> None:
+    assert len((WORKBENCH.parent / "app.py").read_text().splitlines()) < 30

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import copy
+
+from workbench.session import SessionState
+
+
+def test_session__is_a_value() -> None:
+    one = SessionState().on_run("a").on_snapshot(100).on_item(1).on_errors(thing=2)
+    assert copy.deepcopy(one) == one
+    assert len({one, copy.deepcopy(one)}) == 1
+
+
+def test_on_run__forgets_choices_that_belong_to_a_run() -> None:
+    one = SessionState(page="pool").on_run("a").on_snapshot(5).on_item(1).on_threshold(0.4)
+    one = one.on_errors(step=7, thing=3, other_run="c")
+    two = one.on_run("b")
+    assert (two.page, two.run, two.snapshot, two.item) == ("pool", "b", None, 0)
+    assert two.score_threshold is None
+    assert (two.errors.step, two.errors.thing, two.errors.other_run) == (None, 3, "c")
+
+
+def test_on_errors__another_choice_begins_at_its_first_image() -> None:
+    one = SessionState().on_errors(position=4)
+    assert one.errors.position == 4
+    assert one.on_errors(thing=1).errors.position == 0

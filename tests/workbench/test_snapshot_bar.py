@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.edge import UNCHANGED, Empty, Framed
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.snapshot_bar import _followed, _moved, snapshot_tick, snapshot_view
+
+DEMO = SessionState(run="demo")
+
+
+@pytest.fixture
+def run(write_run: Callable[..., Path]) -> Path:
+    return write_run(steps=4, snapshots=(100, 200, 350))
+
+
+def shown(outcome: Any) -> Any:
+    assert isinstance(outcome, Framed)
+    return outcome.content()
+
+
+def step_of(services: Services, state: SessionState, at: float = 0) -> int:
+    return shown(snapshot_view(services, state, at, lambda s, i: s.step))
+
+
+def test_snapshot_view__follows_the_newest(services: Services, run: Path) -> None:
+    assert step_of(services, DEMO) == 350
+    assert step_of(services, DEMO.on_snapshot(200)) == 200
+
+
+def test_snapshot_view__nearest_kept_one_for_any_step(services: Services, run: Path) -> None:
+    assert step_of(services, DEMO.on_snapshot(1)) == 100
+    assert step_of(services, DEMO.on_snapshot(290)) == 350
+
+
+def test_snapshot_view__item_beyond_the_batch_is_its_last(services: Services, run: Path) -> None:
+    assert shown(snapshot_view(services, DEMO.on_item(9), 0, lambda s, i: i)) == 1
+
+
+def test_snapshot_view__slider_under_a_finger_is_left_alone(services: Services, run: Path) -> None:
+    def slider(at: float) -> dict[str, Any]:
+        outcome = snapshot_view(services, DEMO.on_snapshot(200), at, lambda s, i: None)
+        return outcome.head[1]._constructor_args[0]
+
+    assert "value" not in slider(200)
+    assert slider(100)["value"] == 200
+    assert (slider(0)["minimum"], slider(0)["maximum"], slider(0)["step"]) == (100, 350, 50)
+
+
+def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) -> None:
+    facts = snapshot_view(services, DEMO, 0, lambda s, i: None).head[-1]
+    for word in ("demo", "350 (3 of 3 kept)", "uda4inst", "0.9", "toy_0004", "toyville_000004"):
+        assert word in facts
+
+
+def test_snapshot_view__damaged_one_leaves_the_controls(services: Services, run: Path) -> None:
+    (run / "snapshots" / "00000350" / "arrays.npz").write_bytes(b"no")
+    outcome = snapshot_view(services, DEMO, 0, lambda s, i: s.step)
+    assert outcome.head[0].visible
+    with pytest.raises(ValueError, match="snapshot 350 of 'demo' must be readable"):
+        outcome.content()
+    assert step_of(services, DEMO.on_snapshot(200)) == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "The first comes after step 100"),
+        ({"state": "finished"}, "is finished and kept none"),
+    ],
+    ids=["running", "finished"],
+)
+def test_snapshot_view__says_why_there_is_none(
+    services: Services, write_run: Callable[..., Path], options: dict[str, str], words: str
+) -> None:
+    write_run(steps=2, **options)
+    empty = shown(snapshot_view(services, DEMO, 0, lambda s, i: None))
+    assert isinstance(empty, Empty)
+    assert words in empty.message
+
+
+def test_snapshot_view__no_run_is_a_friendly_start(services: Services) -> None:
+    empty = shown(snapshot_view(services, SessionState(), 0, lambda s, i: None))
+    assert "No run yet" in empty.message
+
+
+def test_snapshot_tick__redraws_for_a_newer_one_only(
+    services: Services, run: Path, factories: Any
+) -> None:
+    def tick(state: SessionState, at: float) -> Any:
+        return snapshot_tick(services, state, at, lambda s, i: s.step)
+
+    assert tick(DEMO, 350) is UNCHANGED
+    assert tick(DEMO.on_snapshot(100), 100) is UNCHANGED
+    factories.write_snapshot(run, 400)
+    assert shown(tick(DEMO, 350)) == 400
+    assert tick(DEMO.on_snapshot(100), 100) is UNCHANGED
+
+
+def test_moved__to_the_neighbours_and_no_further(services: Services, run: Path) -> None:
+    state = _moved(services, DEMO, -1)
+    assert state.snapshot == 200
+    state = _moved(services, _moved(services, state, -1), -1)
+    assert state.snapshot == 100
+    assert _moved(services, SessionState(), 1).snapshot is None
+
+
+def test_followed__off_stays_where_it_is(services: Services, run: Path) -> None:
+    assert _followed(services, DEMO, follow=False).snapshot == 350
+    assert _followed(services, DEMO.on_snapshot(100), follow=True).snapshot is None
