@@ -73,9 +73,7 @@ def test_imports__follow_the_layers(path: Path) -> None:
     if relative.startswith("uda4inst/") and relative != "uda4inst/__init__.py":
         part = relative.split("/")[1].removesuffix(".py")
         allowed = ALLOWED[part] | {part, "", "__version__"}
-        offenders += [
-            n for n in names if n.startswith("uda4inst") and part_of(n) not in allowed
-        ]
+        offenders += [n for n in names if n.startswith("uda4inst") and part_of(n) not in allowed]
         offenders += [n for n in names if n.startswith("workbench")]
     if relative.startswith("workbench/pages/"):
         offenders += [n for n in names if n.startswith("workbench.pages")]
@@ -89,7 +87,8 @@ def test_imports__follow_the_layers(path: Path) -> None:
 def test_package__imports_without_optional_parts() -> None:
     code = (
         "import sys\n"
-        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision'): sys.modules[name] = None\n"
+        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision'):\n"
+        "    sys.modules[name] = None\n"
         "import uda4inst, uda4inst.cli, uda4inst.training.loop, uda4inst.evaluation.evaluate\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

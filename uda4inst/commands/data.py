@@ -69,7 +69,9 @@ def _pretrain() -> None:
 @pretrain_app.command("toystreets")
 def pretrain(
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    steps: Annotated[int | None, typer.Option(help="Optimizer updates; default: the recipe of the shipped start.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimizer updates; default: those of the shipped start.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, scenes and points.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -117,21 +117,21 @@ def degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     (up to 6 grey levels), JPEG (quality 60 to 95); each with probability one half.
     """
     height, width = image.shape[:2]
-    picture = image.astype(np.float32)
+    picture: NDArray[Any] = image.astype(np.float32)
     if rng.random() < 0.5:
         cells = int(rng.integers(4, 33))
         patches = rng.normal(0.0, rng.uniform(0, 10), (cells, 2 * cells)).astype(np.float32)
         smooth = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC)
         picture += smooth[..., None]
     if rng.random() < 0.5:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.2, 0.8)))
+        picture = cv2.GaussianBlur(np.asarray(picture), (0, 0), float(rng.uniform(0.2, 0.8)))
     if rng.random() < 0.5:
         picture = picture + rng.normal(0.0, rng.uniform(0, 6), picture.shape).astype(np.float32)
     degraded = np.clip(picture, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
         _, packed = cv2.imencode(".jpg", degraded, quality)
-        degraded = cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.uint8)
+        degraded = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), dtype=np.uint8)
     return degraded
 
 

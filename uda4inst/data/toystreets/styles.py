@@ -62,7 +62,7 @@ LIGHT_GRADIENT: Final = 0.22  # brightness change from the middle to an edge of 
 BLUR_SIGMA: Final = (0.3, 0.6)  # pixels at 128x256
 VIGNETTE_STRENGTH: Final = 0.35  # light lost in the far corners
 NOISE_SIGMA: Final = (0.6, 1.6)  # grey levels
-JPEG_QUALITY: Final = (88, 95)  
+JPEG_QUALITY: Final = (88, 95)
 CLUTTER_COUNT: Final = 1.5  # mean number of extra props
 SKY_GLARE: Final = 0.6  # how far the camera's sky goes to white
 
