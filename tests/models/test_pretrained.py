@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +120,45 @@ def test_build_model__refuses_a_truncated_folder(coco_folder, tmp_path) -> None:
 
     with pytest.raises(UserError, match=r"needs config.json and a complete model.safetensors"):
         build_model("tiny", weights=tmp_path)
+
+
+def test_build_model__names_tensors_of_a_folder_that_differ_or_lack(coco_folder, tmp_path) -> None:
+    shutil.copytree(coco_folder, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(coco_folder / "model.safetensors")
+    del tensors["model.transformer_module.level_embed.weight"]
+    tensors["model.transformer_module.queries_embedder.weight"] = torch.zeros(50, 64)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(UserError) as caught:
+        build_model("tiny", weights=tmp_path)
+
+    text = str(caught.value)
+    assert "differing: model.transformer_module.queries_embedder.weight" in text
+    assert "missing: model.transformer_module.level_embed.weight" in text
+
+
+@pytest.mark.slow
+def test_build_model__finds_a_hub_checkpoint_in_the_cache(coco_folder, tmp_path) -> None:
+    """As `hf download` leaves it; in a process of its own, for the cache is found at import."""
+    repository = tmp_path / "hub" / "models--acme--tiny-coco"
+    shutil.copytree(coco_folder, repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    code = (
+        "from uda4inst.models.mask2former import build_model;"
+        "print(build_model('tiny', weights='acme/tiny-coco')[1])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        check=False,
+    )
+
+    assert "weights from hub checkpoint acme/tiny-coco: 252 tensors loaded" in done.stdout
 
 
 def test_build_model__refuses_an_empty_folder(tmp_path) -> None:

@@ -77,6 +77,8 @@ class Criterion(nn.Module):
         >>> losses.total.backward()  # doctest: +SKIP
     """
 
+    _class_weights: Tensor
+
     def __init__(
         self,
         num_classes: int = NUM_THINGS,

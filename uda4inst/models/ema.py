@@ -47,8 +47,9 @@ class EmaTeacher(Generic[Network]):
             student: same architecture; may be wrapped (parameters are taken in order).
             step: updates done before this one, from 0.
         """
-        own, new = list(self.model.parameters()), list(student.parameters())
-        torch._foreach_lerp_(own, [p.detach() for p in new], 1.0 - self.decay_at(step))
+        own = [parameter.data for parameter in self.model.parameters()]
+        new = [parameter.data for parameter in student.parameters()]
+        torch._foreach_lerp_(own, new, 1.0 - self.decay_at(step))
         buffers = list(self.model.buffers())
         if buffers:
             torch._foreach_copy_(buffers, list(student.buffers()))

@@ -51,6 +51,9 @@ class Mask2Former(nn.Module):
             one more backbone forward.
     """
 
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(
         self,
         preset: ModelPreset,

@@ -73,7 +73,7 @@ def assign(
 
 def _assign_view(costs: NDArray[np.float32], alive: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the pairs of one view as rows layer, image, query, slot."""
-    found = [np.zeros((4, 0), dtype=np.int64)]
+    found: list[NDArray[np.int64]] = [np.zeros((4, 0), dtype=np.int64)]
     for layer, image in np.ndindex(costs.shape[:2]):
         slots = np.flatnonzero(alive[image])
         if len(slots) == 0:

@@ -67,7 +67,7 @@ class ModelPreset:
                 num_heads=list(self.heads),
                 window_size=self.window,
                 drop_path_rate=self.drop_path,
-                out_features=list(STAGES),
+                out_features=list(STAGES),  # pyright: ignore[reportCallIssue] taken as a keyword
             ),
             feature_size=self.hidden,
             mask_feature_size=self.hidden,

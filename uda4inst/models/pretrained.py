@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
-from uda4inst.models.deformable import DeformableAttention
+from uda4inst.models.deformable import DeformableAttention, LibraryAttention
 
 if TYPE_CHECKING:
     from uda4inst.models.mask2former import Mask2Former
@@ -110,7 +110,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
     pixel_level = network.model.pixel_level_module
     pixel_level.encoder.swin.layernorm = nn.Identity()
     for layer in pixel_level.decoder.encoder.layers:
-        layer.self_attn = DeformableAttention(layer.self_attn)
+        layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
 
 
 def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -182,25 +182,10 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
     """Load a checkpoint in the library's format: a folder, or a name on the hub."""
-    ours = model.network.config
-    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        # the library would go on with its default configuration
-        raise _unreadable(name, FileNotFoundError("no config.json in it"))
     try:
-        theirs = Mask2FormerConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from error
-    differing = _differences(theirs, ours)
-    if differing:
-        raise UserError(
-            f"model.weights must have the architecture of preset {model.preset.name!r}, got "
-            f"{name}, which differs: {'; '.join(differing)}. Choose the preset that fits."
-        )
-    try:
-        with _quiet():
-            network, info = Mask2FormerForUniversalSegmentation.from_pretrained(
-                name, config=ours, ignore_mismatched_sizes=True, output_loading_info=True
-            )
+        network, info = _read_transformers(model, name)
+    except UserError:
+        raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, error) from error
     adapt(network)
@@ -217,6 +202,44 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
         unexpected=tuple(sorted(unexpected)),
     )
     return report
+
+
+def _read_transformers(
+    model: Mask2Former, name: str
+) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
+    """Return the network and what the library says of its tensors; a cached one if there is."""
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            # the library would go on with its default configuration
+            raise FileNotFoundError("no config.json in it")
+        return _from_pretrained(model, name, local=True)
+    try:  # with the network down, asking the hub first would take a minute of retries
+        return _from_pretrained(model, name, local=True)
+    except OSError:
+        return _from_pretrained(model, name, local=False)
+
+
+def _from_pretrained(
+    model: Mask2Former, name: str, *, local: bool
+) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
+    """Load configuration, compare, load weights."""
+    ours = model.network.config
+    theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
+    differing = _differences(theirs, ours)
+    if differing:
+        raise UserError(
+            f"model.weights must have the architecture of preset {model.preset.name!r}, got "
+            f"{name}, which differs: {'; '.join(differing)}. Choose the preset that fits."
+        )
+    with _quiet():
+        loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
+            name,
+            config=ours,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            local_files_only=local,
+        )
+    return loaded
 
 
 @contextmanager
