@@ -302,9 +302,10 @@ def test_run__non_finite_loss_stops_and_saves_the_batch(
 
     run = RunDir(tmp_path / "nan")
     expected = r"source/mask = nan.*gradient norm.*at step 6"
-    with monkeypatch.context() as patch, pytest.raises(RunFailedError, match=expected) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr(Criterion, "many", poisoned)
-        train(short_run(tmp_path, "nan"))
+        with pytest.raises(RunFailedError, match=expected) as caught:
+            train(short_run(tmp_path, "nan"))
     assert status(run)["state"] == "failed"
     assert status(run)["error"] == str(caught.value)
     batch = torch.load(run.failed_batch / "batch.pt", weights_only=True)
@@ -330,9 +331,10 @@ def test_run__full_disk_fails_clearly_and_resumes(
 
     run = RunDir(tmp_path / "full")
     expected = "checkpoint of step 10 must fit on the disk"
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=expected):
+    with monkeypatch.context() as patch:
         patch.setattr(checkpoint_module, "write_synced", full)
-        train(short_run(tmp_path, "full"))
+        with pytest.raises(UserError, match=expected):
+            train(short_run(tmp_path, "full"))
     assert status(run)["state"] == "failed"
     assert "goes on from step 8" in status(run)["error"]
     assert launch.resume(run).state == "finished"
