@@ -64,7 +64,7 @@ def test_decode__chunks_change_nothing(make_prediction, monkeypatch) -> None:
     prediction = make_prediction((50, 75))
     whole = decode(prediction, top_k=4)
 
-    monkeypatch.setattr(decode_module, "_CHUNK_PIXELS", 1)
+    monkeypatch.setattr(decode_module, "_CHUNK_PIXELS", {"cpu": 1})
     parts = decode(prediction, top_k=4)
 
     for one, other in zip(whole, parts, strict=True):

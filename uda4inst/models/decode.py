@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from uda4inst.models.prediction import MASK_STRIDE, Prediction
 from uda4inst.structures import Detections, Size
 
-# Pixels upsampled at once. Two float32 temporaries of 16 Mi pixels are 128 MiB: little beside a
-# forward pass at 1024x2048, and enough to keep a GPU busy.
-_CHUNK_PIXELS: Final = 16 * 2**20
+# Pixels upsampled at once. A GPU wants large pieces: two float32 temporaries of 16 Mi pixels are
+# 128 MiB, little beside a forward pass at 1024x2048. On a CPU 4 MiB stay in the cache.
+_CHUNK_PIXELS: Final = {"cpu": 2**20}
+_CHUNK_PIXELS_ON_DEVICE: Final = 2**24
 
 
 @torch.no_grad()
@@ -96,11 +97,12 @@ def _mask_scores(logits: Float32[Tensor, "B Q h w"], size: Size) -> Float32[Tens
     for part in _chunks(logits.flatten(0, 1), size):
         full = upsample(part, size)
         inside = full > 0
-        mass = torch.where(inside, full.sigmoid(), 0.0).sum((1, 2))
+        mass = full.sigmoid_().mul_(inside).sum((1, 2))
         scores.append(mass / inside.sum((1, 2)).clamp(min=1))
     return torch.cat(scores).view(logits.shape[:2])
 
 
 def _chunks(logits: Float32[Tensor, "K h w"], size: Size) -> tuple[Tensor, ...]:
     """Split maps so that a chunk, upsampled, stays within the memory bound."""
-    return logits.split(max(1, _CHUNK_PIXELS // (size[0] * size[1])))
+    limit = _CHUNK_PIXELS.get(logits.device.type, _CHUNK_PIXELS_ON_DEVICE)
+    return logits.split(max(1, limit // (size[0] * size[1])))
