@@ -42,7 +42,7 @@ _HOOD_DROP: Final = 0.045  # share of the rows by which it is lower at the sides
 def sample_extra_props(rng: Rng, street: Street) -> tuple[Prop, ...]:
     """Draw more street furniture, mostly thin and mostly near."""
     props: list[Prop] = []
-    for _ in range(2 + round(rng.expovariate(1.0 / styles.CLUTTER_COUNT))):
+    for _ in range(1 + round(rng.expovariate(1.0 / styles.CLUTTER_COUNT))):
         if len(props) >= 4 * styles.CLUTTER_COUNT:
             break
         side = -1 if rng.random() < 0.5 else 1
@@ -71,7 +71,7 @@ _EXTRA: Final[tuple[tuple[PropKind, float, float], ...]] = (
 def paint_ground_lines(canvas: Canvas, street: Street, view: View, style: Style, rng: Rng) -> None:
     """Paint cracks, tar lines, arrows and manhole covers on the road; appearance alone."""
     road = style.palette.road
-    for _ in range(rng.randrange(4, 11)):
+    for _ in range(rng.randrange(2, 6)):
         x, z = rng.uniform(street.left, street.right), math.exp(rng.uniform(1.2, 3.6))
         color = shaded(road, rng.choice((0.55, 0.7, 0.8, 1.25, 1.5)))
         points = [view.ground(x, z)]
