@@ -46,6 +46,12 @@ def test_save_student__reads_back_to_the_same_network(tiny_model, saved) -> None
     assert not saved.with_name(saved.name + ".tmp").exists()
 
 
+def test_save_student__gives_the_file_the_usual_permissions(saved, tmp_path) -> None:
+    (tmp_path / "other").touch()
+
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_build_model__keeps_the_head_as_initialised_when_its_size_differs(saved) -> None:
     model, report = build_model("tiny", weights=str(saved), num_classes=5)
 

@@ -133,7 +133,10 @@ def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.f
         "num_classes": str(model.num_classes),
     }
     temporary = path.with_name(path.name + ".tmp")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
     save_file(tensors, temporary, metadata=header)
+    temporary.chmod(mode)
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     temporary.replace(path)
