@@ -41,21 +41,19 @@ def toystreets(
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
 ) -> None:
     """Write ToyStreets: source as a UrbanSyn tree, target as a Cityscapes tree."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from uda4inst.commands.terminal import counting
     from uda4inst.data.toystreets.write import write_toystreets
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scenes", total=None)
+    height_width = parse_size(size)
+    with counting("scenes") as show:
         tree = write_toystreets(
             out,
-            size=parse_size(size),
+            size=height_width,
             train=train,
             val=val,
             seed=seed,
             workers=workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: show(done, total, "scenes"),
         )
     typer.echo(f"source (UrbanSyn):   {tree.source_root}")
     typer.echo(f"target (Cityscapes): {tree.target_root}")
@@ -79,21 +77,18 @@ def pretrain(
     """Pre-train the tiny network on neutral ToyStreets: the start that the package carries."""
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from uda4inst.commands.terminal import counting
     from uda4inst.training.pretrain import PretrainRecipe, pretrain_toystreets
 
     recipe = replace(PretrainRecipe(), seed=seed)
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("steps", total=recipe.steps)
-
-        def show(step: int, total: int, loss: float) -> None:
-            bar.update(task, completed=step, total=total, description=f"loss {loss:.2f}")
-
+    with counting("steps") as show:
         path = pretrain_toystreets(
-            out, recipe=recipe, workers=workers, device=device, progress=show
+            out,
+            recipe=recipe,
+            workers=workers,
+            device=device,
+            progress=lambda step, total, loss: show(step, total, f"loss {loss:.2f}"),
         )
     typer.echo(f"weights: {path}")

@@ -63,20 +63,15 @@ def _of_predictions(predictions: Path, target: Path | None, split: str) -> dict[
 
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
     """Evaluate a checkpoint and write the result into the run folder."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from uda4inst.commands.terminal import counting
     from uda4inst.training.run_dir import find_run
     from uda4inst.training.validation import evaluate_checkpoint
 
     run = find_run(name, root=root)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def show(network: str, done: int, total: int) -> None:
-            bar.update(task, description=network, completed=done, total=total)
-
-        return evaluate_checkpoint(run, step=step, progress=show)
+    with counting("loading") as show:
+        return evaluate_checkpoint(
+            run, step=step, progress=lambda network, done, total: show(done, total, network)
+        )
 
 
 def _print_table(name: str, result: Mapping[str, Any]) -> None:

@@ -73,6 +73,24 @@ def describe(progress: Progress) -> str:
 
 
 @contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function that shows (done, all, what) as a bar, on a terminal only."""
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total, what: None
+        return
+    with Bars(console=console, transient=True) as drawn:
+        task = drawn.add_task(what, total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            drawn.update(task, completed=done, total=total, description=what)
+
+        yield show
+
+
+@contextmanager
 def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
     """Draw a bar with the loss, the pace and the time left; log lines appear above it."""
     from rich import progress as bars

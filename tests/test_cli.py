@@ -1,0 +1,298 @@
+"""The command line: what people type, what they read, and the exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from uda4inst import cli, doctor
+from uda4inst.data.toystreets.write import write_toystreets
+from uda4inst.methods import METHODS
+from uda4inst.training import launch
+from uda4inst.training.journal import RunFailedError
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def uda4inst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Cli:
+    """Run a command in an empty folder; return exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["uda4inst", *arguments])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "uda4inst.cli", *arguments],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_cli__help_needs_neither_torch_nor_pydantic() -> None:
+    code = (
+        "import sys, uda4inst.cli\n"
+        "heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'psutil'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:
+    code, out, _ = uda4inst("--help")
+    assert code == 0
+    for command in ("train", "resume", "evaluate", "predict", "data", "pretrain", "doctor"):
+        assert command in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("train", "toystreets_dmo"), "Did you mean toystreets_demo?", id="preset"),
+        pytest.param(
+            ("train", "toystreets_smoke", "method.ema_deca=1"),
+            "Did you mean method.ema_decay?",
+            id="unknown-key",
+        ),
+        pytest.param(
+            ("train", "toystreets_smoke", "run.name=a/b"),
+            "run.name must be letters, digits",
+            id="slash-in-the-name",
+        ),
+        pytest.param(("train", "toystreets_smoke", "optim.lr=fast"), "optim.lr must be", id="type"),
+        pytest.param(("train", "toystreets_smoke"), "uda4inst data toystreets", id="missing-data"),
+        pytest.param(("resume", "nobody"), "RUN must be a run folder", id="unknown-run"),
+        pytest.param(("evaluate",), "must be given a RUN, or --predictions", id="nothing"),
+        pytest.param(("evaluate", "a", "--predictions", "b"), "got both", id="run-and-predictions"),
+        pytest.param(
+            ("evaluate", "--predictions", "b"), "--target must name", id="predictions-alone"
+        ),
+        pytest.param(("evaluate", "--predictions", "b", "--target", "c"), "c", id="no-such-target"),
+        pytest.param(("data", "toystreets", "x", "--size", "128"), "HEIGHTxWIDTH", id="bad-size"),
+        pytest.param(("predict", "r", "no.png"), "IMAGES must exist, got no.png", id="no-image"),
+    ],
+)
+def test_cli__mistake_is_one_message_and_exit_code_2(
+    uda4inst: Cli, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    code, out, err = uda4inst(*arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cli__unknown_option_is_exit_code_2(uda4inst: Cli) -> None:
+    assert uda4inst("train", "--zzz")[0] == 2
+
+
+def test_train__a_run_that_fails_is_one_message_and_exit_code_1(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RunFailedError("loss must be finite, got source/mask = nan at step 6")
+
+    monkeypatch.setattr(launch, "train", fail)
+    code, out, err = uda4inst("train", "toystreets_smoke")
+    assert (code, out) == (1, "")
+    assert err == "error: loss must be finite, got source/mask = nan at step 6\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        pytest.param(launch.Outcome("finished", 60), 0, id="finished"),
+        pytest.param(launch.Outcome("stopped", 7), 0, id="stopped-by-request"),
+        pytest.param(launch.Outcome("stopped", 7, 15), 143, id="SIGTERM"),
+        pytest.param(launch.Outcome("stopped", 7, 2), 130, id="Ctrl-C"),
+    ],
+)
+def test_train__exit_code_says_how_it_ended(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, outcome: launch.Outcome, code: int
+) -> None:
+    monkeypatch.setattr(launch, "train", lambda *_, **__: outcome)
+    assert uda4inst("train", "toystreets_smoke")[0] == code
+
+
+def test_data_toystreets__made_once(uda4inst: Cli, tmp_path: Path) -> None:
+    arguments = ("data", "toystreets", "toy", "--size", "64x128", "--train", "1", "--val", "1")
+    code, out, _ = uda4inst(*arguments, "--workers", "0")
+    assert code == 0
+    assert str(tmp_path / "toy" / "urbansyn") in out
+    image = next((tmp_path / "toy" / "cityscapes" / "leftImg8bit" / "val").rglob("*.png"))
+    made = image.stat().st_mtime_ns
+    assert uda4inst(*arguments)[0] == 0
+    assert image.stat().st_mtime_ns == made
+
+
+def test_doctor__prints_and_ends_well(uda4inst: Cli) -> None:
+    code, out, _ = uda4inst("doctor")
+    assert code == 0
+    for word in ("python", "torch", "device", "memory", "threads", "detectron2"):
+        assert word in out
+
+
+def test_doctor__json(uda4inst: Cli) -> None:
+    code, out, _ = uda4inst("doctor", "--json")
+    assert code == 0
+    findings = {f["name"]: f for f in json.loads(out)}
+    assert findings["torch"]["state"] == "good"
+    assert all(f["remedy"] for f in findings.values() if f["state"] != "good")
+
+
+def find(name: str) -> doctor.Finding:
+    return next(f for f in doctor.examine() if f.name == name)
+
+
+def test_doctor__torchvision_built_for_another_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    info = tmp_path / "torchvision-0.28.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    finding = find("torchvision")
+    assert finding.state == "broken"
+    assert "torchvision::nms" in finding.value
+    assert "pip uninstall torchvision" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("has_mongod", "uri", "state"),
+    [
+        pytest.param(False, None, "broken", id="missing"),
+        pytest.param(True, None, "good", id="its-own"),
+        pytest.param(False, "mongodb://127.0.0.1:27017", "good", id="elsewhere"),
+    ],
+)
+def test_doctor__mongod(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_mongod: bool,
+    uri: str | None,
+    state: str,
+) -> None:
+    package = tmp_path / "fiftyone"
+    (package / "db" / "bin").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if has_mongod:
+        (package / "db" / "bin" / "mongod").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
+    if uri:
+        monkeypatch.setenv("FIFTYONE_DATABASE_URI", uri)
+    finding = find("mongod")
+    assert finding.state == state
+    assert bool(finding.remedy) == (state == "broken")
+
+
+def test_doctor__detectron2_is_optional() -> None:
+    finding = find("detectron2")
+    assert finding.state == "absent"
+    assert finding.remedy.startswith("Optional")
+
+
+# Whole runs with the tiny network, each in a process of its own --------------------------------
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the data that the presets name, but few and small images."""
+    folder = tmp_path_factory.mktemp("workplace")
+    write_toystreets(folder / "data" / "toystreets", size=(64, 128), train=8, val=2, workers=0)
+    return folder
+
+
+def overrides(name: str, *more: str) -> list[str]:
+    return [
+        f"run.name={name}",
+        "data.crop=[64, 128]",
+        "data.short_sides=[64, 72]",
+        "model.num_points=512",
+        "training.stage1_steps=8",
+        "training.stage2_steps=12",
+        *more,
+    ]
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("method", list(METHODS))
+def test_train__every_method_from_the_command_line(workplace: Path, method: str) -> None:
+    settings = overrides(method, f"method.name={method}")
+    done = process("train", "toystreets_smoke", *settings, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    run = workplace / "runs" / method
+    status = read_json(run / "status.json")
+    assert (status["state"], status["step"], status["error"]) == ("finished", 20, None)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(20))
+    assert [line["stage"] for line in lines] == [1] * 8 + [2] * 12
+    views = {"source_only": {"source"}, "oracle": {"target"}, "uda4inst": {"s2t", "t2s"}}[method]
+    assert {name.split("/")[0] for name in lines[-1]["losses"]} == views
+    networks = {"student", "teacher"} if method == "uda4inst" else {"student"}
+    results = read_json(run / "evaluation" / "00000020.json")["results"]
+    assert set(results) == networks
+    assert set(results["student"]) == {"cityscapes", "coco"}
+    assert list((run / "tensorboard").iterdir())
+    assert "finished at step 20" in (run / "log.txt").read_text()
+
+
+@pytest.mark.e2e
+def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
+    done = process("train", "toystreets_smoke", *overrides("trained"), cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    results = read_json(workplace / "runs/trained/evaluation/00000020.json")["results"]
+    again = process("evaluate", "trained", "--json", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["results"] == results
+
+    images = sorted((workplace / "data/toystreets/cityscapes/leftImg8bit/val").rglob("*.png"))
+    done = process("predict", "trained", *map(str, images), "--out", "out", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    out = workplace / "out"
+    for path in images:
+        assert np.asarray(Image.open(out / path.name)).ndim == 3
+    with gzip.open(out / "predictions.jsonl.gz", "rt") as lines_of_images:
+        predicted = [json.loads(line) for line in lines_of_images]
+    assert [p["sample_id"] for p in predicted] == [path.stem for path in images]
+    assert all(p["detections"] for p in predicted)
