@@ -7,6 +7,7 @@ SIGTERM and Ctrl-C. Commands import what they need when they run, so that help i
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -48,6 +49,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; a mistake of the user ends with one message and exit code 2."""
+    # Threads that spin while they wait make every step many times slower as soon as anything else
+    # wants a core; read by OpenMP when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except UserError as error:

@@ -61,7 +61,7 @@ class Cityscapes:
         UserError: folders are missing, names are malformed, or images and label maps do not pair.
     """
 
-    name: Final = "Cityscapes"
+    name: str = "Cityscapes"
 
     def __init__(
         self,

@@ -52,12 +52,9 @@ class LabelArrays:
 
 
 class ImageDataset(Protocol):
-    """A labelled or unlabelled folder of images; what `DATASETS` holds."""
+    """A labelled or unlabelled folder of images, with its name for people."""
 
-    @property
-    def name(self) -> str:
-        """The data set's name, for people."""
-        ...
+    name: str
 
     @property
     def root(self) -> Path:

@@ -62,7 +62,7 @@ class UrbanSyn:
         UserError: folders are missing, or images and label maps do not pair.
     """
 
-    name: Final = "UrbanSyn"
+    name: str = "UrbanSyn"
 
     def __init__(
         self,

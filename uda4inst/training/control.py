@@ -79,7 +79,7 @@ class Control:
         def handle(number: int, frame: FrameType | None) -> None:
             del frame
             self.signal = number
-            signal.signal(number, earlier[number])
+            signal.signal(number, earlier[signal.Signals(number)])
 
         for number in earlier:
             signal.signal(number, handle)

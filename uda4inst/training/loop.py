@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import torch
+
 from uda4inst.data.cityscapes import Cityscapes
 from uda4inst.structures import DomainBatch
 from uda4inst.training.checkpoint import save_checkpoint
@@ -139,7 +141,8 @@ class Trainer:
             terms = list(stage.method.losses(batch, session.step))
             loss = sum(term.weight * term.value for term in terms)
             accelerator.backward(loss)
-            grad_norm = accelerator.clip_grad_norm_(parameters, config.optim.clip_norm)
+            norm = accelerator.clip_grad_norm_(parameters, config.optim.clip_norm)
+            grad_norm = torch.as_tensor(norm if norm is not None else float("nan"))
             stage.optimizer.step()
             stage.optimizer.zero_grad(set_to_none=True)
             stage.method.after_update(session.step)

@@ -44,7 +44,8 @@ class Processes:
         )
         group = None
         if accelerator.num_processes > 1:
-            group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            made = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            group = made if isinstance(made, distributed.ProcessGroup) else None
         return cls(accelerator, group)
 
     @property

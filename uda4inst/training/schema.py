@@ -31,9 +31,9 @@ class _Part(BaseModel):
 class RunConfig(_Part):
     """Where the run is kept."""
 
-    root: str = Field("runs", min_length=1, description="Folder that holds the runs.")
+    root: str = Field(default="runs", min_length=1, description="Folder that holds the runs.")
     name: str = Field(
-        "run",
+        default="run",
         description="Name of the run's folder: letters, digits, '.', '_' and '-'. Must be new.",
     )
 
@@ -47,24 +47,25 @@ class ModelConfig(_Part):
     """The network."""
 
     preset: PresetName = Field(
-        "tiny",
+        default="tiny",
         description="Mask2Former with this Swin backbone. tiny (3.6 M parameters) is ToyStreets' "
         "own; the others have published COCO weights.",
     )
     weights: str | None = Field(
-        None,
+        default=None,
         description="Start from these weights: toystreets (in the package, tiny only), a name on "
         "the Hugging Face hub, a local folder in that format, or a .safetensors file. Empty: "
         "from scratch.",
     )
     num_points: int = Field(
-        12544,
+        default=12544,
         ge=16,
         le=1_000_000,
         description="Points at which the mask losses are taken (Mask2Former: 112 x 112).",
     )
     gradient_checkpointing: bool = Field(
-        False, description="Compute parts of the forward pass twice: less memory, more time."
+        default=False,
+        description="Compute parts of the forward pass twice: less memory, more time.",
     )
 
 
@@ -72,35 +73,45 @@ class TrainingConfig(_Part):
     """How long, how fast, and what is written on the way."""
 
     stage1_steps: int = Field(
-        10_000, ge=0, description="Steps on labelled source images (paper: 10,000)."
+        default=10_000, ge=0, description="Steps on labelled source images (paper: 10,000)."
     )
-    stage2_steps: int = Field(20_000, ge=0, description="Steps of the method.")
+    stage2_steps: int = Field(default=20_000, ge=0, description="Steps of the method.")
     stage2_from: str | None = Field(
-        None,
+        default=None,
         description="Skip stage 1: start stage 2 from the student of this checkpoint folder, or "
         "of a run's latest checkpoint.",
     )
     batch_size: int = Field(
-        3, ge=1, le=256, description="Images of each domain a step, per process (paper: 3)."
+        default=3, ge=1, le=256, description="Images of each domain a step, per process (paper: 3)."
     )
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Of the student's forward pass. Losses and the teacher are fp32."
+        default="fp32",
+        description="Of the student's forward pass. Losses and the teacher are fp32.",
     )
-    device: Literal["auto", "cpu"] = Field("auto", description="auto takes a GPU if there is one.")
-    log_every: int = Field(1, ge=1, description="Steps between lines of metrics.jsonl.")
+    device: Literal["auto", "cpu"] = Field(
+        default="auto", description="auto takes a GPU if there is one."
+    )
+    log_every: int = Field(default=1, ge=1, description="Steps between lines of metrics.jsonl.")
     tensorboard_every: int = Field(
-        10, ge=0, description="Steps between TensorBoard points; 0 for no TensorBoard files."
+        default=10,
+        ge=0,
+        description="Steps between TensorBoard points; 0 for no TensorBoard files.",
     )
     snapshot_every: int = Field(
-        100, ge=0, description="Steps between snapshots of the training images; 0 for none."
+        default=100, ge=0, description="Steps between snapshots of the training images; 0 for none."
     )
-    snapshots_kept: int = Field(20, ge=1, le=1000, description="Snapshots kept, newest ones.")
-    checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
+    snapshots_kept: int = Field(
+        default=20, ge=1, le=1000, description="Snapshots kept, newest ones."
+    )
+    checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
     checkpoints_kept: int = Field(
-        2, ge=1, le=1000, description="Checkpoints kept, newest ones, beside the end of stage 1."
+        default=2,
+        ge=1,
+        le=1000,
+        description="Checkpoints kept, newest ones, beside the end of stage 1.",
     )
     heartbeat_seconds: float = Field(
-        2.0, ge=0.05, le=60, description="Seconds between updates of status.json."
+        default=2.0, ge=0.05, le=60, description="Seconds between updates of status.json."
     )
 
     @model_validator(mode="after")
@@ -126,47 +137,57 @@ class TrainingConfig(_Part):
 class OptimConfig(_Part):
     """AdamW and its learning rate; both start afresh at stage 2."""
 
-    lr: float = Field(1e-4, gt=0, le=1, description="Peak learning rate (paper: 1e-4).")
+    lr: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate (paper: 1e-4).")
     weight_decay: float = Field(
-        0.05, ge=0, le=1, description="Of weights; none on norms, embeddings, position tables."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Of weights; none on norms, embeddings, position tables.",
     )
     backbone_lr_factor: float = Field(
-        0.1, ge=0, le=10, description="The backbone's learning rate as a share of lr."
+        default=0.1, ge=0, le=10, description="The backbone's learning rate as a share of lr."
     )
     clip_norm: float = Field(
-        0.01, gt=0, le=1000, description="Largest gradient norm over the whole model."
+        default=0.01, gt=0, le=1000, description="Largest gradient norm over the whole model."
     )
     warmup_steps: int = Field(
-        1500, ge=0, description="Linear warm-up at the start of each stage, in steps."
+        default=1500, ge=0, description="Linear warm-up at the start of each stage, in steps."
     )
     warmup_start: float = Field(
-        1e-6, ge=0, le=1, description="Share of the learning rate at the first warm-up step."
+        default=1e-6,
+        ge=0,
+        le=1,
+        description="Share of the learning rate at the first warm-up step.",
     )
-    poly_power: float = Field(0.9, ge=0, le=10, description="Power of the poly decay over a stage.")
+    poly_power: float = Field(
+        default=0.9, ge=0, le=10, description="Power of the poly decay over a stage."
+    )
 
 
 class EvaluationConfig(_Part):
     """Evaluation on the labelled target images of `data.val`; it never influences training."""
 
     every: int = Field(
-        0, ge=0, description="Steps between evaluations; 0 evaluates at the end of a stage only."
+        default=0,
+        ge=0,
+        description="Steps between evaluations; 0 evaluates at the end of a stage only.",
     )
-    stage1: bool = Field(True, description="Evaluate at the end of stage 1 too.")
+    stage1: bool = Field(default=True, description="Evaluate at the end of stage 1 too.")
     protocols: tuple[Protocol, ...] = Field(
-        ("cityscapes", "coco"), min_length=1, description="Which AP to compute."
+        default=("cityscapes", "coco"), min_length=1, description="Which AP to compute."
     )
     networks: Literal["both", "student", "teacher"] = Field(
-        "both", description="Which networks; where there is no teacher, the student alone."
+        default="both", description="Which networks; where there is no teacher, the student alone."
     )
     short_side: int | None = Field(
-        None,
+        default=None,
         ge=32,
         le=4096,
         description="Resize images to this shorter side first; empty: as they are. Masks are "
         "always judged at the image's own size.",
     )
     limit: int | None = Field(
-        None, ge=1, description="Only the first so many images: a quick look, not a result."
+        default=None, ge=1, description="Only the first so many images: a quick look, not a result."
     )
 
 
@@ -174,7 +195,10 @@ class Config(_Part):
     """One run, from data to evaluation."""
 
     seed: int = Field(
-        0, ge=0, lt=2**31, description="Of weights, order, augmentation and every random draw."
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Of weights, order, augmentation and every random draw.",
     )
     run: RunConfig = Field(default_factory=RunConfig, description="Where the run is kept.")
     data: DataConfig = Field(description="Source and target images, and how they are augmented.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class Session:
         teacher = self.stage.method.teacher
         if teacher is None:
             return {"student": self.student}
-        return {"student": self.student, "teacher": teacher.model}
+        return {"student": self.student, "teacher": cast(Mask2Former, teacher.model)}
 
     def contents(self) -> Contents | None:
         """Return what a checkpoint holds, on the first process; None on the others.
@@ -175,7 +175,7 @@ class Session:
         method_state: dict[str, Any] = dict(own["method"])
         teacher = self.stage.method.teacher
         if teacher is not None:
-            load_weights(teacher.model, checkpoint.weights("teacher"))
+            load_weights(cast(Mask2Former, teacher.model), checkpoint.weights("teacher"))
             method_state["teacher"] = teacher.state_dict()
         self.stage.method.load_state_dict(method_state)
         _set_rng_state(own["rng"])
