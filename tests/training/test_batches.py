@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from uda4inst.methods.config import MethodConfig
+from uda4inst.training.batches import mode_of
+from uda4inst.training.config import Config, load_config
+from uda4inst.training.validation import choose_networks, evaluation_is_due
+
+
+@pytest.mark.parametrize(
+    ("name", "lab_alignment", "mode"),
+    [
+        ("uda4inst", True, "pair"),
+        ("uda4inst", False, "pair"),
+        ("source_only", True, "pair"),
+        ("source_only", False, "source"),
+        ("oracle", True, "labelled"),
+    ],
+)
+def test_mode_of__the_oracle_alone_sees_target_labels(
+    name: str, lab_alignment: bool, mode: str
+) -> None:
+    assert mode_of(MethodConfig(name=name, lab_alignment=lab_alignment)) == mode
+
+
+@pytest.fixture
+def config() -> Config:
+    return load_config("toystreets_smoke", ["evaluation.stage1=true", "evaluation.every=25"])
+
+
+@pytest.mark.parametrize(
+    ("step", "stage_end", "due"),
+    [
+        pytest.param(0, False, False, id="start"),
+        pytest.param(24, False, False, id="between"),
+        pytest.param(25, False, True, id="every"),
+        pytest.param(30, True, True, id="end-of-stage-1"),
+        pytest.param(60, True, True, id="end"),
+    ],
+)
+def test_evaluation_is_due(config: Config, step: int, stage_end: bool, due: bool) -> None:
+    assert evaluation_is_due(config, step=step, stage_end=stage_end) == due
+
+
+def test_evaluation_is_due__not_after_stage_1_when_switched_off() -> None:
+    config = load_config("toystreets_smoke", ["evaluation.stage1=false"])
+    assert not evaluation_is_due(config, step=30, stage_end=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "chosen"),
+    [
+        (("student", "teacher"), "both", ["student", "teacher"]),
+        (("student", "teacher"), "teacher", ["teacher"]),
+        (("student",), "teacher", ["student"]),
+        (("student",), "both", ["student"]),
+    ],
+)
+def test_choose_networks(there: tuple[str, ...], wanted: str, chosen: list[str]) -> None:
+    networks = dict.fromkeys(there)
+    assert list(choose_networks(networks, wanted)) == chosen  # type: ignore[arg-type]
