@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator
 
-from uda4inst.data.dataset import Mode
+from uda4inst.data.dataset import Mode, open_dataset
 from uda4inst.data.loading import build_loader
+from uda4inst.data.records import ImageDataset, check_sizes
 from uda4inst.methods.config import MethodConfig
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
@@ -34,6 +35,21 @@ def open_batches(
         device=processes.device,
     )
     return _shielded(batches)
+
+
+def check_files(config: Config, validation: ImageDataset) -> None:
+    """Look at the header of every file the run will read, so that faults are told before it starts.
+
+    Raises:
+        UserError: files are unreadable, or label maps differ in size from their image.
+    """
+    mode = mode_of(config.method)
+    if mode != "labelled":
+        check_sizes(open_dataset(config.data.source, domain="source"))
+    if mode != "source":
+        labelled = mode == "labelled"
+        check_sizes(open_dataset(config.data.target, domain="target", require_labels=labelled))
+    check_sizes(validation)
 
 
 def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:

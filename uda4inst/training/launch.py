@@ -12,7 +12,7 @@ from uda4inst.data.cityscapes import Cityscapes
 from uda4inst.data.records import describe
 from uda4inst.errors import UserError
 from uda4inst.structures import DomainBatch
-from uda4inst.training.batches import open_batches
+from uda4inst.training.batches import check_files, open_batches
 from uda4inst.training.checkpoint import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.control import Control
@@ -107,6 +107,7 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
 def _build(config: Config, processes: Processes, *, checkpoint: Checkpoint | None) -> _Parts:
     """Open the data, then build the networks, or load them."""
     validation = open_validation(config)
+    processes.on_first(lambda: check_files(config, validation))
     step = checkpoint.step if checkpoint else 0
     batches = open_batches(config, processes, first_step=step)
     session = Session(config, processes, checkpoint=checkpoint)
