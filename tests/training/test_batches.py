@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from uda4inst.errors import UserError
 from uda4inst.methods.config import MethodConfig
-from uda4inst.training.batches import mode_of
+from uda4inst.training.batches import check_files, mode_of
 from uda4inst.training.config import Config, load_config
-from uda4inst.training.validation import choose_networks, evaluation_is_due
+from uda4inst.training.validation import choose_networks, evaluation_is_due, open_validation
 
 
 @pytest.mark.parametrize(
@@ -60,3 +65,17 @@ def test_evaluation_is_due__not_after_stage_1_when_switched_off() -> None:
 def test_choose_networks(there: tuple[str, ...], wanted: str, chosen: list[str]) -> None:
     networks = dict.fromkeys(there)
     assert list(choose_networks(networks, wanted)) == chosen  # type: ignore[arg-type]
+
+
+def test_check_files__names_every_damaged_file(
+    toy: Path, tmp_path: Path, short_run: Callable[..., list[str]]
+) -> None:
+    tree = tmp_path / "toy"
+    shutil.copytree(toy, tree)
+    images = sorted((tree / "urbansyn" / "rgb").glob("*.png"))[:2]
+    images[0].write_bytes(b"")
+    images[1].write_bytes(b"not a picture")
+    config = load_config("toystreets_smoke", short_run(tmp_path, "run", data=tree))
+    with pytest.raises(UserError, match="2 of .* images with faults") as caught:
+        check_files(config, open_validation(config))
+    assert [path.name in str(caught.value) for path in images] == [True, True]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from uda4inst.errors import UserError
 from uda4inst.training.metrics import MetricsLog, cut_metrics, flat_numbers
 
 
@@ -48,6 +49,13 @@ def test_cut_metrics__drops_what_a_kill_left_half_written(
 def test_cut_metrics__no_file_is_nothing_to_cut(tmp_path: Path) -> None:
     cut_metrics(tmp_path / "m.jsonl", 0)
     assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_metrics_log__full_disk_is_one_clear_message() -> None:
+    metrics = MetricsLog(Path("/dev/full"))
+    with pytest.raises(UserError, match=r"metrics must fit on the disk, got a full disk"):
+        metrics.append({"step": 0})
+    metrics.close()
 
 
 def test_flat_numbers__joins_names() -> None:
