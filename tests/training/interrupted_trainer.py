@@ -74,8 +74,7 @@ match POINT:
 
         def half_a_line(log: metrics.MetricsLog, line: dict[str, Any]) -> bool:
             if line["step"] == 12:
-                log._file.write('{"step": 12, "sta')
-                log._file.flush()
+                log._file.write(b'{"step": 12, "sta')
             return line["step"] == 12
 
         before(metrics.MetricsLog, "append", half_a_line)

@@ -76,6 +76,6 @@ def test_check_files__names_every_damaged_file(
     images[0].write_bytes(b"")
     images[1].write_bytes(b"not a picture")
     config = load_config("toystreets_smoke", short_run(tmp_path, "run", data=tree))
-    with pytest.raises(UserError, match="2 of .* images with faults") as caught:
+    with pytest.raises(UserError, match=r"2 of .* images with faults") as caught:
         check_files(config, open_validation(config))
     assert [path.name in str(caught.value) for path in images] == [True, True]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
+from torch import Tensor
 
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former import Mask2Former, save_student
@@ -157,7 +158,8 @@ def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path
     with disk_errors(
         f"checkpoint of step {contents.step}",
         final,
-        next_step=f"Make room, then `uda4inst resume {checkpoints.parent}`. {after}.",
+        next_step=f"Make room for about {_mebibytes(contents)} MiB, then "
+        f"`uda4inst resume {checkpoints.parent}`. {after}.",
     ):
         with whole_folder(final) as folder:
             _write(folder, contents)
@@ -182,6 +184,20 @@ def _write(folder: Path, contents: Contents) -> None:
         "versions": versions(),
     }
     write_json(folder / MANIFEST, manifest)
+
+
+def _mebibytes(contents: Contents) -> int:
+    """Return about how much room a checkpoint takes."""
+
+    def size(value: Any) -> int:
+        if isinstance(value, Tensor):
+            return value.numel() * value.element_size()
+        if isinstance(value, Mapping):
+            return sum(size(item) for item in value.values())
+        return sum(size(item) for item in value) if isinstance(value, list | tuple) else 0
+
+    networks = [n.state_dict() for n in (contents.student, contents.teacher) if n is not None]
+    return 1 + size([networks, contents.optimizer, contents.state]) // 2**20
 
 
 def _packed(value: Mapping[str, Any]) -> bytes:

@@ -109,13 +109,8 @@ def disk_errors(what: str, where: Path, *, next_step: str) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL or "os error 28" in str(error):
-            # The folder itself may have just been taken away again.
-            existing = next(p for p in (where, *where.parents) if p.exists())
-            free = shutil.disk_usage(existing).free / 2**20
-            reason = f"a full disk ({free:.0f} MiB free)"
-        else:
-            reason = str(error)
+        is_full = number in _FULL or "os error 28" in str(error)
+        reason = "a full disk" if is_full else str(error)
         raise UserError(
             f"{what} must fit on the disk, got {reason} ({where}). {next_step}"
         ) from error

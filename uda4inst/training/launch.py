@@ -210,10 +210,17 @@ def _announce(run: RunDir, parts: _Parts) -> None:
     log.info("validation: %s", describe(parts.validation))
 
 
+class _Log(logging.FileHandler):
+    """A log file that a full disk leaves incomplete, without a word about it at every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let the line go; the run itself says what is wrong."""
+
+
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Append what the package logs to the run's log."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _Log(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("uda4inst")
     level = logger.level

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from uda4inst.training.files import disk_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -38,7 +42,9 @@ class MetricsLog:
         tensorboard_every: int = 10,
     ) -> None:
         cut_metrics(path, first_step)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        # Unbuffered: a line is there at once, and a full disk is met at the line it refuses.
+        self._file = path.open("ab", buffering=0)
         self._every = tensorboard_every
         self._events: SummaryWriter | None = None
         if tensorboard is not None:
@@ -47,23 +53,29 @@ class MetricsLog:
             self._events = SummaryWriter(str(tensorboard), purge_step=first_step)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
-        if self._events is not None and line["step"] % self._every == 0:
-            for name, value in flat_numbers(line).items():
-                self._events.add_scalar(name, value, line["step"])
+        """Write one line.
+
+        Raises:
+            UserError: the disk is full or fails.
+        """
+        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        with disk_errors("metrics", self._path, next_step="Make room, then resume the run."):
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._events is not None and line["step"] % self._every == 0:
+                for name, value in flat_numbers(line).items():
+                    self._events.add_scalar(name, value, line["step"])
 
     def sync(self) -> None:
         """Wait until every line is on the disk; a checkpoint's lines must outlive a crash."""
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; what a full disk refuses of TensorBoard's is given up."""
         self._file.close()
         if self._events is not None:
-            self._events.close()
+            with suppress(OSError):
+                self._events.close()
 
 
 def cut_metrics(path: Path, first_step: int) -> None:
