@@ -54,7 +54,7 @@ def test_cut_metrics__no_file_is_nothing_to_cut(tmp_path: Path) -> None:
 def test_metrics_log__full_disk_is_one_clear_message(tmp_path: Path) -> None:
     metrics = MetricsLog(tmp_path / "m.jsonl")
     metrics._file.close()
-    metrics._file = Path("/dev/full").open("ab", buffering=0)
+    metrics._file = open("/dev/full", "ab", buffering=0)  # noqa: PTH123, SIM115 - closed below
     with pytest.raises(UserError, match=r"metrics must fit on the disk, got a full disk"):
         metrics.append({"step": 0})
     metrics.close()
