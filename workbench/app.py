@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from types import ModuleType
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from workbench import markup
-from workbench.edge import on_action
+from workbench.edge import Mounted, on_action
 from workbench.pages import error_maps, mixing, pool, pseudo_labels, train
 from workbench.services import Services
 from workbench.session import PageName, SessionState
@@ -54,13 +55,14 @@ def build_app(services: Services) -> gr.Blocks:
         session = gr.State(SessionState())
         header = _build_header()
         tabs: dict[PageName, gr.Tab] = {}
-        timers: dict[PageName, gr.Timer] = {}
+        pages: dict[PageName, Mounted] = {}
         with gr.Tabs():
             for name, page in PAGES.items():
                 with gr.Tab(page.TITLE, id=name, elem_id=f"page-{name}") as tabs[name]:
-                    timers[name] = page.build(services, session, app)
-        _wire_tabs(tabs, timers, session)
-        _wire_header(header, session, services, app)
+                    pages[name] = page.build(services, session, app)
+        _wire_tabs(tabs, pages, session)
+        _wire_header(header, session, services)
+        _wire_session(header, pages, session, services, app)
     return app
 
 
@@ -84,7 +86,7 @@ def launch_options() -> dict[str, Any]:
 
 def first_session(services: Services) -> SessionState:
     """Return what a new browser looks at: the run that changed last."""
-    return SessionState(run=next(iter(services.runs.names()), None))
+    return SessionState(page="train", run=next(iter(services.runs.names()), None))
 
 
 def _build_header() -> _Header:
@@ -104,12 +106,16 @@ def _build_header() -> _Header:
 
 
 def _wire_tabs(
-    tabs: dict[PageName, gr.Tab], timers: dict[PageName, gr.Timer], session: gr.State
+    tabs: dict[PageName, gr.Tab], pages: dict[PageName, Mounted], session: gr.State
 ) -> None:
     """Let a tab put its page on screen, and only that page's timer run."""
+    timers = [page.timer for page in pages.values()]
 
-    def to_page(name: PageName) -> Callable[[SessionState], SessionState]:
-        return lambda state: state.on_page(name)
+    def to_page(name: PageName) -> Callable[[SessionState], list[Any]]:
+        return lambda state: [
+            state.on_page(name),
+            *(gr.Timer(active=other == name) for other in pages),
+        ]
 
     for name, tab in tabs.items():
         on_action(
@@ -117,39 +123,49 @@ def _wire_tabs(
             to_page(name),
             name=f"app_open_{name}",
             inputs=[session],
-            outputs=[session],
+            outputs=[session, *timers],
         )
+
+
+def _wire_session(
+    header: _Header,
+    pages: dict[PageName, Mounted],
+    session: gr.State,
+    services: Services,
+    app: gr.Blocks,
+) -> None:
+    """Draw header and page anew whenever the session changes, opening the app included.
+
+    One event for all pages: a slider that is dragged asks once a move, not once a page.
+    """
+    counts = [len(page.inputs) for page in pages.values()]
+    starts = list(accumulate(counts, initial=0))
+
+    def show(state: SessionState, *values: Any) -> list[Any]:
+        updates = [_run_choices(services, state), _run_line(services, state)]
+        for (name, page), start, count in zip(pages.items(), starts, counts, strict=False):
+            mine = values[start : start + count]
+            updates += page.updates(state, mine) if name == state.page else page.unchanged()
+        return updates
+
     on_action(
         session.change,
-        lambda state: [gr.Timer(active=name == state.page) for name in timers],
-        name="app_timers",
-        inputs=[session],
-        outputs=list(timers.values()),
+        show,
+        name="app_show",
+        inputs=[session, *(part for page in pages.values() for part in page.inputs)],
+        outputs=[
+            header.run,
+            header.line,
+            *(part for page in pages.values() for part in page.page.outputs),
+        ],
     )
-
-
-def _wire_header(header: _Header, session: gr.State, services: Services, app: gr.Blocks) -> None:
-    def line(state: SessionState) -> str:
-        if state.run is None or state.run not in services.runs.names():
-            return '<div class="wb-runline wb-quiet">no run yet</div>'
-        summary = services.runs.summary(state.run)
-        return markup.run_line(summary.status, summary.method)
-
-    def choices(state: SessionState) -> Any:
-        names = services.runs.names()
-        return gr.Dropdown(choices=names, value=state.run if state.run in names else None)
-
     on_action(app.load, lambda: first_session(services), name="app_load", outputs=[session])
-    on_action(
-        session.change,
-        lambda state: [choices(state), line(state)],
-        name="app_header",
-        inputs=[session],
-        outputs=[header.run, header.line],
-    )
+
+
+def _wire_header(header: _Header, session: gr.State, services: Services) -> None:
     on_action(
         header.run.focus,
-        choices,
+        lambda state: _run_choices(services, state),
         name="app_list_runs",
         inputs=[session],
         outputs=[header.run],
@@ -161,4 +177,22 @@ def _wire_header(header: _Header, session: gr.State, services: Services, app: gr
         inputs=[session, header.run],
         outputs=[session],
     )
-    on_action(header.timer.tick, line, name="app_tick", inputs=[session], outputs=[header.line])
+    on_action(
+        header.timer.tick,
+        lambda state: _run_line(services, state),
+        name="app_tick",
+        inputs=[session],
+        outputs=[header.line],
+    )
+
+
+def _run_line(services: Services, state: SessionState) -> str:
+    if state.run is None or state.run not in services.runs.names():
+        return '<div class="wb-runline wb-quiet">no run yet</div>'
+    summary = services.runs.summary(state.run)
+    return markup.run_line(summary.status, summary.method)
+
+
+def _run_choices(services: Services, state: SessionState) -> Any:
+    names = services.runs.names()
+    return gr.Dropdown(choices=names, value=state.run if state.run in names else None)

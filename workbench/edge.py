@@ -158,6 +158,31 @@ class Page:
         return [gr.HTML(visible=False), gr.Column(visible=True), *values]
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A page in the app: what draws it when the session changes, and when time passes.
+
+    Args:
+        page: its frame.
+        show: draws it for the session and the values of `inputs`.
+        inputs: components `show` reads beside the session.
+        timer: refreshes it; must run only while the page is on screen.
+    """
+
+    page: Page
+    show: Callable[..., Any]
+    inputs: Sequence[Any]
+    timer: gr.Timer
+
+    def updates(self, state: Any, values: Sequence[Any]) -> list[Any]:
+        """Return the new values of the page's outputs."""
+        return self.page.updates(_outcome(self.show, state, *values))
+
+    def unchanged(self) -> list[Any]:
+        """Return what leaves every output as it is."""
+        return self.page.updates(UNCHANGED)
+
+
 def _bound(name: str, outputs: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options every event has.
 

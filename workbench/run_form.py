@@ -45,9 +45,15 @@ class RunForm:
         return next(c for f, c in zip(self.fields, self.controls, strict=True) if f.key == key)
 
     @property
-    def inputs(self) -> list[Callable[..., Any]]:
-        """The events by which a user changes a value."""
-        return [control.input for control in self.controls]
+    def changes(self) -> list[Callable[..., Any]]:
+        """The events by which a value changes.
+
+        A textbox sends its `input` before it has taken over the new text, so there it is `change`.
+        """
+        return [
+            control.change if isinstance(control, gr.Textbox) else control.input
+            for control in self.controls
+        ]
 
 
 def build_form(fields: Sequence[FieldSpec], config: Mapping[str, Any]) -> RunForm:

@@ -43,7 +43,8 @@ class SessionState:
     """The choices of one browser session, shared by all pages.
 
     Args:
-        page: the page on screen; the others do no work.
+        page: the page on screen, the others do no work; None before the app has opened, so that
+            opening it is a change like any other.
         run: name of the chosen run, or None before there is one.
         snapshot: step of the chosen snapshot, or None to follow the newest.
         item: position in the batch of the snapshot.
@@ -51,7 +52,7 @@ class SessionState:
         errors: what the Error maps page shows.
     """
 
-    page: PageName = "train"
+    page: PageName | None = None
     run: str | None = None
     snapshot: int | None = None
     item: int = 0

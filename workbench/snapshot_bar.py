@@ -174,15 +174,17 @@ def _bar_values(
         count, facts = len(snapshot.items), _facts(run, snapshot, steps, session.item)
     distance = gcd(*(b - a for a, b in pairwise(steps))) or 1
     low, high = steps[0], steps[-1]
+    moved: dict[str, Any] = {} if nearest(steps, int(shown)) == step else {"value": step}
+    slider = gr.Slider(
+        minimum=low if high > low else low - 1,
+        maximum=high,
+        step=distance,
+        interactive=high > low,
+        **moved,
+    )
     return [
         gr.Row(visible=True),
-        gr.Slider(
-            minimum=low if high > low else low - 1,
-            maximum=high,
-            step=distance,
-            interactive=high > low,
-            **({} if nearest(steps, int(shown)) == step else {"value": step}),
-        ),
+        slider,
         session.snapshot is None,
         gr.Radio(
             choices=[(str(i + 1), i) for i in range(count)],

@@ -36,9 +36,10 @@ def test_build_app__one_session_and_nothing_hidden(app: gr.Blocks) -> None:
     assert all(box.visible for box in blocks(app, gr.Textbox))
 
 
-def test_build_app__a_tab_and_a_sleeping_timer_per_page(app: gr.Blocks) -> None:
+def test_build_app__only_the_first_page_and_the_header_tick_at_first(app: gr.Blocks) -> None:
     assert [tab.id for tab in blocks(app, gr.Tab)] == list(PAGES)
-    assert [timer.active for timer in blocks(app, gr.Timer)].count(True) == 1
+    assert len(blocks(app, gr.Timer)) == len(PAGES) + 1
+    assert [timer.active for timer in blocks(app, gr.Timer)].count(True) == 2
     assert all(timer.value >= 2 for timer in blocks(app, gr.Timer))
 
 
@@ -52,7 +53,9 @@ def test_launch_options__ask_no_one_else() -> None:
 
 
 def test_first_session__looks_at_the_run_that_changed_last(services: Any, write_run: Any) -> None:
-    assert first_session(services).run is None
+    assert first_session(services) == SessionState(page="train")
+    # A page is drawn when the session changes, so opening the app must change it.
+    assert first_session(services) != SessionState()
     write_run("demo", steps=1)
     assert first_session(services).run == "demo"
 
@@ -66,3 +69,13 @@ def test_pages__do_not_import_each_other() -> None:
 
 def test_app_file__is_short() -> None:
     assert len((WORKBENCH.parent / "app.py").read_text().splitlines()) < 30
+
+
+def test_build_app__a_change_of_the_session_is_one_event(app: gr.Blocks) -> None:
+    (state,) = blocks(app, gr.State)
+    changes = [event for event in events(app) if (state._id, "change") in event.targets]
+    assert [event.api_name for event in changes] == ["app_show"]
+    (show,) = changes
+    values = [SessionState(page="mixing"), *([0] * (len(show.inputs) - 1))]
+    updates = show.fn(*values)
+    assert len(updates) == len(show.outputs)

@@ -63,12 +63,10 @@ def test_predictions__of_other_images_are_told(services: Services, run: Path) ->
         services.evaluations.predictions(TEACHER)
 
 
-def test_predictions__missing_data_are_told(
-    services: Services, write_run: Callable[..., Path], factories: Any, toy_tree: Path
-) -> None:
-    run = write_run(steps=40, evaluated=True)
-    factories.write_predictions(run, 40, "teacher", toy_tree / "cityscapes")
-    with pytest.raises(UserError, match="data/toystreets/cityscapes"):
+def test_predictions__missing_data_are_told(services: Services, run: Path) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("/cityscapes", "/gone"))
+    with pytest.raises(UserError, match="toystreets/gone"):
         services.evaluations.predictions(TEACHER)
 
 

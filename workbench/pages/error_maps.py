@@ -10,7 +10,7 @@ import gradio as gr
 
 from uda4inst.classes import THING_NAMES
 from workbench import markup
-from workbench.edge import UNCHANGED, Page, on_action, on_view
+from workbench.edge import UNCHANGED, Mounted, Page, on_action, on_view
 from workbench.error_view import ALL, NO_RUN, error_view, ordered, sides
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
@@ -55,12 +55,8 @@ class _Controls:
         ]
 
 
-def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
-    """Create the page and bind its events.
-
-    Returns:
-        The timer that refreshes it; it runs while the page is on screen.
-    """
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+    """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     with gr.Row(visible=False) as row, gr.Column():
@@ -68,40 +64,29 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
         looks = _build_looks()
     notice, body = Page.frame("error-maps")
     with body:
-        with gr.Row(equal_height=True, elem_classes="wb-bar"):
-            previous = gr.Button("◀", elem_id="error-maps-previous", min_width=44, scale=0)
-            position = gr.Slider(
-                1,
-                2,
-                value=1,
-                step=1,
-                label="Image, worst first",
-                elem_id="error-maps-position",
-                scale=8,
-                buttons=[],
-            )
-            following = gr.Button("▶", elem_id="error-maps-next", min_width=44, scale=0)
-        parts = [position, *_build_pictures()]
-    controls = _Controls(row, *sides_row, *looks, previous, position, following)
+        places = _build_position()
+        parts = [places["position"], *_build_pictures()]
+    controls = _Controls(row=row, **sides_row, **looks, **places)
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=controls.head)
     _wire_choices(controls, session)
     _wire_position(controls, session, services)
 
     def show(state: SessionState) -> object:
-        return error_view(services, state) if state.page == "error_maps" else UNCHANGED
+        return error_view(services, state)
 
-    def tick(state: SessionState) -> object:
-        # Only the first evaluation changes what is on screen by itself.
-        waiting = sides(services, state)[0] is None
-        return error_view(services, state) if waiting else UNCHANGED
+    def tick(state: SessionState, shown: int | None) -> object:
+        # What is on screen changes by itself only when a newer evaluation is followed.
+        newest, _ = sides(services, state)
+        if newest is not None and newest.step == shown:
+            return UNCHANGED
+        return error_view(services, state)
 
-    on_view(session.change, show, name="error_maps_show", page=page, inputs=[session])
-    on_view(timer.tick, tick, name="error_maps_tick", page=page, inputs=[session])
-    return timer
+    on_view(timer.tick, tick, name="error_maps_tick", page=page, inputs=[session, controls.step])
+    return Mounted(page, show, [], timer)
 
 
-def _build_sides() -> list[Any]:
+def _build_sides() -> dict[str, Any]:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         step = gr.Dropdown([], label="A: evaluation", elem_id="error-maps-step", min_width=150)
         network = gr.Radio([], label="A: network", elem_id="error-maps-network", min_width=210)
@@ -126,10 +111,16 @@ def _build_sides() -> list[Any]:
             min_width=210,
             visible=False,
         )
-    return [step, network, run, other_step, other_network]
+    return {
+        "step": step,
+        "network": network,
+        "other_run": run,
+        "other_step": other_step,
+        "other_network": other_network,
+    }
 
 
-def _build_looks() -> list[Any]:
+def _build_looks() -> dict[str, Any]:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         order = gr.Dropdown(
             ["worst"], value="worst", label="Image order", elem_id="error-maps-order", min_width=160
@@ -147,7 +138,24 @@ def _build_looks() -> list[Any]:
             scale=3,
             buttons=[],
         )
-    return [order, thing, threshold]
+    return {"order": order, "thing": thing, "threshold": threshold}
+
+
+def _build_position() -> dict[str, Any]:
+    with gr.Row(equal_height=True, elem_classes="wb-bar"):
+        previous = gr.Button("◀", elem_id="error-maps-previous", min_width=44, scale=0)
+        position = gr.Slider(
+            1,
+            2,
+            value=1,
+            step=1,
+            label="Image, worst first",
+            elem_id="error-maps-position",
+            scale=8,
+            buttons=[],
+        )
+        following = gr.Button("▶", elem_id="error-maps-next", min_width=44, scale=0)
+    return {"previous": previous, "position": position, "following": following}
 
 
 def _build_pictures() -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import gradio as gr
 import numpy as np
@@ -20,7 +20,7 @@ from uda4inst.draw import (
     resize,
 )
 from workbench import markup
-from workbench.edge import UNCHANGED, Page, on_view
+from workbench.edge import Mounted, Page, on_view
 from workbench.palette import class_css, css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -144,50 +144,48 @@ _ORIGIN_LEGEND: Final = [
 ]
 
 
-def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
-    """Create the page and bind its events.
-
-    Returns:
-        The timer that refreshes it; it runs while the page is on screen.
-    """
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+    """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("mixing")
     notice, body = Page.frame("mixing")
     with body:
-        with gr.Row(equal_height=True):
-            classes = gr.HTML(elem_id="mixing-classes")
-            marked = gr.Checkbox(
-                True, label="Mark objects", elem_id="mixing-marked", scale=0, min_width=150
-            )
-        with gr.Row():
-            parts = [*_picture_slot("source", "Source"), *_picture_slot("target", "Target")]
-            parts += _picture_slot("pseudo-labels", "Pseudo-labels on target")
-        gr.HTML(markup.legend(_ORIGIN_LEGEND))
-        with gr.Row():
-            parts += _picture_slot("s2t", "S2T: source and pool into target")
-            parts += _picture_slot("t2s", "T2S: pseudo-labels into source")
-        parts.append(classes)
+        parts, marked = _build_pictures()
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=bar.outputs)
     wire_bar(bar, session, services, "mixing")
 
     def show(state: SessionState, step: float, marked_now: bool) -> object:
-        if state.page != "mixing":
-            return UNCHANGED
         return snapshot_view(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
     def follow(state: SessionState, step: float, marked_now: bool) -> object:
         return snapshot_tick(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
-    inputs = [session, bar.slider, marked]
-    on_view(session.change, show, name="mixing_show", page=page, inputs=inputs)
-    on_view(marked.input, show, name="mixing_mark", page=page, inputs=inputs)
-    on_view(timer.tick, follow, name="mixing_tick", page=page, inputs=inputs)
-    return timer
+    inputs = [bar.slider, marked]
+    on_view(marked.input, show, name="mixing_mark", page=page, inputs=[session, *inputs])
+    on_view(timer.tick, follow, name="mixing_tick", page=page, inputs=[session, *inputs])
+    return Mounted(page, show, inputs, timer)
 
 
-def _picture_slot(name: str, title: str) -> list[gr.Image | gr.HTML]:
+def _build_pictures() -> tuple[list[Any], gr.Checkbox]:
+    with gr.Row(equal_height=True):
+        classes = gr.HTML(elem_id="mixing-classes")
+        marked = gr.Checkbox(
+            True, label="Mark objects", elem_id="mixing-marked", scale=0, min_width=150
+        )
+    with gr.Row():
+        parts = [*_picture_slot("source", "Source"), *_picture_slot("target", "Target")]
+        parts += _picture_slot("pseudo-labels", "Pseudo-labels on target")
+    gr.HTML(markup.legend(_ORIGIN_LEGEND))
+    with gr.Row():
+        parts += _picture_slot("s2t", "S2T: source and pool into target")
+        parts += _picture_slot("t2s", "T2S: pseudo-labels into source")
+    parts.append(classes)
+    return parts, marked
+
+
+def _picture_slot(name: str, title: str) -> list[Any]:
     with gr.Column(min_width=300):
         picture = gr.Image(
             label=title,

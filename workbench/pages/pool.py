@@ -16,7 +16,7 @@ from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
 from workbench import markup
-from workbench.edge import UNCHANGED, Page, on_view
+from workbench.edge import Mounted, Page, on_view
 from workbench.palette import class_css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -117,12 +117,8 @@ def _checkerboard(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (large[..., :3] * alpha + board * (1 - alpha)).round().astype(np.uint8)
 
 
-def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
-    """Create the page and bind its events.
-
-    Returns:
-        The timer that refreshes it; it runs while the page is on screen.
-    """
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+    """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("pool")
@@ -138,13 +134,10 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
         return draw(snapshot, size=size)
 
     def show(state: SessionState, step: float) -> object:
-        if state.page != "pool":
-            return UNCHANGED
         return snapshot_view(services, state, step, lambda s, _: content(state, s))
 
     def follow(state: SessionState, step: float) -> object:
         return snapshot_tick(services, state, step, lambda s, _: content(state, s))
 
-    on_view(session.change, show, name="pool_show", page=page, inputs=[session, bar.slider])
     on_view(timer.tick, follow, name="pool_tick", page=page, inputs=[session, bar.slider])
-    return timer
+    return Mounted(page, show, [bar.slider], timer)

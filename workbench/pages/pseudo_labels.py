@@ -13,7 +13,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.draw import DROPPED_COLOR, DrawnDetection, draw_detections
 from workbench import markup, plots
 from workbench.candidates import Candidates
-from workbench.edge import UNCHANGED, Empty, Page, on_action, on_view
+from workbench.edge import Empty, Mounted, Page, on_action, on_view
 from workbench.palette import class_css, css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -27,7 +27,7 @@ HINT = (
     "stored detections; training is not touched."
 )
 TICK_SECONDS = 2.0
-_THRESHOLDS: Final = np.round(np.arange(0.05, 0.996, 0.005), 3)
+_THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,31 +133,14 @@ def _curve(candidates: Candidates, threshold: float, own: float) -> plots.Chart:
     )
 
 
-def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
-    """Create the page and bind its events.
-
-    Returns:
-        The timer that refreshes it; it runs while the page is on screen.
-    """
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+    """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("pseudo_labels")
     notice, body = Page.frame("pseudo-labels")
     with body:
-        with gr.Row(equal_height=True, elem_classes="wb-bar"):
-            slider = gr.Slider(
-                0.05,
-                0.99,
-                value=0.9,
-                step=0.01,
-                label="Score threshold",
-                elem_id="pseudo-labels-threshold",
-                scale=6,
-                buttons=[],
-            )
-            reset = gr.Button(
-                "Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150
-            )
+        slider, reset = _build_threshold()
         parts = [slider, *_build_result()]
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=bar.outputs)
@@ -165,17 +148,29 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
     _wire_threshold(slider, reset, session)
 
     def show(state: SessionState, step: float) -> object:
-        if state.page != "pseudo_labels":
-            return UNCHANGED
         return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
 
     def follow(state: SessionState, step: float) -> object:
         return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
 
-    inputs = [session, bar.slider]
-    on_view(session.change, show, name="pseudo_labels_show", page=page, inputs=inputs)
-    on_view(timer.tick, follow, name="pseudo_labels_tick", page=page, inputs=inputs)
-    return timer
+    on_view(timer.tick, follow, name="pseudo_labels_tick", page=page, inputs=[session, bar.slider])
+    return Mounted(page, show, [bar.slider], timer)
+
+
+def _build_threshold() -> tuple[gr.Slider, gr.Button]:
+    with gr.Row(equal_height=True, elem_classes="wb-bar"):
+        slider = gr.Slider(
+            0.05,
+            0.99,
+            value=0.9,
+            step=0.01,
+            label="Score threshold",
+            elem_id="pseudo-labels-threshold",
+            scale=6,
+            buttons=[],
+        )
+        reset = gr.Button("Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150)
+    return slider, reset
 
 
 def _build_result() -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 
 from uda4inst.errors import UserError
 from workbench import markup, monitor, new_run
-from workbench.edge import UNCHANGED, Empty, Framed, Page, on_action, on_view
+from workbench.edge import Empty, Framed, Mounted, Page, on_action, on_view
 from workbench.jobs import REQUESTABLE, RESTARTABLE, Request
 from workbench.run_form import RunForm, build_form
 from workbench.services import Services
@@ -94,6 +95,10 @@ def request(services: Services, session: SessionState, what: Request) -> None:
     services.jobs.request(_chosen(session), what)
 
 
+def _asking(services: Services, what: Request) -> Callable[[SessionState], None]:
+    return lambda state: request(services, state, what)
+
+
 def restart(services: Services, session: SessionState, checkpoint: int | None) -> None:
     """Continue the chosen run from a checkpoint."""
     services.jobs.resume(_chosen(session), step=checkpoint)
@@ -125,16 +130,13 @@ class _Parts:
     timer: gr.Timer
 
 
-def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events.
 
     Args:
         services: what it works with.
         session: what the browser looks at.
         app: the whole app, for what happens when it is opened.
-
-    Returns:
-        The timer that refreshes it; it runs while the page is on screen.
     """
     gr.HTML(markup.page_header(QUESTION))
     with gr.Row():
@@ -143,11 +145,12 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> gr.Timer:
         with gr.Column(scale=9, min_width=340):
             table = gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN)
             page, controls = _build_monitor(table)
-    timer = gr.Timer(TICK_SECONDS, active=False)
+    timer = gr.Timer(TICK_SECONDS)
     parts = _Parts(preset, form, command, start_button, table, page, controls, timer)
     _wire_form(parts, session, services, app)
     _wire_monitor(parts, session, services)
-    return timer
+    _wire_restart(parts, session, services)
+    return Mounted(page, lambda state: view(services, state), [], timer)
 
 
 def _build_form(services: Services) -> tuple[gr.Dropdown, RunForm, gr.HTML, gr.Button]:
@@ -207,7 +210,7 @@ def _wire_form(parts: _Parts, session: gr.State, services: Services, app: gr.Blo
     for name, event in (("train_fill", app.load), ("train_choose_preset", parts.preset.input)):
         on_action(event, fill, name=name, inputs=[parts.preset], outputs=[parts.command, *controls])
     on_action(
-        lambda handler, **options: gr.on(parts.form.inputs, handler, **options),
+        lambda handler, **options: gr.on(parts.form.changes, handler, **options),
         lambda preset, *values: new_run.preview(services, preset, values),
         name="train_preview",
         inputs=[parts.preset, *controls],
@@ -223,30 +226,20 @@ def _wire_form(parts: _Parts, session: gr.State, services: Services, app: gr.Blo
     )
 
 
-def _wire_monitor(parts: _Parts, session: gr.State, services: Services) -> None:
-    def bind(event: Any, name: str, show: Any) -> None:
-        on_view(event, show, name=name, page=parts.page, inputs=[session])
-
-    def show(state: SessionState) -> Any:
-        return view(services, state) if state.page == "train" else UNCHANGED
-
-    bind(session.change, "train_show", show)
-    bind(parts.timer.tick, "train_tick", lambda state: tick(services, state))
-    for what in REQUESTABLE:
-        asked = on_action(
-            parts.controls[what].click,
-            lambda state, what=what: request(services, state, what),
-            name=f"train_{what}",
-            inputs=[session],
-        )
-        bind(asked.then, f"train_after_{what}", lambda state: tick(services, state))
+def _wire_restart(parts: _Parts, session: gr.State, services: Services) -> None:
     again = on_action(
         parts.controls["restart"].click,
         lambda state, step: restart(services, state, step),
         name="train_restart",
         inputs=[session, parts.controls["checkpoint"]],
     )
-    bind(again.then, "train_after_restart", lambda state: tick(services, state))
+    on_view(
+        again.then,
+        lambda state: tick(services, state),
+        name="train_after_restart",
+        page=parts.page,
+        inputs=[session],
+    )
     on_action(
         parts.controls["checkpoint"].focus,
         lambda state: _checkpoint_choice(services, state),
@@ -254,6 +247,21 @@ def _wire_monitor(parts: _Parts, session: gr.State, services: Services) -> None:
         inputs=[session],
         outputs=[parts.controls["checkpoint"]],
     )
+
+
+def _wire_monitor(parts: _Parts, session: gr.State, services: Services) -> None:
+    def bind(event: Any, name: str, show: Any) -> None:
+        on_view(event, show, name=name, page=parts.page, inputs=[session])
+
+    bind(parts.timer.tick, "train_tick", lambda state: tick(services, state))
+    for what in REQUESTABLE:
+        asked = on_action(
+            parts.controls[what].click,
+            _asking(services, what),
+            name=f"train_{what}",
+            inputs=[session],
+        )
+        bind(asked.then, f"train_after_{what}", lambda state: tick(services, state))
 
     def pick(state: SessionState, event: gr.EventData) -> SessionState:
         return state.on_run(event.run)
