@@ -17,7 +17,7 @@ from uda4inst.errors import UserError
 from uda4inst.training.run_dir import check_run_name
 from workbench.processes import this_host
 from workbench.queue_records import QueueRecord, queue_folder, write_record
-from workbench.runs import RunStore
+from workbench.runs import RunStatus, RunStore
 
 logger = logging.getLogger(__name__)
 
@@ -112,12 +112,11 @@ class Jobs:
                 f"a run to {what} must be {' or '.join(sorted(REQUESTABLE[what]))}, "
                 f"{name!r} is {status.state}. Nothing was done."
             )
-        folder = self._store.root / name
-        if not (folder / "status.json").exists():
-            # The trainer has not opened its mailbox yet.
-            self._terminate(status.pid)
+        if status.state == "queued":
+            # A trainer that is starting throws away what it finds in its mailbox.
+            self._terminate(status)
             return
-        control = folder / "control"
+        control = self._store.root / name / "control"
         control.mkdir(exist_ok=True)
         (control / what).touch()
 
@@ -133,12 +132,16 @@ class Jobs:
         with self._lock:
             self._children = [child for child in self._children if child.poll() is None]
 
-    def _terminate(self, pid: int | None) -> None:
-        if pid is not None:
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                logger.debug("process %s has ended by itself", pid)
+    def _terminate(self, status: RunStatus) -> None:
+        if status.pid is None or status.host != this_host():
+            raise UserError(
+                f"a trainer that is starting can be stopped on its own machine only, "
+                f"{status.host or 'unknown'}. Stop it there, or wait until it runs."
+            )
+        try:
+            os.kill(status.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            logger.debug("process %s has ended by itself", status.pid)
 
     def _spawn(
         self, name: str, arguments: tuple[str, ...], *, console: Path, mode: Literal["wb", "ab"]

@@ -165,7 +165,7 @@ class RunStore:
                 error=f"status.json is missing in {self.root / name}: no trainer has written here. "
                 "Delete the folder or start the run again under another name.",
             )
-        return self._true_status(written)
+        return self._true_status(name, written)
 
     def summary(self, name: str) -> RunSummary:
         """Return the table line of a run."""
@@ -226,7 +226,7 @@ class RunStore:
         except UserError as error:
             return RunStatus(state="incomplete", error=str(error))
 
-    def _true_status(self, status: RunStatus) -> RunStatus:
+    def _true_status(self, name: str, status: RunStatus) -> RunStatus:
         if not status.live:
             return status
         age = self._clock() - status.heartbeat
@@ -238,13 +238,17 @@ class RunStore:
             return status
         else:
             reason = f"no sign of life from {status.host or 'its host'} for {age:.0f} s"
+        remedy = (
+            "Restart it from its last checkpoint."
+            if self.checkpoints(name)
+            else "It had no checkpoint yet: start it again under another name."
+        )
         return replace(
             status,
             state="dead",
             steps_per_second=None,
             eta_seconds=None,
-            error=status.error
-            or f"The trainer ended without a word: {reason}. Restart it from its last checkpoint.",
+            error=status.error or f"The trainer ended without a word: {reason}. {remedy}",
         )
 
     def _newest_ap(self, folder: Path) -> tuple[Mapping[str, float | None], int | None]:

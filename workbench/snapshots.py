@@ -17,16 +17,10 @@ from uda4inst.errors import UserError
 from workbench.recent import Recent
 from workbench.runs import numbered
 
-# What damaged JSON, arrays or entries raise when they are read.
-_UNREADABLE: Final = (
-    ValueError,
-    KeyError,
-    TypeError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# What a damaged archive, and damaged facts about it, raise when they are read.
+_DAMAGED: Final = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, OSError)
+
 Image = NDArray[np.uint8]
 Ids = NDArray[np.int32]
 Labels = NDArray[np.int64]
@@ -135,9 +129,14 @@ class SnapshotStore:
             ) from error
         except _UNREADABLE as error:
             raise UserError(
-                f"snapshot {step} of {run!r} must be readable, got {type(error).__name__}: {error} "
+                f"snapshot {step} of {run!r} must be readable, got {_reason(error)} "
                 f"({folder}). Choose another snapshot."
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    # A missing key's message is the bare key.
+    return f"no entry {error}" if isinstance(error, KeyError) else str(error)
 
 
 def nearest(steps: Sequence[int], step: int) -> int:
@@ -147,9 +146,7 @@ def nearest(steps: Sequence[int], step: int) -> int:
 
 def _read_snapshot(folder: Path) -> Snapshot:
     raw = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
-    # Opened here: numpy leaves a file it cannot read open.
-    with (folder / "arrays.npz").open("rb") as file, np.load(file) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = _read_arrays(folder / "arrays.npz")
     return Snapshot(
         step=int(raw["step"]),
         stage=int(raw["stage"]),
@@ -159,6 +156,16 @@ def _read_snapshot(folder: Path) -> Snapshot:
         items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
     )
+
+
+def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
+    # Opened here: numpy leaves a file it cannot read open, and advises to trust it.
+    with path.open("rb") as file:
+        try:
+            with np.load(file) as archive:
+                return {name: archive[name] for name in archive.files}
+        except _DAMAGED as error:
+            raise ValueError(f"{path.name} is cut or damaged") from error
 
 
 def _read_item(

@@ -22,6 +22,8 @@ command, argument = sys.argv[1:3]
 path = pathlib.Path(argument)
 run = path.parent.parent.parent / path.parent.name if command == "train" else path
 print("arguments:", sys.argv[1:], flush=True)
+if "slow" in run.name:
+    time.sleep(60)
 if "fail" in run.name:
     sys.exit("data.source.root must exist, got nothing.")
 (run / "control").mkdir(parents=True, exist_ok=True)
@@ -140,3 +142,18 @@ def test_request__refused_where_nobody_listens(jobs: Jobs, write_run: Callable[.
     with pytest.raises(UserError, match="a run to pause must be running, 'demo' is finished"):
         jobs.request("demo", "pause")
     assert not list((run / "control").iterdir())
+
+
+def test_request__trainer_that_is_starting_is_ended(jobs: Jobs, store: RunStore) -> None:
+    jobs.start("slow", "")
+    assert store.status("slow").state == "queued"
+    jobs.request("slow", "stop")
+    wait_for(store, "failed", "slow")
+
+
+def test_request__starting_on_another_machine_is_left_alone(
+    jobs: Jobs, write_run: Callable[..., Path]
+) -> None:
+    write_run(state="queued", host="gpu-box")
+    with pytest.raises(UserError, match="on its own machine only, gpu-box"):
+        jobs.request("demo", "stop")

@@ -66,6 +66,7 @@ def test_status__live_states_need_their_process(
     assert gone.state == "dead"
     assert gone.eta_seconds is None
     assert f"process {ended_pid} no longer runs" in str(gone.error)
+    assert "Restart it from its last checkpoint." in str(gone.error)
 
 
 def test_status__process_that_got_the_id_later_is_another(

@@ -61,10 +61,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     gr.HTML(markup.page_header(QUESTION, HINT))
     with gr.Row(visible=False) as row, gr.Column():
         sides_row = _build_sides()
-        looks = _build_looks()
+        with gr.Row(equal_height=True, elem_classes="wb-bar"):
+            looks = _build_looks()
+            places = _build_position()
     notice, body = Page.frame("error-maps")
     with body:
-        places = _build_position()
         parts = [places["position"], *_build_pictures()]
     controls = _Controls(row=row, **sides_row, **looks, **places)
     timer = gr.Timer(TICK_SECONDS, active=False)
@@ -121,40 +122,40 @@ def _build_sides() -> dict[str, Any]:
 
 
 def _build_looks() -> dict[str, Any]:
-    with gr.Row(equal_height=True, elem_classes="wb-bar"):
-        order = gr.Dropdown(
-            ["worst"], value="worst", label="Image order", elem_id="error-maps-order", min_width=160
-        )
-        thing = gr.Dropdown(
-            [ALL, *THING_NAMES], value=ALL, label="Class", elem_id="error-maps-class", min_width=160
-        )
-        threshold = gr.Slider(
-            0.0,
-            0.99,
-            value=ErrorChoice().score_threshold,
-            step=0.01,
-            label="Score threshold",
-            elem_id="error-maps-threshold",
-            scale=3,
-            buttons=[],
-        )
+    order = gr.Dropdown(
+        ["worst"], value="worst", label="Image order", elem_id="error-maps-order", min_width=150
+    )
+    thing = gr.Dropdown(
+        [ALL, *THING_NAMES], value=ALL, label="Class", elem_id="error-maps-class", min_width=150
+    )
+    threshold = gr.Slider(
+        0.0,
+        0.99,
+        value=ErrorChoice().score_threshold,
+        step=0.01,
+        label="Score threshold",
+        elem_id="error-maps-threshold",
+        min_width=200,
+        scale=2,
+        buttons=[],
+    )
     return {"order": order, "thing": thing, "threshold": threshold}
 
 
 def _build_position() -> dict[str, Any]:
-    with gr.Row(equal_height=True, elem_classes="wb-bar"):
-        previous = gr.Button("◀", elem_id="error-maps-previous", min_width=44, scale=0)
-        position = gr.Slider(
-            1,
-            2,
-            value=1,
-            step=1,
-            label="Image, worst first",
-            elem_id="error-maps-position",
-            scale=8,
-            buttons=[],
-        )
-        following = gr.Button("▶", elem_id="error-maps-next", min_width=44, scale=0)
+    previous = gr.Button("◀", elem_id="error-maps-previous", min_width=44, scale=0)
+    position = gr.Slider(
+        1,
+        2,
+        value=1,
+        step=1,
+        label="Image, worst first",
+        elem_id="error-maps-position",
+        min_width=200,
+        scale=3,
+        buttons=[],
+    )
+    following = gr.Button("▶", elem_id="error-maps-next", min_width=44, scale=0)
     return {"previous": previous, "position": position, "following": following}
 
 

@@ -20,6 +20,7 @@ TITLE = "Train"
 QUESTION = "How is training going, and what should run next?"
 TICK_SECONDS = 2.0
 DEFAULT_PRESET = "toystreets_demo"
+LATEST = "latest"
 _PICK_RUN = """
 element.addEventListener('click', event => {
   const row = event.target.closest('[data-run]');
@@ -99,9 +100,10 @@ def _asking(services: Services, what: Request) -> Callable[[SessionState], None]
     return lambda state: request(services, state, what)
 
 
-def restart(services: Services, session: SessionState, checkpoint: int | None) -> None:
-    """Continue the chosen run from a checkpoint."""
-    services.jobs.resume(_chosen(session), step=checkpoint)
+def restart(services: Services, session: SessionState, checkpoint: int | str | None) -> None:
+    """Continue the chosen run from the checkpoint of a step, or from the latest."""
+    step = None if checkpoint in (None, LATEST) else int(checkpoint)
+    services.jobs.resume(_chosen(session), step=step)
 
 
 def _chosen(session: SessionState) -> str:
@@ -110,10 +112,11 @@ def _chosen(session: SessionState) -> str:
     return session.run
 
 
-def _checkpoint_choice(services: Services, session: SessionState) -> Any:
+def _checkpoint_choice(services: Services, session: SessionState, value: Any = LATEST) -> Any:
+    """Return the checkpoints to restart from; the latest stays right while new ones come."""
     steps = services.runs.checkpoints(session.run) if session.run is not None else []
-    choices = [(f"step {step:,}", step) for step in reversed(steps)]
-    return gr.Dropdown(choices=choices, value=steps[-1] if steps else None)
+    choices = [("latest", LATEST), *((f"step {step:,}", step) for step in reversed(steps))]
+    return gr.Dropdown(choices=choices, value=value if value in steps else LATEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,12 @@ def _build_monitor(table: gr.HTML) -> tuple[Page, dict[str, Any]]:
             stop = gr.Button("Stop", variant="stop", elem_id="train-stop", size="sm", min_width=70)
             snapshot = gr.Button("Snapshot now", elem_id="train-snapshot", size="sm", min_width=110)
             checkpoint = gr.Dropdown(
-                [], show_label=False, container=False, elem_id="train-checkpoint", min_width=130
+                [LATEST],
+                value=LATEST,
+                show_label=False,
+                container=False,
+                elem_id="train-checkpoint",
+                min_width=130,
             )
             again = gr.Button(
                 "Restart from checkpoint", elem_id="train-restart", size="sm", min_width=170
@@ -242,9 +250,9 @@ def _wire_restart(parts: _Parts, session: gr.State, services: Services) -> None:
     )
     on_action(
         parts.controls["checkpoint"].focus,
-        lambda state: _checkpoint_choice(services, state),
+        lambda state, chosen: _checkpoint_choice(services, state, chosen),
         name="train_list_checkpoints",
-        inputs=[session],
+        inputs=[session, parts.controls["checkpoint"]],
         outputs=[parts.controls["checkpoint"]],
     )
 

@@ -89,13 +89,25 @@ def test_view__run_whose_folder_was_deleted_is_no_error(services: Services) -> N
     assert train.view(services, SessionState(run="gone")).content() == Empty("")
 
 
-def test_view__checkpoints_newest_first(
+def test_view__checkpoints_latest_and_newest_first(
     services: Services, write_run: Callable[..., Path], factories: Any
 ) -> None:
     factories.write_checkpoint(write_run(steps=40), 40)
     choice = train.view(services, DEMO).content().checkpoint
-    assert [step for _, step in choice.choices] == [40, 20]
-    assert choice.value == 40
+    assert [step for _, step in choice.choices] == ["latest", 40, 20]
+    assert choice.value == "latest"
+    assert train._checkpoint_choice(services, DEMO, 20).value == 20
+    assert train._checkpoint_choice(services, DEMO, 7).value == "latest"
+
+
+@pytest.mark.parametrize(("chosen", "step"), [("latest", None), (None, None), (20, 20)])
+def test_restart__from_the_chosen_checkpoint(
+    services: Services, monkeypatch: pytest.MonkeyPatch, chosen: object, step: int | None
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(services.jobs, "resume", lambda run, *, step: asked.append((run, step)))
+    train.restart(services, DEMO, chosen)
+    assert asked == [("demo", step)]
 
 
 def test_request__shows_until_it_is_obeyed(
