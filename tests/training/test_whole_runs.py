@@ -91,7 +91,7 @@ def assert_same_end(run: RunDir, reference: RunDir) -> None:
     assert results[0] == results[1]
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the trainer did not get there"
@@ -372,7 +372,12 @@ def test_resume__checkpoint_of_another_architecture(unbroken: RunDir, tmp_path: 
 
 
 def test_train__mistakes_leave_nothing_behind(short_run: Overrides, tmp_path: Path) -> None:
-    for more in ("data.target.root=nowhere", "data.val.root=nowhere", "model.weights=no/such.st"):
+    for more in (
+        "data.target.root=nowhere",
+        "data.val.root=nowhere",
+        "model.weights=no/such.st",
+        "training.stage2_from=nowhere",
+    ):
         with pytest.raises(UserError):
             launch.train(load_config(PRESET, short_run(tmp_path, "bad", more)))
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from uda4inst.training.batches import check_files, open_batches
 from uda4inst.training.checkpoint import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.control import Control
-from uda4inst.training.files import remove_folder
+from uda4inst.training.files import disk_errors, remove_folder
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.metrics import MetricsLog
@@ -134,41 +134,49 @@ def _work(run: RunDir, parts: _Parts, *, watch: Watch | None) -> Outcome:
     control = Control(run.control if processes.is_first else None, group=processes.group)
     with ExitStack() as stack:
         stack.callback(parts.batches.close)
+        stack.enter_context(control.listening())
         status = metrics = None
         if processes.is_first:
-            stack.enter_context(_logging_to(run.log))
-            record_command(run)
+            with disk_errors("run folder", run.path, next_step="Make room, then start again."):
+                stack.enter_context(_logging_to(run.log))
+                record_command(run)
+                metrics = stack.enter_context(closing(_open_metrics(run, session)))
             status = StatusFile(
                 run.status, steps=training.total_steps, every=training.heartbeat_seconds
             )
             status.update(step=session.step, stage=session.stage.number)
-            status.start()
-            metrics = MetricsLog(
-                run.metrics,
-                first_step=session.step,
-                tensorboard=run.tensorboard if training.tensorboard_every else None,
-                tensorboard_every=training.tensorboard_every,
-            )
-            stack.callback(metrics.close)
+        journal = Journal(
+            processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
+        )
         trainer = Trainer(
             session,
             run,
             batches=parts.batches,
             validation=parts.validation,
             control=control,
-            journal=Journal(
-                processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
-            ),
+            journal=journal,
             status=status,
             watch=watch if processes.is_first else None,
         )
-        stack.enter_context(control.listening())
         _announce(run, parts)
         return _run_to_its_end(trainer)
 
 
+def _open_metrics(run: RunDir, session: Session) -> MetricsLog:
+    """Open the metrics at the session's step."""
+    every = session.config.training.tensorboard_every
+    return MetricsLog(
+        run.metrics,
+        first_step=session.step,
+        tensorboard=run.tensorboard if every else None,
+        tensorboard_every=every,
+    )
+
+
 def _run_to_its_end(trainer: Trainer) -> Outcome:
     """Run the loop; whatever ends it is written to the status and told to other processes."""
+    if trainer.status:
+        trainer.status.start()
     try:
         outcome = trainer.loop()
     except BaseException as error:

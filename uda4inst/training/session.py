@@ -13,12 +13,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from uda4inst.errors import UserError
 from uda4inst.methods import METHODS
 from uda4inst.methods.base import Method
 from uda4inst.models.criterion import Criterion
 from uda4inst.models.mask2former import Mask2Former, build_model
 from uda4inst.models.pretrained import LoadReport, load_weights
 from uda4inst.training.checkpoint import (
+    MANIFEST,
     OPTIMIZER,
     STATE,
     Checkpoint,
@@ -191,7 +193,7 @@ def build_student(
     """
     start = checkpoint
     if start is None and config.training.stage2_from:
-        start = _checkpoint_at(config.training.stage2_from)
+        start = _checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
     torch.manual_seed(config.seed)
     student, report = build_model(
         config.model.preset,
@@ -204,12 +206,19 @@ def build_student(
     return student, report
 
 
-def _checkpoint_at(place: str) -> Checkpoint:
-    """Return a checkpoint by its folder, or the latest of a run."""
+def _checkpoint_at(place: str, *, root: Path) -> Checkpoint:
+    """Return a checkpoint by its folder, or the latest of a run by its folder or name."""
     path = Path(place)
-    if (path / "manifest.json").is_file():
+    if (path / MANIFEST).is_file():
         return read_checkpoint(path)
-    return open_checkpoint(find_run(path, root=Path("runs")).checkpoints)
+    try:
+        run = find_run(place, root=root)
+    except UserError as error:
+        raise UserError(
+            "training.stage2_from must be a checkpoint folder (RUN/checkpoints/STEP), a run folder "
+            f"or the name of a run in {root}, got {place!r}. Check the path."
+        ) from error
+    return open_checkpoint(run.checkpoints)
 
 
 def _rng_state() -> dict[str, Any]:
