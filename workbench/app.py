@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
 from types import ModuleType
 from typing import Any, Final
 
@@ -61,8 +60,7 @@ def build_app(services: Services) -> gr.Blocks:
                 with gr.Tab(page.TITLE, id=name, elem_id=f"page-{name}") as tabs[name]:
                     pages[name] = page.build(services, session, app)
         _wire_tabs(tabs, pages, session)
-        _wire_header(header, session, services)
-        _wire_session(header, pages, session, services, app)
+        _wire_header(header, pages, session, services, app)
     return app
 
 
@@ -86,7 +84,7 @@ def launch_options() -> dict[str, Any]:
 
 def first_session(services: Services) -> SessionState:
     """Return what a new browser looks at: the run that changed last."""
-    return SessionState(page="train", run=next(iter(services.runs.names()), None))
+    return SessionState(run=next(iter(services.runs.names()), None))
 
 
 def _build_header() -> _Header:
@@ -118,65 +116,52 @@ def _wire_tabs(
         ]
 
     for name, tab in tabs.items():
-        on_action(
+        opened = on_action(
             tab.select,
             to_page(name),
             name=f"app_open_{name}",
             inputs=[session],
             outputs=[session, *timers],
         )
+        pages[name].redraw_after(opened, "opened")
 
 
-def _wire_session(
+def _wire_header(
     header: _Header,
     pages: dict[PageName, Mounted],
     session: gr.State,
     services: Services,
     app: gr.Blocks,
 ) -> None:
-    """Draw header and page anew whenever the session changes, opening the app included.
+    """Choose a first run when the app opens, let the header choose another, and show it there."""
 
-    One event for all pages: a slider that is dragged asks once a move, not once a page.
-    """
-    counts = [len(page.inputs) for page in pages.values()]
-    starts = list(accumulate(counts, initial=0))
+    def show(state: SessionState) -> list[Any]:
+        return [_run_choices(services, state), _run_line(services, state)]
 
-    def show(state: SessionState, *values: Any) -> list[Any]:
-        updates = [_run_choices(services, state), _run_line(services, state)]
-        for (name, page), start, count in zip(pages.items(), starts, counts, strict=False):
-            mine = values[start : start + count]
-            updates += page.updates(state, mine) if name == state.page else page.unchanged()
-        return updates
-
-    on_action(
-        session.change,
-        show,
-        name="app_show",
-        inputs=[session, *(part for page in pages.values() for part in page.inputs)],
-        outputs=[
-            header.run,
-            header.line,
-            *(part for page in pages.values() for part in page.page.outputs),
-        ],
+    loaded = on_action(
+        app.load, lambda: first_session(services), name="app_load", outputs=[session]
     )
-    on_action(app.load, lambda: first_session(services), name="app_load", outputs=[session])
-
-
-def _wire_header(header: _Header, session: gr.State, services: Services) -> None:
-    on_action(
-        header.run.focus,
-        lambda state: _run_choices(services, state),
-        name="app_list_runs",
-        inputs=[session],
-        outputs=[header.run],
-    )
-    on_action(
+    chosen = on_action(
         header.run.input,
         lambda state, run: state.on_run(run),
         name="app_choose_run",
         inputs=[session, header.run],
         outputs=[session],
     )
+    for page in pages.values():
+        page.redraw_if_shown_after(loaded, "loaded")
+        page.redraw_if_shown_after(chosen, "run_chosen")
+    changes = {"loaded": loaded.success, "chosen": chosen.success, "listed": header.run.focus}
+    for page in pages.values():
+        changes |= {name: event.success for name, event in page.run_chosen.items()}
+    for name, event in changes.items():
+        on_action(
+            event,
+            show,
+            name=f"app_run_{name}",
+            inputs=[session],
+            outputs=[header.run, header.line],
+        )
     on_action(
         header.timer.tick,
         lambda state: _run_line(services, state),

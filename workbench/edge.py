@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+import cv2
 import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
 from workbench import markup
+from workbench.session import PageName, SessionState
 
 logger = logging.getLogger(__name__)
 
@@ -155,32 +160,99 @@ class Page:
             notice = gr.HTML(outcome.message, visible=bool(outcome.message))
             return [notice, gr.Column(visible=False), *rest]
         values = [getattr(outcome, field.name) for field in fields(outcome)]
-        return [gr.HTML(visible=False), gr.Column(visible=True), *values]
+        return [gr.HTML(visible=False), gr.Column(visible=True), *map(_encoded, values)]
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A page in the app: what draws it when the session changes, and when time passes.
+    """A page in the app, and how what is chosen on it gets onto the screen.
+
+    A choice is two events: the first changes the session and nothing else, so it is quick and
+    takes its turn; the second draws this page, and this page alone, from the session as it is then.
 
     Args:
+        name: of the page; begins the names of its events.
+        session: what the browser looks at.
         page: its frame.
         show: draws it for the session and the values of `inputs`.
         inputs: components `show` reads beside the session.
-        timer: refreshes it; must run only while the page is on screen.
+        timer: refreshes it; runs only while the page is on screen.
+        run_chosen: events after which the session is on another run, by name.
     """
 
+    name: PageName
+    session: gr.State
     page: Page
     show: Callable[..., Any]
     inputs: Sequence[Any]
     timer: gr.Timer
+    run_chosen: Mapping[str, Any] = field(default_factory=dict)
 
-    def updates(self, state: Any, values: Sequence[Any]) -> list[Any]:
-        """Return the new values of the page's outputs."""
-        return self.page.updates(_outcome(self.show, state, *values))
+    def on_choice(
+        self,
+        event: Callable[..., Any],
+        choose: Callable[..., Any],
+        name: str,
+        *,
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+    ) -> Any:
+        """Bind a choice and return its event.
 
-    def unchanged(self) -> list[Any]:
-        """Return what leaves every output as it is."""
-        return self.page.updates(UNCHANGED)
+        Args:
+            event: such as `slider.input`.
+            choose: returns the new session (and values of `outputs`) for the session and the
+                values of `inputs`.
+            name: of the choice.
+            inputs: components read beside the session.
+            outputs: components written beside the session.
+        """
+        chosen = on_action(
+            event,
+            choose,
+            name=f"{self.name}_{name}",
+            inputs=[self.session, *inputs],
+            outputs=[self.session, *outputs],
+            trigger_mode="always_last",
+        )
+        self.redraw_after(chosen, name)
+        return chosen
+
+    def redraw_after(self, earlier: Any, name: str) -> None:
+        """Draw the page once another event has succeeded."""
+        self._bind(earlier.success, self.show, f"show_{name}")
+
+    def redraw_if_shown_after(self, earlier: Any, name: str) -> None:
+        """Draw the page once another event has succeeded, if it is the one on screen."""
+
+        def show(state: SessionState, *values: Any) -> Any:
+            return self.show(state, *values) if state.page == self.name else UNCHANGED
+
+        self._bind(earlier.success, show, f"show_{name}")
+
+    def on_tick(self, tick: Callable[..., Any], *, inputs: Sequence[Any] = ()) -> None:
+        """Bind what happens when time passes while the page is on screen."""
+        on_view(
+            self.timer.tick,
+            tick,
+            name=f"{self.name}_tick",
+            page=self.page,
+            inputs=[self.session, *inputs],
+        )
+
+    def on_input(self, event: Callable[..., Any], name: str) -> None:
+        """Draw the page when one of the components `show` reads has changed."""
+        self._bind(event, self.show, f"show_{name}")
+
+    def _bind(self, event: Callable[..., Any], show: Callable[..., Any], name: str) -> None:
+        on_view(
+            event,
+            show,
+            name=f"{self.name}_{name}",
+            page=self.page,
+            inputs=[self.session, *self.inputs],
+            trigger_mode="always_last",
+        )
 
 
 def _bound(name: str, outputs: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +275,20 @@ def _bound(name: str, outputs: Sequence[Any], options: dict[str, Any]) -> dict[s
         **turns,
         **options,
     }
+
+
+def _encoded(value: Any) -> Any:
+    """Return pictures as files in Gradio's cache, everything else as it is.
+
+    Gradio encodes arrays with the slowest of compressions; a page of five pictures would take most
+    of its time there.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    done, data = cv2.imencode(".png", value[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ValueError(f"picture must be encodable, got {value.dtype} of shape {value.shape}.")
+    return save_bytes_to_cache(data.tobytes(), "picture.png", get_upload_folder())
 
 
 def _outcome(view: Callable[..., Any], *values: Any) -> Any:

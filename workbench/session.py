@@ -43,8 +43,7 @@ class SessionState:
     """The choices of one browser session, shared by all pages.
 
     Args:
-        page: the page on screen, the others do no work; None before the app has opened, so that
-            opening it is a change like any other.
+        page: the page on screen; the others do no work.
         run: name of the chosen run, or None before there is one.
         snapshot: step of the chosen snapshot, or None to follow the newest.
         item: position in the batch of the snapshot.
@@ -52,7 +51,7 @@ class SessionState:
         errors: what the Error maps page shows.
     """
 
-    page: PageName | None = None
+    page: PageName = "train"
     run: str | None = None
     snapshot: int | None = None
     item: int = 0

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from workbench import markup
-from workbench.edge import UNCHANGED, Empty, Framed, Unchanged, on_action
+from workbench.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.snapshots import Snapshot, nearest
@@ -58,44 +58,31 @@ def build_bar(page: PageName) -> SnapshotBar:
     return SnapshotBar(row, slider, previous, following, follow, item, facts)
 
 
-def wire_bar(bar: SnapshotBar, session: gr.State, services: Services, page: PageName) -> None:
-    """Let the controls change the session."""
+def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:
+    """Let the controls choose for the session."""
 
     def move(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: _moved(services, state, direction)
 
-    on_action(
+    page.on_choice(
         bar.slider.input,
         lambda state, step: state.on_snapshot(int(step)),
-        name=f"{page}_choose_step",
-        inputs=[session, bar.slider],
-        outputs=[session],
-        trigger_mode="always_last",
+        "choose_step",
+        inputs=[bar.slider],
     )
-    for name, button, direction in (
-        ("previous", bar.previous, -1),
-        ("next", bar.following, 1),
-    ):
-        on_action(
-            button.click,
-            move(direction),
-            name=f"{page}_{name}_snapshot",
-            inputs=[session],
-            outputs=[session],
-        )
-    on_action(
+    page.on_choice(bar.previous.click, move(-1), "previous_snapshot")
+    page.on_choice(bar.following.click, move(1), "next_snapshot")
+    page.on_choice(
         bar.follow.input,
         lambda state, follow: _followed(services, state, follow=follow),
-        name=f"{page}_follow",
-        inputs=[session, bar.follow],
-        outputs=[session],
+        "follow",
+        inputs=[bar.follow],
     )
-    on_action(
+    page.on_choice(
         bar.item.input,
         lambda state, item: state.on_item(int(item)),
-        name=f"{page}_choose_item",
-        inputs=[session, bar.item],
-        outputs=[session],
+        "choose_item",
+        inputs=[bar.item],
     )
 
 

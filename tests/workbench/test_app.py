@@ -53,9 +53,7 @@ def test_launch_options__ask_no_one_else() -> None:
 
 
 def test_first_session__looks_at_the_run_that_changed_last(services: Any, write_run: Any) -> None:
-    assert first_session(services) == SessionState(page="train")
-    # A page is drawn when the session changes, so opening the app must change it.
-    assert first_session(services) != SessionState()
+    assert first_session(services) == SessionState()
     write_run("demo", steps=1)
     assert first_session(services).run == "demo"
 
@@ -71,11 +69,10 @@ def test_app_file__is_short() -> None:
     assert len((WORKBENCH.parent / "app.py").read_text().splitlines()) < 30
 
 
-def test_build_app__a_change_of_the_session_is_one_event(app: gr.Blocks) -> None:
-    (state,) = blocks(app, gr.State)
-    changes = [event for event in events(app) if (state._id, "change") in event.targets]
-    assert [event.api_name for event in changes] == ["app_show"]
-    (show,) = changes
-    values = [SessionState(page="mixing"), *([0] * (len(show.inputs) - 1))]
-    updates = show.fn(*values)
-    assert len(updates) == len(show.outputs)
+def test_build_app__a_choice_draws_its_own_page_alone(app: gr.Blocks) -> None:
+    named = {event.api_name: event for event in events(app)}
+    chosen = named["pseudo_labels_threshold"]
+    drawn = named["pseudo_labels_show_threshold"]
+    followers = [event for event in events(app) if event.trigger_after == chosen._id]
+    assert followers == [drawn]
+    assert len(drawn.outputs) < 20

@@ -10,7 +10,7 @@ import gradio as gr
 
 from uda4inst.classes import THING_NAMES
 from workbench import markup
-from workbench.edge import UNCHANGED, Mounted, Page, on_action, on_view
+from workbench.edge import UNCHANGED, Mounted, Page
 from workbench.error_view import ALL, NO_RUN, error_view, ordered, sides
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
@@ -70,8 +70,6 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     controls = _Controls(row=row, **sides_row, **looks, **places)
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=controls.head)
-    _wire_choices(controls, session)
-    _wire_position(controls, session, services)
 
     def show(state: SessionState) -> object:
         return error_view(services, state)
@@ -83,8 +81,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             return UNCHANGED
         return error_view(services, state)
 
-    on_view(timer.tick, tick, name="error_maps_tick", page=page, inputs=[session, controls.step])
-    return Mounted(page, show, [], timer)
+    mounted = Mounted("error_maps", session, page, show, [], timer)
+    mounted.on_tick(tick, inputs=[controls.step])
+    _wire_choices(controls, mounted)
+    _wire_position(controls, mounted, services)
+    return mounted
 
 
 def _build_sides() -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _picture(label: str, name: str) -> gr.Image:
     )
 
 
-def _wire_choices(controls: _Controls, session: gr.State) -> None:
+def _wire_choices(controls: _Controls, page: Mounted) -> None:
     def change(key: str, read: Callable[[Any], Any]) -> Callable[..., SessionState]:
         return lambda state, value: state.on_errors(**{key: read(value)})
 
@@ -215,31 +216,15 @@ def _wire_choices(controls: _Controls, session: gr.State) -> None:
         ("threshold", controls.threshold, change("score_threshold", float)),
         ("position", controls.position, _to_position),
     ):
-        on_action(
-            control.input,
-            handler,
-            name=f"error_maps_{key}",
-            inputs=[session, control],
-            outputs=[session],
-            trigger_mode="always_last",
-        )
+        page.on_choice(control.input, handler, key, inputs=[control])
 
 
-def _wire_position(controls: _Controls, session: gr.State, services: Services) -> None:
+def _wire_position(controls: _Controls, page: Mounted, services: Services) -> None:
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: _move(services, state, direction)
 
-    for name, button, direction in (
-        ("previous", controls.previous, -1),
-        ("next", controls.following, 1),
-    ):
-        on_action(
-            button.click,
-            moved(direction),
-            name=f"error_maps_{name}",
-            inputs=[session],
-            outputs=[session],
-        )
+    page.on_choice(controls.previous.click, moved(-1), "previous")
+    page.on_choice(controls.following.click, moved(1), "next")
 
 
 def _to_position(state: SessionState, place: float) -> SessionState:

@@ -20,7 +20,7 @@ from uda4inst.draw import (
     resize,
 )
 from workbench import markup
-from workbench.edge import Mounted, Page, on_view
+from workbench.edge import Mounted, Page
 from workbench.palette import class_css, css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -154,7 +154,6 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         parts, marked = _build_pictures()
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=bar.outputs)
-    wire_bar(bar, session, services, "mixing")
 
     def show(state: SessionState, step: float, marked_now: bool) -> object:
         return snapshot_view(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
@@ -163,9 +162,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         return snapshot_tick(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
     inputs = [bar.slider, marked]
-    on_view(marked.input, show, name="mixing_mark", page=page, inputs=[session, *inputs])
-    on_view(timer.tick, follow, name="mixing_tick", page=page, inputs=[session, *inputs])
-    return Mounted(page, show, inputs, timer)
+    mounted = Mounted("mixing", session, page, show, inputs, timer)
+    mounted.on_input(marked.input, "mark")
+    mounted.on_tick(follow, inputs=inputs)
+    wire_bar(bar, services, mounted)
+    return mounted
 
 
 def _build_pictures() -> tuple[list[Any], gr.Checkbox]:

@@ -16,7 +16,7 @@ from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
 from workbench import markup
-from workbench.edge import Mounted, Page, on_view
+from workbench.edge import Mounted, Page
 from workbench.palette import class_css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -127,7 +127,6 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         parts = [gr.HTML(elem_id="pool-summary"), gr.HTML(elem_id="pool-cards")]
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=bar.outputs)
-    wire_bar(bar, session, services, "pool")
 
     def content(state: SessionState, snapshot: Snapshot) -> PoolView:
         size = services.runs.setting(state.run, "method.pool.size") if state.run else None
@@ -139,5 +138,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     def follow(state: SessionState, step: float) -> object:
         return snapshot_tick(services, state, step, lambda s, _: content(state, s))
 
-    on_view(timer.tick, follow, name="pool_tick", page=page, inputs=[session, bar.slider])
-    return Mounted(page, show, [bar.slider], timer)
+    mounted = Mounted("pool", session, page, show, [bar.slider], timer)
+    mounted.on_tick(follow, inputs=[bar.slider])
+    wire_bar(bar, services, mounted)
+    return mounted

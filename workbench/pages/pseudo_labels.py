@@ -13,7 +13,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.draw import DROPPED_COLOR, DrawnDetection, draw_detections
 from workbench import markup, plots
 from workbench.candidates import Candidates
-from workbench.edge import Empty, Mounted, Page, on_action, on_view
+from workbench.edge import Empty, Mounted, Page
 from workbench.palette import class_css, css
 from workbench.services import Services
 from workbench.session import SessionState
@@ -144,8 +144,6 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         parts = [slider, *_build_result()]
     timer = gr.Timer(TICK_SECONDS, active=False)
     page = Page(notice, body, parts, head=bar.outputs)
-    wire_bar(bar, session, services, "pseudo_labels")
-    _wire_threshold(slider, reset, session)
 
     def show(state: SessionState, step: float) -> object:
         return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
@@ -153,8 +151,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     def follow(state: SessionState, step: float) -> object:
         return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
 
-    on_view(timer.tick, follow, name="pseudo_labels_tick", page=page, inputs=[session, bar.slider])
-    return Mounted(page, show, [bar.slider], timer)
+    mounted = Mounted("pseudo_labels", session, page, show, [bar.slider], timer)
+    mounted.on_tick(follow, inputs=[bar.slider])
+    wire_bar(bar, services, mounted)
+    _wire_threshold(slider, reset, mounted)
+    return mounted
 
 
 def _build_threshold() -> tuple[gr.Slider, gr.Button]:
@@ -191,19 +192,11 @@ def _build_result() -> list[Any]:
     return [shown, legend, table, curve]
 
 
-def _wire_threshold(slider: gr.Slider, reset: gr.Button, session: gr.State) -> None:
-    on_action(
+def _wire_threshold(slider: gr.Slider, reset: gr.Button, page: Mounted) -> None:
+    page.on_choice(
         slider.input,
         lambda state, threshold: state.on_threshold(float(threshold)),
-        name="pseudo_labels_threshold",
-        inputs=[session, slider],
-        outputs=[session],
-        trigger_mode="always_last",
+        "threshold",
+        inputs=[slider],
     )
-    on_action(
-        reset.click,
-        lambda state: state.on_threshold(None),
-        name="pseudo_labels_reset",
-        inputs=[session],
-        outputs=[session],
-    )
+    page.on_choice(reset.click, lambda state: state.on_threshold(None), "reset")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from uda4inst.errors import UserError
 from workbench import markup, monitor, new_run
-from workbench.edge import Empty, Framed, Mounted, Page, on_action, on_view
+from workbench.edge import Empty, Framed, Mounted, Page, on_action
 from workbench.jobs import REQUESTABLE, RESTARTABLE, Request
 from workbench.run_form import RunForm, build_form
 from workbench.services import Services
@@ -127,10 +127,7 @@ class _Parts:
     form: RunForm
     command: gr.HTML
     start: gr.Button
-    table: gr.HTML
-    page: Page
     controls: dict[str, Any]
-    timer: gr.Timer
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
@@ -149,11 +146,14 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             table = gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN)
             page, controls = _build_monitor(table)
     timer = gr.Timer(TICK_SECONDS)
-    parts = _Parts(preset, form, command, start_button, table, page, controls, timer)
-    _wire_form(parts, session, services, app)
-    _wire_monitor(parts, session, services)
-    _wire_restart(parts, session, services)
-    return Mounted(page, lambda state: view(services, state), [], timer)
+    parts = _Parts(preset, form, command, start_button, controls)
+    mounted = Mounted("train", session, page, lambda state: view(services, state), [], timer)
+    mounted.on_tick(lambda state: tick(services, state))
+    started = _wire_form(parts, mounted, services, app)
+    picked = mounted.on_choice(table.pick, _pick, "pick_run")
+    _wire_requests(parts, mounted, services)
+    _wire_restart(parts, mounted, services)
+    return replace(mounted, run_chosen={"started": started, "picked": picked})
 
 
 def _build_form(services: Services) -> tuple[gr.Dropdown, RunForm, gr.HTML, gr.Button]:
@@ -203,7 +203,7 @@ def _build_monitor(table: gr.HTML) -> tuple[Page, dict[str, Any]]:
     return Page(notice, body, parts, head=[table]), controls
 
 
-def _wire_form(parts: _Parts, session: gr.State, services: Services, app: gr.Blocks) -> None:
+def _wire_form(parts: _Parts, page: Mounted, services: Services, app: gr.Blocks) -> Any:
     controls = list(parts.form.controls)
     name_control = parts.form.control("run.name")
 
@@ -225,59 +225,43 @@ def _wire_form(parts: _Parts, session: gr.State, services: Services, app: gr.Blo
         outputs=[parts.command],
         trigger_mode="always_last",
     )
-    on_action(
+    return page.on_choice(
         parts.start.click,
         start,
-        name="train_start",
-        inputs=[session, parts.preset, *controls],
-        outputs=[session, name_control],
+        "start",
+        inputs=[parts.preset, *controls],
+        outputs=[name_control],
     )
 
 
-def _wire_restart(parts: _Parts, session: gr.State, services: Services) -> None:
-    again = on_action(
-        parts.controls["restart"].click,
-        lambda state, step: restart(services, state, step),
-        name="train_restart",
-        inputs=[session, parts.controls["checkpoint"]],
-    )
-    on_view(
-        again.then,
-        lambda state: tick(services, state),
-        name="train_after_restart",
-        page=parts.page,
-        inputs=[session],
-    )
-    on_action(
-        parts.controls["checkpoint"].focus,
-        lambda state, chosen: _checkpoint_choice(services, state, chosen),
-        name="train_list_checkpoints",
-        inputs=[session, parts.controls["checkpoint"]],
-        outputs=[parts.controls["checkpoint"]],
-    )
-
-
-def _wire_monitor(parts: _Parts, session: gr.State, services: Services) -> None:
-    def bind(event: Any, name: str, show: Any) -> None:
-        on_view(event, show, name=name, page=parts.page, inputs=[session])
-
-    bind(parts.timer.tick, "train_tick", lambda state: tick(services, state))
+def _wire_requests(parts: _Parts, page: Mounted, services: Services) -> None:
     for what in REQUESTABLE:
         asked = on_action(
             parts.controls[what].click,
             _asking(services, what),
             name=f"train_{what}",
-            inputs=[session],
+            inputs=[page.session],
         )
-        bind(asked.then, f"train_after_{what}", lambda state: tick(services, state))
+        page.redraw_after(asked, what)
 
-    def pick(state: SessionState, event: gr.EventData) -> SessionState:
-        return state.on_run(event.run)
 
-    on_action(
-        parts.table.pick,
-        pick,
-        name="train_pick_run",
-        inputs=[session],
-        outputs=[session],
+def _wire_restart(parts: _Parts, page: Mounted, services: Services) -> None:
+    checkpoint = parts.controls["checkpoint"]
+    again = on_action(
+        parts.controls["restart"].click,
+        lambda state, step: restart(services, state, step),
+        name="train_restart",
+        inputs=[page.session, checkpoint],
     )
+    page.redraw_after(again, "restart")
+    on_action(
+        checkpoint.focus,
+        lambda state, chosen: _checkpoint_choice(services, state, chosen),
+        name="train_list_checkpoints",
+        inputs=[page.session, checkpoint],
+        outputs=[checkpoint],
+    )
+
+
+def _pick(state: SessionState, event: gr.EventData) -> SessionState:
+    return state.on_run(event.run)
