@@ -5,9 +5,9 @@ preset starts from a network trained here, on a third style with random palettes
 the source nor the target domain. Results that start from it are labelled so.
 
 The recipe is one pass over an endless stream of scenes: scene k of the stream is a function of
-(seed, k), rendered in loader workers, mirrored at random. First come clean scenes, then scenes
-degraded as photographs are (noise, blur, compression, uneven brightness), since a network that has
-only seen flat paint breaks at the first grain of noise, and the networks it stands in for have seen
+(seed, k), rendered in loader workers, mirrored at random. First come clean scenes, then scenes with
+the faults and the litter of photographs, each drawn on its own, since a network that has only seen
+flat paint breaks at the first grain of noise, and the networks it stands in for have seen
 photographs. Evaluation draws from the neutral "val" split, which the stream never touches.
 """
 
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from uda4inst.data.toystreets import render_scene
+from uda4inst.data.toystreets import render_scene, styles
 from uda4inst.models.criterion import Criterion
 from uda4inst.models.mask2former import Mask2Former, build_model, save_student
 from uda4inst.structures import InstanceMap, Size
@@ -36,15 +36,26 @@ from uda4inst.training.optim import build_optimizer
 
 log = logging.getLogger(__name__)
 
+# What a photograph has whatever its colours and its camera: the rest of the shift is not seen here.
+PARTS: Final = (
+    styles.ROUNDING,
+    styles.CLUTTER,
+    styles.CONTACT_SHADOWS,
+    styles.SHADING,
+    styles.OBJECT_TEXTURE,
+    styles.BACKGROUND_TEXTURE,
+    styles.LIGHTING,
+)
+
 
 @dataclass(frozen=True)
 class PretrainRecipe:
     """What made a pre-trained start; written beside the weights.
 
     Args:
-        steps: optimizer updates, in both phases together.
-        degraded_steps: the last so many see degraded scenes, with a new optimizer and schedule.
-        degraded_lr: peak learning rate of that phase.
+        steps: optimizer updates.
+        clean_steps: the first so many see clean scenes, all others photographed ones.
+        part_share: chance of each of `PARTS` in a photographed scene.
         batch_size: scenes an update.
         size: (height, width) of the scenes.
         small_size: size of the first scenes: cheaper steps, and objects at another scale.
@@ -56,24 +67,19 @@ class PretrainRecipe:
         seed: of weights, scenes and points.
     """
 
-    steps: int = 9_000
-    degraded_steps: int = 2_000
-    degraded_lr: float = 2.5e-4
+    steps: int = 14_000
+    clean_steps: int = 3_000
+    part_share: float = 0.4
     batch_size: int = 4
     size: Size = (128, 256)
     small_size: Size = (96, 192)
-    small_steps: int = 4_000
+    small_steps: int = 6_000
     lr: float = 5e-4
     warmup_steps: int = 300
     weight_decay: float = 0.05
     clip_norm: float = 0.1
     num_points: int = 2048
     seed: int = 0
-
-    @property
-    def clean_steps(self) -> int:
-        """Optimizer updates on clean scenes."""
-        return max(0, self.steps - self.degraded_steps)
 
 
 class _NeutralStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -90,18 +96,21 @@ class _NeutralStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
         index += self.start
         recipe = self.recipe
         small = index < recipe.small_steps * recipe.batch_size
+        photographed = index >= recipe.clean_steps * recipe.batch_size
+        rng = np.random.default_rng((recipe.seed, index))
+        mirrored, drawn = rng.random() < 0.5, rng.random(len(PARTS)) < recipe.part_share
         scene = render_scene(
             seed=recipe.seed,
             domain="neutral",
             split="train",
             index=index,
             size=recipe.small_size if small else recipe.size,
+            parts=frozenset(np.array(PARTS)[drawn].tolist()) if photographed else None,
         )
         image, ids = scene.image, scene.ids
-        rng = np.random.default_rng((recipe.seed, index))
-        if rng.random() < 0.5:
+        if mirrored:
             image, ids = image[:, ::-1], ids[:, ::-1]
-        if index >= recipe.clean_steps * recipe.batch_size:
+        if photographed:
             image = degrade(image, rng)
         return (
             torch.from_numpy(np.ascontiguousarray(image)),
@@ -181,7 +190,12 @@ def pretrain_toystreets(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial.pt")
     start, state = _restore(partial, model)
-    optimizer, schedule = _phase(model, recipe, degraded=start >= recipe.clean_steps)
+    optimizer = build_optimizer(
+        model, lr=recipe.lr, weight_decay=recipe.weight_decay, backbone_lr_factor=1.0
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _learning_rate(step, recipe.steps, recipe.warmup_steps)
+    )
     if state:
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -193,8 +207,6 @@ def pretrain_toystreets(
     )
     started, recent = time.time(), []
     for step, (images, ids, labels) in enumerate(loader, start=start):
-        if step == recipe.clean_steps and step != start:
-            optimizer, schedule = _phase(model, recipe, degraded=True)
         torch.manual_seed(recipe.seed * 1_000_003 + step)
         targets = [
             InstanceMap(ids=i.to(device), labels=n.to(device))
@@ -212,30 +224,13 @@ def pretrain_toystreets(
             progress(step + 1, recipe.steps, recent[-1])
         if (step + 1) % 100 == 0:
             log.info("step %d/%d loss %.3f", step + 1, recipe.steps, sum(recent) / len(recent))
-        if (step + 1) % 500 == 0 and step + 1 != recipe.clean_steps:
+        if (step + 1) % 500 == 0:
             _save_partial(partial, step + 1, model, optimizer, schedule)
     save_student(model, out, dtype=torch.float16)
     facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started)}
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.unlink(missing_ok=True)
     return out
-
-
-def _phase(
-    model: Mask2Former, recipe: PretrainRecipe, *, degraded: bool
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """Return a fresh optimizer and schedule for one of the two phases."""
-    steps = recipe.degraded_steps if degraded else recipe.clean_steps
-    optimizer = build_optimizer(
-        model,
-        lr=recipe.degraded_lr if degraded else recipe.lr,
-        weight_decay=recipe.weight_decay,
-        backbone_lr_factor=1.0,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: _learning_rate(s, steps, recipe.warmup_steps)
-    )
-    return optimizer, schedule
 
 
 def _save_partial(

@@ -54,16 +54,16 @@ ROUNDING_ITERATIONS: Final = 2  # corner cuts; 0 = angular
 MUTED_SATURATION: Final = (0.45, 0.70)  # share of the render's saturation that is left
 MUTED_CONTRAST: Final = 0.85  # spread of brightness around mid grey
 OBJECT_SHADING: Final = 0.08  # brightness at the top and (minus) at the foot of a body
-OBJECT_TEXTURE_STRENGTH: Final = 0.8  # standard deviation in grey levels
-BACKGROUND_TEXTURE_STRENGTH: Final = 1.5  # standard deviation in grey levels
+OBJECT_TEXTURE_STRENGTH: Final = 2.0  # standard deviation in grey levels
+BACKGROUND_TEXTURE_STRENGTH: Final = 3.0  # standard deviation in grey levels
 FOLIAGE_TEXTURE_FACTOR: Final = 2.0  # vegetation and terrain against other background
 CONTACT_SHADOW_STRENGTH: Final = 0.25  # share of light taken away right under an object
 CAST_SHADOW_STRENGTH: Final = 0.30  # share of light taken away by house and tree shadows
 LIGHT_GRADIENT: Final = 0.22  # brightness change from the middle to an edge of the picture
 BLUR_SIGMA: Final = (0.3, 0.6)  # pixels at 128x256
 VIGNETTE_STRENGTH: Final = 0.35  # light lost in the far corners
-NOISE_SIGMA: Final = (0.4, 1.2)  # grey levels
-JPEG_QUALITY: Final = (88, 95)
+NOISE_SIGMA: Final = (0.5, 2.0)  # grey levels
+JPEG_QUALITY: Final = (80, 95)
 CLUTTER_COUNT: Final = 0.8  # mean number of extra props
 SKY_GLARE: Final = 0.6  # how far the camera's sky goes to white
 

@@ -35,7 +35,7 @@ from uda4inst.data.toystreets.render import render_scene
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 
-VERSION: Final = 1  # raise when any byte of any file changes
+VERSION: Final = 2  # raise when any byte of any file changes
 MANIFEST: Final = "toystreets.json"
 _CITIES: Final = {"train": "toyville", "val": "toyburg"}
 _FRAME: Final = 19  # the labelled frame of Cityscapes' 30-frame snippets
