@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
+os.environ["UDA4INST_CACHE"] = tempfile.mkdtemp(prefix="uda4inst-cache-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

@@ -66,6 +66,13 @@ def _label_to_train_table() -> NDArray[np.uint8]:
     return table
 
 
+def _train_to_label_table() -> NDArray[np.uint8]:
+    table = np.zeros(256, dtype=np.uint8)
+    for semantic_class in SEMANTIC_CLASSES:
+        table[semantic_class.train_id] = semantic_class.label_id
+    return table
+
+
 def _label_to_thing_table() -> NDArray[np.int64]:
     table = np.full(256, -1, dtype=np.int64)
     for index, thing in enumerate(THING_CLASSES):
@@ -75,6 +82,8 @@ def _label_to_thing_table() -> NDArray[np.int64]:
 
 # Cityscapes label id (0..255) -> trainId (uint8, 255 ignore).
 LABEL_TO_TRAIN_ID: Final = _label_to_train_table()
+# trainId (0..255) -> Cityscapes label id, 0 (unlabeled) for 255 and everything unknown.
+TRAIN_ID_TO_LABEL: Final = _train_to_label_table()
 # Cityscapes label id (0..255) -> thing index 0..7, or -1.
 LABEL_TO_THING: Final = _label_to_thing_table()
 

@@ -23,7 +23,6 @@ from uda4inst.draw import (
 )
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
-from uda4inst.evaluation.ground_truth import read_instance_ids
 from workbench import markup
 from workbench.edge import Empty, Framed
 from workbench.evaluations import Evaluated, PredictionSet, worst_first
@@ -170,7 +169,7 @@ def _pictures(found: PredictionSet, name: str, choice: ErrorChoice) -> tuple[Ima
     painted = predicted_classes(
         prediction.detections, prediction.size, score_threshold=choice.score_threshold
     )
-    truth = true_classes(read_instance_ids(found.annotations[name]))
+    truth = true_classes(found.read_truth(name))
     codes = error_map(painted, truth, thing=choice.thing)
     return draw_detections(image, shown), error_overlay(image, codes)
 

@@ -10,8 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from uda4inst.data import Cityscapes
+from uda4inst.data import ImageTree
+from uda4inst.data.config import DatasetRef
+from uda4inst.data.dataset import open_dataset
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import ErrorIndex, index_errors
 from uda4inst.interop.predictions import ImagePredictions, read_predictions
@@ -45,18 +48,20 @@ class PredictionSet:
     Args:
         dataset: images with annotation.
         images: detections by the data set's image names.
-        annotations: raw instance map by image name.
         positions: place of every image in the data set.
     """
 
-    dataset: Cityscapes
+    dataset: ImageTree
     images: Mapping[str, ImagePredictions]
-    annotations: Mapping[str, Path]
     positions: Mapping[str, int]
 
     def image(self, sample_id: str) -> NDArray[np.uint8]:
         """Return an image as RGB."""
         return self.dataset.read_image(self.positions[sample_id])
+
+    def read_truth(self, sample_id: str) -> NDArray[np.integer]:
+        """Return an image's annotation as raw Cityscapes instance ids."""
+        return self.dataset.read_instance_ids(self.positions[sample_id])
 
 
 class EvaluationStore:
@@ -107,7 +112,7 @@ class EvaluationStore:
         return self._indexes.get(
             (*key, score_threshold),
             lambda: index_errors(
-                found.images.values(), found.annotations, score_threshold=score_threshold
+                found.images.values(), found.read_truth, score_threshold=score_threshold
             ),
         )
 
@@ -128,17 +133,18 @@ class EvaluationStore:
     def _folder(self, run: str, step: int) -> Path:
         return self._runs.root / run / "evaluation" / "predictions" / f"{step:08d}"
 
-    def _dataset(self, run: str) -> Cityscapes:
-        root, split = (self._runs.setting(run, f"data.val.{part}") for part in ("root", "split"))
-        if not root or not split:
+    def _dataset(self, run: str) -> ImageTree:
+        val = self._runs.setting(run, "data.val")
+        try:
+            return open_dataset(DatasetRef.model_validate(val), domain="target")
+        except ValidationError as error:
             raise UserError(
-                f"data.val must name the images run {run!r} was evaluated on, got nothing "
+                f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
                 f"({self._runs.root / run / 'config.yaml'}). Restore the file."
-            )
-        return Cityscapes(Path(root), str(split))
+            ) from error
 
 
-def _read_set(path: Path, dataset: Cityscapes) -> PredictionSet:
+def _read_set(path: Path, dataset: ImageTree) -> PredictionSet:
     positions = {dataset.basename(i): i for i in range(len(dataset))}
     images = {image.sample_id: image for image in read_predictions(path)}
     unknown = [name for name in images if name not in positions]
@@ -151,7 +157,6 @@ def _read_set(path: Path, dataset: Cityscapes) -> PredictionSet:
     return PredictionSet(
         dataset=dataset,
         images=images,
-        annotations={name: dataset.instance_ids_path(positions[name]) for name in images},
         positions=positions,
     )
 

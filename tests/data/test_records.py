@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from uda4inst.data import Cityscapes, UrbanSyn
-from uda4inst.data.records import check_sizes, describe, shorten
+from uda4inst.data.records import shorten
 from uda4inst.data.toystreets.write import ToyStreetsTree
+from uda4inst.data.tree import check_sizes, describe
 from uda4inst.errors import UserError
 
 

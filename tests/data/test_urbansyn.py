@@ -106,7 +106,7 @@ def test_read_labels__unknown_class_id(tmp_path: Path) -> None:
         dataset.read_labels(0)
 
 
-def test_read_occlusion__by_colour(tmp_path: Path) -> None:
+def test_read_objects__by_colour(tmp_path: Path) -> None:
     boxes = [
         {"bbox": {}, "color": [5, 9, 13, 255], "label": "car", "occlusion_percentage": 25},
         {"bbox": {}, "color": [5, 9, 11, 255], "label": "person", "occlusion_percentage": 80.5},
@@ -117,19 +117,19 @@ def test_read_occlusion__by_colour(tmp_path: Path) -> None:
         [[(5, 9, 11), (5, 9, 13), (1, 1, 17)]],
         boxes=boxes,
     )
-    np.testing.assert_allclose(dataset.read_occlusion(0), [0.805, 0.25, np.nan])
+    np.testing.assert_allclose(dataset.read_objects(0)[1].occlusion, [0.805, 0.25, np.nan])
 
 
 @pytest.mark.parametrize("boxes", [None, []], ids=["no file", "empty list"])
-def test_read_occlusion__nan_without_boxes(tmp_path: Path, boxes: object) -> None:
+def test_read_objects__nan_without_boxes(tmp_path: Path, boxes: object) -> None:
     dataset = write_image(tmp_path, [[11]], [[(5, 9, 11)]], boxes=boxes)
-    assert np.isnan(dataset.read_occlusion(0)).tolist() == [True]
+    assert np.isnan(dataset.read_objects(0)[1].occlusion).tolist() == [True]
 
 
-def test_read_occlusion__malformed_file(tmp_path: Path) -> None:
+def test_read_objects__malformed_file(tmp_path: Path) -> None:
     dataset = write_image(tmp_path, [[11]], [[(5, 9, 11)]], boxes=[{"color": [1, 2, 3, 255]}])
     with pytest.raises(UserError, match=r"KeyError: 'occlusion_percentage' .*bbox2d_0001.json"):
-        dataset.read_occlusion(0)
+        dataset.read_objects(0)
 
 
 def test_sample__is_rgb_of_the_source(tmp_path: Path) -> None:

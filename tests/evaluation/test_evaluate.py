@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model, resized_size
+from uda4inst.evaluation.ground_truth import read_instance_ids
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.interop.cityscapes_submission import write_submission
 from uda4inst.interop.coco import image_numbers, write_results
@@ -79,8 +80,8 @@ class Streets:
     def read_image(self, index: int) -> NDArray[np.uint8]:
         return self.images[index]
 
-    def instance_ids_path(self, index: int) -> Path:
-        return self.folder_path(index)
+    def read_instance_ids(self, index: int) -> NDArray[np.integer]:
+        return read_instance_ids(self.folder_path(index))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_predictions__beside_their_images(services: Services, run: Path) -> None
     name = sorted(found.images)[0]
     assert len(found.images) == 4
     assert found.image(name).shape == (128, 256, 3)
-    assert found.annotations[name].name == f"{name}_gtFine_instanceIds.png"
+    assert found.read_truth(name).shape == (128, 256)
     assert services.evaluations.predictions(TEACHER) is found
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.tree import DatasetOptions, ImageTree, ObjectFilter
 from uda4inst.data.urbansyn import UrbanSyn
 
 # Format name, as in the configuration -> data set class.
-DATASETS: Final[dict[str, type[Cityscapes] | type[UrbanSyn]]] = {
+DATASETS: Final[dict[str, type[ImageTree]]] = {
     "urbansyn": UrbanSyn,
     "cityscapes": Cityscapes,
 }
+
+__all__ = ["DATASETS", "Cityscapes", "DatasetOptions", "ImageTree", "ObjectFilter", "UrbanSyn"]

@@ -12,27 +12,28 @@ Decisions where the format leaves room:
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
-from uda4inst.data.png import read_gray8, read_gray16, read_header, read_image
+from uda4inst.data.index import FileIndex
+from uda4inst.data.png import read_gray8, read_gray16
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
-    make_sample,
     match_files,
     require_folder,
     shorten,
 )
 from uda4inst.data.runs import Runs
+from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
-from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
+from uda4inst.structures import IGNORE_ID
 
 IMAGE_SUFFIX: Final = "_leftImg8bit.png"
 INSTANCE_SUFFIX: Final = "_gtFine_instanceIds.png"
@@ -47,80 +48,55 @@ _GET: Final = (
 )
 
 
-class Cityscapes:
-    """One split of a Cityscapes tree, decoded image by image.
+class Cityscapes(ImageTree):
+    """One split of a Cityscapes tree; the root holds `leftImg8bit` and `gtFine`.
 
-    Args:
-        root: the folder holding `leftImg8bit` and `gtFine`.
-        split: name of a folder below them, such as train or val.
-        require_labels: False opens the images alone and never looks at `gtFine`, as for a target
-            domain without labels.
-        domain: which side of the adaptation the images belong to.
-
-    Raises:
-        UserError: folders are missing, names are malformed, or images and label maps do not pair.
+    The split is a folder below them, such as train or val; opened without labels, `gtFine` is never
+    looked at.
     """
 
-    name: str = "Cityscapes"
+    name = "Cityscapes"
+    usual_domain = "target"
 
-    def __init__(
-        self,
-        root: Path,
-        split: str,
-        *,
-        require_labels: bool = True,
-        domain: Domain = "target",
-    ) -> None:
-        self.root: Final = Path(root)
-        self.split: Final = split
-        _check_split(self.root, split)
-        images = _files_by_name(self.root / "leftImg8bit" / split, IMAGE_SUFFIX)
+    def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
+        _check_split(self.root, self.split, index)
+        images = _files_by_name(index, f"leftImg8bit/{self.split}", IMAGE_SUFFIX)
         if not images:
             raise UserError(
                 f"split must hold images named CITY_000000_000000{IMAGE_SUFFIX}, got none "
-                f"({self.root / 'leftImg8bit' / split}). {_GET}"
+                f"({self.root / 'leftImg8bit' / self.split}). {_GET}"
             )
-        kinds = _label_files(self.root, split, images) if require_labels else ()
-        self.records: Final[tuple[ImageRecord, ...]] = tuple(
-            ImageRecord(name, images[name], tuple(kind[name] for kind in kinds), domain)
-            for name in sorted(images)
-        )
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.records)
-
-    def basename(self, index: int) -> str:
-        """Return CITY_SEQUENCE_FRAME, by which results are matched to images."""
-        return self.records[index].sample_id
+        kinds = _label_files(index, self.split, images) if require_labels else ()
+        for name in sorted(images):
+            labels = tuple(kind[name] for kind in kinds)
+            yield ImageRecord(name, images[name], labels, self.domain)
 
     def instance_ids_path(self, index: int) -> Path:
-        """Return the file of raw instance ids, which evaluation reads itself.
+        """Return the file of raw instance ids.
 
         Raises:
             UserError: the tree was opened without labels.
         """
-        return self._label_paths(index)[0]
+        return self._labelled_record(index).labels[0]
 
-    def size_of(self, index: int) -> Size:
-        """Return (height, width) of an image without decoding it."""
-        return read_header(self.records[index].image).size
-
-    def read_image(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Return an image as RGB.
+    def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
+        """Return the raw instance ids, as the official evaluation reads them.
 
         Raises:
-            UserError: the file is missing, damaged or not RGB.
+            UserError: the file is missing, damaged, of another layout, or holds an unknown class.
         """
-        return read_image(self.records[index].image)
+        path = self.instance_ids_path(index)
+        raw = read_gray16(path, what="instance map").astype(np.int32)
+        values = np.flatnonzero(np.bincount(raw.ravel()))
+        classes = np.where(values >= _FIRST_INSTANCE, values // _FIRST_INSTANCE, values)
+        _check_classes(values[classes > MAX_LABEL_ID], path)
+        return raw
 
-    def read_labels(self, index: int) -> LabelArrays:
-        """Return instances in order of their raw ids, and the semantic map.
-
-        Raises:
-            UserError: a file is missing, damaged, of another layout, or holds an unknown class.
-        """
-        instance_path, *label_path = self._label_paths(index)
+    def _read(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[LabelArrays, ObjectFacts | None]:
+        """Return instances in order of their raw ids; nothing is known about them beside."""
+        instance_path, *label_path = record.labels
         runs = Runs.of(read_gray16(instance_path, what="instance map"))
         present = runs.present.astype(np.int64)
         is_numbered = present >= _FIRST_INSTANCE
@@ -135,35 +111,18 @@ class Cityscapes:
             if label_path
             else runs.paint(LABEL_TO_TRAIN_ID[classes])
         )
-        return LabelArrays(
+        labels = LabelArrays(
             ids=runs.paint(new_ids.astype(np.int32)), labels=things[is_object], semantic=semantic
         )
-
-    def sample(self, index: int) -> Sample:
-        """Return image and labels together.
-
-        Raises:
-            UserError: a file cannot be read, or the sizes differ.
-        """
-        return make_sample(self.records[index], self.read_image(index), self.read_labels(index))
-
-    def _label_paths(self, index: int) -> tuple[Path, ...]:
-        """Return the label files of an image, refusing when labels were left out."""
-        record = self.records[index]
-        if not record.labels:
-            raise UserError(
-                f"labels of {record.sample_id!r} must be opened to be read, got a tree opened "
-                f"without labels ({self.root}). Open it with require_labels=True."
-            )
-        return record.labels
+        return labels, None
 
 
-def _check_split(root: Path, split: str) -> None:
+def _check_split(root: Path, split: str, index: FileIndex) -> None:
     """Raise unless root and split are there; a wrong split lists the ones that are."""
     require_folder(root, rule="root must be a Cityscapes folder", remedy=_GET)
     images = root / "leftImg8bit"
     require_folder(images, rule="root must hold the folder leftImg8bit", remedy=_GET)
-    known = sorted(p.name for p in images.iterdir() if p.is_dir())
+    known = index.folders("leftImg8bit")
     if split not in known:
         raise UserError(
             f"split must be a folder of leftImg8bit ({', '.join(known) or 'there are none'}), "
@@ -171,36 +130,37 @@ def _check_split(root: Path, split: str) -> None:
         )
 
 
-def _label_files(root: Path, split: str, images: dict[str, Path]) -> tuple[dict[str, Path], ...]:
+def _label_files(
+    index: FileIndex, split: str, images: dict[str, Path]
+) -> tuple[dict[str, Path], ...]:
     """Return instance maps and, where the split has them, label maps by image name."""
-    folder = root / "gtFine" / split
+    folder = index.root / "gtFine" / split
     require_folder(folder, rule=f"split {split!r} must have labels in gtFine", remedy=_GET)
-    instances = _files_by_name(folder, INSTANCE_SUFFIX)
-    labels = _files_by_name(folder, LABEL_SUFFIX)
+    instances = _files_by_name(index, f"gtFine/{split}", INSTANCE_SUFFIX)
+    labels = _files_by_name(index, f"gtFine/{split}", LABEL_SUFFIX)
     found = {"instance map": instances.keys()} | ({"label map": labels.keys()} if labels else {})
     match_files(
         images,
         found,
-        where=root,
+        where=index.root,
         remedy=f"Restore the missing files ({folder}), or remove what is left over.",
     )
     return (instances, labels) if labels else (instances,)
 
 
-def _files_by_name(folder: Path, suffix: str) -> dict[str, Path]:
+def _files_by_name(index: FileIndex, folder: str, suffix: str) -> dict[str, Path]:
     """Return CITY_SEQUENCE_FRAME -> file for every file below the city folders."""
     files: dict[str, Path] = {}
     malformed: list[str] = []
-    for city in sorted(folder.iterdir()):
-        if not city.is_dir() or city.name.startswith("."):
-            continue
-        for entry in os.scandir(city):
-            if not entry.name.endswith(suffix) or entry.name.startswith("."):
+    for city in index.folders(folder):
+        path = index.root / folder / city
+        for file_name in index.files(f"{folder}/{city}"):
+            if not file_name.endswith(suffix):
                 continue
-            name = entry.name.removesuffix(suffix)
+            name = file_name.removesuffix(suffix)
             if name.count("_") != 2 or name in files:
-                malformed.append(entry.path)
-            files[name] = Path(entry.path)
+                malformed.append(str(path / file_name))
+            files[name] = path / file_name
     if malformed:
         raise UserError(
             f"files must be named CITY_SEQUENCE_FRAME{suffix}, each name once, got "

@@ -6,9 +6,12 @@ Defaults are the UDA4Inst authors': 1024x1024 crops of 1024x2048 images, Mask2Fo
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
 FormatName = Literal["urbansyn", "cityscapes"]
@@ -23,19 +26,58 @@ class _Part(BaseModel):
 
 
 class DatasetRef(_Part):
-    """One split of a data set on disk."""
+    """One split of a data set on disk, and how it is read."""
 
-    format: FormatName = Field(description="How the folder is laid out.")
+    format: FormatName = Field(description="How the folder is laid out; docs/datasets has each.")
     root: str = Field(
-        min_length=1,
-        description="The data set's folder: the one that holds rgb, ss and panoptic (urbansyn) or "
-        "leftImg8bit and gtFine (cityscapes).",
+        min_length=1, description="The data set's folder, with the tree of its format in it."
     )
     split: str = Field(
         "train",
         min_length=1,
-        description="Which part: train for urbansyn; a folder of leftImg8bit for cityscapes.",
+        description="Which part; data sets without splits (urbansyn, synscapes, synthia, gta5) "
+        "have train, which is everything.",
     )
+    max_occlusion: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Ignore objects of which a larger share is hidden (urbansyn, synscapes; "
+        "bdd100k marks objects with 0 or 1). Empty: keep all.",
+    )
+    max_truncation: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Ignore objects of which a larger share lies outside the picture (synscapes; "
+        "bdd100k with 0 or 1). Empty: keep all.",
+    )
+    min_area: int = Field(
+        0, ge=0, description="Ignore objects of fewer visible pixels in the original image."
+    )
+    unnumbered: Unnumbered = Field(
+        "ignore",
+        description="What thing pixels without an instance number are (synthia): ignored, one "
+        "object per connected component, or one object per class.",
+    )
+    annotations: str | None = Field(
+        None,
+        min_length=1,
+        description="Annotation file of a coco folder, from its root. Empty: "
+        "annotations/instances_SPLIT.json or annotations/SPLIT.json.",
+    )
+
+    def options(self) -> DatasetOptions:
+        """Return how the tree is read."""
+        return DatasetOptions(
+            objects=ObjectFilter(
+                max_occlusion=self.max_occlusion,
+                max_truncation=self.max_truncation,
+                min_area=self.min_area,
+            ),
+            unnumbered=self.unnumbered,
+            annotations=None if self.annotations is None else Path(self.annotations),
+        )
 
 
 class TargetRef(DatasetRef):
@@ -55,7 +97,10 @@ class DataConfig(_Part):
 
     source: DatasetRef = Field(description="Labelled synthetic images.")
     target: TargetRef = Field(description="Unlabelled real images.")
-    val: DatasetRef = Field(description="Labelled real images to evaluate on; never trained on.")
+    val: DatasetRef = Field(
+        description="Labelled real images to evaluate on, never trained on; format and root are "
+        "the target's where they are not given, split is val."
+    )
     crop: tuple[_Side, _Side] = Field(
         (1024, 1024), description="Height and width of a training image, cut at random."
     )
@@ -88,3 +133,16 @@ class DataConfig(_Part):
         description="Processes that load images; 0 loads between steps, which is best for small "
         "images without a GPU. 4 or more for 1024x2048 images with one.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_val(cls, values: Any) -> Any:
+        """Evaluate on the target's own val split unless another is named."""
+        if not isinstance(values, dict) or not isinstance(values.get("target"), dict):
+            return values
+        target = values["target"]
+        inherited = {key: target[key] for key in ("format", "root") if key in target}
+        val = values.get("val") or {}
+        if not isinstance(val, dict):
+            return values
+        return {**values, "val": {**inherited, "split": "val", **val}}

@@ -18,19 +18,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from uda4inst.data import DATASETS
-from uda4inst.data.cityscapes import Cityscapes
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.data.runs import Runs
 from uda4inst.data.sampling import Stream, shuffled_index, stream_generator
-from uda4inst.data.urbansyn import UrbanSyn
+from uda4inst.data.tree import ImageTree
+from uda4inst.errors import UserError
 from uda4inst.ops.geometric import GeometricPolicy, Transform
 from uda4inst.ops.photometric import Distortion
 from uda4inst.structures import Domain, Size
 
 Mode = Literal["source", "pair", "labelled"]
-AnyDataset = Cityscapes | UrbanSyn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +75,24 @@ class RawItem:
     labelled: LabelledItem | None = None
 
 
-def open_dataset(ref: DatasetRef, *, domain: Domain, require_labels: bool = True) -> AnyDataset:
+def open_dataset(ref: DatasetRef, *, domain: Domain, require_labels: bool = True) -> ImageTree:
     """Open the data set a configuration names.
 
     Raises:
-        UserError: the tree is missing or incomplete.
+        UserError: the tree is missing or incomplete, or holds no instances where labels are needed.
     """
-    return DATASETS[ref.format](
-        Path(ref.root), ref.split, require_labels=require_labels, domain=domain
+    kind = DATASETS[ref.format]
+    if require_labels and kind.has_labels and not kind.has_instances:
+        raise UserError(
+            f"data set must have instances here, got {kind.name}, which has none ({ref.root}). "
+            "Choose another format."
+        )
+    return kind(
+        Path(ref.root),
+        ref.split,
+        require_labels=require_labels,
+        domain=domain,
+        options=ref.options(),
     )
 
 
@@ -139,7 +148,7 @@ class PairedDataset(Dataset[RawItem]):
             return RawItem(labelled=self._labelled_item(self._target, index, generator))
         return RawItem(source=source, target=self._target_item(self._target, index, generator))
 
-    def _source_item(self, dataset: AnyDataset, draw: int) -> LabelledItem:
+    def _source_item(self, dataset: ImageTree, draw: int) -> LabelledItem:
         """Read and augment the source image of a draw."""
         generator = stream_generator(Stream.SOURCE_AUGMENTATION, seed=self._seed, number=draw)
         return self._labelled_item(dataset, self._source_index(draw, len(dataset)), generator)
@@ -155,7 +164,7 @@ class PairedDataset(Dataset[RawItem]):
         return shuffled_index(draw, count=count, stream=Stream.TARGET_ORDER, seed=self._seed)
 
     def _labelled_item(
-        self, dataset: AnyDataset, index: int, generator: np.random.Generator
+        self, dataset: ImageTree, index: int, generator: np.random.Generator
     ) -> LabelledItem:
         """Read and augment an image with its labels."""
         record = dataset.records[index]
@@ -172,7 +181,7 @@ class PairedDataset(Dataset[RawItem]):
         )
 
     def _target_item(
-        self, dataset: AnyDataset, index: int, generator: np.random.Generator
+        self, dataset: ImageTree, index: int, generator: np.random.Generator
     ) -> TargetItem:
         """Read and augment an image alone."""
         image = dataset.read_image(index)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Int32, Int64, UInt8
 
-from uda4inst.data.png import read_header
 from uda4inst.errors import UserError
-from uda4inst.structures import Domain, InstanceMap, Sample, Size
+from uda4inst.structures import Domain, InstanceMap, Sample
 
 _SHOWN_OFFENDERS: Final = 5
 
@@ -50,46 +49,10 @@ class LabelArrays:
     labels: Int64[np.ndarray, " N"]
     semantic: UInt8[np.ndarray, "H W"]
 
-
-class ImageDataset(Protocol):
-    """A labelled or unlabelled folder of images, with its name for people."""
-
-    name: str
-
-    @property
-    def root(self) -> Path:
-        """The folder the data set was opened from."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """Which part of the data set this is."""
-        ...
-
-    @property
-    def records(self) -> tuple[ImageRecord, ...]:
-        """Every image, sorted by name."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def size_of(self, index: int) -> Size:
-        """Return (height, width) of an image without decoding it."""
-        ...
-
-    def read_image(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Return an image as RGB."""
-        ...
-
-    def read_labels(self, index: int) -> LabelArrays:
-        """Return the labels of an image."""
-        ...
-
-    def sample(self, index: int) -> Sample:
-        """Return image and labels together."""
-        ...
+    def areas(self) -> Int64[np.ndarray, " N"]:
+        """Return the visible pixels of every instance."""
+        counts = np.bincount(self.ids.ravel() + 1, minlength=len(self.labels) + 2)
+        return counts[2:].astype(np.int64)
 
 
 def make_sample(
@@ -126,38 +89,6 @@ def check_same_size(
             f"label map must have its image's size {tuple(image_size)}, got {tuple(label_size)} "
             f"({record.labels[0]}). Restore both files from one archive."
         )
-
-
-def check_sizes(dataset: ImageDataset) -> None:
-    """Read the header of every file and raise once for all that are unreadable or misfit.
-
-    Cheap enough for the start of a training: 24 bytes a file, no decoding.
-
-    Raises:
-        UserError: some files are unreadable, or label maps differ in size from their image.
-    """
-    offenders: list[str] = []
-    for record in dataset.records:
-        try:
-            size = read_header(record.image).size
-            for path in record.labels:
-                if path.suffix == ".png":
-                    check_same_size(record, size, read_header(path).size)
-        except UserError as error:
-            offenders.append(str(error))
-    if offenders:
-        raise UserError(
-            f"{dataset.name} ({dataset.root}, {dataset.split}) must hold readable images with "
-            f"label maps of their size, got {len(offenders)} of {len(dataset)} images with faults:"
-            "\n" + shorten(offenders, separator="\n")
-        )
-
-
-def describe(dataset: ImageDataset) -> str:
-    """Return one line about a data set: name, split, number of images, size of the first."""
-    height, width = dataset.size_of(0)
-    count = f"{len(dataset)} images of {height}x{width}"
-    return f"{dataset.name} {dataset.split}: {count} ({dataset.root})"
 
 
 def shorten(offenders: Iterable[str], *, separator: str = ", ") -> str:

@@ -15,29 +15,30 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Int64, UInt8
 
 from uda4inst.classes import IGNORE_TRAIN_ID, LABEL_TO_TRAIN_ID, MAX_LABEL_ID, NUM_THINGS
-from uda4inst.data.png import read_colors, read_header, read_image
+from uda4inst.data.index import FileIndex
+from uda4inst.data.png import read_colors
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
-    make_sample,
     match_files,
     require_folder,
     shorten,
 )
 from uda4inst.data.runs import Runs
+from uda4inst.data.tree import ImageTree, ObjectFacts, require_whole
 from uda4inst.errors import UserError
-from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
+from uda4inst.structures import IGNORE_ID
 
 _log = logging.getLogger(__name__)
 
@@ -49,41 +50,24 @@ _GET: Final = (
 )
 
 
-class UrbanSyn:
-    """An UrbanSyn tree, decoded image by image.
+class UrbanSyn(ImageTree):
+    """An UrbanSyn tree; the root holds `rgb`, `ss`, `panoptic` and perhaps `bbox2d`.
 
-    Args:
-        root: the folder holding `rgb`, `ss`, `panoptic` and perhaps `bbox2d`.
-        split: "train", which is everything: UrbanSyn has no split.
-        require_labels: False opens the images alone.
-        domain: which side of the adaptation the images belong to.
-
-    Raises:
-        UserError: folders are missing, or images and label maps do not pair.
+    The split is "train", which is everything: UrbanSyn has no other.
     """
 
-    name: str = "UrbanSyn"
+    name = "UrbanSyn"
+    usual_domain = "source"
 
-    def __init__(
-        self,
-        root: Path,
-        split: str = "train",
-        *,
-        require_labels: bool = True,
-        domain: Domain = "source",
-    ) -> None:
-        self.root: Final = Path(root)
-        self.split: Final = split
-        if split != "train":
-            raise UserError(
-                f"split must be 'train' (UrbanSyn has no other), got {split!r} ({root}). "
-                "Use split: train."
-            )
+    _said_regular_ids = False
+
+    def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
+        require_whole(self.name, self.split, self.root)
         kinds = ("rgb", "ss", "panoptic") if require_labels else ("rgb",)
         require_folder(self.root, rule="root must be an UrbanSyn folder", remedy=_GET)
         for kind in kinds:
             require_folder(self.root / kind, rule=f"root must hold the folder {kind}", remedy=_GET)
-        files = {kind: _files_by_number(self.root / kind, kind, ".png") for kind in kinds}
+        files = {kind: _files_by_number(index, kind, ".png") for kind in kinds}
         if not files["rgb"]:
             raise UserError(
                 f"root must hold images named rgb_0001.png, got none ({self.root / 'rgb'}). {_GET}"
@@ -94,79 +78,35 @@ class UrbanSyn:
             where=self.root,
             remedy="Restore the missing files from UrbanSyn, or remove what is left over.",
         )
-        self.records: Final[tuple[ImageRecord, ...]] = tuple(
-            ImageRecord(
-                f"rgb_{number}",
-                files["rgb"][number],
-                tuple(files[kind][number] for kind in kinds[1:]),
-                domain,
-            )
-            for number in sorted(files["rgb"], key=lambda digits: (int(digits), digits))
-        )
-        self._said_regular_ids = False
+        for number in sorted(files["rgb"], key=lambda digits: (int(digits), digits)):
+            labels = tuple(files[kind][number] for kind in kinds[1:])
+            yield ImageRecord(f"rgb_{number}", files["rgb"][number], labels, self.domain)
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.records)
-
-    def size_of(self, index: int) -> Size:
-        """Return (height, width) of an image without decoding it."""
-        return read_header(self.records[index].image).size
-
-    def read_image(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Return an image as RGB.
-
-        Raises:
-            UserError: the file is missing, damaged or not RGB.
-        """
-        return read_image(self.records[index].image)
-
-    def read_labels(self, index: int) -> LabelArrays:
-        """Return instances in order of their panoptic colour, and the semantic map.
-
-        Raises:
-            UserError: a file is missing, damaged, of another layout, or holds an unknown class.
-        """
-        objects = self._read_objects(index)
+    def _read(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[LabelArrays, ObjectFacts | None]:
+        """Return instances in order of their panoptic colour, and their occlusion."""
+        objects = self._read_objects(record)
         runs = objects.runs
         is_thing = (objects.semantic >= _FIRST_THING) & (objects.semantic != IGNORE_TRAIN_ID)
         new_ids = np.where(is_thing & (objects.number == 0), IGNORE_ID, objects.number)
-        return LabelArrays(
+        labels = LabelArrays(
             ids=runs.paint(new_ids.astype(np.int32)),
             labels=(objects.colors >> 16).astype(np.int64) - _FIRST_THING,
             semantic=runs.paint(objects.semantic),
         )
+        return labels, self._facts(record, objects.colors) if want_facts else None
 
-    def read_occlusion(self, index: int) -> Float32[np.ndarray, " N"]:
-        """Return how much of each instance of `read_labels` is hidden, in [0, 1].
-
-        NaN where `bbox2d` lists no box of the instance's colour, or the file is not there.
-
-        Raises:
-            UserError: a file is unreadable or is not UrbanSyn's list of boxes.
-        """
-        objects = self._read_objects(index)
-        number = self.records[index].sample_id.removeprefix("rgb_")
+    def _facts(self, record: ImageRecord, colors: Int64[np.ndarray, " N"]) -> ObjectFacts:
+        """Return what `bbox2d` says; NaN where it lists no box of the object's colour."""
+        number = record.sample_id.removeprefix("rgb_")
         path = self.root / "bbox2d" / f"bbox2d_{number}.json"
         shares = _read_boxes(path) if path.exists() else {}
-        return np.array([shares.get(c, np.nan) for c in objects.colors.tolist()], dtype=np.float32)
+        occlusion = np.array([shares.get(c, np.nan) for c in colors.tolist()], dtype=np.float32)
+        return ObjectFacts(occlusion, np.full(len(colors), np.nan, np.float32))
 
-    def sample(self, index: int) -> Sample:
-        """Return image and labels together.
-
-        Raises:
-            UserError: a file cannot be read, or the sizes differ.
-        """
-        return make_sample(self.records[index], self.read_image(index), self.read_labels(index))
-
-    def _read_objects(self, index: int) -> _Objects:
+    def _read_objects(self, record: ImageRecord) -> _Objects:
         """Read both maps as one, and decide which panoptic colours are objects."""
-        record = self.records[index]
-        if not record.labels:
-            raise UserError(
-                f"labels of {record.sample_id!r} must be opened to be read, got a tree opened "
-                f"without labels ({self.root}). Open it with require_labels=True."
-            )
         ss_path, panoptic_path = record.labels
         stored = read_colors(
             ss_path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"}
@@ -253,11 +193,10 @@ def _read_boxes(path: Path) -> dict[int, float]:
         ) from error
 
 
-def _files_by_number(folder: Path, kind: str, suffix: str) -> dict[str, Path]:
+def _files_by_number(index: FileIndex, kind: str, suffix: str) -> dict[str, Path]:
     """Return frame number (its digits) -> file; files of other names are not the data set's."""
     pattern = re.compile(rf"{kind}_(\d+){re.escape(suffix)}")
+    folder = index.root / kind
     return {
-        match[1]: Path(entry.path)
-        for entry in os.scandir(folder)
-        if (match := pattern.fullmatch(entry.name))
+        match[1]: folder / name for name in index.files(kind) if (match := pattern.fullmatch(name))
     }

@@ -13,9 +13,8 @@ masks once for all classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -24,8 +23,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, VOID_LABEL_IDS
 from uda4inst.draw import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
 from uda4inst.errors import UserError
-from uda4inst.evaluation.ground_truth import read_instance_ids
-from uda4inst.interop.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask, basename
+from uda4inst.interop.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask
 from uda4inst.structures import Size
 
 BACKGROUND: Final = 0  # thing index + 1 elsewhere
@@ -176,7 +174,7 @@ class ErrorIndex:
 
 def index_errors(
     predictions: Iterable[ImagePredictions],
-    annotations: Mapping[str, Path],
+    read_truth: Callable[[str], NDArray[np.integer]],
     *,
     score_threshold: float,
 ) -> ErrorIndex:
@@ -184,23 +182,16 @@ def index_errors(
 
     Args:
         predictions: as `read_predictions` yields them.
-        annotations: raw instance map by Cityscapes basename (`GroundTruth.by_name`); those without
-            predictions are left out.
+        read_truth: returns the raw instance ids of an image by its name.
         score_threshold: only scores above it are painted.
 
     Raises:
-        UserError: a file cannot be read, sizes disagree, or an image has no annotation.
+        UserError: a file cannot be read, or sizes disagree.
     """
     sample_ids: list[str] = []
     counts: list[NDArray[np.int64]] = []
     for image in predictions:
-        path = annotations.get(basename(image.sample_id))
-        if path is None:
-            raise UserError(
-                f"predictions must be of annotated images, got {image.sample_id!r}, which is none "
-                f"of the split's {len(annotations)}. Choose the data set they were made on."
-            )
-        truth = true_classes(read_instance_ids(path))
+        truth = true_classes(read_truth(image.sample_id))
         if truth.shape != image.size:
             raise UserError(
                 f"predictions must have the annotation's size {truth.shape}, got {image.size} "

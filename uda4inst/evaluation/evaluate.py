@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uda4inst.errors import UserError
-from uda4inst.evaluation.ground_truth import read_instance_ids
 from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     Progress,
@@ -45,7 +44,7 @@ _CHUNK_PIXELS: Final = 16 * 2**20  # mask pixels resized at once
 
 
 class EvaluationSet(Protocol):
-    """What evaluation needs of a data set; `uda4inst.data.Cityscapes` has it."""
+    """What evaluation needs of a data set; a labelled `uda4inst.data.ImageTree` has it."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -59,8 +58,8 @@ class EvaluationSet(Protocol):
         """Return an image as RGB."""
         ...
 
-    def instance_ids_path(self, index: int) -> Path:
-        """Return the file of raw Cityscapes instance ids."""
+    def read_instance_ids(self, index: int) -> NDArray[np.integer]:
+        """Return the labels as raw Cityscapes instance ids, (H, W)."""
         ...
 
 
@@ -117,13 +116,12 @@ def evaluate_model(
     )
     with _predictions_file(predictions_path) as write:
         for index, detections in enumerate(found):
-            path = dataset.instance_ids_path(index)
-            instance_ids = read_instance_ids(path)
+            instance_ids = dataset.read_instance_ids(index)
             size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
             if detections and detections[0].size != size:
                 raise UserError(
                     f"annotation must have its image's size {detections[0].size}, got {size} "
-                    f"({path}). Restore both from one archive."
+                    f"({dataset.basename(index)}). Restore both from one archive."
                 )
             for accumulator in scores.values():
                 accumulator.add(instance_ids, detections)

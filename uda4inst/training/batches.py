@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 
 from uda4inst.data.dataset import Mode, open_dataset
 from uda4inst.data.loading import build_loader
-from uda4inst.data.records import ImageDataset, check_sizes
+from uda4inst.data.tree import ImageTree, check_sizes
 from uda4inst.methods.config import MethodConfig
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
@@ -37,7 +37,7 @@ def open_batches(
     return _shielded(batches)
 
 
-def check_files(config: Config, validation: ImageDataset) -> None:
+def check_files(config: Config, validation: ImageTree) -> None:
     """Look at the header of every file the run will read, so that faults are told before it starts.
 
     Raises:

@@ -8,8 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from uda4inst.data.cityscapes import Cityscapes
-from uda4inst.data.records import describe
+from uda4inst.data.tree import ImageTree, describe
 from uda4inst.errors import UserError
 from uda4inst.structures import DomainBatch
 from uda4inst.training.batches import check_files, open_batches
@@ -43,7 +42,7 @@ class _Parts:
     """What a run is made of before it has a folder."""
 
     session: Session
-    validation: Cityscapes
+    validation: ImageTree
     batches: Generator[DomainBatch]
 
 

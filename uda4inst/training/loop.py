@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import torch
 
-from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.tree import ImageTree
 from uda4inst.structures import DomainBatch
 from uda4inst.training.checkpoint import save_checkpoint
 from uda4inst.training.control import Control, Wishes
@@ -84,7 +84,7 @@ class Trainer:
         run: RunDir,
         *,
         batches: Iterator[DomainBatch],
-        validation: Cityscapes,
+        validation: ImageTree,
         control: Control,
         journal: Journal,
         status: StatusFile | None,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from uda4inst.data import DATASETS
-from uda4inst.data.cityscapes import Cityscapes
-from uda4inst.errors import UserError
+from uda4inst.data import ImageTree
+from uda4inst.data.dataset import open_dataset
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.models.mask2former import Mask2Former, build_model
 from uda4inst.models.pretrained import load_weights
@@ -30,20 +28,13 @@ class Interrupted(Exception):
     """An evaluation was given up because the run was asked to stop."""
 
 
-def open_validation(config: Config) -> Cityscapes:
+def open_validation(config: Config) -> ImageTree:
     """Return the labelled target images of `data.val`.
 
     Raises:
-        UserError: the tree is missing or incomplete, or of a format that cannot be judged.
+        UserError: the tree is missing or incomplete, or has no instances to be judged by.
     """
-    part = config.data.val
-    dataset = DATASETS[part.format](Path(part.root), part.split)
-    if not isinstance(dataset, Cityscapes):
-        raise UserError(
-            f"data.val.format must be cityscapes, whose instance ids the protocols need, got "
-            f"{part.format}."
-        )
-    return dataset
+    return open_dataset(config.data.val, domain="target")
 
 
 def evaluation_is_due(config: Config, *, step: int, stage_end: bool) -> bool:
@@ -65,7 +56,7 @@ def choose_networks(networks: Mapping[str, Mask2Former], wanted: str) -> Mapping
 
 def evaluate_networks(
     networks: Mapping[str, Mask2Former],
-    dataset: Cityscapes,
+    dataset: ImageTree,
     run: RunDir,
     *,
     config: Config,

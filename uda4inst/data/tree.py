@@ -1,0 +1,326 @@
+"""What every data set is: a root folder that becomes a list of images and their labels.
+
+A format says which files belong together (`_list`) and what they hold (`_read`); everything else,
+filters and the forms other parts of the package ask for included, is here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+
+from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
+from uda4inst.data.images import picture_size, read_picture
+from uda4inst.data.index import FileIndex
+from uda4inst.data.png import read_header
+from uda4inst.data.records import (
+    ImageRecord,
+    LabelArrays,
+    check_same_size,
+    make_sample,
+    shorten,
+)
+from uda4inst.data.runs import Runs
+from uda4inst.errors import UserError
+from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
+
+Unnumbered = Literal["ignore", "components", "one"]
+_THING_LABEL_IDS: Final = np.array([thing.label_id for thing in THING_CLASSES], dtype=np.int32)
+_NUMBERS: Final = 1000  # raw id = label id * 1000 + number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectFacts:
+    """What a data set says about the objects of one image, in the order of their labels.
+
+    Args:
+        occlusion: hidden share of each, in [0, 1]; NaN where it is not known.
+        truncation: share outside the picture, in [0, 1]; NaN where it is not known.
+    """
+
+    occlusion: Float32[np.ndarray, " N"]
+    truncation: Float32[np.ndarray, " N"]
+
+    @classmethod
+    def unknown(cls, count: int) -> ObjectFacts:
+        """Return the facts of objects about which nothing is known."""
+        return cls(np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFilter:
+    """Which objects are worth learning; the others are ignored, never background.
+
+    Args:
+        max_occlusion: hidden share above which an object is left out; None keeps all.
+        max_truncation: share outside the picture above which it is left out; None keeps all.
+        min_area: visible pixels below which it is left out.
+    """
+
+    max_occlusion: float | None = None
+    max_truncation: float | None = None
+    min_area: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any object can be left out."""
+        return self != ObjectFilter()
+
+    def keeps(self, areas: Int64[np.ndarray, " N"], facts: ObjectFacts) -> Bool[np.ndarray, " N"]:
+        """Return which objects stay; one whose occlusion or truncation is unknown stays."""
+        kept = areas >= self.min_area
+        if self.max_occlusion is not None:
+            kept &= ~(facts.occlusion > self.max_occlusion)
+        if self.max_truncation is not None:
+            kept &= ~(facts.truncation > self.max_truncation)
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """How a tree is read where its format leaves room.
+
+    Args:
+        objects: which objects stay.
+        unnumbered: what thing pixels without an instance number are (SYNTHIA): ignored, one
+            object per connected component, or one object per class.
+        annotations: the annotation file (own data in COCO's format); None looks for it.
+    """
+
+    objects: ObjectFilter = field(default_factory=ObjectFilter)
+    unnumbered: Unnumbered = "ignore"
+    annotations: Path | None = None
+
+
+class ImageTree(ABC):
+    """One split of a data set, decoded image by image.
+
+    Args:
+        root: the data set's folder.
+        split: which part of it; None takes the format's first.
+        require_labels: False opens the images alone and never looks at label files.
+        domain: which side of the adaptation the images belong to; None takes the format's usual.
+        options: how the format is read.
+
+    Raises:
+        UserError: folders are missing, names are malformed, or images and labels do not pair.
+    """
+
+    name: ClassVar[str]  # for people
+    usual_domain: ClassVar[Domain]
+    default_split: ClassVar[str] = "train"
+    has_labels: ClassVar[bool] = True
+    has_instances: ClassVar[bool] = True
+    things: ClassVar[tuple[int, ...]] = tuple(range(NUM_THINGS))  # classes it can hold
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | None = None,
+        *,
+        require_labels: bool = True,
+        domain: Domain | None = None,
+        options: DatasetOptions | None = None,
+    ) -> None:
+        self.root: Final = Path(root)
+        self.split: Final = self.default_split if split is None else split
+        self.domain: Final[Domain] = domain or self.usual_domain
+        self.options: Final = options or DatasetOptions()
+        if require_labels and not self.has_labels:
+            raise UserError(
+                f"data set must have labels here, got {self.name}, which has none ({root}). "
+                "Use it as data.target, or choose another format."
+            )
+        index = FileIndex(self.root)
+        self.records: Final[tuple[ImageRecord, ...]] = tuple(
+            self._list(index, require_labels=require_labels)
+        )
+        index.save()
+
+    @abstractmethod
+    def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
+        """Return the files of every image, in the order of their names; open none of them.
+
+        Raises:
+            UserError: folders are missing, names are malformed, or images and labels do not pair.
+        """
+
+    @abstractmethod
+    def _read(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[LabelArrays, ObjectFacts | None]:
+        """Return the labels of an image before any filter, and the facts if they are wanted.
+
+        Raises:
+            UserError: a file is missing, damaged, of another layout, or holds an unknown class.
+        """
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.records)
+
+    def basename(self, index: int) -> str:
+        """Return the name by which results are matched to the image."""
+        return self.records[index].sample_id
+
+    def size_of(self, index: int) -> Size:
+        """Return (height, width) of an image without decoding it."""
+        return picture_size(self.records[index].image)
+
+    def read_image(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        """Return an image as RGB.
+
+        Raises:
+            UserError: the file is missing, damaged or not a picture.
+        """
+        return read_picture(self.records[index].image)
+
+    def read_labels(self, index: int) -> LabelArrays:
+        """Return the instances that pass the filter, and the semantic map.
+
+        Instances that do not pass become ignore, id -1.
+
+        Raises:
+            UserError: a file is missing, damaged, of another layout, or holds an unknown class.
+        """
+        wanted = self.options.objects
+        record = self._labelled_record(index)
+        if not wanted.is_active:
+            return self._read(record, want_facts=False)[0]
+        labels, facts = self._read(record, want_facts=True)
+        kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
+        return labels if kept.all() else _without(labels, ~kept)
+
+    def read_objects(self, index: int) -> tuple[LabelArrays, ObjectFacts]:
+        """Return labels and facts of every object, filtered or not.
+
+        Raises:
+            UserError: as `read_labels`.
+        """
+        labels, facts = self._read(self._labelled_record(index), want_facts=True)
+        return labels, facts or ObjectFacts.unknown(len(labels.labels))
+
+    def read_semantic(self, index: int) -> UInt8[np.ndarray, "H W"]:
+        """Return trainIds, 255 ignore.
+
+        Raises:
+            UserError: as `read_labels`.
+        """
+        return self._read(self._labelled_record(index), want_facts=False)[0].semantic
+
+    def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
+        """Return labels as a Cityscapes `instanceIds` file has them, for evaluation.
+
+        Objects are label id * 1000 + number, counted per class from 0; ignored thing pixels carry
+        their plain label id, as groups do; everything else its label id, 0 where unknown.
+
+        Raises:
+            UserError: as `read_labels`, or a class has more than 1,000 objects.
+        """
+        return to_instance_ids(self.read_labels(index), self.records[index])
+
+    def sample(self, index: int) -> Sample:
+        """Return image and labels together.
+
+        Raises:
+            UserError: a file cannot be read, or the sizes differ.
+        """
+        return make_sample(self.records[index], self.read_image(index), self.read_labels(index))
+
+    def _labelled_record(self, index: int) -> ImageRecord:
+        """Return the files of an image, refusing when labels were left out."""
+        record = self.records[index]
+        if not record.labels:
+            raise UserError(
+                f"labels of {record.sample_id!r} must be opened to be read, got a tree opened "
+                f"without labels ({self.root}). Open it with require_labels=True."
+            )
+        return record
+
+
+def check_sizes(dataset: ImageTree) -> None:
+    """Read the header of every file and raise once for all that are unreadable or misfit.
+
+    Cheap enough for the start of a training: 24 bytes a file, no decoding.
+
+    Raises:
+        UserError: some files are unreadable, or label maps differ in size from their image.
+    """
+    offenders: list[str] = []
+    for record in dataset.records:
+        try:
+            size = picture_size(record.image)
+            for path in record.labels:
+                if path.suffix == ".png":
+                    check_same_size(record, size, read_header(path).size)
+        except UserError as error:
+            offenders.append(str(error))
+    if offenders:
+        raise UserError(
+            f"{dataset.name} ({dataset.root}, {dataset.split}) must hold readable images with "
+            f"label maps of their size, got {len(offenders)} of {len(dataset)} images with faults:"
+            "\n" + shorten(offenders, separator="\n")
+        )
+
+
+def describe(dataset: ImageTree) -> str:
+    """Return one line about a data set: name, split, number of images, size of the first."""
+    height, width = dataset.size_of(0)
+    count = f"{len(dataset)} images of {height}x{width}"
+    return f"{dataset.name} {dataset.split}: {count} ({dataset.root})"
+
+
+def require_whole(name: str, split: str, root: Path) -> None:
+    """Raise unless the split is "train", for data sets that have no splits.
+
+    Raises:
+        UserError: another split is asked for.
+    """
+    if split != "train":
+        raise UserError(
+            f"split must be 'train' ({name} has no other), got {split!r} ({root}). "
+            "Use split: train."
+        )
+
+
+def to_instance_ids(labels: LabelArrays, record: ImageRecord) -> Int32[np.ndarray, "H W"]:
+    """Return labels as a Cityscapes `instanceIds` file has them (see `read_instance_ids`).
+
+    Raises:
+        UserError: a class has more than 1,000 objects.
+    """
+    counts = np.bincount(labels.labels, minlength=NUM_THINGS)
+    if counts.max() > _NUMBERS:
+        raise UserError(
+            f"an image must have at most {_NUMBERS} objects of a class, got {counts.max()} "
+            f"({record.image}). Filter small objects out (min_area)."
+        )
+    numbers = np.zeros_like(labels.labels)
+    for thing in range(NUM_THINGS):
+        mine = labels.labels == thing
+        numbers[mine] = np.arange(mine.sum())
+    raw = (_THING_LABEL_IDS[labels.labels] * _NUMBERS + numbers).astype(np.int32)
+    table = np.concatenate((np.zeros(1, np.int32), raw))
+    plain = TRAIN_ID_TO_LABEL[labels.semantic].astype(np.int32)
+    return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)
+
+
+def _without(labels: LabelArrays, dropped: Bool[np.ndarray, " N"]) -> LabelArrays:
+    """Return labels with some instances ignored and the others renumbered."""
+    kept = ~dropped
+    numbers = np.where(kept, kept.cumsum(), IGNORE_ID)
+    runs = Runs.of(labels.ids)
+    is_instance = runs.present > 0
+    new_ids = runs.present.copy()
+    new_ids[is_instance] = numbers[runs.present[is_instance] - 1]
+    return LabelArrays(
+        ids=runs.paint(new_ids.astype(np.int32)),
+        labels=labels.labels[kept],
+        semantic=labels.semantic,
+    )
