@@ -7,6 +7,7 @@ Source: cityscapesScripts `helpers/labels.py`; the table is in `docs/datasets/`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,12 @@ SEMANTIC_CLASSES: Final[tuple[SemanticClass, ...]] = (
 THING_CLASSES: Final[tuple[SemanticClass, ...]] = tuple(c for c in SEMANTIC_CLASSES if c.is_thing)
 THING_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in THING_CLASSES)
 NUM_THINGS: Final = len(THING_CLASSES)
+
+# The paper's category groups (Table 4, last row): what one network each is trained for.
+CATEGORY_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "human_cycle": ("person", "rider", "motorcycle", "bicycle"),
+    "vehicle": ("car", "truck", "bus", "train"),
+}
 
 # Ids whose pixels Cityscapes' evaluators ignore ("ignoreInEval"), -1 (license plate) aside.
 VOID_LABEL_IDS: Final[tuple[int, ...]] = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
