@@ -10,9 +10,16 @@ import torch
 
 from uda4inst.data import Cityscapes, UrbanSyn
 from uda4inst.data.config import DataConfig
-from uda4inst.data.dataset import LabelledItem, PairedDataset, RawItem, TargetItem
+from uda4inst.data.dataset import (
+    LabelledItem,
+    PairedDataset,
+    RawItem,
+    TargetItem,
+    open_dataset,
+)
 from uda4inst.data.toystreets.write import ToyStreetsTree
 from uda4inst.errors import UserError
+from uda4inst.ops.color import align_to_statistics, lab_statistics
 
 Make = Callable[..., DataConfig]
 
@@ -158,3 +165,66 @@ def test_paired_dataset__ego_vehicle_of_another_size_is_told_at_once(
     other = config.target.model_copy(update={"ego_vehicle": str(images[0].with_name("gone.png"))})
     with pytest.raises(UserError, match="no such file"):
         PairedDataset(config.model_copy(update={"target": other}), mode="pair", seed=0)
+
+
+def test_paired_dataset__draws_rare_classes_more_often(
+    tree: ToyStreetsTree, make_config: Make
+) -> None:
+    config = make_config(tree, rare_class_temperature=0.01, crop=(48, 96), short_sides=(48,))
+    source = UrbanSyn(tree.source_root)
+    counts = np.stack(
+        [np.bincount(source.read_labels(i).labels, minlength=8) for i in range(len(source))]
+    )
+    totals = counts.sum(axis=0)
+    rarest = int(np.where(totals, totals, totals.max() + 1).argmin())
+    items = PairedDataset(config, mode="pair", seed=3)
+    names = [record.sample_id for record in source.records]
+    shown = [names.index(items[draw].source.sample_id) for draw in range(12)]  # type: ignore[union-attr]
+    likely = np.isin(shown, np.flatnonzero(counts[:, totals == totals[rarest]].sum(axis=1)))
+    assert likely.all()
+
+
+def test_paired_dataset__offline_alignment_takes_one_target_for_each_source(
+    tree: ToyStreetsTree, make_config: Make
+) -> None:
+    changes = {"flip": False, "photometric": False, "crop": (48, 96), "short_sides": (48,)}
+    config = make_config(tree, align_offline=True, **changes)
+    items = PairedDataset(config, mode="source", seed=3)
+    plain = PairedDataset(make_config(tree, **changes), mode="source", seed=3)
+    target = Cityscapes(tree.target_root, "train")
+    references = [lab_statistics(as_float(target.read_image(i))) for i in range(len(target))]
+    aligned: dict[str, torch.Tensor] = {}
+    for draw in range(12):  # two epochs
+        item, raw = items[draw].source, plain[draw].source
+        assert item is not None
+        assert raw is not None
+        assert torch.equal(item.ids, raw.ids)
+        expected = [
+            align_to_statistics(raw.image.float() / 255, reference) for reference in references
+        ]
+        distances = [(item.image.float() / 255 - image).abs().max() for image in expected]
+        assert min(distances) <= 0.5 / 255 + 1e-6
+        known = aligned.setdefault(item.sample_id, item.image)
+        assert torch.equal(known, item.image)
+
+
+def as_float(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
+
+
+def test_open_dataset__filters_of_the_configuration(
+    tree: ToyStreetsTree, make_config: Make
+) -> None:
+    source = make_config(tree).source.model_copy(update={"min_area": 60})
+    filtered = open_dataset(source, domain="source")
+    whole = UrbanSyn(tree.source_root)
+    dropped = 0
+    for index in range(len(whole)):
+        labels, all_labels = filtered.read_labels(index), whole.read_labels(index)
+        areas = all_labels.areas()
+        assert labels.labels.tolist() == all_labels.labels[areas >= 60].tolist()
+        small = np.isin(all_labels.ids, np.flatnonzero(areas < 60) + 1)
+        assert (labels.ids[small] == -1).all()
+        assert ((labels.ids > 0) == ((all_labels.ids > 0) & ~small)).all()
+        dropped += int((areas < 60).sum())
+    assert dropped > 0

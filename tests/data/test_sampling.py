@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
-from uda4inst.data.sampling import StepSampler, Stream, shuffled_index, stream_generator
+from uda4inst.data.sampling import (
+    RareClassSampler,
+    StepSampler,
+    Stream,
+    shuffled_index,
+    stream_generator,
+)
 
 
 def steps(count: int, **arguments: int) -> list[list[int]]:
@@ -63,4 +70,39 @@ def test_stream_generator__streams_are_apart() -> None:
         for seed in (0, 1)
         for number in (0, 1)
     }
-    assert len(first) == 16
+    assert len(first) == 4 * len(Stream)
+
+
+COUNTS = np.array([[6, 0, 0], [2, 1, 0], [1, 0, 0]], dtype=np.int64)  # shares .9, .1, 0
+
+
+def test_rare_class_sampler__probabilities_by_the_formula() -> None:
+    sampler = RareClassSampler(COUNTS, temperature=0.5, seed=0)
+    weights = np.exp((1 - np.array([0.9, 0.1])) / 0.5)
+    np.testing.assert_allclose(sampler.probabilities, weights / weights.sum())
+    assert sampler.classes.tolist() == [0, 1]
+
+
+def test_rare_class_sampler__draws_follow_the_probabilities() -> None:
+    sampler = RareClassSampler(COUNTS, temperature=0.5, seed=0)
+    drawn = np.array([sampler(d) for d in range(3000)])
+    common, rare = sampler.probabilities
+    expected = np.array([common / 3, common / 3 + rare, common / 3])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 3000, expected, atol=0.03)
+
+
+def test_rare_class_sampler__a_draw_needs_no_history() -> None:
+    one, two = (RareClassSampler(COUNTS, temperature=1.0, seed=4) for _ in range(2))
+    drawn = [one(d) for d in range(20)]
+    assert [two(d) for d in reversed(range(20))] == drawn[::-1]
+    assert [RareClassSampler(COUNTS, temperature=1.0, seed=5)(d) for d in range(20)] != drawn
+
+
+def test_rare_class_sampler__low_temperature_is_the_rarest_class() -> None:
+    sampler = RareClassSampler(COUNTS, temperature=0.01, seed=0)
+    assert {sampler(d) for d in range(50)} == {1}
+
+
+def test_rare_class_sampler__refuses_a_set_without_instances() -> None:
+    with pytest.raises(ValueError, match="must hold an instance"):
+        RareClassSampler(np.zeros((2, 3), dtype=np.int64), temperature=1.0, seed=0)

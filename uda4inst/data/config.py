@@ -126,6 +126,20 @@ class DataConfig(_Part):
         description="Which target image accompanies a source image: one drawn on its own, or "
         "always the one of the same number, modulo the number of target images (authors' code).",
     )
+    rare_class_temperature: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Draw source images by class, rare classes more often: probability "
+        "proportional to exp((1 - share) / temperature), 0.01 to 0.1 is strong. Empty: every "
+        "image equally often, as in the paper.",
+    )
+    align_offline: bool = Field(
+        False,
+        description="Give every source image the LAB statistics of one target image drawn for it "
+        "once, whole images before augmentation (the paper's lineage). In place of "
+        "method.lab_alignment, which aligns crops pair by pair.",
+    )
     workers: int = Field(
         0,
         ge=0,

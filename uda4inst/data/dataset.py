@@ -13,18 +13,25 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from uda4inst.data import DATASETS
+from uda4inst.data.class_counts import class_counts
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.data.runs import Runs
-from uda4inst.data.sampling import Stream, shuffled_index, stream_generator
+from uda4inst.data.sampling import (
+    RareClassSampler,
+    Stream,
+    shuffled_index,
+    stream_generator,
+)
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
 from uda4inst.ops.geometric import GeometricPolicy, Transform
 from uda4inst.ops.photometric import Distortion
 from uda4inst.structures import Domain, Size
@@ -130,6 +137,13 @@ class PairedDataset(Dataset[RawItem]):
             else None
         )
         self._mode = mode
+        self._rare_sampler = self._build_rare_sampler(config.rare_class_temperature)
+        self._reference: ImageTree | None = None
+        self._reference_statistics: dict[int, LabStatistics] = {}
+        if config.align_offline and self._source is not None:
+            self._reference = self._target or open_dataset(
+                config.target, require_labels=False, domain="target"
+            )
         if self._target is not None:  # a mask that does not fit is told now, not in a worker
             self._valid_region(self._target.size_of(0))
 
@@ -151,10 +165,25 @@ class PairedDataset(Dataset[RawItem]):
     def _source_item(self, dataset: ImageTree, draw: int) -> LabelledItem:
         """Read and augment the source image of a draw."""
         generator = stream_generator(Stream.SOURCE_AUGMENTATION, seed=self._seed, number=draw)
-        return self._labelled_item(dataset, self._source_index(draw, len(dataset)), generator)
+        index = self._source_index(draw, len(dataset))
+        return self._labelled_item(dataset, index, generator, align=self._reference is not None)
+
+    def _build_rare_sampler(self, temperature: float | None) -> RareClassSampler | None:
+        """Return what draws source images by class, if that is wanted."""
+        if temperature is None or self._source is None:
+            return None
+        counts = class_counts(self._source)
+        if not counts.any():
+            raise UserError(
+                f"source must show instances to be drawn by class, got none in {len(counts)} "
+                f"images ({self._source.root}). Set data.rare_class_temperature to null."
+            )
+        return RareClassSampler(counts, temperature=temperature, seed=self._seed)
 
     def _source_index(self, draw: int, count: int) -> int:
         """Return the source image of a draw."""
+        if self._rare_sampler is not None:
+            return self._rare_sampler(draw)
         return shuffled_index(draw, count=count, stream=Stream.SOURCE_ORDER, seed=self._seed)
 
     def _target_index(self, draw: int, count: int) -> int:
@@ -164,12 +193,19 @@ class PairedDataset(Dataset[RawItem]):
         return shuffled_index(draw, count=count, stream=Stream.TARGET_ORDER, seed=self._seed)
 
     def _labelled_item(
-        self, dataset: ImageTree, index: int, generator: np.random.Generator
+        self,
+        dataset: ImageTree,
+        index: int,
+        generator: np.random.Generator,
+        *,
+        align: bool = False,
     ) -> LabelledItem:
         """Read and augment an image with its labels."""
         record = dataset.records[index]
         image, labels = dataset.read_image(index), dataset.read_labels(index)
         check_same_size(record, image.shape[:2], labels.ids.shape)
+        if align:
+            image = self._aligned(image, index)
         transform = self._policy.draw(_size(image), generator)
         ids, kept = _move_instances(labels, transform)
         return LabelledItem(
@@ -179,6 +215,17 @@ class PairedDataset(Dataset[RawItem]):
             semantic=torch.from_numpy(transform.map(labels.semantic, fill=255)),
             sample_id=record.sample_id,
         )
+
+    def _aligned(self, image: UInt8[np.ndarray, "H W 3"], index: int) -> UInt8[np.ndarray, "H W 3"]:
+        """Return a source image with the LAB statistics of the target image drawn for it."""
+        assert self._reference is not None
+        generator = stream_generator(Stream.COLOR_REFERENCE, seed=self._seed, number=index)
+        chosen = int(generator.integers(len(self._reference)))
+        if chosen not in self._reference_statistics:
+            reference = _as_float(self._reference.read_image(chosen))
+            self._reference_statistics[chosen] = lab_statistics(reference)
+        aligned = align_to_statistics(_as_float(image), self._reference_statistics[chosen])
+        return aligned.mul_(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     def _target_item(
         self, dataset: ImageTree, index: int, generator: np.random.Generator
@@ -220,6 +267,11 @@ def _move_instances(
     is_instance = runs.present > 0
     numbers = np.where(is_instance, is_instance.cumsum(), runs.present)
     return runs.paint(numbers.astype(np.int32)), labels.labels[runs.present[is_instance] - 1]
+
+
+def _as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float32[Tensor, "3 H W"]:
+    """Return an image as floats in [0, 1], channels first."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
 
 
 def _size(image: UInt8[np.ndarray, "H W 3"]) -> Size:

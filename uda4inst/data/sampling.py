@@ -22,6 +22,8 @@ class Stream(IntEnum):
     TARGET_ORDER = 2
     SOURCE_AUGMENTATION = 3
     TARGET_AUGMENTATION = 4
+    RARE_CLASS = 5
+    COLOR_REFERENCE = 6
 
 
 def stream_generator(stream: Stream, *, seed: int, number: int) -> np.random.Generator:
@@ -45,6 +47,43 @@ def shuffled_index(draw: int, *, count: int, stream: Stream, seed: int) -> int:
 def _order(count: int, stream: Stream, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of one epoch."""
     return stream_generator(stream, seed=seed, number=epoch).permutation(count)
+
+
+class RareClassSampler:
+    """Draws images by class, rarer classes more often.
+
+    A draw picks a class with probability proportional to exp((1 - f) / T), f being the class's
+    share of all instances, then one of the images that show it, both with replacement. Draw d is a
+    function of (seed, d), so processes and resumed runs need no state.
+
+    Args:
+        counts: instances of every class in every image, (images, classes).
+        temperature: T; the smaller, the more of the rarest class.
+        seed: the run's seed.
+
+    Raises:
+        ValueError: no image shows an instance.
+
+    Reference: Hoyer et al., DAFormer, CVPR 2022, sec. 3.3, on instances instead of pixels.
+    """
+
+    def __init__(self, counts: NDArray[np.int64], *, temperature: float, seed: int) -> None:
+        totals = counts.sum(axis=0)
+        if not totals.any():
+            raise ValueError("counts must hold an instance, got none in any image.")
+        classes = np.flatnonzero(totals)
+        logits = (1.0 - totals[classes] / totals.sum()) / temperature
+        weights = np.exp(logits - logits.max())
+        self.classes: NDArray[np.int64] = classes
+        self.probabilities: NDArray[np.float64] = weights / weights.sum()
+        self._images = [np.flatnonzero(counts[:, thing]) for thing in classes]
+        self._seed = seed
+
+    def __call__(self, draw: int) -> int:
+        """Return which image a draw shows."""
+        generator = stream_generator(Stream.RARE_CLASS, seed=self._seed, number=draw)
+        thing = int(generator.choice(len(self.classes), p=self.probabilities))
+        return int(generator.choice(self._images[thing]))
 
 
 class StepSampler(Sampler[list[int]]):

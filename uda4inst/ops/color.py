@@ -9,6 +9,7 @@ the line of min(x, knee), which are cheaper than a choice per pixel; equal to si
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -72,26 +73,48 @@ def align_lab(source_image: Image, target_image: Float32[Tensor, "*batch 3 h w"]
 
     Reference: UDA4Inst (arXiv:2405.09682), after He et al., CVPR 2021.
     """
-    source = rgb_to_lab(source_image)
-    source_std, source_mean = _statistics(source)
-    target_std, target_mean = _statistics(rgb_to_lab(target_image))
+    return align_to_statistics(source_image, lab_statistics(target_image))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabStatistics:
+    """Mean and spread of each LAB channel over all pixels of an image.
+
+    Args:
+        mean: of L, a and b.
+        std: standard deviation of each.
+    """
+
+    mean: Float32[Tensor, "*batch 3 1 1"]
+    std: Float32[Tensor, "*batch 3 1 1"]
+
+
+def lab_statistics(image: Image) -> LabStatistics:
+    """Return an RGB image's statistics in LAB."""
+    return _statistics(rgb_to_lab(image))
+
+
+def align_to_statistics(source_image: Image, target: LabStatistics) -> Image:
+    """Return the source image with these statistics; see `align_lab`."""
+    lab = rgb_to_lab(source_image)
+    source = _statistics(lab)
     scale = torch.where(
-        source_std > _MIN_STD,
-        target_std / source_std.clamp(min=_MIN_STD),
-        torch.zeros_like(source_std),
+        source.std > _MIN_STD,
+        target.std / source.std.clamp(min=_MIN_STD),
+        torch.zeros_like(source.std),
     )
-    aligned = source.mul_(scale).add_(target_mean - source_mean * scale)
+    aligned = lab.mul_(scale).add_(target.mean - source.mean * scale)
     return lab_to_rgb(aligned)
 
 
-def _statistics(image: Image) -> tuple[Float32[Tensor, "*batch 3 1 1"], ...]:
-    """Return standard deviation and mean of each channel over all pixels.
+def _statistics(image: Image) -> LabStatistics:
+    """Return the statistics of a LAB image.
 
     Two passes: `torch.std_mean` takes ten times as long on the CPU.
     """
     mean = image.mean((-2, -1), keepdim=True)
     variance = (image - mean).square_().mean((-2, -1), keepdim=True)
-    return variance.sqrt_(), mean
+    return LabStatistics(mean=mean, std=variance.sqrt_())
 
 
 def _blockwise(convert: Callable[[Tensor], Tensor], image: Image) -> Image:

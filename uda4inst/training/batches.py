@@ -46,7 +46,7 @@ def check_files(config: Config, validation: ImageTree) -> None:
     mode = mode_of(config.method)
     if mode != "labelled":
         check_sizes(open_dataset(config.data.source, domain="source"))
-    if mode != "source":
+    if mode != "source" or config.data.align_offline:
         labelled = mode == "labelled"
         check_sizes(open_dataset(config.data.target, domain="target", require_labels=labelled))
     check_sizes(validation)

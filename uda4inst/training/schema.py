@@ -212,6 +212,15 @@ class Config(_Part):
         default_factory=EvaluationConfig, description="Evaluation."
     )
 
+    @model_validator(mode="after")
+    def _check_alignment(self) -> Config:
+        if self.data.align_offline and self.method.lab_alignment:
+            raise ValueError(
+                "data.align_offline must not be combined with method.lab_alignment, which aligns "
+                "the same images again, got both. Set method.lab_alignment=false"
+            )
+        return self
+
 
 # Settings that change neither weights nor results, only where and how often things are written.
 UNHASHED: Final = (
