@@ -116,6 +116,21 @@ def read_gray16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W"]:
     return _decode(data, cv2.IMREAD_UNCHANGED, path)
 
 
+def read_rgb16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W 3"]:
+    """Return a 16-bit map of three channels in RGB order; an 8-bit file is refused.
+
+    Args:
+        path: the file.
+        what: what the map is, for error messages ("label map").
+
+    Raises:
+        UserError: missing, cut short, damaged, or of another layout; the message has the path.
+    """
+    data = _read_bytes(path)
+    _require(_parse_header(data, path), {"16-bit RGB"}, what, path)
+    return _decode(data, cv2.IMREAD_UNCHANGED, path)[..., ::-1]  # OpenCV's order is BGR
+
+
 def read_colors(
     path: Path, *, what: str, allow: Collection[Layout]
 ) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W C"]:
@@ -179,7 +194,8 @@ def _require(header: PngHeader, allow: Collection[Layout], what: str, path: Path
         return
     hint = (
         "An 8-bit copy has lost the instance numbers. "
-        if allow == {"16-bit gray"} and header.layout in ("8-bit gray", "palette")
+        if all(layout.startswith("16-bit") for layout in allow)
+        and (header.layout == "palette" or header.layout.startswith("8-bit"))
         else ""
     )
     raise UserError(
