@@ -21,18 +21,31 @@ _SHOWN_OFFENDERS: Final = 5
 class ImageRecord:
     """The files of one image. Nothing is opened until it is read.
 
+    Files may be given as plain strings: making 100,000 `Path` objects is most of the time a tree
+    takes to open.
+
     Args:
         sample_id: the data set's own name of the image, unique within it.
-        image: the picture.
-        labels: the label files, in the order the data set reads them; empty when the data set was
-            opened without labels.
+        image_file: the picture.
+        label_files: the label files, in the order the data set reads them; empty when the data set
+            was opened without labels.
         domain: which side of the adaptation the image belongs to.
     """
 
     sample_id: str
-    image: Path
-    labels: tuple[Path, ...]
+    image_file: str | Path
+    label_files: tuple[str | Path, ...]
     domain: Domain
+
+    @property
+    def image(self) -> Path:
+        """The picture."""
+        return Path(self.image_file)
+
+    @property
+    def labels(self) -> tuple[Path, ...]:
+        """The label files; empty when the data set was opened without labels."""
+        return tuple(Path(file) for file in self.label_files)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -193,10 +193,12 @@ def _read_boxes(path: Path) -> dict[int, float]:
         ) from error
 
 
-def _files_by_number(index: FileIndex, kind: str, suffix: str) -> dict[str, Path]:
+def _files_by_number(index: FileIndex, kind: str, suffix: str) -> dict[str, str]:
     """Return frame number (its digits) -> file; files of other names are not the data set's."""
     pattern = re.compile(rf"{kind}_(\d+){re.escape(suffix)}")
-    folder = index.root / kind
+    folder = str(index.root / kind)
     return {
-        match[1]: folder / name for name in index.files(kind) if (match := pattern.fullmatch(name))
+        match[1]: f"{folder}/{name}"
+        for name in index.files(kind)
+        if (match := pattern.fullmatch(name))
     }
