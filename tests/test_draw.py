@@ -53,6 +53,30 @@ def test_overlay_instances__empty_slots_are_not_drawn() -> None:
     assert at(picture, 60, 50).tolist() == [90, 90, 90]
 
 
+def test_draw_boxes__around_each_instance_and_named() -> None:
+    picture = draw.draw_boxes(GRAY, IDS, [0, -1])
+    assert picture[30 * 3 + 1, 40 * 3].tolist() == list(draw.CLASS_COLORS[0])
+    assert at(picture, 60, 50).tolist() == [90, 90, 90]  # inside: the image
+    assert not has_color(picture, draw.CLASS_COLORS[2])
+
+
+def test_overlay_semantic__classes_in_their_colors_and_ignore_dimmed() -> None:
+    semantic = np.full(SIZE, 255, dtype=np.uint8)
+    semantic[:, 128:] = 10  # sky
+    picture = draw.overlay_semantic(GRAY, semantic, alpha=1.0)
+    assert at(picture, 60, 200).tolist() == [70, 130, 180]
+    assert at(picture, 60, 20).max() < 60
+
+
+def test_overlay_ignored__objects_and_pixels_without_class() -> None:
+    semantic = np.zeros(SIZE, dtype=np.uint8)
+    semantic[:20] = 255
+    picture = draw.overlay_ignored(GRAY, IDS, semantic, alpha=1.0)
+    assert at(picture, 5, 50).tolist() == list(draw.IGNORED_OBJECT_COLOR)
+    assert at(picture, 15, 50).tolist() == list(draw.NO_CLASS_COLOR)
+    assert at(picture, 60, 50).max() < 90
+
+
 def test_draw_detections__fills_kept_and_dashes_dropped() -> None:
     detections = [
         draw.DrawnDetection(IDS == 1, 0, 0.95),

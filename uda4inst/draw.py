@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.ops.masks import inner_point
 from uda4inst.structures import Size
 
@@ -50,6 +50,9 @@ ORIGIN_COLORS: Final[tuple[Rgb, ...]] = (
     (255, 70, 200),
 )
 DROPPED_COLOR: Final[Rgb] = (205, 205, 205)
+# What training leaves out: pixels of ignored objects, and all others without a class.
+IGNORED_OBJECT_COLOR: Final[Rgb] = (255, 70, 200)
+NO_CLASS_COLOR: Final[Rgb] = (255, 176, 0)
 
 # Codes of error maps.
 NOT_OF_INTEREST: Final = 0
@@ -157,6 +160,72 @@ def overlay_instances(
         if names:
             texts.append(_placed(THING_NAMES[int(label)], mask, color))
     return label_text(canvas, texts)
+
+
+def draw_boxes(
+    image: Image, ids: NDArray[np.integer], labels: Sequence[int] | NDArray[np.integer]
+) -> Image:
+    """Return the picture of the boxes around instances, each with the name of its class.
+
+    Args:
+        image: the image.
+        ids: its instances, as in `overlay_instances`.
+        labels: thing index of instance k at `labels[k-1]`; -1 is not drawn.
+    """
+    size = display_size(_size(image))
+    canvas = resize(image, size)
+    large = _resize_ids(ids, size)
+    texts: list[PlacedText] = []
+    for number, label in enumerate(labels, start=1):
+        mask = large == number
+        if label < 0 or not mask.any():
+            continue
+        rows, columns = _window(mask)
+        first, last = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
+        color = CLASS_COLORS[int(label)]
+        for line_color, thickness in ((_HALO, 4), (color, 2)):
+            cv2.rectangle(canvas, first, last, line_color, thickness)
+        above = (rows.start - _TEXT_HEIGHT // 2 - 2, (columns.start + columns.stop) // 2)
+        texts.append(PlacedText(THING_NAMES[int(label)], above, color))
+    return label_text(canvas, texts)
+
+
+def overlay_semantic(image: Image, semantic: NDArray[np.uint8], *, alpha: float = 0.6) -> Image:
+    """Return the picture of a semantic map over its image, in Cityscapes' colours.
+
+    Args:
+        image: the image.
+        semantic: trainIds, 255 ignore (dimmed), the image's size.
+        alpha: opacity of the colours, 0..1.
+    """
+    size = display_size(_size(image))
+    canvas = resize(image, size)
+    large = _resize_ids(semantic, size)
+    for known in SEMANTIC_CLASSES:
+        _fill(canvas, large == known.train_id, known.color, alpha)
+    _fill(canvas, large == IGNORE_TRAIN_ID, _HALO, _IGNORE_ALPHA)
+    return canvas
+
+
+def overlay_ignored(
+    image: Image, ids: NDArray[np.integer], semantic: NDArray[np.uint8], *, alpha: float = 0.6
+) -> Image:
+    """Return the picture of what training leaves out; all else is a little darker.
+
+    Args:
+        image: the image.
+        ids: its instances; -1 marks ignored objects.
+        semantic: trainIds; 255 marks pixels without a class.
+        alpha: opacity of the colours, 0..1.
+    """
+    size = display_size(_size(image))
+    canvas = resize(image, size)
+    objects = _resize_ids(ids, size) < 0
+    others = (_resize_ids(semantic, size) == IGNORE_TRAIN_ID) & ~objects
+    _fill(canvas, ~(objects | others), _HALO, 0.35)
+    _fill(canvas, objects, IGNORED_OBJECT_COLOR, alpha)
+    _fill(canvas, others, NO_CLASS_COLOR, alpha)
+    return canvas
 
 
 def draw_detections(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-PageName = Literal["train", "mixing", "pool", "pseudo_labels", "error_maps"]
-
-
+PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps"]
 ImageOrder = Literal["worst", "worse than B"]
+Overlay = Literal["none", "instances", "semantic", "ignore", "boxes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,42 @@ class ErrorChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeChoice:
+    """Which images: what a person wrote, right or wrong.
+
+    Args:
+        format: name of a format, as in the configuration.
+        root: the data set's folder.
+        split: part of it.
+    """
+
+    format: str
+    root: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataChoice:
+    """What the Data page shows.
+
+    Args:
+        source: the source images, or None for those of the chosen run.
+        target: the target images, or None for those of the chosen run.
+        source_position: place of the source image, from 0.
+        target_position: place of the target image, from 0.
+        overlay: what is drawn over the images.
+        target_labels: whether the target's labels are opened, for this page alone.
+    """
+
+    source: TreeChoice | None = None
+    target: TreeChoice | None = None
+    source_position: int = 0
+    target_position: int = 0
+    overlay: Overlay = "instances"
+    target_labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SessionState:
     """The choices of one browser session, shared by all pages.
 
@@ -49,6 +84,7 @@ class SessionState:
         item: position in the batch of the snapshot.
         score_threshold: tried on the Pseudo-labels page, or None for the training's own.
         errors: what the Error maps page shows.
+        data: what the Data page shows.
     """
 
     page: PageName = "train"
@@ -57,15 +93,17 @@ class SessionState:
     item: int = 0
     score_threshold: float | None = None
     errors: ErrorChoice = ErrorChoice()
+    data: DataChoice = DataChoice()
 
     def on_page(self, page: PageName) -> SessionState:
         """Return the session showing another page."""
         return replace(self, page=page)
 
     def on_run(self, run: str | None) -> SessionState:
-        """Return the session on another run: its newest snapshot, its own threshold."""
+        """Return the session on another run: its newest snapshot, its own threshold and data."""
         errors = replace(self.errors, step=None, network=None, position=0)
-        return SessionState(page=self.page, run=run, errors=errors)
+        data = DataChoice(overlay=self.data.overlay)
+        return SessionState(page=self.page, run=run, errors=errors, data=data)
 
     def on_snapshot(self, step: int | None) -> SessionState:
         """Return the session on another snapshot (None: follow the newest)."""
@@ -83,3 +121,10 @@ class SessionState:
         """Return the session with another choice of errors; a new order begins at its first."""
         changes.setdefault("position", 0)
         return replace(self, errors=replace(self.errors, **changes))
+
+    def on_data(self, **changes: Any) -> SessionState:
+        """Return the session with another choice of data; other images begin at their first."""
+        for side in ("source", "target"):
+            if side in changes:
+                changes.setdefault(f"{side}_position", 0)
+        return replace(self, data=replace(self.data, **changes))

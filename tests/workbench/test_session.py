@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 
-from workbench.session import SessionState
+from workbench.session import DataChoice, SessionState, TreeChoice
 
 
 def test_session__is_a_value() -> None:
@@ -24,3 +24,14 @@ def test_on_errors__another_choice_begins_at_its_first_image() -> None:
     one = SessionState().on_errors(position=4)
     assert one.errors.position == 4
     assert one.on_errors(thing=1).errors.position == 0
+
+
+def test_on_data__other_images_begin_at_their_first() -> None:
+    one = SessionState().on_data(source_position=4, target_position=5)
+    two = one.on_data(target=TreeChoice("cityscapes", "city", "val"))
+    assert (two.data.source_position, two.data.target_position) == (4, 0)
+
+
+def test_on_run__shows_the_data_of_the_run() -> None:
+    one = SessionState().on_data(source=TreeChoice("urbansyn", "a", "train"), overlay="boxes")
+    assert one.on_data(target_labels=True).on_run("b").data == DataChoice(overlay="boxes")
