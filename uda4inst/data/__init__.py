@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.synscapes import Synscapes
+from uda4inst.data.synthia import Synthia
 from uda4inst.data.tree import DatasetOptions, ImageTree, ObjectFilter
 from uda4inst.data.urbansyn import UrbanSyn
 
@@ -12,6 +14,17 @@ from uda4inst.data.urbansyn import UrbanSyn
 DATASETS: Final[dict[str, type[ImageTree]]] = {
     "urbansyn": UrbanSyn,
     "cityscapes": Cityscapes,
+    "synscapes": Synscapes,
+    "synthia": Synthia,
 }
 
-__all__ = ["DATASETS", "Cityscapes", "DatasetOptions", "ImageTree", "ObjectFilter", "UrbanSyn"]
+__all__ = [
+    "DATASETS",
+    "Cityscapes",
+    "DatasetOptions",
+    "ImageTree",
+    "ObjectFilter",
+    "Synscapes",
+    "Synthia",
+    "UrbanSyn",
+]

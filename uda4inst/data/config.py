@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
-FormatName = Literal["urbansyn", "cityscapes"]
+FormatName = Literal["urbansyn", "cityscapes", "synscapes", "synthia"]
 Pairing = Literal["random", "modulo"]
 _Side = Annotated[int, Field(ge=32, le=8192)]
 
