@@ -1,11 +1,14 @@
 """Reading PNG files so that every defect is one clear message.
 
 Older OpenCV hands back half a picture for a cut file; the chunks are walked first, which also
-tells bit depth and colour type before anything is decoded (0.1 ms for a 4 MB file).
+tells bit depth and colour type before anything is decoded (0.1 ms for a 4 MB file). A size that
+no picture has, or that the file is too small to hold, is refused before memory is taken for it.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 from jaxtyping import UInt8, UInt16
+from PIL import Image
 
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
@@ -32,7 +36,10 @@ Layout = Literal[
 ]
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS: Final = 2**26  # 8192x8192, the largest crop; 200 MB as RGB
 _HEADER_BYTES: Final = 33  # signature, then the whole IHDR chunk
+_MAX_DEFLATE_RATIO: Final = 1032  # a deflate stream grows no more than this (RFC 1951: 258 B / 2 b)
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _RESTORE: Final = "Restore the file from its archive, or make the tree again."
 # (bit depth, colour type) of the PNG specification.
 _LAYOUTS: Final[dict[tuple[int, int], Layout]] = {
@@ -44,7 +51,11 @@ _LAYOUTS: Final[dict[tuple[int, int], Layout]] = {
     (16, 6): "16-bit RGBA",
     (8, 4): "8-bit gray with alpha",
     (8, 3): "palette",
+    (4, 3): "palette",
+    (2, 3): "palette",
+    (1, 3): "palette",
 }
+_PICTURES: Final = frozenset[Layout]({"8-bit RGB", "8-bit RGBA"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +79,23 @@ def read_header(path: Path) -> PngHeader:
     """
     try:
         with path.open("rb") as file:
-            return _parse_header(file.read(_HEADER_BYTES), path)
+            size = os.fstat(file.fileno()).st_size
+            return _parse_header(file.read(_HEADER_BYTES), path, file_bytes=size)
     except OSError as error:
-        raise UserError(f"file must be readable, got {_reason(error)} ({path}). {_RESTORE}") from (
-            error
-        )
+        raise unreadable(error, path) from error
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Return an 8-bit RGB picture; an alpha channel is dropped.
 
+    Gray, palette and 16-bit files are refused: they are what label maps are kept in, and a label
+    map taken for a picture would be trained on.
+
     Raises:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
     data = _read_bytes(path)
-    _require(_parse_header(data, path), {"8-bit RGB", "8-bit RGBA"}, "image", path)
+    _require(_parse_header(data, path, file_bytes=len(data)), _PICTURES, "image", path)
     return _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, path)
 
 
@@ -97,7 +110,7 @@ def read_gray8(path: Path, *, what: str) -> UInt8[np.ndarray, "H W"]:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
     data = _read_bytes(path)
-    _require(_parse_header(data, path), {"8-bit gray"}, what, path)
+    _require(_parse_header(data, path, file_bytes=len(data)), {"8-bit gray"}, what, path)
     return _decode(data, cv2.IMREAD_UNCHANGED, path)
 
 
@@ -112,7 +125,7 @@ def read_gray16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W"]:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
     data = _read_bytes(path)
-    _require(_parse_header(data, path), {"16-bit gray"}, what, path)
+    _require(_parse_header(data, path, file_bytes=len(data)), {"16-bit gray"}, what, path)
     return _decode(data, cv2.IMREAD_UNCHANGED, path)
 
 
@@ -127,8 +140,32 @@ def read_rgb16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W 3"]:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
     data = _read_bytes(path)
-    _require(_parse_header(data, path), {"16-bit RGB"}, what, path)
+    _require(_parse_header(data, path, file_bytes=len(data)), {"16-bit RGB"}, what, path)
     return _decode(data, cv2.IMREAD_UNCHANGED, path)[..., ::-1]  # OpenCV's order is BGR
+
+
+def read_indices(path: Path, *, what: str) -> UInt8[np.ndarray, "H W"]:
+    """Return the indices of a palette PNG, never its colours, or an 8-bit gray map as it is.
+
+    OpenCV turns a palette into colours, so Pillow decodes these.
+
+    Args:
+        path: the file.
+        what: what the map is, for error messages.
+
+    Raises:
+        UserError: missing, cut short, damaged, or of another layout; the message has the path.
+    """
+    data = _read_bytes(path)
+    header = _parse_header(data, path, file_bytes=len(data))
+    _require(header, {"palette", "8-bit gray"}, what, path)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return np.array(image)  # modes P and L: one byte a pixel, the index or the gray value
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{what} must be an undamaged PNG, got {error} ({path}). {_RESTORE}"
+        ) from error
 
 
 def read_colors(
@@ -145,7 +182,7 @@ def read_colors(
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
     data = _read_bytes(path)
-    _require(_parse_header(data, path), allow, what, path)
+    _require(_parse_header(data, path, file_bytes=len(data)), allow, what, path)
     stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
     if stored.ndim == 2:
         return stored
@@ -158,10 +195,8 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"file must be readable, got {_reason(error)} ({path}). {_RESTORE}") from (
-            error
-        )
-    _parse_header(data, path)
+        raise unreadable(error, path) from error
+    _parse_header(data, path, file_bytes=len(data))
     position = len(SIGNATURE)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -174,10 +209,11 @@ def _read_bytes(path: Path) -> bytes:
     )
 
 
-def _parse_header(data: bytes, path: Path) -> PngHeader:
-    """Return size and layout from the first bytes."""
+def _parse_header(data: bytes, path: Path, *, file_bytes: int) -> PngHeader:
+    """Return size and layout from the first bytes of a file of so many."""
     if not data.startswith(SIGNATURE) or data[12:16] not in (b"IHDR", b""):
-        got = "an empty file" if not data else "another kind of file"
+        is_jpeg = data.startswith(b"\xff\xd8\xff")
+        got = "an empty file" if not data else "a JPEG" if is_jpeg else "another kind of file"
         raise UserError(f"file must be a PNG, got {got} ({path}). {_RESTORE}")
     if len(data) < _HEADER_BYTES:
         raise UserError(
@@ -185,19 +221,53 @@ def _parse_header(data: bytes, path: Path) -> PngHeader:
             f"{_RESTORE}"
         )
     width, height, bits, color_type = struct.unpack_from(">IIBB", data, 16)
+    needed = height * (width * bits * _CHANNELS.get(color_type, 1) // 8) // _MAX_DEFLATE_RATIO
+    check_declared_size((height, width), path, file_bytes=file_bytes, needed_bytes=needed)
     return PngHeader(size=(height, width), layout=_LAYOUTS.get((bits, color_type), "other"))
+
+
+def check_declared_size(size: Size, path: Path, *, file_bytes: int, needed_bytes: int) -> None:
+    """Refuse a size that no picture has, or that the file cannot hold.
+
+    Args:
+        size: (height, width) as the file declares it.
+        path: the file, for the message.
+        file_bytes: how long the file is.
+        needed_bytes: how long the best compressor would make a picture of this size.
+
+    Raises:
+        UserError: no pixels, more than `MAX_PIXELS`, or more than the file can hold.
+    """
+    height, width = size
+    if 0 < height * width <= MAX_PIXELS and needed_bytes <= file_bytes:
+        return
+    rule = (
+        "be large enough for the size it declares"
+        if 0 < height * width <= MAX_PIXELS
+        else f"declare between 1 and {MAX_PIXELS} pixels"
+    )
+    raise UserError(
+        f"image file must {rule}, got {height}x{width} in {file_bytes} bytes ({path}). {_RESTORE}"
+    )
+
+
+def unreadable(error: OSError, path: Path) -> UserError:
+    """Return the error of a file that cannot be opened."""
+    missing = isinstance(error, FileNotFoundError)
+    reason = "no such file" if missing else (error.strerror or str(error)).lower()
+    return UserError(f"file must be readable, got {reason} ({path}). {_RESTORE}")
 
 
 def _require(header: PngHeader, allow: Collection[Layout], what: str, path: Path) -> None:
     """Refuse a layout the data set does not use."""
     if header.layout in allow:
         return
-    hint = (
-        "An 8-bit copy has lost the instance numbers. "
-        if all(layout.startswith("16-bit") for layout in allow)
-        and (header.layout == "palette" or header.layout.startswith("8-bit"))
-        else ""
-    )
+    hint = ""
+    narrow = header.layout == "palette" or header.layout.startswith("8-bit")
+    if narrow and all(layout.startswith("16-bit") for layout in allow):
+        hint = "An 8-bit copy has lost the instance numbers. "
+    elif allow is _PICTURES:
+        hint = "It looks like a label map; save it as 8-bit RGB if it is a picture. "
     raise UserError(
         f"{what} must be a PNG of {' or '.join(sorted(allow))}, got {header.layout} ({path}). "
         f"{hint}{_RESTORE}"
@@ -215,10 +285,3 @@ def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
             f"file must be an undamaged PNG, got one that cannot be decoded ({path}). {_RESTORE}"
         )
     return np.asarray(decoded)
-
-
-def _reason(error: OSError) -> str:
-    """Say in words why a file could not be read."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    return (error.strerror or str(error)).lower()
