@@ -24,8 +24,10 @@ from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.index import FileIndex
 from uda4inst.data.png import read_gray8, read_gray16
 from uda4inst.data.records import (
+    FileFault,
     ImageRecord,
     LabelArrays,
+    TreeError,
     match_files,
     require_folder,
     shorten,
@@ -138,7 +140,7 @@ def _label_files(
     require_folder(folder, rule=f"split {split!r} must have labels in gtFine", remedy=_GET)
     instances = _files_by_name(index, f"gtFine/{split}", INSTANCE_SUFFIX)
     labels = _files_by_name(index, f"gtFine/{split}", LABEL_SUFFIX)
-    found = {"instance map": instances.keys()} | ({"label map": labels.keys()} if labels else {})
+    found = {"instance map": instances} | ({"label map": labels} if labels else {})
     match_files(
         images,
         found,
@@ -151,7 +153,7 @@ def _label_files(
 def _files_by_name(index: FileIndex, folder: str, suffix: str) -> dict[str, Path]:
     """Return CITY_SEQUENCE_FRAME -> file for every file below the city folders."""
     files: dict[str, Path] = {}
-    malformed: list[str] = []
+    malformed: list[Path] = []
     for city in index.folders(folder):
         path = index.root / folder / city
         for file_name in index.files(f"{folder}/{city}"):
@@ -159,12 +161,14 @@ def _files_by_name(index: FileIndex, folder: str, suffix: str) -> dict[str, Path
                 continue
             name = file_name.removesuffix(suffix)
             if name.count("_") != 2 or name in files:
-                malformed.append(str(path / file_name))
+                malformed.append(path / file_name)
             files[name] = path / file_name
     if malformed:
-        raise UserError(
-            f"files must be named CITY_SEQUENCE_FRAME{suffix}, each name once, got "
-            f"{len(malformed)} others: {shorten(sorted(malformed))}. Rename or remove them."
+        rule = f"files must be named CITY_SEQUENCE_FRAME{suffix}, each name once"
+        raise TreeError(
+            f"{rule}, got {len(malformed)} others: {shorten(sorted(map(str, malformed)))}. Rename "
+            "or remove them.",
+            [FileFault("malformed", found, f"{rule}, got another") for found in malformed],
         )
     return files
 

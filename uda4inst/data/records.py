@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -68,6 +68,34 @@ class LabelArrays:
         return counts[2:].astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """A file without which the rest of a tree can be read.
+
+    Args:
+        kind: an image without labels, a label file without its image, or a name that means nothing.
+        path: the file, or the folder that is not there.
+        message: what is wrong with it.
+    """
+
+    kind: Literal["missing", "orphan", "malformed"]
+    path: Path
+    message: str
+
+
+class TreeError(UserError):
+    """Faults of a listing, every one of them, beside the message that shows the first five.
+
+    Args:
+        message: for people.
+        faults: each file, for `check_tree`.
+    """
+
+    def __init__(self, message: str, faults: Iterable[FileFault] = ()) -> None:
+        super().__init__(message)  # alone, so that the error travels between processes
+        self.faults = tuple(faults)
+
+
 def make_sample(
     record: ImageRecord, image: UInt8[np.ndarray, "H W 3"], labels: LabelArrays
 ) -> Sample:
@@ -116,12 +144,13 @@ def require_folder(path: Path, *, rule: str, remedy: str) -> None:
     """Raise unless a folder is there.
 
     Raises:
-        UserError: it is missing, or a file.
+        TreeError: it is missing, or a file.
     """
     if path.is_dir():
         return
     got = "a file" if path.exists() else "no such folder"
-    raise UserError(f"{rule}, got {got} ({path}). {remedy}")
+    fault = FileFault("missing", path, f"{rule}, got {got}")
+    raise TreeError(f"{rule}, got {got} ({path}). {remedy}", [fault])
 
 
 def match_files(
@@ -134,16 +163,17 @@ def match_files(
     """Raise once, naming every image without labels and every label file without its image.
 
     Args:
-        images: names of the images.
-        labels: for each kind of label file, the names of the images it is there for.
+        images: names of the images; a mapping of name -> file lets the error carry the files.
+        labels: for each kind of label file, the names of the images it is there for, or a mapping.
         where: the tree, for the message.
         remedy: what to do.
 
     Raises:
-        UserError: names are missing on either side.
+        TreeError: names are missing on either side.
     """
     known = set(images)
     problems: list[str] = []
+    faults: list[FileFault] = []
     for kind, found_names in labels.items():
         found = set(found_names)
         if missing := sorted(known - found):
@@ -151,9 +181,24 @@ def match_files(
                 f"every image must have its {kind}, got {len(missing)} of {len(known)} images "
                 f"without: {shorten(missing)}"
             )
+            faults += _faults("missing", missing, images, where, f"image has no {kind}")
         if orphans := sorted(found - known):
             problems.append(
                 f"every {kind} must have its image, got {len(orphans)} without: {shorten(orphans)}"
             )
+            faults += _faults("orphan", orphans, found_names, where, f"{kind} has no image")
     if problems:
-        raise UserError("\n".join(f"{problem} ({where})." for problem in problems) + f"\n{remedy}")
+        message = "\n".join(f"{problem} ({where})." for problem in problems) + f"\n{remedy}"
+        raise TreeError(message, faults)
+
+
+def _faults(
+    kind: Literal["missing", "orphan"],
+    names: Iterable[str],
+    files: Iterable[str],
+    where: Path,
+    message: str,
+) -> list[FileFault]:
+    """Return one fault for each name, with its file where the files are known."""
+    known: Mapping[str, str | Path] = files if isinstance(files, Mapping) else {}
+    return [FileFault(kind, Path(known.get(name, where / name)), message) for name in names]

@@ -7,7 +7,7 @@ filters and the forms other parts of the package ask for included, is here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -107,6 +107,7 @@ class ImageTree(ABC):
         require_labels: False opens the images alone and never looks at label files.
         domain: which side of the adaptation the images belong to; None takes the format's usual.
         options: how the format is read.
+        left_out: files treated as if they were not there, to read what is whole of a broken tree.
 
     Raises:
         UserError: folders are missing, names are malformed, or images and labels do not pair.
@@ -118,6 +119,7 @@ class ImageTree(ABC):
     has_labels: ClassVar[bool] = True
     has_instances: ClassVar[bool] = True
     things: ClassVar[tuple[int, ...]] = tuple(range(NUM_THINGS))  # classes it can hold
+    owns_all_things: ClassVar[bool] = False  # no groups: every thing pixel has its object
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class ImageTree(ABC):
         require_labels: bool = True,
         domain: Domain | None = None,
         options: DatasetOptions | None = None,
+        left_out: Collection[Path] = (),
     ) -> None:
         self.root: Final = Path(root)
         self.split: Final = self.default_split if split is None else split
@@ -137,7 +140,7 @@ class ImageTree(ABC):
                 f"data set must have labels here, got {self.name}, which has none ({root}). "
                 "Use it as data.target, or choose another format."
             )
-        index = FileIndex(self.root)
+        index = FileIndex(self.root, left_out)
         self.records: Final[tuple[ImageRecord, ...]] = tuple(
             self._list(index, require_labels=require_labels)
         )

@@ -58,6 +58,7 @@ class UrbanSyn(ImageTree):
 
     name = "UrbanSyn"
     usual_domain = "source"
+    owns_all_things = True
 
     _said_regular_ids = False
 
