@@ -209,10 +209,12 @@ def _shares_of(
     return np.array(shares, dtype=np.float32)
 
 
-def _files_by_number(index: FileIndex, folder: str, suffix: str) -> dict[str, Path]:
+def _files_by_number(index: FileIndex, folder: str, suffix: str) -> dict[str, str]:
     """Return frame number (its digits) -> file; files of other names are not the data set's."""
     pattern = re.compile(rf"([0-9]+){re.escape(suffix)}")
-    path = index.root / folder
+    path = str(index.root / folder)
     return {
-        match[1]: path / name for name in index.files(folder) if (match := pattern.fullmatch(name))
+        match[1]: f"{path}/{name}"
+        for name in index.files(folder)
+        if (match := pattern.fullmatch(name))
     }

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import cv2
@@ -178,11 +177,11 @@ def _with_components(labels: LabelArrays, packed: np.ndarray) -> LabelArrays:
     return LabelArrays(ids=ids, labels=np.array(things, dtype=np.int64), semantic=labels.semantic)
 
 
-def _files_by_number(index: FileIndex, folder: str) -> dict[str, Path]:
+def _files_by_number(index: FileIndex, folder: str) -> dict[str, str]:
     """Return frame number (its digits) -> file; files of other names are not the data set's."""
-    path = index.root / folder
+    path = str(index.root / folder)
     return {
-        match[1]: path / name
+        match[1]: f"{path}/{name}"
         for name in index.files(folder)
         if (match := _PLAIN_NAME.fullmatch(name))
     }
