@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
-FormatName = Literal["urbansyn", "cityscapes", "synscapes", "synthia"]
+FormatName = Literal[
+    "urbansyn", "cityscapes", "synscapes", "synthia", "kitti360", "bdd100k", "images", "gta5"
+]
 Pairing = Literal["random", "modulo"]
 _Side = Annotated[int, Field(ge=32, le=8192)]
 
