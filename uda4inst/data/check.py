@@ -2,99 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
+from uda4inst.data.check_files import Listing, image_check, list_split, splits_of
+from uda4inst.data.check_splits import find_duplicates
+from uda4inst.data.findings import CheckReport, Finding, Kind, Severity, in_report_order
+from uda4inst.data.formats import format_class
+from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import DatasetOptions
 
-Kind = Literal[
-    "missing",
-    "orphan",
-    "unreadable",
-    "size_mismatch",
-    "unknown_id",
-    "empty",
-    "disagreement",
-    "duplicate",
-    "malformed",
-]
-Severity = Literal["error", "note"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault of a tree.
-
-    Args:
-        kind: what is wrong.
-        path: the file it is wrong with, from the root; the root itself is ".".
-        message: what was expected, and what was found.
-        severity: "note" for what published data sets have too, such as images without any object.
-    """
-
-    kind: Kind
-    path: str
-    message: str
-    severity: Severity = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """Everything found in a tree.
-
-    Args:
-        name: the data set's name, for people.
-        root: its folder.
-        split: the splits that were checked, separated by ", ".
-        images: how many images were looked at.
-        findings: by kind, then by path.
-    """
-
-    name: str
-    root: Path
-    split: str
-    images: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong; notes do not count."""
-        return all(finding.severity == "note" for finding in self.findings)
-
-    def counts(self) -> dict[str, int]:
-        """Return how many findings there are of each kind that occurs."""
-        return dict(Counter(finding.kind for finding in self.findings))
-
-    def to_text(self) -> str:
-        """Return the report for people: a line on the whole, then every finding."""
-        errors = sum(finding.severity == "error" for finding in self.findings)
-        notes = len(self.findings) - errors
-        lines = [
-            f"{self.name} {self.split}: {self.images} images, {errors} errors, {notes} notes "
-            f"({self.root})"
-        ]
-        last = ""
-        for finding in self.findings:
-            if finding.kind != last:
-                lines.append(f"{finding.kind} ({self.counts()[finding.kind]})")
-                last = finding.kind
-            lines.append(f"  {finding.path}: {finding.message}")
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it."""
-        return {
-            "name": self.name,
-            "root": str(self.root),
-            "split": self.split,
-            "images": self.images,
-            "ok": self.ok,
-            "counts": self.counts(),
-            "findings": [asdict(finding) for finding in self.findings],
-        }
+__all__ = ["CheckReport", "Finding", "Kind", "Severity", "check_tree"]
 
 
 def check_tree(
@@ -119,4 +37,44 @@ def check_tree(
     Raises:
         UserError: no data set has the name; faults of the tree are findings.
     """
-    raise NotImplementedError
+    kind = format_class(format_name)
+    present = splits_of(kind, root, options)
+    wanted = (split,) if split is not None else tuple(present) or (kind.default_split,)
+    listings = [list_split(kind, root, name, options) for name in wanted]
+    findings = [found for listing in listings for found in listing.findings]
+    findings += _check_images(listings, workers, progress)
+    trees = present | {
+        name: listing.images
+        for name, listing in zip(wanted, listings, strict=True)
+        if listing.images is not None
+    }
+    findings += find_duplicates(trees, wanted, root=root, workers=workers)
+    return CheckReport(
+        name=kind.name,
+        root=root,
+        split=", ".join(wanted),
+        images=sum(len(listing) for listing in listings),
+        findings=in_report_order(findings),
+    )
+
+
+def _check_images(
+    listings: list[Listing], workers: int | None, progress: Callable[[int, int], None] | None
+) -> list[Finding]:
+    """Read every image and its labels."""
+    total = sum(len(listing) for listing in listings)
+    before = 0
+    findings: list[Finding] = []
+    for listing in listings:
+        if listing.images is None:
+            continue
+
+        def show(done: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        check = image_check(listing.images, listing.labelled)
+        for found in in_order(check, len(listing), workers=workers, progress=show):
+            findings += found
+        before += len(listing)
+    return findings

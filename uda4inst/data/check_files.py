@@ -1,0 +1,132 @@
+"""Which files of a tree belong together, found without stopping at the first that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from uda4inst.data.check_labels import LabelCheck, say
+from uda4inst.data.findings import Finding, path_below
+from uda4inst.data.records import TreeError
+from uda4inst.data.tree import DatasetOptions, ImageTree
+
+# Names of splits that published data sets use; others are checked by naming them.
+_SPLITS: Final = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What could be opened of one split.
+
+    Args:
+        images: all images; None where they could not be listed.
+        labelled: the images whose label files are all there; None without labels.
+        findings: what kept the others out.
+    """
+
+    images: ImageTree | None
+    labelled: ImageTree | None
+    findings: tuple[Finding, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return 0 if self.images is None else len(self.images)
+
+
+def splits_of(
+    kind: type[ImageTree], root: Path, options: DatasetOptions | None
+) -> dict[str, ImageTree]:
+    """Return the images of every split that is there, by its name."""
+    names = dict.fromkeys((kind.default_split, *_SPLITS))
+    opened = {name: _open(kind, root, name, options, require_labels=False)[0] for name in names}
+    return {name: tree for name, tree in opened.items() if tree is not None}
+
+
+def list_split(
+    kind: type[ImageTree], root: Path, split: str, options: DatasetOptions | None
+) -> Listing:
+    """Open what can be opened of a split, and collect what cannot."""
+    images, findings = _open(kind, root, split, options, require_labels=False)
+    labelled: ImageTree | None = None
+    if kind.has_labels:
+        labelled, more = _open(kind, root, split, options, require_labels=True, images=images)
+        findings += more
+    if images is not None and labelled is not None and not findings:
+        unlabelled = len(images) - len(labelled)
+        if unlabelled > 0:
+            rule = "images have no labels; they are left out where labels are needed"
+            findings.append(Finding("missing", ".", f"{unlabelled} {rule}", "note"))
+    return Listing(images, labelled, tuple(findings))
+
+
+def image_check(images: ImageTree, labelled: ImageTree | None) -> ImageCheck:
+    """Return what looks at one image after the other."""
+    if labelled is None:
+        return ImageCheck(images, None, (None,) * len(images))
+    places = {record.sample_id: place for place, record in enumerate(labelled.records)}
+    return ImageCheck(
+        images,
+        LabelCheck(labelled),
+        tuple(places.get(record.sample_id) for record in images.records),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageCheck:
+    """Reads one image and its labels, and returns what is wrong with them.
+
+    Args:
+        images: all images.
+        labels: looks at the labels.
+        places: place of each image among the labelled, None where it has no labels.
+    """
+
+    images: ImageTree
+    labels: LabelCheck | None
+    places: tuple[int | None, ...]
+
+    def __call__(self, index: int) -> list[Finding]:
+        """Return the findings of one image."""
+        findings: list[Finding] = []
+        size = None
+        path = self.images.records[index].image
+        try:
+            size = self.images.read_image(index).shape[:2]
+        except Exception as error:  # a reader that fails in an unforeseen way found a fault too
+            kind = "unreadable" if path.exists() else "missing"
+            findings.append(Finding(kind, path_below(self.images.root, path), say(error, path)))
+        place = self.places[index]
+        if self.labels is not None and place is not None:
+            findings += self.labels(place, size)
+        return findings
+
+
+def _open(
+    kind: type[ImageTree],
+    root: Path,
+    split: str,
+    options: DatasetOptions | None,
+    *,
+    require_labels: bool,
+    images: ImageTree | None = None,
+) -> tuple[ImageTree | None, list[Finding]]:
+    """Open a split without the files that do not pair, and return a finding for each of them."""
+    findings: list[Finding] = []
+    left_out: set[Path] = set()
+    while True:
+        try:
+            tree = kind(
+                root, split, require_labels=require_labels, options=options, left_out=left_out
+            )
+            return tree, findings
+        except TreeError as error:
+            new = [fault for fault in error.faults if fault.path not in left_out]
+            findings += [Finding(f.kind, path_below(root, f.path), f.message) for f in new]
+            left_out |= {fault.path for fault in new}
+            if not new:  # such as a folder that is not there: nothing is gained by leaving it out
+                return None, findings
+        except Exception as error:  # as for an image
+            if images is None or any(record.image not in left_out for record in images.records):
+                findings.append(Finding("malformed", ".", say(error, root)))
+            return None, findings
