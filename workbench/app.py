@@ -16,13 +16,14 @@ import gradio as gr
 
 from workbench import markup
 from workbench.edge import Mounted, on_action
-from workbench.pages import error_maps, mixing, pool, pseudo_labels, train
+from workbench.pages import data, error_maps, mixing, pool, pseudo_labels, train
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.theme import CSS_PATH, make_theme
 
 PAGES: Final[dict[PageName, ModuleType]] = {
     "train": train,
+    "data": data,
     "mixing": mixing,
     "pool": pool,
     "pseudo_labels": pseudo_labels,

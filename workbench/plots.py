@@ -63,6 +63,7 @@ class Chart:
         height: of the drawing, in units of a drawing 440 wide.
         from_zero: whether the vertical axis begins at 0.
         steps: draw plateaus instead of slopes (counts over a threshold).
+        log: values over time: the legend has the newest, and a few may leave the scale.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Chart:
     height: int = 180
     from_zero: bool = True
     steps: bool = False
+    log: bool = True
 
 
 def draw(chart: Chart) -> str:
@@ -111,7 +113,7 @@ class _Scale:
     def of(cls, chart: Chart, lines: Sequence[Line]) -> _Scale:
         values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
         low, high = float(values.min()), float(values.max())
-        if len(values) > 40:
+        if chart.log and len(values) > 40:
             # A few steps off the scale (the first of a training) must not flatten the rest.
             high = max(float(np.quantile(values, 0.995)), low)
         if chart.from_zero:
@@ -177,11 +179,15 @@ def _frame(title: str, legend: str, body: str) -> str:
 
 
 def _legend(chart: Chart, lines: Sequence[Line]) -> str:
-    """Return colour and value of every curve: at the strong mark, else the newest."""
+    """Return the curves' colours, and of a log the values: at the strong mark, else the newest."""
     strong = next((mark.x for mark in chart.marks if mark.strong), math.inf)
+
+    def value(line: Line) -> str:
+        return f" <small>{number(_value_at(chart.x, line.y, strong))}</small>" if chart.log else ""
+
     keys = "".join(
-        f'<span class="wb-key"><i style="--key:{line.color}"></i>{escape(line.name)} '
-        f"<small>{number(_value_at(chart.x, line.y, strong))}</small></span>"
+        f'<span class="wb-key"><i style="--key:{line.color}"></i>{escape(line.name)}{value(line)}'
+        "</span>"
         for line in lines
     )
     return f'<span class="wb-legend">{keys}</span>'

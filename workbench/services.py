@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.candidates import CandidateStore
+from workbench.class_shares import ClassShares
+from workbench.data_checks import Checks
+from workbench.data_sets import DataSets
 from workbench.evaluations import EvaluationStore
 from workbench.jobs import Jobs
 from workbench.metrics import MetricsStore
@@ -16,7 +19,7 @@ from workbench.snapshots import SnapshotStore
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that reads runs or starts them.
+    """Everything that reads runs and data sets, or starts processes for them.
 
     Args:
         runs: run folders and their true state.
@@ -26,6 +29,9 @@ class Services:
         evaluations: stored predictions beside ground truth.
         jobs: training processes.
         presets: configurations to begin with.
+        data_sets: the images a session looks at.
+        class_shares: how frequent classes are in them.
+        checks: what is wrong with them.
     """
 
     runs: RunStore
@@ -35,6 +41,9 @@ class Services:
     evaluations: EvaluationStore
     jobs: Jobs
     presets: Presets
+    data_sets: DataSets
+    class_shares: ClassShares
+    checks: Checks
 
 
 def make_services(runs_root: Path, *, data_root: Path) -> Services:
@@ -53,4 +62,7 @@ def make_services(runs_root: Path, *, data_root: Path) -> Services:
         evaluations=EvaluationStore(runs),
         jobs=Jobs(runs),
         presets=Presets(runs_root=runs_root, data_root=data_root),
+        data_sets=DataSets(runs, data_root=data_root),
+        class_shares=ClassShares(),
+        checks=Checks(runs_root),
     )
