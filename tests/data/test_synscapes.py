@@ -70,7 +70,7 @@ def write_scene(scene: Scene, root: Path) -> None:
     write_frame(root, classes, codes[np.maximum(scene.ids, 0)], meta)
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", [0, 23, 37])  # none, some, many riders
 def test_read_labels__toystreets_scene(tmp_path: Path, index: int) -> None:
     scene = render_scene(seed=6, domain="render", split="train", index=index, size=(64, 128))
     write_scene(scene, tmp_path)

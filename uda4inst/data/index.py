@@ -97,6 +97,10 @@ class FileIndex:
         """
         return self._folder(folder).folders
 
+    def leaves_out(self, path: Path) -> bool:
+        """Whether a file is treated as if it were not there."""
+        return path in self._left_out
+
     def save(self) -> None:
         """Remember what was listed; a cache that cannot be written is no error."""
         if not self._changed:
