@@ -1,4 +1,4 @@
-"""`uda4inst data` and `uda4inst pretrain`: what needs no real data."""
+"""`uda4inst data` and `uda4inst pretrain`: data made, looked at and written in other formats."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from uda4inst.commands import data_reports
 from uda4inst.errors import UserError
 
-data_app = typer.Typer(no_args_is_help=True, help="Make data.")
+data_app = typer.Typer(no_args_is_help=True, help="Make, check, count and export data.")
+data_app.command("check")(data_reports.check)
+data_app.command("stats")(data_reports.stats)
+data_app.command("export")(data_reports.export)
 pretrain_app = typer.Typer(no_args_is_help=True, help="Pre-train networks.")
 
 
@@ -28,7 +32,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @data_app.callback()
 def _data() -> None:
-    """Make data."""
+    """Make, check, count and export data."""
 
 
 @data_app.command("toystreets")

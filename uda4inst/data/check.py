@@ -40,7 +40,9 @@ def check_tree(
     kind = format_class(format_name)
     present = splits_of(kind, root, options)
     wanted = (split,) if split is not None else tuple(present) or (kind.default_split,)
-    listings = [list_split(kind, root, name, options) for name in wanted]
+    listings = [
+        list_split(kind, root, name, options, is_asked_for=split is not None) for name in wanted
+    ]
     findings = [found for listing in listings for found in listing.findings]
     findings += _check_images(listings, workers, progress)
     trees = present | {

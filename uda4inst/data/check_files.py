@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,17 +40,48 @@ def splits_of(
     """Return the images of every split that is there, by its name."""
     names = dict.fromkeys((kind.default_split, *_SPLITS))
     opened = {name: _open(kind, root, name, options, require_labels=False)[0] for name in names}
-    return {name: tree for name, tree in opened.items() if tree is not None}
+    trees = {name: tree for name, tree in opened.items() if tree is not None}
+    if kind.has_labels:
+        return trees
+    return _disjoint(trees)
+
+
+def _disjoint(trees: dict[str, ImageTree]) -> dict[str, ImageTree]:
+    """Leave out splits that lie in larger ones: a plain folder's split may be the whole folder."""
+    kept: dict[str, ImageTree] = {}
+    seen: set[Path] = set()
+    for name, tree in sorted(trees.items(), key=lambda item: -len(item[1])):
+        files = {record.image for record in tree.records}
+        if seen.isdisjoint(files):
+            kept[name] = tree
+        seen |= files
+    return {name: tree for name, tree in trees.items() if name in kept}
 
 
 def list_split(
-    kind: type[ImageTree], root: Path, split: str, options: DatasetOptions | None
+    kind: type[ImageTree],
+    root: Path,
+    split: str,
+    options: DatasetOptions | None,
+    *,
+    is_asked_for: bool,
 ) -> Listing:
-    """Open what can be opened of a split, and collect what cannot."""
+    """Open what can be opened of a split, and collect what cannot.
+
+    Args:
+        kind: the data set class.
+        root: of the tree.
+        split: which part of it.
+        options: how the format is read.
+        is_asked_for: False for a split that was only found there; published test splits come
+            without labels, and that is no fault unless somebody wants them.
+    """
     images, findings = _open(kind, root, split, options, require_labels=False)
     labelled: ImageTree | None = None
     if kind.has_labels:
         labelled, more = _open(kind, root, split, options, require_labels=True, images=images)
+        if labelled is None and split == "test" and not is_asked_for:
+            more = [replace(found, severity="note") for found in more]
         findings += more
     if images is not None and labelled is not None and not findings:
         unlabelled = len(images) - len(labelled)

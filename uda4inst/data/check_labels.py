@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -26,6 +27,7 @@ _NAMES: Final = {c.train_id: c.name for c in SEMANTIC_CLASSES} | {IGNORE_TRAIN_I
 _TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES])
 # Of an image's pixels: fewer things without an object than this are scattered pixels at borders.
 _SCATTERED: Final = 0.001
+_CLASS: Final = re.compile(r"\b(class(?! map)|label id|categor)")
 
 
 def say(error: Exception, path: Path) -> str:
@@ -123,8 +125,7 @@ def _decoded_size(path: Path) -> Size | None:
 
 def _kind_of(error: Exception) -> Kind:
     """Tell an unknown class from other faults, by what the message says must be otherwise."""
-    subject = str(error).split(" must ")[0]
-    is_class = "class id" in subject or "category" in subject or "label id" in subject
+    is_class = _CLASS.search(str(error).split(" must ")[0])
     return "unknown_id" if is_class and isinstance(error, UserError) else "malformed"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 100  # columns of a table as plain text
 _DPI: Final = 120
+_ROW: Final = 0.8  # height of a class's row, as of the bars
 
 
 def table_text(statistics: DatasetStatistics) -> str:
@@ -84,7 +85,7 @@ def plot_statistics(statistics: DatasetStatistics, path: Path) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    shares, areas = figure.subplots(1, 2)
+    shares, areas = figure.subplots(1, 2, sharey=True)
     _draw_shares(shares, statistics)
     _draw_areas(areas, statistics)
     figure.suptitle(
@@ -109,8 +110,9 @@ def _draw_shares(axes: Axes, statistics: DatasetStatistics) -> None:
         where = max(100 * entry.share, _floor(percent))
         axes.text(where, bar.get_y() + bar.get_height() / 2, _bar_text(entry, rare), va="center")
     axes.set_xscale("log")
-    axes.set_xlim(_floor(percent), 1000)
-    axes.invert_yaxis()
+    axes.set_xlim(_floor(percent), 1000)  # room for the text of a bar of 100 %
+    axes.set_xticks([10.0**k for k in range(round(math.log10(_floor(percent))), 3)])
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("share of instances (%)")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -130,24 +132,25 @@ def _floor(percent: list[float]) -> float:
 
 
 def _draw_areas(axes: Axes, statistics: DatasetStatistics) -> None:
-    """Draw for each class which part of its instances has which area."""
-    last = 1
-    for entry, color in zip(statistics.classes, _colors(), strict=True):
+    """Draw in each class's row which part of its instances has which area."""
+    occupied: list[int] = []
+    for row, (entry, color) in enumerate(zip(statistics.classes, _colors(), strict=True)):
         counts = np.array(entry.area_histogram)
-        if not entry.instances or not len(counts):
+        if not counts.any():
             continue
-        octaves = np.arange(len(counts))
-        last = max(last, int(octaves[counts > 0].max()) + 1)
-        middles = 2.0 ** (octaves + 0.5)
-        axes.plot(middles, 100 * counts / entry.instances, color=color, label=entry.name)
+        occupied += np.flatnonzero(counts).tolist()
+        edges = 2.0 ** np.arange(len(counts) + 1)
+        heights = _ROW * counts / counts.max()
+        axes.stairs(
+            row + _ROW / 2 - heights, edges, baseline=row + _ROW / 2, fill=True, color=color
+        )
+        median = entry.area_quantiles[1]
+        axes.plot([median, median], [row - _ROW / 2, row + _ROW / 2], color="orange", linewidth=2)
     axes.set_xscale("log", base=2)
-    axes.set_xlim(1, 2.0 ** (last + 1))
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("area of an instance (visible pixels)")
-    axes.set_ylabel("instances of the class, by octave (%)")
+    if occupied:
+        axes.set_xlim(2.0 ** min(occupied), 2.0 ** (max(occupied) + 1))
+    axes.set_xlabel("area of an instance (visible pixels, by octave; line: median)")
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
 
 
 def _colors() -> list[tuple[float, float, float]]:

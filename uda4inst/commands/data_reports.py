@@ -1,0 +1,151 @@
+"""`uda4inst data check`, `stats` and `export`: what is in a data set, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from uda4inst.data.tree import ImageTree
+
+_Name = Annotated[str, typer.Argument(help="Format of the tree, such as urbansyn or cityscapes.")]
+_Root = Annotated[Path, typer.Argument(help="The data set's folder.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Workers = Annotated[
+    int | None, typer.Option(help="Processes; default: one per core if there are many images.")
+]
+
+
+def check(
+    name: _Name,
+    root: _Root,
+    split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
+    as_json: _Json = False,
+    workers: _Workers = None,
+) -> None:
+    """Read every file of a tree and report all that is wrong.
+
+    Errors: missing and orphan files, damaged or malformed ones, sizes that do not fit, unknown
+    classes, instances on another class in the label map, images that two splits share. Notes:
+    images without any instance, which published data sets have too. The exit code is 1 if there
+    is an error, 0 with notes alone, 2 for a command written wrongly. JSON gives each finding's
+    kind, path, message and severity (error or note).
+    """
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.check import check_tree
+    from uda4inst.data.formats import format_class
+
+    format_class(name)
+    _require_root(root)
+    with counting("images") as show:
+        report = check_tree(
+            name,
+            root,
+            split=split,
+            workers=workers,
+            progress=lambda done, total: show(done, total, "images"),
+        )
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.to_text())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def stats(
+    name: _Name,
+    root: _Root,
+    split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
+    as_json: _Json = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture to draw shares and areas in (.png, .pdf, .svg).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at this many images only, spread evenly.")
+    ] = None,
+    workers: _Workers = None,
+) -> None:
+    """Count instances, sizes and occlusion by class, and propose the rare classes.
+
+    Rare is the least frequent class of each category group, among those that occur.
+    """
+    from rich.console import Console
+
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.statistics import collect_statistics
+    from uda4inst.data.statistics_text import plot_statistics, table_of
+
+    if plot is not None:
+        _require_picture(plot)
+    dataset = _open(name, root, split)
+    with counting("images") as show:
+        statistics = collect_statistics(
+            dataset,
+            workers=workers,
+            limit=limit,
+            progress=lambda done, total: show(done, total, "images"),
+        )
+    if as_json:
+        typer.echo(json.dumps(statistics.to_json(), indent=1))
+    else:
+        console = Console()
+        if console.is_terminal:
+            console.print(table_of(statistics))
+        else:
+            typer.echo(statistics.to_text())
+    if plot is not None:
+        typer.echo(f"plot: {plot_statistics(statistics, plot)}", err=True)
+
+
+def export(
+    name: _Name,
+    root: _Root,
+    out: Annotated[Path, typer.Argument(help="Folder to make; must not be there.")],
+    to: Annotated[str, typer.Option(help="coco or cityscapes.")],
+    split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
+    workers: _Workers = None,
+) -> None:
+    """Write a labelled tree in COCO's format, or as a tree named like Cityscapes'."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.export import export_cityscapes, export_coco
+
+    if to not in ("coco", "cityscapes"):
+        raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
+    dataset = _open(name, root, split)
+    with counting("images") as show:
+
+        def progress(done: int, total: int) -> None:
+            show(done, total, "images")
+
+        if to == "coco":
+            made = export_coco(dataset, out, workers=workers, progress=progress)
+        else:
+            made = export_cityscapes(
+                dataset, out, split=dataset.split, workers=workers, progress=progress
+            )
+    typer.echo(f"{len(dataset)} images: {made}")
+
+
+def _open(name: str, root: Path, split: str | None) -> ImageTree:
+    """Open a labelled tree."""
+    from uda4inst.data.formats import format_class
+
+    kind = format_class(name)
+    _require_root(root)
+    return kind(root, split)
+
+
+def _require_root(root: Path) -> None:
+    if not root.is_dir():
+        got = "a file" if root.exists() else "no such folder"
+        raise UserError(f"ROOT must be the data set's folder, got {got} ({root}).")
+
+
+def _require_picture(path: Path) -> None:
+    """Refuse a plot that could not be written, before the tree is read."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--plot must end in .png, .pdf or .svg, got {path}.")
+    if not path.parent.is_dir():
+        raise UserError(f"--plot must lie in a folder that is there, got {path}. Make it first.")
