@@ -18,7 +18,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from numpy.typing import NDArray
 
-from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES, THING_NAMES
+from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.interop.predictions import (
     OUT_OF_CLASS,
@@ -28,21 +28,12 @@ from uda4inst.interop.predictions import (
     writing_text,
 )
 from uda4inst.interop.rle import run_lengths
-from uda4inst.ops.masks import Rle, rle_encode
+from uda4inst.ops.masks import CATEGORIES, Rle, box_xywh, rle_encode
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS: Final = 5
 _FIRST_INSTANCE_ID: Final = 24  # Cityscapes label ids of classes with instances: 24..33
 _LAST_INSTANCE_ID: Final = 33
-
-CATEGORIES: Final = tuple(
-    {
-        "id": index + 1,
-        "name": name,
-        "supercategory": "human" if name in ("person", "rider") else "vehicle",
-    }
-    for index, name in enumerate(THING_NAMES)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ def annotations_of(
                 "category_id": thing + 1,
                 "iscrowd": int(value < 1000),
                 "area": int(np.count_nonzero(mask)),
-                "bbox": _box_xywh(mask),
+                "bbox": box_xywh(mask),
                 "segmentation": rle_encode(mask),
             }
         )
@@ -328,10 +319,3 @@ def _is_polygon(part: object, size: Size) -> bool:
         and len(part) % 2 == 0
         and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
     )
-
-
-def _box_xywh(mask: NDArray[np.bool_]) -> list[int]:
-    """Return [left, top, width, height] of a mask with pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]

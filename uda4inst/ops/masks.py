@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.structures import InstanceMap
 
 
@@ -20,6 +21,17 @@ class Rle(TypedDict):
 
     size: list[int]
     counts: str
+
+
+# The eight classes as COCO files list them: ids from 1, in class order.
+CATEGORIES: Final = tuple(
+    {
+        "id": index + 1,
+        "name": name,
+        "supercategory": "human" if name in ("person", "rider") else "vehicle",
+    }
+    for index, name in enumerate(THING_NAMES)
+)
 
 
 def rle_encode(mask: Bool[Tensor, "H W"] | NDArray[np.bool_]) -> Rle:
@@ -142,6 +154,18 @@ def boxes_xyxy(instances: InstanceMap) -> Int64[Tensor, "N 4"]:
     boxes = torch.stack(sides, dim=1)
     filled = (boxes[:, 2] > 0) & (instances.labels >= 0)
     return torch.where(filled[:, None], boxes, torch.zeros_like(boxes))
+
+
+def box_xywh(mask: NDArray[np.bool_]) -> list[int]:
+    """Return [left, top, width, height] of a mask with pixels, as COCO files have it.
+
+    Example:
+        >>> box_xywh(np.array([[False, True], [False, True]]))
+        [1, 0, 1, 2]
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
