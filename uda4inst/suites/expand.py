@@ -1,0 +1,303 @@
+"""From a suite, a scale and seeds to runs, with their stage 1 in common where it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from uda4inst.errors import UserError
+from uda4inst.suites.definition import Row, Suite
+from uda4inst.suites.scales import Scale
+from uda4inst.training.config import Config, check_config, config_hash, load_config
+from uda4inst.training.schema import UNHASHED
+
+# What stage 1, which is source training, cannot see. A setting that is not listed here keeps
+# stage-1 runs apart, so a new one is never shared by mistake. The seed is in the run's name.
+UNSEEN_BY_STAGE_1: Final = (
+    *UNHASHED,
+    "seed",
+    "data.val",
+    "evaluation",
+    "method.name",
+    "method.ema_decay",
+    "method.score_threshold",
+    "method.joint_forward",
+    "method.mixing",
+    "method.pool",
+    "method.ego",
+    "training.stage2_steps",
+    "training.stage2_from",
+)
+# What a suite sets itself, and what says so.
+_RESERVED: Final = {
+    "seed": "--seeds",
+    "run": "--root",
+    "training.stage2_from": "the suite's own stage-1 runs",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RunSpec:
+    """One run of a suite.
+
+    Args:
+        name: of its folder.
+        row: run key of its rows; empty for a stage-1 run.
+        seed: its seed.
+        config: resolved.
+        stage1: name of the run whose student it starts from; empty when it has its own stage 1.
+    """
+
+    name: str
+    row: str
+    seed: int
+    config: Config
+    stage1: str = ""
+
+    @cached_property
+    def config_hash(self) -> str:
+        """Hash of everything that changes its results."""
+        return config_hash(self.config)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expansion:
+    """All runs of a suite.
+
+    Args:
+        suite: what is run.
+        scale: how large.
+        seeds: how often.
+        overrides: key=value of the command line.
+        runs: by seed; stage-1 runs before those that start from them.
+    """
+
+    suite: Suite
+    scale: Scale
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+    runs: tuple[RunSpec, ...]
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that differ when any run does."""
+        listed = sorted((run.name, run.config_hash) for run in self.runs)
+        return _digest(listed)
+
+
+def expand(
+    suite: Suite,
+    scale: Scale,
+    seeds: Sequence[int],
+    *,
+    root: Path,
+    overrides: Sequence[str] = (),
+) -> Expansion:
+    """Return the runs of a suite.
+
+    Args:
+        suite: which table.
+        scale: how large; rows of sources without a preset have no runs.
+        seeds: one set of runs each.
+        root: folder of the runs.
+        overrides: key=value for every run, or PRESET:key=value for the runs of one preset.
+
+    Raises:
+        UserError: a seed twice or negative; an override is not one, sets what the rows compare,
+            or what the suite sets itself; a resolved configuration is refused.
+    """
+    _check_seeds(seeds)
+    parsed = [_parse(override, scale) for override in overrides]
+    _check_overrides(parsed, suite)
+    runs: dict[str, RunSpec] = {}
+    for seed in seeds:
+        specs = [
+            spec
+            for row in _rows_with_runs(suite, scale)
+            for spec in _runs_of_row(row, seed, suite, scale, root=root, overrides=parsed)
+        ]
+        # Stage 1 first; a name met again is the same run.
+        for spec in sorted(specs, key=lambda spec: bool(spec.row)):
+            runs.setdefault(spec.name, spec)
+    return Expansion(suite, scale, tuple(seeds), tuple(overrides), tuple(runs.values()))
+
+
+def stage1_hash(config: Config) -> str | None:
+    """Return what equals for runs with the same stage 1; None for runs that cannot share theirs.
+
+    The upper bound trains on the target in both stages; a run without one of the stages, or with a
+    start of its own, has nothing to share.
+    """
+    training = config.training
+    if config.method.name == "oracle" or training.stage2_from:
+        return None
+    if training.stage1_steps == 0 or training.stage2_steps == 0:
+        return None
+    values = config.model_dump(mode="json")
+    for name in UNSEEN_BY_STAGE_1:
+        _remove(values, name)
+    return _digest(values)
+
+
+def run_name(run_key: str, seed: int) -> str:
+    """Return the name of a row's run."""
+    return f"{run_key}-seed{seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    text: str
+    preset: str
+    key: str
+    setting: str
+
+
+def _runs_of_row(
+    row: Row,
+    seed: int,
+    suite: Suite,
+    scale: Scale,
+    *,
+    root: Path,
+    overrides: Sequence[_Override],
+) -> Iterator[RunSpec]:
+    """Yield a row's run of one seed, after its stage 1 if it can be shared."""
+    preset = scale.presets[row.benchmark]
+    name = run_name(row.run_key, seed)
+    settings = {
+        **scale.settings,
+        **row.settings,
+        **_fitting(scale.suites.get(suite.name, {}), row),
+        "seed": seed,
+        "run.root": str(root),
+        "run.name": name,
+    }
+    config = load_config(
+        preset,
+        [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        + [o.setting for o in overrides if o.preset in ("", preset)],
+    )
+    shared = stage1_hash(config)
+    if shared is None:
+        yield RunSpec(name, row.run_key, seed, config)
+        return
+    stage1 = f"stage1-{shared}-seed{seed}"
+    yield RunSpec(stage1, "", seed, _stage1_config(config, stage1))
+    changed = _changed(config, {"training.stage2_from": stage1})
+    yield RunSpec(name, row.run_key, seed, changed, stage1)
+
+
+def _stage1_config(config: Config, name: str) -> Config:
+    """Return source training alone, with defaults for what it cannot see."""
+    values = config.model_dump(mode="json")
+    for unseen in UNSEEN_BY_STAGE_1:
+        if unseen.startswith("method."):
+            _remove(values, unseen)
+    values["method"]["name"] = "source_only"
+    values["run"]["name"] = name
+    values["training"]["stage2_steps"] = 0
+    if not config.evaluation.stage1:
+        # A run ends with an evaluation; where none is wanted, one image is the least.
+        values["evaluation"] |= {"limit": 1, "networks": "student"}
+    return check_config(values, where=name)
+
+
+def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a configuration with some values changed."""
+    values = config.model_dump(mode="json")
+    for name, value in settings.items():
+        *parents, last = name.split(".")
+        part = values
+        for parent in parents:
+            part = part[parent]
+        part[last] = value
+    return check_config(values, where=config.run.name)
+
+
+def _remove(values: dict[str, Any], name: str) -> None:
+    """Remove a dotted name from nested values, if it is there."""
+    *parents, last = name.split(".")
+    part = values
+    for parent in parents:
+        part = part.get(parent, {})
+    part.pop(last, None)
+
+
+def _fitting(settings: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    """Return a scale's settings for a suite; the bounds stay networks for all classes."""
+    return {k: v for k, v in settings.items() if row.role == "row" or k != "method.groups"}
+
+
+def _rows_with_runs(suite: Suite, scale: Scale) -> list[Row]:
+    """Return one row for every run key whose source the scale has."""
+    rows = {r.run_key: r for r in reversed(suite.rows) if r.benchmark in scale.presets}
+    return list(reversed(rows.values()))
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(
+            "--seeds must be different whole numbers from 0, separated by commas, got "
+            f"{','.join(map(str, seeds)) or 'none'}. For example: --seeds 0,1,2"
+        )
+
+
+def _parse(text: str, scale: Scale) -> _Override:
+    """Return one key=value or PRESET:key=value of the command line."""
+    match = re.fullmatch(r"(?:([A-Za-z0-9_]+):)?([^=:]+)=(.*)", text, flags=re.DOTALL)
+    if not match:
+        raise UserError(
+            f"--set must be written key.sub=value or PRESET:key.sub=value, got {text!r}. "
+            "For example: --set training.batch_size=2"
+        )
+    preset, key, value = match[1] or "", match[2], match[3]
+    known = sorted(scale.presets.values())
+    if preset and preset not in known:
+        raise UserError(
+            f"--set must name a preset of scale {scale.name} before the colon "
+            f"({', '.join(known)}), got {text!r}."
+        )
+    return _Override(text, preset, key, f"{key}={value}")
+
+
+def _check_overrides(overrides: Sequence[_Override], suite: Suite) -> None:
+    """Raise where an override would undo what the table compares."""
+    compared = _compared(suite)
+    for override in overrides:
+        for key, instead in _RESERVED.items():
+            if _overlap(override.key, key):
+                raise UserError(
+                    f"--set must leave {key} to {instead}, got {override.text!r}. Leave it out."
+                )
+        for key in compared:
+            if _overlap(override.key, key):
+                raise UserError(
+                    f"--set must not change {key}, in which the rows of {suite.name} differ, got "
+                    f"{override.text!r}. Leave it out, or train a single run with it."
+                )
+
+
+def _compared(suite: Suite) -> list[str]:
+    """Return the settings in which a table's own rows differ."""
+    rows = [row for row in suite.rows if row.role != "oracle" and not row.is_extra]
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for key, value in row.settings.items():
+            values.setdefault(key, set()).add(repr(value))
+    return [key for key, found in values.items() if len(found) > 1]
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether setting one dotted name touches the other."""
+    return f"{a}.".startswith(f"{b}.") or f"{b}.".startswith(f"{a}.")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

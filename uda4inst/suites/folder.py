@@ -1,0 +1,265 @@
+"""The folder of a suite: its names, what it was expanded from, and when it is refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from uda4inst.errors import UserError
+from uda4inst.suites.definition import SUITES
+from uda4inst.suites.expand import Expansion, RunSpec
+from uda4inst.training.config import Config, config_hash, load_config, to_yaml
+from uda4inst.training.files import disk_errors, write_whole
+from uda4inst.training.run_dir import RunDir, current_commit, read_json
+from uda4inst.training.schema import UNHASHED
+
+# Differences named in a refusal; more say no more.
+_NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteFolder:
+    """Where everything of one suite at one scale lies."""
+
+    path: Path
+
+    @property
+    def description(self) -> Path:
+        """What the suite was expanded from."""
+        return self.path / "suite.yaml"
+
+    @property
+    def runs(self) -> Path:
+        """One run folder a row and seed, and those of stage 1."""
+        return self.path / "runs"
+
+    @property
+    def configs(self) -> Path:
+        """Resolved configurations, one file a run."""
+        return self.path / "configs"
+
+    @property
+    def logs(self) -> Path:
+        """What the trainers said, one file a run."""
+        return self.path / "logs"
+
+    @property
+    def records(self) -> Path:
+        """One JSON line for every time a run was worked on: when, on what, how it ended."""
+        return self.path / "records.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Tables and charts."""
+        return self.path / "report"
+
+    def run(self, name: str) -> RunDir:
+        """Return the folder of a run."""
+        return RunDir(self.runs / name)
+
+
+def suite_folder(root: Path, suite: str, scale: str) -> SuiteFolder:
+    """Return the folder of a suite at a scale."""
+    return SuiteFolder(root / f"{suite}-{scale}")
+
+
+def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
+    """Return an existing suite folder and its description.
+
+    Raises:
+        UserError: it is not one.
+    """
+    folder = SuiteFolder(path)
+    try:
+        values = yaml.safe_load(folder.description.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"SUITE_FOLDER must hold a readable suite.yaml, got {' '.join(str(error).split())} "
+            f"({path}). Make it with `uda4inst suite NAME`; it lies under --root."
+        ) from error
+    if not isinstance(values, dict) or not {"suite", "scale", "seeds"} <= set(values):
+        raise UserError(
+            f"suite.yaml must say suite, scale and seeds, got something else ({path}). "
+            "Run `uda4inst suite` again to write it."
+        )
+    if values["suite"] not in SUITES:
+        raise UserError(
+            f"suite must be one of {', '.join(SUITES)}, got {values['suite']!r} "
+            f"({folder.description})."
+        )
+    return folder, values
+
+
+def recorded_seeds(folder: SuiteFolder) -> tuple[int, ...]:
+    """Return the seeds a folder was expanded for before; none for a new one."""
+    if not folder.description.is_file():
+        return ()
+    _, values = open_suite(folder.path)
+    return tuple(values["seeds"])
+
+
+def describe(folder: SuiteFolder, expansion: Expansion) -> None:
+    """Write what the suite is made of.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    values = {
+        "suite": expansion.suite.name,
+        "scale": expansion.scale.name,
+        "seeds": list(expansion.seeds),
+        "overrides": list(expansion.overrides),
+        "presets": dict(expansion.scale.presets),
+        "hash": expansion.hash,
+        "command": sys.argv,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": current_commit(),
+        "runs": [
+            {
+                "name": run.name,
+                "row": run.row,
+                "seed": run.seed,
+                "config_hash": run.config_hash,
+                "stage1": run.stage1,
+            }
+            for run in expansion.runs
+        ],
+    }
+    with disk_errors("suite", folder.path, next_step="Make room, or choose another --root."):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_whole(folder.description, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def write_config(folder: SuiteFolder, run: RunSpec) -> Path:
+    """Write the resolved configuration of a run that begins, and return its path."""
+    path = folder.configs / f"{run.name}.yaml"
+    with disk_errors("suite", path, next_step="Make room, then start the suite again."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, to_yaml(run.config))
+    return path
+
+
+def add_record(folder: SuiteFolder, record: Mapping[str, Any]) -> None:
+    """Add a line about work on a run."""
+    with folder.records.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_records(folder: SuiteFolder) -> dict[str, list[dict[str, Any]]]:
+    """Return the lines by run; half a line, of a killed writer, is passed over."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    if folder.records.is_file():
+        for line in folder.records.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            found.setdefault(record.get("run", ""), []).append(record)
+    return found
+
+
+def is_finished(run: RunDir) -> bool:
+    """Whether a run has ended well."""
+    if not run.status.is_file():
+        return False
+    try:
+        return read_json(run.status).get("state") == "finished"
+    except UserError:
+        return False
+
+
+def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
+    """Raise where a run already there has another configuration than it would get now.
+
+    Raises:
+        UserError: naming the rows, a few of the settings, and what to do.
+    """
+    changed: dict[str, list[int]] = {}
+    differences: dict[str, None] = {}
+    for spec in expansion.runs:
+        run = folder.run(spec.name)
+        if not run.config.is_file():
+            continue
+        found = _differences(run, spec)
+        if found:
+            changed.setdefault(spec.row or "stage 1", []).append(spec.seed)
+            differences |= dict.fromkeys(found)
+    if not changed:
+        return
+    rows = ", ".join(
+        f"{row} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+        for row, seeds in changed.items()
+    )
+    named = list(differences)[:_NAMED] + (["..."] if len(differences) > _NAMED else [])
+    raise UserError(
+        f"suite {expansion.suite.name} must keep the configuration of the runs it has, got "
+        f"another for {rows}: {'; '.join(named)} ({folder.path}). Take the change back, give "
+        "another --root, or move these run folders away to train them again."
+    )
+
+
+def _differences(run: RunDir, spec: RunSpec) -> list[str]:
+    """Return the settings in which a run differs from what it should be; empty for none."""
+    try:
+        config = load_config(run.config)
+    except UserError as error:
+        return [f"its config.yaml is refused now ({error})"]
+    if config_hash(config) == spec.config_hash:
+        return []
+    then, now = _flat(config), _flat(spec.config)
+    return [
+        f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key)
+    ]
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Return the hashed settings by dotted name."""
+    flat: dict[str, Any] = {}
+
+    def walk(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if name in UNHASHED:
+                continue
+            if isinstance(value, Mapping):
+                walk(value, f"{name}.")
+            else:
+                flat[name] = value
+
+    walk(config.model_dump(mode="json"), "")
+    return flat
+
+
+@contextmanager
+def locked(folder: SuiteFolder) -> Iterator[None]:
+    """Hold the suite: one at a time starts runs in a folder.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"a suite must be run by one process, got a second while the first still runs "
+            f"({folder.path}). Wait for it, or stop it first."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
