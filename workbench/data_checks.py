@@ -132,9 +132,7 @@ class Checks:
         record = self._record(ref)
         if record is None:
             return Check("none")
-        with self._lock:
-            # Reaped, so that a check that ended does not look alive.
-            self._children = [child for child in self._children if child.poll() is None]
+        self.reap()
         folder, started = self._folder(ref), float(record["started"])
         tail = _tail(folder / "console.txt")
         if record.get("stopped"):
@@ -147,6 +145,18 @@ class Checks:
             return Check("done", started=started, ended=path.stat().st_mtime, report=report)
         except (OSError, ValueError):
             return Check("failed", started=started, error=last_words(tail))
+
+    def reap(self, *, timeout: float | None = None) -> None:
+        """Collect checks that ended, so that they do not look alive.
+
+        Args:
+            timeout: seconds to wait for each that has not; None does not wait.
+        """
+        with self._lock:
+            if timeout is not None:
+                for child in self._children:
+                    child.wait(timeout)
+            self._children = [child for child in self._children if child.poll() is None]
 
     def _record(self, ref: DatasetRef) -> Mapping[str, Any] | None:
         try:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from uda4inst.classes import CATEGORY_GROUPS
 from workbench import markup
-from workbench.class_shares import Shares
 from workbench.data_checks import Check
+from workbench.data_shares import Shares
 from workbench.palette import class_css
 
 _SHOWN_OFFENDERS: Final = 3
@@ -39,7 +39,7 @@ def check_report(check: Check, *, now: float | None = None) -> str:
     """
     moment = time.time() if now is None else now
     if check.state == "none":
-        return ""
+        return '<div class="wb-quiet">not checked here yet</div>'
     if check.state == "running":
         share = "" if check.share is None else f"{100 * check.share:.0f} % of the files, "
         return progress_bar(check.share, f"{share}{markup.duration(moment - check.started)} so far")
@@ -111,8 +111,9 @@ def class_bars(sides: Mapping[str, Shares | None]) -> str:
             value = "none" if entry.can_occur else "not in this format"
         width = max(100 * entry.share / widest, 0.4) if entry.instances else 0
         return (
-            f'<div class="wb-share wb-{side}"><span class="wb-share-track"><i style="width:'
-            f'{width:.1f}%;--key:{class_css(name)}"></i></span><span>{value}{mark}</span></div>'
+            f'<div class="wb-share"><small>{escape(side)}</small><span class="wb-share-track">'
+            f'<i style="width:{width:.1f}%;--key:{class_css(name)}"></i></span>'
+            f"<span>{value}{mark}</span></div>"
         )
 
     blocks = "".join(

@@ -26,11 +26,11 @@ from uda4inst.draw import (
 )
 from uda4inst.errors import UserError
 from workbench import markup
-from workbench.class_shares import Shares
-from workbench.color_view import color_view
 from workbench.data_checks import Check
+from workbench.data_colors import color_view
 from workbench.data_markup import check_report, class_bars, shares_basis
 from workbench.data_sets import SIDES, Side, labels_wanted
+from workbench.data_shares import Shares
 from workbench.edge import UNCHANGED, Framed, Unchanged
 from workbench.palette import class_css, css
 from workbench.services import Services

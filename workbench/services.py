@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.candidates import CandidateStore
-from workbench.class_shares import ClassShares
 from workbench.data_checks import Checks
 from workbench.data_sets import DataSets
+from workbench.data_shares import ClassShares
 from workbench.evaluations import EvaluationStore
 from workbench.jobs import Jobs
 from workbench.metrics import MetricsStore

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import gradio as gr
 
 from uda4inst.data import DATASETS
+from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
 from workbench import markup
 from workbench.data_markup import section
@@ -72,15 +73,15 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     overlay, labels = _build_looks()
-    notice, body = Page.frame("data")
     with gr.Row():
         sides: dict[Side, _SideControls] = {side: _build_side(side) for side in SIDES}
+    legend = gr.HTML(elem_id="data-legend")
+    notice, body = Page.frame("data")
     with body:
-        legend = gr.HTML(elem_id="data-legend")
         checks, below = _build_sections()
     head = [*sides["source"].tree, *sides["target"].tree, labels]
     parts = [*sides["source"].parts, *sides["target"].parts, legend]
-    parts += [part for side in SIDES for part in vars_of(checks[side])]
+    parts += [part for side in SIDES for part in check_parts(checks[side])]
     page = Page(notice, body, [*parts, *below], head=head)
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted("data", session, page, lambda s: data_view(services, s), [], timer)
@@ -108,7 +109,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def vars_of(controls: _CheckControls) -> list[Any]:
+def check_parts(controls: _CheckControls) -> list[Any]:
     """Return what a view fills of a check."""
     return [controls.start, controls.stop, controls.report]
 
@@ -136,7 +137,8 @@ def _build_side(side: Side) -> _SideControls:
                 list(DATASETS),
                 label=f"{side.capitalize()}: format",
                 elem_id=f"data-{side}-format",
-                min_width=130,
+                min_width=150,
+                scale=2,
             )
             root = gr.Textbox(
                 label="Folder", elem_id=f"data-{side}-root", min_width=180, scale=3, max_lines=1
@@ -186,7 +188,12 @@ def _build_position(side: Side) -> dict[str, Any]:
 
 
 def _build_sections() -> tuple[dict[Side, _CheckControls], list[Any]]:
-    gr.HTML(section("Are all files there, readable and of one mind?"))
+    gr.HTML(
+        section(
+            "Are all files there, readable and consistent?",
+            "opens every file, the target's labels too; changes nothing",
+        )
+    )
     with gr.Row():
         checks: dict[Side, _CheckControls] = {side: _build_check(side) for side in SIDES}
     gr.HTML(section("How frequent is each class?", "share of all instances; rare within its group"))
@@ -308,15 +315,19 @@ def _count(services: Services, state: SessionState, side: Side) -> int:
 
 
 def _wire_check(side: Side, controls: _CheckControls, page: Mounted, services: Services) -> None:
-    def asking(what: Callable[..., None]) -> Callable[[SessionState], SessionState]:
-        def ask(state: SessionState) -> SessionState:
-            ref = services.data_sets.ref(state, side)
-            if ref is None:
-                raise UserError(f"a {side} must be named to be checked, got none. Name its folder.")
-            what(ref)
-            return state
-
-        return ask
+    def asking(what: Callable[[DatasetRef], None]) -> Callable[[SessionState], SessionState]:
+        return lambda state: ask(services, state, side, what)
 
     page.on_choice(controls.start.click, asking(services.checks.start), f"{side}_check")
     page.on_choice(controls.stop.click, asking(services.checks.stop), f"{side}_stop")
+
+
+def ask(
+    services: Services, state: SessionState, side: Side, what: Callable[[DatasetRef], None]
+) -> SessionState:
+    """Ask something of the check of a side's images."""
+    ref = services.data_sets.ref(state, side)
+    if ref is None:
+        raise UserError(f"a {side} must be named to be checked, got none. Name its folder.")
+    what(ref)
+    return state

@@ -108,10 +108,10 @@ def _histogram(k: int, channels: list[NDArray[np.float32]]) -> plots.Chart:
         for name, v in zip(NAMES, values, strict=True)
     ]
     return plots.Chart(
-        title=f"{CHANNELS[k]}: % of pixels",
+        title=CHANNELS[k],
         x=(edges[1:] + edges[:-1]) / 2,
         lines=lines,
-        x_name=CHANNELS[k].split(",")[0],
+        x_name=f"{CHANNELS[k][0]}; height: % of pixels",
         height=160,
         log=False,
     )
