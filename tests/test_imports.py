@@ -40,6 +40,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
     "pycocotools": (
         "uda4inst/ops/masks.py",
+        "uda4inst/data/coco_folder.py",
         "uda4inst/evaluation/coco_ap.py",
         "uda4inst/interop/coco.py",
     ),

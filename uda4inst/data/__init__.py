@@ -6,6 +6,7 @@ from typing import Final
 
 from uda4inst.data.bdd100k import BDD100K
 from uda4inst.data.cityscapes import Cityscapes
+from uda4inst.data.coco_folder import CocoFolder
 from uda4inst.data.gta5 import GTA5
 from uda4inst.data.image_folder import ImageFolder
 from uda4inst.data.kitti360 import Kitti360
@@ -24,6 +25,7 @@ DATASETS: Final[dict[str, type[ImageTree]]] = {
     "gta5": GTA5,
     "synscapes": Synscapes,
     "synthia": Synthia,
+    "coco": CocoFolder,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "DATASETS",
     "GTA5",
     "Cityscapes",
+    "CocoFolder",
     "DatasetOptions",
     "ImageFolder",
     "ImageTree",

@@ -206,12 +206,14 @@ class _Document:
     Args:
         path: the file.
         text: its characters.
+        first: byte at which they start.
         lists: its other members.
         rows: its annotations, None if it has no such list.
     """
 
     path: Path
     text: str
+    first: int
     lists: dict[str, Any] = field(default_factory=dict)
     rows: _Rows | None = None
 
@@ -219,7 +221,10 @@ class _Document:
 def _scan(path: Path) -> _Document:
     """Take a file apart, holding one annotation at a time."""
     try:
-        document = _Document(path, path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()  # not as text, which would change line ends and so places
+        first = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+        document = _Document(path, data.decode("utf-8-sig"), first)
+        del data
         walk = JsonWalk(document.text)
         for key in walk.members():
             if key != "annotations":
@@ -243,15 +248,13 @@ def _scan(path: Path) -> _Document:
 
 def _in_bytes(document: _Document, places: array[int]) -> Int64[np.ndarray, " P"]:
     """Return ascending places in the text as places in the file."""
-    with document.path.open("rb") as file:
-        first = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
     if document.text.isascii():
-        return np.array(places, dtype=np.int64) + first
+        return np.array(places, dtype=np.int64) + document.first
     found = np.zeros(len(places), dtype=np.int64)
-    last = 0
+    total, last = document.first, 0
     for number, place in enumerate(places):
-        first += len(document.text[last:place].encode())
-        found[number], last = first, place
+        total += len(document.text[last:place].encode())
+        found[number], last = total, place
     return found
 
 
@@ -267,7 +270,8 @@ def _images(document: _Document) -> dict[_Id, ListedImage]:
             continue
         name = name.replace("\\", "/")  # written on Windows
         parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        is_text = name.encode(errors="replace").decode() == name and "\0" not in name
+        if parts.is_absolute() or ".." in parts.parts or not is_text:
             problems.append(f"file_name must lead down from the root, got {name!r}")
         elif key in images or name in names:
             problems.append(f"image must be listed once, got id {key!r}, {name!r} again")

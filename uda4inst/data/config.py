@@ -15,7 +15,15 @@ from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
 FormatName = Literal[
-    "urbansyn", "cityscapes", "synscapes", "synthia", "kitti360", "bdd100k", "images", "gta5"
+    "urbansyn",
+    "cityscapes",
+    "synscapes",
+    "synthia",
+    "kitti360",
+    "bdd100k",
+    "images",
+    "gta5",
+    "coco",
 ]
 Pairing = Literal["random", "modulo"]
 _Side = Annotated[int, Field(ge=32, le=8192)]
@@ -127,6 +135,11 @@ class DataConfig(_Part):
         "random",
         description="Which target image accompanies a source image: one drawn on its own, or "
         "always the one of the same number, modulo the number of target images (authors' code).",
+    )
+    skip_empty: bool = Field(
+        True,
+        description="Leave out images to learn from that show no object (of the category group), "
+        "as the authors' code does. Label maps are read once to know.",
     )
     rare_class_temperature: float | None = Field(
         None,
