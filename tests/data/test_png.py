@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from uda4inst.data.png import (
     PngHeader,
@@ -15,6 +17,7 @@ from uda4inst.data.png import (
     read_gray16,
     read_header,
     read_image,
+    read_indices,
 )
 from uda4inst.data.toystreets.encode import encode_png
 from uda4inst.errors import UserError
@@ -112,3 +115,58 @@ def test_read_image__gray_picture(tmp_path: Path) -> None:
         UserError, match="image must be a PNG of 8-bit RGB or 8-bit RGBA, got 8-bit"
     ):
         read_image(tmp_path / "a.png")
+
+
+def palette_png(path: Path, indices: np.ndarray) -> Path:
+    image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
+    image.putpalette(list(range(255, -1, -1)) * 3)
+    image.save(path)
+    return path
+
+
+def test_read_indices__palette_keeps_its_indices(tmp_path: Path) -> None:
+    indices = noise(5, 7)
+    path = palette_png(tmp_path / "a.png", indices)
+    np.testing.assert_array_equal(read_indices(path, what="map"), indices)
+    assert read_header(path).layout == "palette"
+
+
+def test_read_indices__palette_with_transparency(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(5, 7))
+    Image.open(path).save(path, transparency=0)
+    np.testing.assert_array_equal(read_indices(path, what="map"), noise(5, 7))
+
+
+def test_read_indices__gray_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(noise(5, 7)))
+    np.testing.assert_array_equal(read_indices(tmp_path / "a.png", what="map"), noise(5, 7))
+
+
+def test_read_indices__damaged_palette_file(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(64, 64))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 40] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"label map must be an undamaged PNG, got .* \(.*a.png\)"):
+        read_indices(path, what="label map")
+
+
+def test_read_gray16__palette_file_has_lost_the_numbers(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(5, 7))
+    with pytest.raises(UserError, match=r"16-bit gray, got palette \(.*a.png\). .*lost the instan"):
+        read_gray16(path, what="instance map")
+
+
+@pytest.mark.parametrize("read", [read_header, read_image], ids=["header", "image"])
+@pytest.mark.parametrize(
+    ("width", "height"), [(2**31 - 1, 2**31 - 1), (2**13, 2**13), (0, 5), (5, 0)]
+)
+def test_read_image__declared_size_that_the_file_cannot_hold(
+    tmp_path: Path, read: object, width: int, height: int
+) -> None:
+    data = bytearray(encode_png(noise(4, 4, 3)))
+    data[16:24] = struct.pack(">II", width, height)
+    (tmp_path / "a.png").write_bytes(bytes(data))
+    message = rf"image file must .*, got {height}x{width} in {len(data)} bytes \(.*a.png\)"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "a.png")  # pyright: ignore[reportCallIssue]
