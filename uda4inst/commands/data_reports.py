@@ -13,7 +13,13 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from uda4inst.data.tree import ImageTree
 
-_Name = Annotated[str, typer.Argument(help="Format of the tree, such as urbansyn or cityscapes.")]
+_Name = Annotated[
+    str,
+    typer.Argument(
+        help="Format of the tree: urbansyn, synscapes, synthia, gta5, cityscapes, kitti360, "
+        "bdd100k, coco or images."
+    ),
+]
 _Root = Annotated[Path, typer.Argument(help="The data set's folder.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Workers = Annotated[
@@ -30,11 +36,15 @@ def check(
 ) -> None:
     """Read every file of a tree and report all that is wrong.
 
-    Errors: missing and orphan files, damaged or malformed ones, sizes that do not fit, unknown
-    classes, instances on another class in the label map, images that two splits share. Notes:
-    images without any instance, which published data sets have too. The exit code is 1 if there
-    is an error, 0 with notes alone, 2 for a command written wrongly. JSON gives each finding's
-    kind, path, message and severity (error or note).
+    Errors: missing and orphan files, damaged or malformed ones,
+    sizes that do not fit, unknown classes, instances on another class
+    of the label map, images that two splits share.
+
+    Notes: images without any instance; published data sets have some.
+
+    Exit code: 1 if there is an error, 0 with notes alone, 2 for a
+    command written wrongly. In JSON each finding has a kind, path,
+    message and severity (error or note).
     """
     from uda4inst.commands.terminal import counting
     from uda4inst.data.check import check_tree

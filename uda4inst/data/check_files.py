@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from uda4inst.data.check_labels import LabelCheck, say
+from uda4inst.data.check_labels import LabelCheck, blamed_path, say
 from uda4inst.data.findings import Finding, path_below
 from uda4inst.data.records import TreeError
 from uda4inst.data.tree import DatasetOptions, ImageTree
@@ -159,5 +159,7 @@ def _open(
                 return None, findings
         except Exception as error:  # as for an image
             if images is None or any(record.image not in left_out for record in images.records):
-                findings.append(Finding("malformed", ".", say(error, root)))
+                path = blamed_path(error, root)
+                kind_found = "malformed" if path.exists() else "missing"
+                findings.append(Finding(kind_found, path_below(root, path), say(error, path)))
             return None, findings

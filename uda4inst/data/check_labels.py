@@ -27,6 +27,7 @@ _NAMES: Final = {c.train_id: c.name for c in SEMANTIC_CLASSES} | {IGNORE_TRAIN_I
 _TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES])
 # Of an image's pixels: fewer things without an object than this are scattered pixels at borders.
 _SCATTERED: Final = 0.001
+_IN_BRACKETS: Final = re.compile(r"\(([^()]+)\)")
 _CLASS: Final = re.compile(r"\b(class(?! map)|label id|categor)")
 
 
@@ -35,6 +36,15 @@ def say(error: Exception, path: Path) -> str:
     if isinstance(error, UserError):
         return str(error).replace(f" ({path})", "")
     return f"file must be as its format says, got {type(error).__name__}: {error}"
+
+
+def blamed_path(error: Exception, root: Path) -> Path:
+    """Return the file below the root that a message names in brackets, else the root."""
+    for text in _IN_BRACKETS.findall(str(error)):
+        path = Path(text.split(", ")[0])
+        if path != root and path.is_relative_to(root):
+            return path
+    return root
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +73,9 @@ class LabelCheck:
     ) -> list[Finding]:
         """Look at each label file alone: a reader stops at the first fault."""
         findings: list[Finding] = []
-        blamed = next((p for p in record.labels if str(p) in str(error)), record.image)
+        blamed = blamed_path(error, self.tree.root)
+        if blamed == self.tree.root:
+            blamed = record.labels[0]
         for path in record.labels:
             try:
                 size = _decoded_size(path)
@@ -74,10 +86,10 @@ class LabelCheck:
             if size is not None and image_size is not None and size != image_size:
                 findings.append(self._misfit(path, image_size, size))
         if not any(found.path == self._below(blamed) for found in findings):
+            kind = _kind_of(error)
             # A misfit of the other map is told once; what the reader says of it adds nothing.
-            if findings and "size" in str(error).split(", got ")[0]:
-                return findings
-            findings.append(Finding(_kind_of(error), self._below(blamed), say(error, blamed)))
+            if kind != "size_mismatch" or not findings:
+                findings.append(Finding(kind, self._below(blamed), say(error, blamed)))
         return findings
 
     def _judge(self, record: ImageRecord, labels: LabelArrays) -> list[Finding]:
@@ -124,9 +136,13 @@ def _decoded_size(path: Path) -> Size | None:
 
 
 def _kind_of(error: Exception) -> Kind:
-    """Tell an unknown class from other faults, by what the message says must be otherwise."""
-    is_class = _CLASS.search(str(error).split(" must ")[0])
-    return "unknown_id" if is_class and isinstance(error, UserError) else "malformed"
+    """Tell kinds of fault apart by the first half of a message: what must be how."""
+    subject, _, rule = str(error).split(", got ")[0].partition(" must ")
+    if not isinstance(error, UserError):
+        return "malformed"
+    if re.match(r"have .*\bsize\b", rule):
+        return "size_mismatch"
+    return "unknown_id" if _CLASS.search(subject) else "malformed"
 
 
 def _on_other_classes(labels: LabelArrays) -> list[str]:

@@ -29,7 +29,14 @@ from jaxtyping import UInt8
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID
 from uda4inst.data.index import FileIndex
 from uda4inst.data.png import read_gray8, read_gray16
-from uda4inst.data.records import ImageRecord, LabelArrays, require_folder, shorten
+from uda4inst.data.records import (
+    FileFault,
+    ImageRecord,
+    LabelArrays,
+    TreeError,
+    require_folder,
+    shorten,
+)
 from uda4inst.data.runs import Runs
 from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
@@ -73,7 +80,7 @@ class Kitti360(ImageTree):
         require_folder(self.root, rule="root must be a KITTI-360 folder", remedy=_GET)
         path = self.root / _SPLIT_FILE.format(split=self.split)
         frames = sorted(_read_split(path), key=lambda frame: frame.sample_id)
-        _check_there(frames, index, path, kinds=3 if require_labels else 1)
+        frames = _with_files(frames, index, path, kinds=3 if require_labels else 1)
         root = str(self.root)
         for frame in frames:
             image, *labels = (f"{root}/{folder}/{frame.file}" for folder in frame.folders)
@@ -160,22 +167,35 @@ def _parse(match: re.Match[str]) -> _Frame:
     )
 
 
-def _check_there(frames: list[_Frame], index: FileIndex, split_file: Path, *, kinds: int) -> None:
-    """Raise once for all files that are not there, from the listings of their folders."""
+def _with_files(
+    frames: list[_Frame], index: FileIndex, split_file: Path, *, kinds: int
+) -> list[_Frame]:
+    """Return the frames, without those of which the index leaves a file out.
+
+    Raises:
+        TreeError: files are not there, from the listings of their folders.
+    """
     wanted: dict[str, list[str]] = {}
     for frame in frames:
         for folder in frame.folders[:kinds]:
             wanted.setdefault(folder, []).append(frame.file)
-    missing: list[str] = []
+    lost: list[str] = []
     for folder, names in sorted(wanted.items()):
         there = index.files(folder) if (index.root / folder).is_dir() else ()
-        missing += (f"{folder}/{name}" for name in sorted(set(names).difference(there)))
+        lost += (f"{folder}/{name}" for name in sorted(set(names).difference(there)))
+    missing = [file for file in lost if not index.leaves_out(index.root / file)]
     if missing:
-        raise UserError(
+        message = "file of a frame in the split file must be there, got no such file"
+        raise TreeError(
             f"every file of the {len(frames)} frames of the split must be there, got "
             f"{len(missing)} missing in {index.root}: {shorten(missing)} ({split_file}). "
-            f"{_GET} Or take the frames you do not have out of the split file."
+            f"{_GET} Or take the frames you do not have out of the split file.",
+            [FileFault("missing", index.root / file, message) for file in missing],
         )
+    if not lost:
+        return frames
+    gone = set(lost)
+    return [f for f in frames if gone.isdisjoint(f"{name}/{f.file}" for name in f.folders[:kinds])]
 
 
 def _train_ids() -> UInt8[np.ndarray, " 256"]:
