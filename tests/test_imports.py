@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "interop": BASE | {"ops", "draw", "models"},
     "evaluation": BASE | {"ops", "draw", "models", "interop"},
     "training": BASE | {"ops", "draw", "data", "models", "uda", "methods", "evaluation", "interop"},
+    "suites": BASE | {"evaluation", "training"},
     "doctor": BASE,
 }
 ALLOWED["commands"] = ALLOWED["cli"] = set(ALLOWED) | {"commands", "cli"}
@@ -36,6 +37,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "accelerate": ("uda4inst/training", "uda4inst/doctor.py"),
     "gradio": ("workbench",),
     "fiftyone": ("workbench/sessions", "uda4inst/doctor.py"),
+    "ray": ("uda4inst/suites/engines.py",),
+    "submitit": ("uda4inst/suites/engines.py",),
     "detectron2": ("uda4inst/interop", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
     "pycocotools": (
@@ -88,9 +91,10 @@ def test_imports__follow_the_layers(path: Path) -> None:
 def test_package__imports_without_optional_parts() -> None:
     code = (
         "import sys\n"
-        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision'):\n"
+        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision', 'ray', 'submitit'):\n"
         "    sys.modules[name] = None\n"
         "import uda4inst, uda4inst.cli, uda4inst.training.loop, uda4inst.evaluation.evaluate\n"
+        "import uda4inst.suites.runner\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

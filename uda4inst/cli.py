@@ -1,4 +1,4 @@
-"""`uda4inst`: train, resume, evaluate, predict, make data, pre-train, look at the installation.
+"""`uda4inst`: train, resume, evaluate, predict, the paper's tables, data, the installation.
 
 Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
 user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
@@ -13,7 +13,7 @@ import sys
 import typer
 
 from uda4inst import __version__
-from uda4inst.commands import data, doctor, evaluate, predict, train
+from uda4inst.commands import data, doctor, evaluate, predict, suite, train
 from uda4inst.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("suite")(suite.suite)
+app.command("report")(suite.report)
 app.add_typer(data.data_app, name="data")
 app.add_typer(data.pretrain_app, name="pretrain")
 app.command("doctor")(doctor.doctor)

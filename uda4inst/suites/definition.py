@@ -149,9 +149,7 @@ def _benchmark_rows(
             role="source_only",
             **shared,
         ),
-        Row(
-            f"{benchmark}_uda4inst", "UDA4Inst", _uda4inst("two", pool=True), uda4inst, **shared
-        ),
+        Row(f"{benchmark}_uda4inst", "UDA4Inst", _uda4inst("two", pool=True), uda4inst, **shared),
         Row(
             f"{benchmark}_oracle",
             "upper bound (target labels)",
@@ -302,9 +300,7 @@ _TABLE5: Final = Suite(
             role="source_only",
             marks=("", "", ""),
         ),
-        Row(
-            "m2", "M2", _source_only("two"), paper.M2, marks=("✓", "", ""), footnotes=("groups",)
-        ),
+        Row("m2", "M2", _source_only("two"), paper.M2, marks=("✓", "", ""), footnotes=("groups",)),
         Row(
             "m3",
             "M3",
@@ -352,6 +348,5 @@ _THRESHOLDS: Final = Suite(
 )
 
 SUITES: Final[Mapping[str, Suite]] = {
-    suite.name: suite
-    for suite in (_TABLE1, _TABLE2, _TABLE3, _TABLE4, _TABLE5, _THRESHOLDS)
+    suite.name: suite for suite in (_TABLE1, _TABLE2, _TABLE3, _TABLE4, _TABLE5, _THRESHOLDS)
 }

@@ -1,0 +1,192 @@
+"""`uda4inst suite` and `uda4inst report`: the paper's tables as one command each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from uda4inst.suites.expand import Expansion
+    from uda4inst.suites.folder import SuiteFolder
+    from uda4inst.suites.results import Network, Protocol
+    from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
+
+_Name = TypeVar("_Name", bound=str)
+_NAMES: Final = "table1, table2, table3, table4, table5 or thresholds"
+
+
+def suite(
+    name: Annotated[str, typer.Argument(help=f"{_NAMES}.")],
+    scale: Annotated[str, typer.Option(help="smoke, toy or paper.")] = "toy",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    root: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = Path("suites"),
+    at_once: Annotated[
+        int | None,
+        typer.Option(help="Runs at the same time; default: as many as there are devices."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting for every run (key=value), or of one preset (PRESET:key=...)."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the runs and what is left to do.")
+    ] = False,
+) -> None:
+    """Run one of the paper's tables: what is finished is skipped, what was cut short goes on."""
+    from uda4inst.suites import folder as folders
+    from uda4inst.suites.definition import SUITES
+    from uda4inst.suites.engines import open_engine
+    from uda4inst.suites.expand import expand
+    from uda4inst.suites.runner import run_suite
+    from uda4inst.suites.scales import find_scale
+
+    if name not in SUITES:
+        raise UserError(f"SUITE must be one of {', '.join(SUITES)}, got {name!r}.")
+    wanted = _parse_seeds(seeds)
+    size = find_scale(scale)
+    place = folders.suite_folder(root, name, scale)
+    earlier = [seed for seed in folders.recorded_seeds(place) if seed not in wanted]
+
+    def expanded(chosen: Sequence[int]) -> Expansion:
+        return expand(
+            SUITES[name], size, chosen, root=place.runs.resolve(), overrides=overrides or []
+        )
+
+    everything = expanded([*earlier, *wanted])
+    folders.check_unchanged(place, everything)
+    if dry_run:
+        _list_runs(place, expanded(wanted))
+        return
+    with folders.locked(place):
+        opened = open_engine(engine, at_once=at_once, folder=place.path)
+        folders.describe(place, everything)
+        with _showing(place) as watch:
+            outcome = run_suite(place, expanded(wanted), opened, watch=watch)
+    _finish(place, outcome)
+
+
+def report(
+    suite_folder: Annotated[Path, typer.Argument(help="A folder that `uda4inst suite` made.")],
+    network: Annotated[str | None, typer.Option(help="student or teacher; default: both.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="cityscapes or coco; default: both.")] = None,
+) -> None:
+    """Write the paper's table with its numbers and ours: Markdown, CSV, LaTeX and charts."""
+    from uda4inst.suites import results
+    from uda4inst.suites.report import markdown, write_report
+
+    networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
+    protocols: Sequence[Protocol] = _choose("--protocol", protocol, results.PROTOCOLS)
+    found = results.collect(suite_folder)
+    written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
+    typer.echo(markdown(found, [(protocols[0], networks[0])]))
+    for path in written:
+        typer.echo(f"written: {path}", err=True)
+
+
+def _choose(option: str, value: str | None, known: tuple[_Name, ...]) -> tuple[_Name, ...]:
+    """Return the chosen one of some names, or all of them."""
+    chosen = tuple(name for name in known if value in (None, name))
+    if not chosen:
+        raise UserError(f"{option} must be one of {', '.join(known)}, got {value!r}.")
+    return chosen
+
+
+def _parse_seeds(text: str) -> list[int]:
+    """Return the seeds of a text such as 0,1,2.
+
+    Raises:
+        UserError: they are not whole numbers.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"--seeds must be whole numbers separated by commas, got {text!r}. "
+            "For example: --seeds 0,1,2"
+        ) from None
+
+
+def _list_runs(place: SuiteFolder, expansion: Expansion) -> None:
+    """Print the runs and what is left of each."""
+    from uda4inst.suites.folder import is_finished
+
+    for run in expansion.runs:
+        folder = place.run(run.name)
+        begun = "go on" if folder.config.is_file() else "begin"
+        state = "finished" if is_finished(folder) else begun
+        start = f" from {run.stage1}" if run.stage1 else ""
+        steps = run.config.training.total_steps
+        typer.echo(f"{run.name}: {state}, {steps} steps{start}, configuration {run.config_hash}")
+
+
+def _finish(place: SuiteFolder, outcome: SuiteOutcome) -> None:
+    """Say how the suite ended, and exit so."""
+    for name, error in outcome.errors.items():
+        typer.echo(f"{name}: {outcome.ends[name]}: {error} ({place.logs / name}.txt)", err=True)
+    if outcome.signal:
+        typer.echo(f"stopped; the same command goes on with it ({place.path})", err=True)
+        raise typer.Exit(128 + outcome.signal)
+    if not outcome.is_good:
+        raise typer.Exit(1)
+    typer.echo(f"finished; its tables: uda4inst report {place.path}", err=True)
+
+
+@contextmanager
+def _showing(place: SuiteFolder) -> Iterator[Callable[[SuiteProgress], None]]:
+    """Give a function that shows the progress of a suite on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console, place) as watch:
+            yield watch
+        return
+    yield _say_news
+
+
+def _say_news(progress: SuiteProgress) -> None:
+    """Print a line when something happens."""
+    if progress.news:
+        typer.echo(f"{progress.done}/{progress.runs} {progress.news}", err=True)
+
+
+@contextmanager
+def _bars(console: Console, place: SuiteFolder) -> Iterator[Callable[[SuiteProgress], None]]:
+    """Draw one bar for the suite and one for every run at work."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[note]}", markup=False),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=console) as drawn:
+        whole = drawn.add_task(place.path.name, total=None, note="")
+        tasks: dict[str, bars.TaskID] = {}
+
+        def watch(progress: SuiteProgress) -> None:
+            note = f"{progress.failed} failed" if progress.failed else "runs"
+            drawn.update(whole, total=progress.runs, completed=progress.done, note=note)
+            for name in tasks.keys() - {run.name for run in progress.running}:
+                drawn.remove_task(tasks.pop(name))
+            for run in progress.running:
+                if run.name not in tasks:
+                    tasks[run.name] = drawn.add_task(run.name, total=None, note="")
+                drawn.update(tasks[run.name], total=run.steps, completed=run.step, note=run.message)
+            if progress.news:
+                drawn.console.print(progress.news, markup=False, highlight=False)
+
+        yield watch

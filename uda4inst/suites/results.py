@@ -1,0 +1,309 @@
+"""What the runs of a suite have reached, read from their folders and beside the paper's numbers.
+
+Only finished runs count, by the evaluation of their last step; nothing is selected. Numbers are
+per cent, as the paper prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final, Literal
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.errors import UserError
+from uda4inst.evaluation.report import read_evaluation
+from uda4inst.suites.definition import SUITES, Row, Suite
+from uda4inst.suites.expand import run_name
+from uda4inst.suites.folder import SuiteFolder, is_finished, open_suite, read_records
+from uda4inst.suites.paper import Metric, PaperNumbers
+from uda4inst.suites.scales import Scale, find_scale
+from uda4inst.training.run_dir import RunDir, numbered, read_json
+
+Network = Literal["student", "teacher"]
+Protocol = Literal["cityscapes", "coco"]
+NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
+PROTOCOLS: Final[tuple[Protocol, ...]] = ("cityscapes", "coco")
+# Methods without a teacher: their student stands where the teacher is asked for.
+_WITHOUT_TEACHER: Final = ("source_only", "oracle")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A number over seeds.
+
+    Args:
+        mean: over the seeds.
+        spread: smallest and largest.
+        n: seeds.
+    """
+
+    mean: float
+    spread: tuple[float, float]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run of a row.
+
+    Args:
+        name: of its folder.
+        seed: its seed.
+        state: finished, or what it is instead; "not run" when there is no run.
+        step: steps done.
+        evaluation: the last evaluation; None unless finished.
+        commit: of the code that began it.
+        time: when it was begun.
+        hardware: where it computed, when the suite's records tell.
+    """
+
+    name: str
+    seed: int
+    state: str = "not run"
+    step: int = 0
+    evaluation: Mapping[str, Any] | None = None
+    commit: str = ""
+    time: str = ""
+    hardware: str = ""
+
+    @property
+    def config_hash(self) -> str:
+        """Configuration of the evaluated network; empty unless finished."""
+        return str(self.evaluation.get("config_hash", "")) if self.evaluation else ""
+
+    @property
+    def data(self) -> str:
+        """What it was evaluated on; empty unless finished."""
+        if not self.evaluation:
+            return ""
+        dataset, split, images = (self.evaluation.get(k) for k in ("dataset", "split", "images"))
+        return f"{dataset}, {split}, {images} images"
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One row of a table: the paper's numbers and those of its runs.
+
+    Args:
+        row: its definition.
+        runs: one a seed.
+        has_data: whether the scale has data for it.
+    """
+
+    row: Row
+    runs: tuple[RunResult, ...]
+    has_data: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return self.row.key
+
+    @property
+    def label(self) -> str:
+        """As the table shows it."""
+        return self.row.label
+
+    @property
+    def paper(self) -> PaperNumbers | None:
+        """The paper's numbers."""
+        return self.row.paper
+
+    @property
+    def state(self) -> str:
+        """How many of its runs are finished, in words."""
+        if not self.has_data:
+            return "not run: no data of this source at this scale"
+        finished = sum(run.evaluation is not None for run in self.runs)
+        if finished == len(self.runs) > 0:
+            return "finished"
+        others = {run.state for run in self.runs if run.evaluation is None}
+        if not finished:
+            return "not run" if others <= {"not run"} else f"not finished ({', '.join(others)})"
+        return f"{finished} of {len(self.runs)} seeds"
+
+    def by_seed(
+        self, network: Network, protocol: Protocol, metric: Metric, class_name: str | None = None
+    ) -> dict[int, float]:
+        """Return a number of every finished run, in per cent, by seed.
+
+        Args:
+            network: student or teacher; rows without a teacher give their student's.
+            protocol: cityscapes or coco.
+            metric: AP or AP50.
+            class_name: None for the mean over the row's classes.
+        """
+        values: dict[int, float] = {}
+        for run in self.runs:
+            value = self._value(run, network, protocol, metric, class_name)
+            if value is not None:
+                values[run.seed] = value
+        return values
+
+    def statistic(
+        self, network: Network, protocol: Protocol, metric: Metric, class_name: str | None = None
+    ) -> Statistic | None:
+        """Return mean, spread and number of seeds; None when no run has the number."""
+        return _statistic(list(self.by_seed(network, protocol, metric, class_name).values()))
+
+    def _value(
+        self,
+        run: RunResult,
+        network: str,
+        protocol: str,
+        metric: Metric,
+        class_name: str | None,
+    ) -> float | None:
+        results = run.evaluation["results"] if run.evaluation else {}
+        if network not in results and self.row.settings.get("method.name") in _WITHOUT_TEACHER:
+            network = "student"
+        result = results.get(network, {}).get(protocol)
+        if result is None:
+            return None
+        per_class = result["per_class"]
+        if class_name is not None:
+            found = per_class.get(class_name) if class_name in self.row.classes else None
+            return None if found is None else 100 * found[metric]
+        if self.row.classes == THING_NAMES:
+            return None if result[metric] is None else 100 * result[metric]
+        parts = [found[metric] for name in self.row.classes if (found := per_class.get(name))]
+        return 100 * mean(parts) if parts else None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResults:
+    """One table with everything there is to say about it.
+
+    Args:
+        folder: where it lies.
+        suite: its definition.
+        scale: how large its runs are.
+        seeds: asked for.
+        rows: in the order of the definition.
+        description: content of suite.yaml.
+    """
+
+    folder: Path
+    suite: Suite
+    scale: Scale
+    seeds: tuple[int, ...]
+    rows: tuple[RowResult, ...]
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self, key: str) -> RowResult:
+        """Return the row of a key."""
+        return next(row for row in self.rows if row.key == key)
+
+    def bound(self, row: RowResult, role: Literal["source_only", "oracle"]) -> RowResult | None:
+        """Return the lower or upper end of the gap a row can close; None without one."""
+        found = self.suite.bound(row.row, role)
+        return self.row(found.key) if found else None
+
+    def gap_closed(
+        self, row: RowResult, network: Network, protocol: Protocol, metric: Metric = "AP"
+    ) -> Statistic | None:
+        """Return the share of the gap between the bounds that a row closes, in per cent.
+
+        The mean is the share of the mean numbers over the seeds that all three rows have, the
+        spread that of the single seeds' shares. None for the bounds themselves, and where a bound
+        is missing or the upper one is not above the lower.
+        """
+        ends = self.bound(row, "source_only"), self.bound(row, "oracle")
+        if row.row.role != "row" or None in ends:
+            return None
+        low, high, own = (
+            part.by_seed(network, protocol, metric) for part in (*ends, row) if part is not None
+        )
+        seeds = sorted(low.keys() & high.keys() & own.keys())
+        if not seeds:
+            return None
+        means = [mean(part[seed] for seed in seeds) for part in (own, low, high)]
+        whole = _share(*means)
+        single = [_share(own[seed], low[seed], high[seed]) for seed in seeds]
+        if whole is None or None in single:
+            return None
+        shares = [share for share in single if share is not None]
+        return Statistic(whole, (min(shares), max(shares)), len(seeds))
+
+    def paper_gap_closed(self, row: RowResult, metric: Metric = "AP") -> float | None:
+        """Return the same share of the paper's numbers."""
+        ends = self.bound(row, "source_only"), self.bound(row, "oracle")
+        if row.row.role != "row" or None in ends:
+            return None
+        numbers = [
+            part.paper.value(metric) if part and part.paper else None for part in (row, *ends)
+        ]
+        if None in numbers:
+            return None
+        return _share(*[number for number in numbers if number is not None])
+
+
+def collect(path: Path) -> SuiteResults:
+    """Return what a suite's runs have reached.
+
+    Args:
+        path: the suite's folder.
+
+    Raises:
+        UserError: it is not a suite's folder, or a result in it is damaged.
+    """
+    folder, description = open_suite(path)
+    suite = SUITES[description["suite"]]
+    scale = find_scale(description["scale"])
+    seeds = tuple(int(seed) for seed in description["seeds"])
+    records = read_records(folder)
+    rows = []
+    for row in suite.rows:
+        has_data = row.benchmark in scale.presets
+        runs = [
+            _read(folder, run_name(row.run_key, seed), seed, records) if has_data else None
+            for seed in seeds
+        ]
+        rows.append(RowResult(row, tuple(run for run in runs if run), has_data))
+    return SuiteResults(path, suite, scale, seeds, tuple(rows), description)
+
+
+def _read(
+    folder: SuiteFolder, name: str, seed: int, records: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> RunResult:
+    """Return one run as its folder shows it."""
+    run = folder.run(name)
+    if not run.config.is_file():
+        return RunResult(name, seed)
+    try:
+        status = read_json(run.status)
+    except UserError:
+        status = {}
+    command = read_json(run.command) if run.command.is_file() else {}
+    entries = [command, *command.get("resumed", [])]
+    commits = dict.fromkeys(str(entry["commit"]) for entry in entries if entry.get("commit"))
+    places = [r["hardware"] for r in records.get(name, ()) if r.get("end") == "finished"]
+    return RunResult(
+        name,
+        seed,
+        state=str(status.get("state", "begun")),
+        step=int(status.get("step", 0)),
+        evaluation=_last_evaluation(run) if is_finished(run) else None,
+        commit=" to ".join(commits),
+        time=str(command.get("time", "")),
+        hardware=places[-1] if places else "",
+    )
+
+
+def _last_evaluation(run: RunDir) -> dict[str, Any] | None:
+    steps = numbered(run.evaluation)
+    return read_evaluation(run.evaluation_of(steps[-1])) if steps else None
+
+
+def _share(value: float, low: float, high: float) -> float | None:
+    """Return where a value lies between two others, in per cent; None when they are no gap."""
+    return 100 * (value - low) / (high - low) if high > low else None
+
+
+def _statistic(values: Sequence[float]) -> Statistic | None:
+    if not values:
+        return None
+    return Statistic(mean(values), (min(values), max(values)), len(values))
