@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from uda4inst.data.check_files import Listing, image_check, list_split, splits_of
+from uda4inst.data.check_files import image_checks, list_split, splits_of
 from uda4inst.data.check_splits import find_duplicates
 from uda4inst.data.findings import CheckReport, Finding, Kind, Severity, in_report_order
 from uda4inst.data.formats import format_class
@@ -44,39 +44,24 @@ def check_tree(
         list_split(kind, root, name, options, is_asked_for=split is not None) for name in wanted
     ]
     findings = [found for listing in listings for found in listing.findings]
-    findings += _check_images(listings, workers, progress)
+    checks = image_checks(listings)
+
+    def show(done: int) -> None:
+        if progress is not None:
+            progress(done, len(checks))
+
+    for found in in_order(checks, len(checks), workers=workers, progress=show):
+        findings += found
     trees = present | {
         name: listing.images
         for name, listing in zip(wanted, listings, strict=True)
         if listing.images is not None
     }
-    findings += find_duplicates(trees, wanted, root=root, workers=workers)
+    findings += find_duplicates(trees, wanted, root=root)
     return CheckReport(
         name=kind.name,
         root=root,
         split=", ".join(wanted),
-        images=sum(len(listing) for listing in listings),
+        images=len(checks),
         findings=in_report_order(findings),
     )
-
-
-def _check_images(
-    listings: list[Listing], workers: int | None, progress: Callable[[int, int], None] | None
-) -> list[Finding]:
-    """Read every image and its labels."""
-    total = sum(len(listing) for listing in listings)
-    before = 0
-    findings: list[Finding] = []
-    for listing in listings:
-        if listing.images is None:
-            continue
-
-        def show(done: int, before: int = before) -> None:
-            if progress is not None:
-                progress(before + done, total)
-
-        check = image_check(listing.images, listing.labelled)
-        for found in in_order(check, len(listing), workers=workers, progress=show):
-            findings += found
-        before += len(listing)
-    return findings

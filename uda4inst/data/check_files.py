@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -28,10 +29,6 @@ class Listing:
     images: ImageTree | None
     labelled: ImageTree | None
     findings: tuple[Finding, ...]
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return 0 if self.images is None else len(self.images)
 
 
 def splits_of(
@@ -91,16 +88,37 @@ def list_split(
     return Listing(images, labelled, tuple(findings))
 
 
-def image_check(images: ImageTree, labelled: ImageTree | None) -> ImageCheck:
-    """Return what looks at one image after the other."""
-    if labelled is None:
-        return ImageCheck(images, None, (None,) * len(images))
-    places = {record.sample_id: place for place, record in enumerate(labelled.records)}
-    return ImageCheck(
-        images,
-        LabelCheck(labelled),
-        tuple(places.get(record.sample_id) for record in images.records),
-    )
+def image_checks(listings: Iterable[Listing]) -> ImageChecks:
+    """Return what looks at the images of all listings, one after the other."""
+    checks: list[ImageCheck] = []
+    for listing in listings:
+        if listing.images is None:
+            continue
+        labelled = () if listing.labelled is None else listing.labelled.records
+        places = {record.sample_id: place for place, record in enumerate(labelled)}
+        labels = None if listing.labelled is None else LabelCheck(listing.labelled)
+        of_images = tuple(places.get(record.sample_id) for record in listing.images.records)
+        checks.append(ImageCheck(listing.images, labels, of_images))
+    return ImageChecks(tuple(checks))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageChecks:
+    """Looks at the images of several splits, numbered through."""
+
+    checks: tuple[ImageCheck, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return sum(len(check.images) for check in self.checks)
+
+    def __call__(self, number: int) -> list[Finding]:
+        """Return the findings of one image."""
+        for check in self.checks:
+            if number < len(check.images):
+                return check(number)
+            number -= len(check.images)
+        raise IndexError(number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +163,7 @@ def _open(
     """Open a split without the files that do not pair, and return a finding for each of them."""
     findings: list[Finding] = []
     left_out: set[Path] = set()
+    was_missing = False
     while True:
         try:
             tree = kind(
@@ -153,7 +172,10 @@ def _open(
             return tree, findings
         except TreeError as error:
             new = [fault for fault in error.faults if fault.path not in left_out]
-            findings += [Finding(f.kind, path_below(root, f.path), f.message) for f in new]
+            # An image left out for its missing map leaves its other maps without it: no new fault.
+            told = [fault for fault in new if fault.kind != "orphan" or not was_missing]
+            was_missing |= any(fault.kind == "missing" for fault in told)
+            findings += [Finding(f.kind, path_below(root, f.path), f.message) for f in told]
             left_out |= {fault.path for fault in new}
             if not new:  # such as a folder that is not there: nothing is gained by leaving it out
                 return None, findings

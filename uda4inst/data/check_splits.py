@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uda4inst.data.findings import Finding, path_below
-from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 
 
@@ -25,7 +24,6 @@ def find_duplicates(
     wanted: Collection[str],
     *,
     root: Path,
-    workers: int | None = None,
 ) -> list[Finding]:
     """Return a finding for every image whose bytes another split has too.
 
@@ -35,7 +33,6 @@ def find_duplicates(
         trees: the images of every split.
         wanted: splits of which at least one must be involved.
         root: of the tree.
-        workers: as `in_order`.
     """
     if len(trees) < 2:
         return []
@@ -46,10 +43,9 @@ def find_duplicates(
             if size:  # empty and missing files are told elsewhere
                 by_size.setdefault(size, []).append(_Picture(split, record.image))
     alike = [p for group in by_size.values() if len({p.split for p in group}) > 1 for p in group]
-    digests = in_order(_Digest(tuple(p.path for p in alike)), len(alike), workers=workers)
     by_content: dict[bytes, list[_Picture]] = {}
-    for picture, digest in zip(alike, digests, strict=True):
-        if digest is not None:
+    for picture in alike:
+        if digest := _digest(picture.path):
             by_content.setdefault(digest, []).append(picture)
     return [found for group in by_content.values() for found in _report(group, wanted, root)]
 
@@ -68,18 +64,13 @@ def _report(group: list[_Picture], wanted: Collection[str], root: Path) -> list[
     return findings
 
 
-@dataclass(frozen=True, slots=True)
-class _Digest:
-    """Returns the digest of a file's bytes, None where it cannot be read."""
-
-    paths: tuple[Path, ...]
-
-    def __call__(self, index: int) -> bytes | None:
-        try:
-            with self.paths[index].open("rb") as file:
-                return hashlib.file_digest(file, "blake2b").digest()
-        except OSError:
-            return None
+def _digest(path: Path) -> bytes | None:
+    """Return the digest of a file's bytes, None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()
+    except OSError:
+        return None
 
 
 def _file_size(path: Path) -> int:
