@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
+    from torch import nn
 
     from uda4inst.interop.predictions import ScoredMask
+    from uda4inst.training.run_dir import RunDir
 
 
 def predict(
@@ -35,21 +39,15 @@ def predict(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """Write each picture with its detections, and predictions.jsonl.gz with all of them."""
-    from uda4inst.evaluation.evaluate import detect
     from uda4inst.interop.predictions import ImagePredictions, to_line, writing_text
-    from uda4inst.training.checkpoint import open_checkpoint
-    from uda4inst.training.config import load_config
+    from uda4inst.training.merging import merge_detections
     from uda4inst.training.run_dir import find_run
-    from uda4inst.training.validation import choose_device, load_network
 
     names = _names(images)
     found = find_run(run, root=root)
-    config = load_config(found.config)
-    checkpoint = open_checkpoint(found.checkpoints, step=step)
-    chosen = checkpoint.networks[-1] if network == "best" else network
-    device = choose_device(config)
-    model = load_network(config, checkpoint, chosen, device)
-    results = detect(model, _read(images), device=device, short_side=config.evaluation.short_side)
+    networks = _networks(found, step=step, network=network)
+    parts = [_detections(one, _read(images)) for one in networks]
+    results = (merge_detections(found) for found in zip(*parts, strict=True))
     try:
         out.mkdir(parents=True, exist_ok=True)
         with writing_text(out / "predictions.jsonl.gz", compressed=True) as write:
@@ -61,7 +59,61 @@ def predict(
         raise UserError(
             f"--out must be a folder that can be written to, got {error} ({out})."
         ) from error
-    typer.echo(f"{len(names)} pictures by the {chosen} of step {checkpoint.step}: {out}")
+    typer.echo(f"{len(names)} pictures by the {networks[0].name}: {out}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Network:
+    """A trained network, the classes it answers for, and how it is run."""
+
+    name: str
+    model: nn.Module
+    classes: frozenset[int]
+    device: torch.device
+    short_side: int | None
+
+
+def _networks(
+    run: RunDir, *, step: int | None, network: Literal["best", "student", "teacher"]
+) -> list[_Network]:
+    """Return the network of every category group of a run.
+
+    Raises:
+        UserError: there is no such checkpoint or network.
+    """
+    from uda4inst.training.category_groups import is_grouped, modules_of
+    from uda4inst.training.checkpoint import open_checkpoint
+    from uda4inst.training.config import load_config
+    from uda4inst.training.validation import choose_device, load_network
+
+    networks: list[_Network] = []
+    for module in modules_of(run) if is_grouped(run) else [run]:
+        config = load_config(module.config)
+        checkpoint = open_checkpoint(module.checkpoints, step=step)
+        chosen = checkpoint.networks[-1] if network == "best" else network
+        device = choose_device(config)
+        networks.append(
+            _Network(
+                name=f"{chosen} of step {checkpoint.step}",
+                model=load_network(config, checkpoint, chosen, device),
+                classes=frozenset(config.method.class_labels),
+                device=device,
+                short_side=config.evaluation.short_side,
+            )
+        )
+    return networks
+
+
+def _detections(
+    network: _Network, images: Iterator[NDArray[np.uint8]]
+) -> Iterator[Sequence[ScoredMask]]:
+    """Yield what one network finds of its classes in every picture."""
+    from uda4inst.evaluation.evaluate import detect
+
+    for found in detect(
+        network.model, images, device=network.device, short_side=network.short_side
+    ):
+        yield [d for d in found if d.label in network.classes]
 
 
 def _names(images: Sequence[Path]) -> list[str]:

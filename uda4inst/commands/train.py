@@ -33,9 +33,9 @@ def train(
     settings = load_config(config, overrides or [])
 
     def work(watch: Callable[[Progress], None]) -> Outcome:
-        from uda4inst.training import launch
+        from uda4inst.training import category_groups
 
-        return launch.train(settings, watch=watch)
+        return category_groups.train(settings, watch=watch)
 
     _report(work, where=Path(settings.run.root) / settings.run.name)
 
@@ -58,9 +58,9 @@ def resume(
     found = find_run(run, root=root)
 
     def work(watch: Callable[[Progress], None]) -> Outcome:
-        from uda4inst.training import launch
+        from uda4inst.training import category_groups
 
-        return launch.resume(found, step=step, watch=watch)
+        return category_groups.resume(found, step=step, watch=watch)
 
     _report(work, where=found.path)
 

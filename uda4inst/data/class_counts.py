@@ -10,6 +10,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -26,7 +27,7 @@ from uda4inst.data.tree import ImageTree
 _log = logging.getLogger(__name__)
 
 _PART: Final = 64  # images a process reads at a time
-_FEW: Final = 2 * _PART  # not worth starting processes for
+_PATIENCE: Final = 5.0  # seconds of reading that are not worth starting processes for
 
 
 def class_counts(
@@ -53,14 +54,18 @@ def class_counts(
 
 def _count(dataset: ImageTree, workers: int) -> Int64[np.ndarray, "images 8"]:
     parts = [range(a, min(a + _PART, len(dataset))) for a in range(0, len(dataset), _PART)]
+    started = time.monotonic()
+    first = _count_part(dataset, parts[0])
+    expected = (time.monotonic() - started) * (len(parts) - 1)
+    long = expected > _PATIENCE
     show: Callable[..., tqdm[Sequence[int]]] = tqdm
-    bar = show(parts, desc="counting classes", unit="part", disable=len(dataset) <= _FEW)
-    if workers < 2 or len(dataset) <= _FEW:
-        return np.concatenate([_count_part(dataset, part) for part in bar])
+    rest = show(parts[1:], desc="counting classes", unit="part", disable=not long)
+    if workers < 2 or not long:
+        return np.concatenate([first, *(_count_part(dataset, part) for part in rest)])
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_count_part, dataset, part) for part in parts]
-        return np.concatenate([futures[number].result() for number, _ in enumerate(bar)])
+        futures = [pool.submit(_count_part, dataset, part) for part in parts[1:]]
+        return np.concatenate([first, *(futures[n].result() for n, _ in enumerate(rest))])
 
 
 def _count_part(dataset: ImageTree, part: Sequence[int]) -> Int64[np.ndarray, "images 8"]:

@@ -7,6 +7,7 @@ authors drop source images that have no object of their category module.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from uda4inst.classes import NUM_THINGS, THING_NAMES
 from uda4inst.data import DATASETS
 from uda4inst.data.class_counts import class_counts
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
@@ -29,7 +31,7 @@ from uda4inst.data.sampling import (
     shuffled_index,
     stream_generator,
 )
-from uda4inst.data.tree import ImageTree
+from uda4inst.data.tree import ImageTree, without
 from uda4inst.errors import UserError
 from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
 from uda4inst.ops.geometric import GeometricPolicy, Transform
@@ -111,12 +113,22 @@ class PairedDataset(Dataset[RawItem]):
         mode: "source" (labelled source images), "pair" (the same with unlabelled target images) or
             "labelled" (target images with their labels, for the oracle).
         seed: the run's seed.
+        classes: thing indices to learn; instances of others become background. None for all.
 
     Raises:
-        UserError: a tree is missing or incomplete; reading an item: a file is damaged.
+        UserError: a tree is missing or incomplete, or shows none of the classes; reading an item:
+            a file is damaged.
     """
 
-    def __init__(self, config: DataConfig, *, mode: Mode, seed: int) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        mode: Mode,
+        seed: int,
+        classes: Sequence[int] | None = None,
+    ) -> None:
+        self._classes = None if classes is None or len(classes) == NUM_THINGS else classes
         self._pairing = config.pairing
         self._photometric = config.photometric
         self._seed = seed
@@ -137,7 +149,9 @@ class PairedDataset(Dataset[RawItem]):
             else None
         )
         self._mode = mode
-        self._rare_sampler = self._build_rare_sampler(config.rare_class_temperature)
+        learned = self._source if mode in ("source", "pair") else self._target
+        assert learned is not None
+        self._learned, self._rare_sampler = self._choose_images(learned, config)
         self._reference: ImageTree | None = None
         self._reference_statistics: dict[int, LabStatistics] = {}
         if config.align_offline and self._source is not None:
@@ -156,40 +170,58 @@ class PairedDataset(Dataset[RawItem]):
         source = None if self._source is None else self._source_item(self._source, draw)
         if self._target is None:
             return RawItem(source=source)
-        index = self._target_index(draw, len(self._target))
         generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
         if self._mode == "labelled":
+            position = self._target_index(draw, len(self._learned))
+            index = int(self._learned[position])
             return RawItem(labelled=self._labelled_item(self._target, index, generator))
+        index = self._target_index(draw, len(self._target))
         return RawItem(source=source, target=self._target_item(self._target, index, generator))
 
     def _source_item(self, dataset: ImageTree, draw: int) -> LabelledItem:
         """Read and augment the source image of a draw."""
         generator = stream_generator(Stream.SOURCE_AUGMENTATION, seed=self._seed, number=draw)
-        index = self._source_index(draw, len(dataset))
+        index = self._source_index(draw)
         return self._labelled_item(dataset, index, generator, align=self._reference is not None)
 
-    def _build_rare_sampler(self, temperature: float | None) -> RareClassSampler | None:
-        """Return what draws source images by class, if that is wanted."""
-        if temperature is None or self._source is None:
-            return None
-        counts = class_counts(self._source)
-        if not counts.any():
-            raise UserError(
-                f"source must show instances to be drawn by class, got none in {len(counts)} "
-                f"images ({self._source.root}). Set data.rare_class_temperature to null."
-            )
-        return RareClassSampler(counts, temperature=temperature, seed=self._seed)
+    def _choose_images(
+        self, dataset: ImageTree, config: DataConfig
+    ) -> tuple[Int64[np.ndarray, " M"], RareClassSampler | None]:
+        """Return which labelled images are shown, and what draws them by class if that is wanted.
 
-    def _source_index(self, draw: int, count: int) -> int:
+        The sampler counts within the images shown.
+        """
+        everything = np.arange(len(dataset))
+        temperature = config.rare_class_temperature if dataset is self._source else None
+        if temperature is None and not config.skip_empty:
+            return everything, None
+        counts = class_counts(dataset)
+        if self._classes is not None:
+            counts = counts[:, list(self._classes)]
+        shown = everything[counts.any(axis=1)] if config.skip_empty else everything
+        if not counts.any():
+            wanted = ", ".join(THING_NAMES[i] for i in self._classes or range(NUM_THINGS))
+            raise UserError(
+                f"images to learn from must show an object ({wanted}), got none in {len(counts)} "
+                f"({dataset.root}). Check it with `uda4inst data stats`, or loosen its filters."
+            )
+        if temperature is None:
+            return shown, None
+        return shown, RareClassSampler(counts[shown], temperature=temperature, seed=self._seed)
+
+    def _source_index(self, draw: int) -> int:
         """Return the source image of a draw."""
         if self._rare_sampler is not None:
-            return self._rare_sampler(draw)
-        return shuffled_index(draw, count=count, stream=Stream.SOURCE_ORDER, seed=self._seed)
+            return int(self._learned[self._rare_sampler(draw)])
+        position = shuffled_index(
+            draw, count=len(self._learned), stream=Stream.SOURCE_ORDER, seed=self._seed
+        )
+        return int(self._learned[position])
 
     def _target_index(self, draw: int, count: int) -> int:
         """Return the target image of a draw: its own, or the source image's partner."""
         if self._pairing == "modulo" and self._source is not None:
-            return self._source_index(draw, len(self._source)) % count
+            return self._source_index(draw) % count
         return shuffled_index(draw, count=count, stream=Stream.TARGET_ORDER, seed=self._seed)
 
     def _labelled_item(
@@ -204,6 +236,9 @@ class PairedDataset(Dataset[RawItem]):
         record = dataset.records[index]
         image, labels = dataset.read_image(index), dataset.read_labels(index)
         check_same_size(record, image.shape[:2], labels.ids.shape)
+        if self._classes is not None:
+            others = ~np.isin(labels.labels, self._classes)
+            labels = without(labels, others, fill=0)
         if align:
             image = self._aligned(image, index)
         transform = self._policy.draw(_size(image), generator)

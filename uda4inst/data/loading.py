@@ -114,6 +114,7 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     device: torch.device | str = "cpu",
+    classes: Sequence[int] | None = None,
 ) -> Iterator[DomainBatch]:
     """Return the batches of every step from `start_step` on, without end.
 
@@ -129,6 +130,7 @@ def build_loader(
         rank: index of this process.
         world_size: number of processes.
         device: where the batches go.
+        classes: thing indices to learn, None for all (see `PairedDataset`).
 
     Raises:
         UserError: at once when a tree is missing or incomplete, and on the step that needs it when
@@ -136,7 +138,7 @@ def build_loader(
     """
     device = torch.device(device)
     loader: DataLoader[Any] = DataLoader(
-        _Stream(PairedDataset(config, mode=mode, seed=seed)),
+        _Stream(PairedDataset(config, mode=mode, seed=seed, classes=classes)),
         batch_sampler=StepSampler(
             batch_size, start_step=start_step, rank=rank, world_size=world_size
         ),

@@ -198,7 +198,7 @@ class ImageTree(ABC):
             return self._read(record, want_facts=False)[0]
         labels, facts = self._read(record, want_facts=True)
         kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
-        return labels if kept.all() else _without(labels, ~kept)
+        return labels if kept.all() else without(labels, ~kept)
 
     def read_objects(self, index: int) -> tuple[LabelArrays, ObjectFacts]:
         """Return labels and facts of every object, filtered or not.
@@ -314,10 +314,12 @@ def to_instance_ids(labels: LabelArrays, record: ImageRecord) -> Int32[np.ndarra
     return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)
 
 
-def _without(labels: LabelArrays, dropped: Bool[np.ndarray, " N"]) -> LabelArrays:
-    """Return labels with some instances ignored and the others renumbered."""
+def without(
+    labels: LabelArrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID
+) -> LabelArrays:
+    """Return labels with some instances turned to ignore (or `fill`) and the others renumbered."""
     kept = ~dropped
-    numbers = np.where(kept, kept.cumsum(), IGNORE_ID)
+    numbers = np.where(kept, kept.cumsum(), fill)
     runs = Runs.of(labels.ids)
     is_instance = runs.present > 0
     new_ids = runs.present.copy()

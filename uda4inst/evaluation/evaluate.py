@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import (
     PROTOCOLS,
@@ -73,6 +74,7 @@ def evaluate_model(
     short_side: int | None = None,
     long_side_max: int = 2048,
     limit: int | None = None,
+    classes: Sequence[str] = THING_NAMES,
     predictions_path: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -92,6 +94,8 @@ def evaluate_model(
             out at the image's own size.
         long_side_max: upper bound of the longer side when resizing.
         limit: only the first so many images (a quick look; say so beside the number).
+        classes: the ones the network answers for; its detections of others are left out, and they
+            are not judged.
         predictions_path: where to write the evaluated detections (`.jsonl.gz`), whole or not at
             all; None writes nothing.
         progress: called after every image with (done, all).
@@ -114,8 +118,10 @@ def evaluate_model(
         short_side=short_side,
         long_side_max=long_side_max,
     )
+    labels = frozenset(thing_index(name) for name in classes)
     with _predictions_file(predictions_path) as write:
-        for index, detections in enumerate(found):
+        for index, every_detection in enumerate(found):
+            detections = tuple(d for d in every_detection if d.label in labels)
             instance_ids = dataset.read_instance_ids(index)
             size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
             if detections and detections[0].size != size:
@@ -128,7 +134,7 @@ def evaluate_model(
             write(to_line(ImagePredictions(dataset.basename(index), size, detections)))
             if progress is not None:
                 progress(index + 1, count)
-    return results_json(scores)
+    return results_json(scores, classes=classes)
 
 
 def detect(

@@ -66,6 +66,13 @@ def from_matrix(matrix: NDArray[np.float64]) -> APResult:
     return APResult(float(np.nanmean(matrix)), float(np.nanmean(at_50)), per_class)
 
 
+def restrict(result: APResult, names: Sequence[str]) -> APResult:
+    """Return the result over some classes; the others count as not judged (None)."""
+    mean = class_mean(result, names)
+    per_class = {n: value if n in names else None for n, value in result.per_class.items()}
+    return APResult(mean and mean.AP, mean and mean.AP50, per_class)
+
+
 def class_mean(result: APResult, names: Sequence[str]) -> ClassAP | None:
     """Return the mean over some classes (a source that lacks trains is judged without them).
 

@@ -9,10 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
 from uda4inst.evaluation.ground_truth import GroundTruth, find_ground_truth, read_instance_ids
+from uda4inst.evaluation.results import restrict
 from uda4inst.interop.cityscapes_submission import MaskLine, read_submission
 from uda4inst.interop.coco import read_results
 from uda4inst.interop.predictions import ScoredMask, basename, read_predictions
@@ -41,9 +43,14 @@ def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
     return {protocol: _ACCUMULATORS[protocol]() for protocol in protocols}
 
 
-def results_json(scores: Mapping[str, Accumulator]) -> dict[str, Any]:
-    """Return the results of all protocols as JSON holds them."""
-    return {protocol: accumulator.result().to_json() for protocol, accumulator in scores.items()}
+def results_json(
+    scores: Mapping[str, Accumulator], *, classes: Sequence[str] = THING_NAMES
+) -> dict[str, Any]:
+    """Return the results of all protocols as JSON holds them, over some classes."""
+    results = {protocol: accumulator.result() for protocol, accumulator in scores.items()}
+    if len(classes) < len(THING_NAMES):
+        results = {protocol: restrict(result, classes) for protocol, result in results.items()}
+    return {protocol: result.to_json() for protocol, result in results.items()}
 
 
 def to_json(result: Mapping[str, Any]) -> str:

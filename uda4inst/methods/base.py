@@ -6,6 +6,7 @@ inheritance; the loop knows the `Method` protocol alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from uda4inst.classes import NUM_THINGS
+from uda4inst.methods.config import MethodConfig
 from uda4inst.models.criterion import Criterion, CriterionLosses
 from uda4inst.models.ema import EmaTeacher
 from uda4inst.models.prediction import Prediction
@@ -193,6 +195,13 @@ def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, 
         replace(source, image=align_lab(source.image, target.image))
         for source, target in zip(batch.source, batch.target, strict=True)
     )
+
+
+def class_thresholds(config: MethodConfig) -> Float32[Tensor, 8]:
+    """Return the score each class must exceed: none can for the classes not learned here."""
+    thresholds = torch.full((NUM_THINGS,), math.inf)
+    thresholds[list(config.class_labels)] = config.score_threshold
+    return thresholds
 
 
 def count_labels(maps: Sequence[InstanceMap]) -> Int64[Tensor, 8]:

@@ -4,20 +4,23 @@ The app builds its form from this schema, so each field carries a description an
 Defaults follow the UDA4Inst paper (arXiv 2405.09682 v1); a description says so where they do not.
 
 Example: Table 2's rows are `method.mixing.s2t=false method.mixing.t2s=false` (none, source only),
-`method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the defaults (both);
-Table 5's rows without category groups add `method.pool.enabled=false` (M3) to the defaults.
+`method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the defaults (both),
+each with `method.groups=one`; Table 5's M3 adds `method.pool.enabled=false` to that.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from uda4inst.classes import thing_index
+from uda4inst.classes import CATEGORY_GROUPINGS, THING_NAMES, thing_index
 
 MethodName = Literal["source_only", "oracle", "uda4inst"]
-# Spelled out because a schema lists its choices as literals; a test holds it to `THING_NAMES`.
+# Spelled out because a schema lists its choices as literals; tests hold them to
+# `CATEGORY_GROUPINGS` and `THING_NAMES`.
+GroupingName = Literal["one", "two", "table4_2", "table4_3", "table4_4"]
 ThingName = Literal["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
 
 
@@ -68,9 +71,9 @@ class PoolConfig(_Part):
     )
     rare_classes: tuple[ThingName, ...] = Field(
         default=("train", "motorcycle"),
-        min_length=1,
         description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
-        "Synscapes), bus and motorcycle (SYNTHIA).",
+        "Synscapes), bus and motorcycle (SYNTHIA). None: the least frequent class of each group "
+        "in the source.",
     )
 
     @property
@@ -89,6 +92,24 @@ class EgoConfig(_Part):
         description="A pseudo-label with less of its area off the ego vehicle is dropped "
         "(authors' later code: 0.2).",
     )
+
+
+def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
+    """Raise unless every class is in exactly one group."""
+    listed = [name for group in groups for name in group]
+    twice = [name for name in THING_NAMES if listed.count(name) > 1]
+    missing = [name for name in THING_NAMES if name not in listed]
+    if twice or missing or not all(groups):
+        faults = [
+            f"{', '.join(names)} {what}"
+            for names, what in ((twice, "in more than one"), (missing, "in none"))
+            if names
+        ]
+        raise ValueError(
+            "method.groups must hold each of the eight classes in exactly one group, got "
+            f"{' and '.join(faults) or 'an empty group'}. Complete the groups, or take one of "
+            f"{', '.join(CATEGORY_GROUPINGS)}"
+        )
 
 
 class MethodConfig(_Part):
@@ -119,6 +140,59 @@ class MethodConfig(_Part):
         default=True,
         description="One student forward for all views: faster, more memory, the same losses.",
     )
+    groups: GroupingName | tuple[tuple[ThingName, ...], ...] = Field(
+        default="two",
+        description="Category groups, one network each (paper, Table 4): two (people and cycles; "
+        "vehicles), one (no groups), table4_2 to table4_4, or lists of class names.",
+    )
+    classes: tuple[ThingName, ...] = Field(
+        default=(),
+        description="The only classes this network learns; everything else is background. Set by "
+        "a run of several groups for each of its modules. None: all eight.",
+    )
     mixing: MixingConfig = Field(default_factory=MixingConfig, description="Instance mixing.")
     pool: PoolConfig = Field(default_factory=PoolConfig, description="Rare-class pool.")
     ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _check_group_names(cls, groups: object) -> object:
+        """Say what is wrong in one line, where a union of types would say it thrice."""
+        if isinstance(groups, str):
+            if groups not in CATEGORY_GROUPINGS:
+                raise ValueError(
+                    f"method.groups must be one of {', '.join(CATEGORY_GROUPINGS)}, or lists of "
+                    f"class names, got {groups!r}"
+                )
+        elif isinstance(groups, list | tuple):
+            for group in cast("Sequence[object]", groups):
+                if not isinstance(group, list | tuple):
+                    raise ValueError(
+                        f"method.groups must hold lists of class names, got {group!r}. Write it "
+                        "as [[person, rider], [car, ...]]"
+                    )
+                for name in cast("Sequence[object]", group):
+                    thing_index(str(name))
+        return cast("object", groups)
+
+    @model_validator(mode="after")
+    def _check_categories(self) -> MethodConfig:
+        _check_groups(self.category_groups)
+        if self.classes and len(self.category_groups) > 1:
+            raise ValueError(
+                "method.classes must be empty where method.groups makes several networks, got "
+                f"{', '.join(self.classes)}. Set method.groups=one"
+            )
+        return self
+
+    @property
+    def category_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The classes of every network of the run."""
+        if isinstance(self.groups, str):
+            return CATEGORY_GROUPINGS[self.groups]
+        return self.groups
+
+    @property
+    def class_labels(self) -> tuple[int, ...]:
+        """Thing indices this network learns, ascending."""
+        return tuple(sorted(thing_index(name) for name in self.classes or THING_NAMES))

@@ -14,8 +14,11 @@ Departures. "v1": the authors' code nearest to the paper (gyc-code/metric-guided
 "fin": their last (@6faaf31, Jan 2025; later paper versions); "release": gyc-code/UDA4Inst@77acff4,
 which cannot be imported as published. What is not listed is as in the paper.
 
-Networks      paper: one per category group, two groups. Code: the same, always 8 classes.
-              Ours: one for all classes (Table 5's rows without category groups).
+Networks      paper: one per category group, two groups. Code: the same, always 8 classes; merged
+              instances keep the labels any network gave them. Ours: one run, one network per group
+              (`training/category_groups.py`), this file trains one of them; classes of the other
+              groups are background to it, and what it finds of them is no pseudo-label and not
+              merged.
 Start, end    paper: selection not stated. v1: stage 2 starts from, and results are, `model_best`,
               chosen on Cityscapes val, so with target labels; fin: starts from `model_final`. All
               report students only. Ours: last checkpoints, target labels choose nothing, student
@@ -81,6 +84,7 @@ from uda4inst.methods.base import (
     StudentView,
     Views,
     aligned_source,
+    class_thresholds,
     count_labels,
     device_of,
     mixed_view,
@@ -128,6 +132,7 @@ class UDA4Inst:
         self.rank = rank
         self.teacher: EmaTeacher[nn.Module] | None = EmaTeacher(student, ema_decay=config.ema_decay)
         self.updates = 0
+        self.thresholds = class_thresholds(config).to(device_of(student))
         self.pool = RareClassPool(config.pool.size, draw_share=config.pool.draw_share)
         self.last_views: Views | None = None
 
@@ -201,11 +206,11 @@ class UDA4Inst:
     def _select(
         self, detections: Sequence[Detections], target: Sequence[TargetSample]
     ) -> tuple[InstanceMap, ...]:
-        """Return the pseudo-labels of every target crop."""
+        """Return the pseudo-labels of every target crop, of the classes learned here."""
         return tuple(
             select(
                 found,
-                score_threshold=self.config.score_threshold,
+                score_threshold=self.thresholds,
                 valid=sample.valid,
                 min_valid_share=self.config.ego.min_valid_share,
             )

@@ -33,6 +33,7 @@ def open_batches(
         rank=processes.rank,
         world_size=processes.count,
         device=processes.device,
+        classes=config.method.class_labels,
     )
     return _shielded(batches)
 

@@ -75,7 +75,14 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
         processes.leave()
 
 
-def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) -> Outcome:
+def resume(
+    run: RunDir,
+    *,
+    step: int | None = None,
+    watch: Watch | None = None,
+    control: Path | None = None,
+    above: StatusFile | None = None,
+) -> Outcome:
     """Go on with a run from a checkpoint, or from its beginning when it has none yet.
 
     Args:
@@ -83,6 +90,8 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
         step: step of the checkpoint; None for the latest. Later checkpoints, metrics, snapshots
             and evaluations are removed: the run does those steps again.
         watch: told about progress, on the first process.
+        control: folder of requests; None for the run's own.
+        above: told about changes of state, on the first process.
 
     Raises:
         UserError: another trainer is at work; the checkpoint is damaged or of another network.
@@ -98,7 +107,7 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
                 checkpoint = open_checkpoint(run.checkpoints, step=step)
             parts = _build(config, processes, checkpoint=checkpoint)
             processes.on_first(lambda: _go_back(run, parts.session))
-            return _work(run, parts, watch=watch)
+            return _work(run, parts, watch=watch, control=control, above=above)
     finally:
         processes.leave()
 
@@ -126,22 +135,33 @@ def _go_back(run: RunDir, session: Session) -> None:
             remove_folder(run.evaluation / "predictions" / f"{later:08d}")
 
 
-def _work(run: RunDir, parts: _Parts, *, watch: Watch | None) -> Outcome:
+def _work(
+    run: RunDir,
+    parts: _Parts,
+    *,
+    watch: Watch | None,
+    control: Path | None = None,
+    above: StatusFile | None = None,
+) -> Outcome:
     """Train with the run folder open, and leave a true last status."""
     session, processes = parts.session, parts.session.processes
     training = session.config.training
-    control = Control(run.control if processes.is_first else None, group=processes.group)
+    requests = control or run.control
+    listener = Control(requests if processes.is_first else None, group=processes.group)
     with ExitStack() as stack:
         stack.callback(parts.batches.close)
-        stack.enter_context(control.listening())
+        stack.enter_context(listener.listening())
         status = metrics = None
         if processes.is_first:
             with disk_errors("run folder", run.path, next_step="Make room, then start again."):
-                stack.enter_context(_logging_to(run.log))
+                stack.enter_context(logging_to(run.log))
                 record_command(run)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))
             status = StatusFile(
-                run.status, steps=training.total_steps, every=training.heartbeat_seconds
+                run.status,
+                steps=training.total_steps,
+                every=training.heartbeat_seconds,
+                above=above,
             )
             status.update(step=session.step, stage=session.stage.number)
         journal = Journal(
@@ -152,7 +172,7 @@ def _work(run: RunDir, parts: _Parts, *, watch: Watch | None) -> Outcome:
             run,
             batches=parts.batches,
             validation=parts.validation,
-            control=control,
+            control=listener,
             journal=journal,
             status=status,
             watch=watch if processes.is_first else None,
@@ -225,7 +245,7 @@ class _Log(logging.FileHandler):
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """Append what the package logs to the run's log."""
     handler = _Log(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

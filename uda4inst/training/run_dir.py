@@ -23,7 +23,14 @@ from uda4inst.training.files import TEMPORARY_PREFIX, remove_leftovers, write_js
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What a trainer has left behind; a folder without any of it may be filled by a new run.
-_TRACES: Final = ("config.yaml", "checkpoints", "metrics.jsonl", "evaluation", "snapshots")
+_TRACES: Final = (
+    "config.yaml",
+    "checkpoints",
+    "metrics.jsonl",
+    "evaluation",
+    "snapshots",
+    "modules",
+)
 _VERSIONED: Final = ("uda4inst", "torch", "transformers", "accelerate", "numpy")
 
 
@@ -92,6 +99,11 @@ class RunDir:
     def failed_batch(self) -> Path:
         """The batch whose loss was not finite, if a run ended so."""
         return self.path / "failed_batch"
+
+    @property
+    def modules(self) -> Path:
+        """Run folders of the category groups, in a run of several."""
+        return self.path / "modules"
 
     def evaluation_of(self, step: int) -> Path:
         """Result file of a step."""

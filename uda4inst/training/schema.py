@@ -88,6 +88,13 @@ class TrainingConfig(_Part):
         default="fp32",
         description="Of the student's forward pass. Losses and the teacher are fp32.",
     )
+    modules_at_once: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Category groups trained at the same time, each in a process and, where there "
+        "are several, on a GPU of its own; 1 trains one after another.",
+    )
     device: Literal["auto", "cpu"] = Field(
         default="auto", description="auto takes a GPU if there is one."
     )
@@ -227,6 +234,7 @@ UNHASHED: Final = (
     "run",
     "data.workers",
     "training.device",
+    "training.modules_at_once",
     "training.log_every",
     "training.tensorboard_every",
     "training.snapshot_every",

@@ -28,7 +28,7 @@ from uda4inst.training.checkpoint import (
     open_checkpoint,
     read_checkpoint,
 )
-from uda4inst.training.config import Config, config_hash
+from uda4inst.training.config import Config, config_hash, load_config
 from uda4inst.training.optim import build_optimizer, learning_rate_share, set_learning_rate
 from uda4inst.training.processes import Processes
 from uda4inst.training.run_dir import find_run
@@ -194,6 +194,7 @@ def build_student(
     start = checkpoint
     if start is None and config.training.stage2_from:
         start = _checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
+        _check_classes(start, config)
     torch.manual_seed(config.seed)
     student, report = build_model(
         config.model.preset,
@@ -218,7 +219,33 @@ def _checkpoint_at(place: str, *, root: Path) -> Checkpoint:
             "training.stage2_from must be a checkpoint folder (RUN/checkpoints/STEP), a run folder "
             f"or the name of a run in {root}, got {place!r}. Check the path."
         ) from error
+    if run.modules.is_dir():
+        groups = ", ".join(sorted(path.name for path in run.modules.iterdir()))
+        raise UserError(
+            "training.stage2_from must be a run of one network for all classes, as this one is, "
+            f"got {run.path}, which has one for each of {groups}. Choose another run, or set "
+            "method.groups to its groups."
+        )
     return open_checkpoint(run.checkpoints)
+
+
+def _check_classes(start: Checkpoint, config: Config) -> None:
+    """Raise unless the network to start from has learned the same classes.
+
+    Raises:
+        UserError: its run, where there is one, was of another category group.
+    """
+    path = start.folder.parent.parent / "config.yaml"
+    if not path.is_file():
+        return
+    learned = load_config(path).method
+    if learned.class_labels != config.method.class_labels:
+        raise UserError(
+            "training.stage2_from must be a network of the same classes "
+            f"({', '.join(config.method.classes) or 'all eight'}), got one of "
+            f"{', '.join(learned.classes) or 'all eight'} ({start.folder}). Choose another "
+            "checkpoint, or other method.groups."
+        )
 
 
 def _rng_state() -> dict[str, Any]:

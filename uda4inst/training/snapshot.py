@@ -51,13 +51,14 @@ def write_snapshot(
         The snapshot's folder.
     """
     arrays: Arrays = {}
-    items = [_item(views, index, arrays) for index in range(_count(views))]
+    items = [_item(views, index, arrays, config) for index in range(_count(views))]
     facts = {
         "step": step,
         "stage": stage,
         "method": config.name if stage == 2 or config.name == "oracle" else "source_only",
         "score_threshold": config.score_threshold,
         "rare_classes": list(config.pool.rare_classes),
+        "classes": list(config.classes),
         "items": items,
         "pool": [_pool_item(entry, number, arrays) for number, entry in enumerate(views.pool)],
     }
@@ -77,7 +78,7 @@ def _count(views: Views) -> int:
     return min(ITEMS, max(len(views.source), len(views.target), len(views.labelled)))
 
 
-def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
+def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dict[str, Any]:
     """Add one batch item's arrays and return its facts."""
     facts: dict[str, Any] = {"source_id": None, "target_id": None, "detections": [], "kept": []}
     if index < len(views.source):
@@ -94,7 +95,7 @@ def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
     if index < len(views.pseudo_labels):
         _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
         facts["detections"], facts["kept"] = _detections(
-            views.detections[index], views.pseudo_labels[index], views.target[index]
+            views.detections[index], views.pseudo_labels[index], views.target[index], config
         )
     for name, mixed in _mixed(views, index):
         arrays[f"{name}_{index}"] = _pixels(mixed.image)
@@ -117,14 +118,19 @@ def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> N
 
 
 def _detections(
-    detections: Detections, pseudo_labels: InstanceMap, target: TargetSample
+    detections: Detections,
+    pseudo_labels: InstanceMap,
+    target: TargetSample,
+    config: MethodConfig,
 ) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:
     """Return the detections worth showing, best first, and which became pseudo-labels."""
     shares = valid_shares(detections, target.valid).tolist()
     scores = detections.scores.tolist()
     masks = full_masks(detections).cpu().numpy()
     kept = (pseudo_labels.labels >= 0).tolist()
-    shown = [index for index, score in enumerate(scores) if score >= LOWEST_SCORE]
+    # Detections of classes that are not learned are no candidates at any threshold.
+    learned = [label in config.class_labels for label in detections.labels.tolist()]
+    shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
     facts = [
         {
             "label": int(detections.labels[index]),

@@ -27,9 +27,13 @@ class StatusFile:
         path: the file.
         steps: length of the run.
         every: seconds between heartbeats.
+        above: the status of the run this one is a part of; told about changes of state.
     """
 
-    def __init__(self, path: Path, *, steps: int, every: float) -> None:
+    def __init__(
+        self, path: Path, *, steps: int, every: float, above: StatusFile | None = None
+    ) -> None:
+        self._above = above
         self._path = path
         self._every = every
         self._lock = threading.Lock()
@@ -64,6 +68,8 @@ class StatusFile:
         if (state, message) != (self._fields["state"], self._fields["message"]):
             self._fields.update(state=state, message=message)
             self._write()
+            if self._above is not None:
+                self._above.enter(state, message=message)
 
     def close(self, state: State, *, error: str | None = None, message: str = "") -> None:
         """Write the last status; nothing is written after it."""

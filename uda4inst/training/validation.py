@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.data import ImageTree
 from uda4inst.data.dataset import open_dataset
 from uda4inst.evaluation.evaluate import evaluate_model
@@ -97,6 +98,7 @@ def evaluate_networks(
                 protocols=settings.protocols,
                 short_side=settings.short_side,
                 limit=settings.limit,
+                classes=config.method.classes or THING_NAMES,
                 predictions_path=folder / f"{name}.jsonl.gz",
                 progress=_named(progress, name),
             )

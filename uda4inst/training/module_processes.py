@@ -1,0 +1,191 @@
+"""Category groups trained at the same time: a process each, on a GPU each where there are several.
+
+The parent trains nothing. It starts the modules, passes requests on to them, and adds up what their
+`status.json` files say. A child is an ordinary `uda4inst resume` and can be watched as such.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+
+from uda4inst.errors import UserError
+from uda4inst.training.config import Config
+from uda4inst.training.control import Control
+from uda4inst.training.journal import RunFailedError
+from uda4inst.training.loop import Outcome, Progress
+from uda4inst.training.run_dir import RunDir
+from uda4inst.training.status import StatusFile
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.5
+_PASSED_ON: Final = ("pause", "resume", "snapshot")
+
+
+def train_at_once(
+    run: RunDir,
+    modules: Sequence[RunDir],
+    config: Config,
+    *,
+    status: StatusFile,
+    watch: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Train modules in processes of their own, `training.modules_at_once` at a time.
+
+    Args:
+        run: the run of all groups.
+        modules: its modules' run folders.
+        config: the run's configuration.
+        status: of the run.
+        watch: told about progress.
+
+    Raises:
+        UserError: the run itself is one of several processes.
+        RunFailedError: a module failed; the others were stopped and keep their checkpoints.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "training.modules_at_once must be 1 when several processes train one network, got "
+            f"{config.training.modules_at_once}. Set it to 1, or start a single process."
+        )
+    waiting = [m for m in modules if _status(m).get("state") != "finished"]
+    running: dict[RunDir, subprocess.Popen[bytes]] = {}
+    control = Control(None)
+    stopping, failed = False, ""
+    with control.listening():
+        try:
+            while waiting or running:
+                while waiting and not stopping and len(running) < config.training.modules_at_once:
+                    module = waiting.pop(0)
+                    running[module] = _start(module, slot=_free_slot(running, modules))
+                requests = _requests(run)
+                if ("stop" in requests or control.signal) and not stopping:
+                    stopping = True
+                    _ask_to_stop(running)
+                _pass_on(requests, running)
+                failed = failed or _reap(running)
+                if failed and not stopping:
+                    stopping = True
+                    _ask_to_stop(running)
+                if stopping:
+                    waiting.clear()
+                _report(modules, config, status, watch)
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            _ask_to_stop(running)
+            for child in running.values():
+                child.wait()
+    if failed:
+        raise RunFailedError(failed)
+    done = sum(int(_status(m).get("step", 0)) for m in modules)
+    states = {_status(m).get("state") for m in modules}
+    if states == {"finished"}:
+        return Outcome("finished", done)
+    return Outcome("stopped", done, control.signal)
+
+
+def _start(module: RunDir, *, slot: int) -> subprocess.Popen[bytes]:
+    """Start the trainer of a module on the GPU of its slot."""
+    environment = dict(os.environ)
+    devices = torch.cuda.device_count()
+    if devices > 1:
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(n) for n in range(devices)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % devices]
+    console = (module.path / "console.txt").open("ab")
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "uda4inst.cli", "resume", str(module.path)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is passed on once, not heard twice
+        )
+    finally:
+        console.close()
+
+
+def _free_slot(running: dict[RunDir, Any], modules: Sequence[RunDir]) -> int:
+    taken = {modules.index(module) for module in running}
+    return next(n for n in range(len(modules)) if n not in taken)
+
+
+def _requests(run: RunDir) -> frozenset[str]:
+    """Return what the run is asked for, and take the requests away."""
+    if not run.control.is_dir():
+        return frozenset()
+    names = frozenset(path.name for path in run.control.iterdir())
+    for name in names:
+        (run.control / name).unlink(missing_ok=True)
+    return names
+
+
+def _pass_on(requests: frozenset[str], running: dict[RunDir, Any]) -> None:
+    for name in requests & frozenset(_PASSED_ON):
+        for module in running:
+            (module.control / name).touch()
+
+
+def _ask_to_stop(running: dict[RunDir, subprocess.Popen[bytes]]) -> None:
+    for child in running.values():
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+
+
+def _reap(running: dict[RunDir, subprocess.Popen[bytes]]) -> str:
+    """Forget the modules that have ended; return the message of one that failed."""
+    message = ""
+    for module, child in list(running.items()):
+        code = child.poll()
+        if code is None:
+            continue
+        del running[module]
+        log.info("category group %s ended with exit code %d", module.name, code)
+        if code not in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+            reason = _status(module).get("error") or f"exit code {code}"
+            message = f"category group {module.name}: {reason} ({module.path / 'console.txt'})"
+    return message
+
+
+def _report(
+    modules: Sequence[RunDir],
+    config: Config,
+    status: StatusFile,
+    watch: Callable[[Progress], None] | None,
+) -> None:
+    """Add up the modules' progress."""
+    found = [_status(m) for m in modules]
+    step = sum(int(f.get("step", 0)) for f in found)
+    left = [f["eta_seconds"] for f in found if f.get("eta_seconds") is not None]
+    rates = [f["steps_per_second"] for f in found if f.get("steps_per_second")]
+    paused = any(f.get("state") == "paused" for f in found)
+    stage = max(int(f.get("stage", 1)) for f in found)
+    status.update(
+        step=step,
+        stage=stage,
+        eta_seconds=max(left, default=None),
+        steps_per_second=sum(rates) or None,
+    )
+    status.enter("paused" if paused else "running")
+    if watch:
+        steps = config.training.total_steps * len(modules)
+        watch(Progress(step, steps, stage, seconds_left=max(left, default=None)))
+
+
+def _status(module: RunDir) -> dict[str, Any]:
+    """Return what a module says of itself; nothing before it has said anything."""
+    try:
+        return json.loads(module.status.read_bytes())
+    except (OSError, ValueError):
+        return {}
