@@ -50,5 +50,4 @@ def test_items__none(text: str) -> None:
 def test_members__no_json(text: str, message: str) -> None:
     walk = JsonWalk(text)
     with pytest.raises(json.JSONDecodeError, match=message):
-        for _ in walk.members():
-            walk.value()
+        _ = [walk.value() for _ in walk.members()]
