@@ -30,8 +30,10 @@ from uda4inst.data.images import is_image_name
 from uda4inst.data.index import FileIndex
 from uda4inst.data.png import read_colors, read_gray8
 from uda4inst.data.records import (
+    FileFault,
     ImageRecord,
     LabelArrays,
+    TreeError,
     match_files,
     require_folder,
     shorten,
@@ -235,8 +237,11 @@ def _files_by_stem(index: FileIndex, folder: str) -> dict[str, str]:
             twice.append(name)
         files[stem] = f"{where}/{name}"
     if twice:
-        raise UserError(
-            f"files must differ in more than their suffix, got {len(twice)} that do not: "
-            f"{shorten(twice)} ({where}). Remove one of each."
+        rule = "files must differ in more than their suffix"
+        faults = [FileFault("malformed", Path(where, name), rule) for name in twice]
+        raise TreeError(
+            f"{rule}, got {len(twice)} that do not: {shorten(twice)} ({where}). Remove one of "
+            "each.",
+            faults,
         )
     return files

@@ -19,7 +19,14 @@ from typing import Final
 from uda4inst.data.ego_vehicle import FILE_NAME as EGO_VEHICLE
 from uda4inst.data.images import is_image_name
 from uda4inst.data.index import FileIndex
-from uda4inst.data.records import ImageRecord, LabelArrays, require_folder, shorten
+from uda4inst.data.records import (
+    FileFault,
+    ImageRecord,
+    LabelArrays,
+    TreeError,
+    require_folder,
+    shorten,
+)
 from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
 
@@ -111,23 +118,28 @@ def _natural(name: str) -> tuple[list[str | int], str]:
 
 def _check_unique(names: list[str], sample_ids: list[str], index: FileIndex) -> None:
     """Raise for names that cannot serve as ids: two of one, or not Unicode."""
-    garbled = [ascii(name) for name in names if not _is_unicode(name)]
+    garbled = [name for name in names if not _is_unicode(name)]
     if garbled:
-        raise UserError(
-            f"file names must be UTF-8, got {len(garbled)} that are not: {shorten(garbled)} "
-            f"({index.root}). Rename them."
+        rule = "file names must be UTF-8"
+        shown = shorten(ascii(name) for name in garbled)
+        raise TreeError(
+            f"{rule}, got {len(garbled)} that are not: {shown} ({index.root}). Rename them.",
+            [FileFault("malformed", index.root / name, rule) for name in garbled],
         )
     if len(set(sample_ids)) == len(names):
         return
     first: dict[str, str] = {}
-    twice = [
-        f"{first[sample_id]} and {name}"
+    twice = {
+        name: first[sample_id]
         for name, sample_id in zip(names, sample_ids, strict=True)
         if first.setdefault(sample_id, name) != name
-    ]
-    raise UserError(
-        f"images must differ in more than their suffix, got {len(twice)} that do not: "
-        f"{shorten(twice)} ({index.root}). Remove or rename one of each."
+    }
+    rule = "images must differ in more than their suffix"
+    shown = shorten(f"{one} and {other}" for other, one in twice.items())
+    raise TreeError(
+        f"{rule}, got {len(twice)} that do not: {shown} ({index.root}). Remove or rename one of "
+        "each.",
+        [FileFault("malformed", index.root / name, rule) for name in twice],
     )
 
 

@@ -55,6 +55,7 @@ _MAX_ID: Final = 44
 _FIRST_THING: Final = 11  # trainId of person; things are 11..18
 _EXTRA_TRAIN_IDS: Final = {34: 2, 35: 4, 37: 5}
 _UNKNOWN: Final = 254  # no trainId
+_Folders = tuple[str, str, str]
 _GET: Final = (
     "Download the 2D semantics and the perspective images of KITTI-360 from "
     "cvlibs.net/datasets/kitti-360 there."
@@ -83,9 +84,10 @@ class Kitti360(ImageTree):
         frames = _with_files(frames, index, path, kinds=3 if require_labels else 1)
         root = str(self.root)
         for frame in frames:
-            image, *labels = (f"{root}/{folder}/{frame.file}" for folder in frame.folders)
-            kept = tuple(labels) if require_labels else ()
-            yield ImageRecord(frame.sample_id, image, kept, self.domain)
+            image, semantic, instance = frame.folders
+            labels = (f"{root}/{semantic}/{frame.file}", f"{root}/{instance}/{frame.file}")
+            kept = labels if require_labels else ()
+            yield ImageRecord(frame.sample_id, f"{root}/{image}/{frame.file}", kept, self.domain)
 
     def _read(
         self, record: ImageRecord, *, want_facts: bool
@@ -116,12 +118,13 @@ class _Frame:
 
     Args:
         sample_id: sequence, camera and frame.
-        folders: of the picture, the semantic map and the instance map, from the root.
+        folders: of the picture, the semantic map and the instance map, from the root; one tuple
+            for all frames of a drive and camera.
         file: the name the file has in each.
     """
 
     sample_id: str
-    folders: tuple[str, str, str]
+    folders: _Folders
     file: str
 
 
@@ -136,6 +139,7 @@ def _read_split(path: Path) -> Iterator[_Frame]:
         raise UserError(f"split file must be text, got {error} ({path}). {_GET}") from error
     malformed: list[str] = []
     seen: set[str] = set()
+    folders: dict[str, _Folders] = {}
     frames: list[_Frame] = []
     for number, line in enumerate(lines, start=1):
         if not (text := line.strip()):
@@ -144,7 +148,7 @@ def _read_split(path: Path) -> Iterator[_Frame]:
         if match is None:
             malformed.append(f"line {number} {text[:200]!r}")
             continue
-        frame = _parse(match)
+        frame = _parse(match, folders)
         if frame.sample_id in seen:
             malformed.append(f"line {number} again {frame.sample_id}")
         seen.add(frame.sample_id)
@@ -158,13 +162,14 @@ def _read_split(path: Path) -> Iterator[_Frame]:
     return iter(frames)
 
 
-def _parse(match: re.Match[str]) -> _Frame:
-    images, labels, frame = match["images"], match["labels"], match["frame"]
-    return _Frame(
-        sample_id=f"{match['sequence']}_{match['camera']}_{frame}",
-        folders=(images, f"{labels}/semantic", f"{labels}/instance"),
-        file=f"{frame}.png",
+def _parse(match: re.Match[str], known: dict[str, _Folders]) -> _Frame:
+    """Return the frame of a line; folders are made once and kept in `known`."""
+    images, sequence, camera, frame, labels = match.group(
+        "images", "sequence", "camera", "frame", "labels"
     )
+    if (folders := known.get(images)) is None:
+        folders = known[images] = (images, f"{labels}/semantic", f"{labels}/instance")
+    return _Frame(f"{sequence}_{camera}_{frame}", folders, f"{frame}.png")
 
 
 def _with_files(
@@ -175,14 +180,14 @@ def _with_files(
     Raises:
         TreeError: files are not there, from the listings of their folders.
     """
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[_Folders, set[str]] = {}
     for frame in frames:
-        for folder in frame.folders[:kinds]:
-            wanted.setdefault(folder, []).append(frame.file)
+        wanted.setdefault(frame.folders, set()).add(frame.file)
     lost: list[str] = []
-    for folder, names in sorted(wanted.items()):
-        there = index.files(folder) if (index.root / folder).is_dir() else ()
-        lost += (f"{folder}/{name}" for name in sorted(set(names).difference(there)))
+    for folders, names in sorted(wanted.items()):
+        for folder in folders[:kinds]:
+            there = index.files(folder) if (index.root / folder).is_dir() else ()
+            lost += (f"{folder}/{name}" for name in sorted(names.difference(there)))
     missing = [file for file in lost if not index.leaves_out(index.root / file)]
     if missing:
         message = "file of a frame in the split file must be there, got no such file"
