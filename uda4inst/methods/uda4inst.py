@@ -132,7 +132,7 @@ class UDA4Inst:
         self.rank = rank
         self.teacher: EmaTeacher[nn.Module] | None = EmaTeacher(student, ema_decay=config.ema_decay)
         self.updates = 0
-        self.thresholds = class_thresholds(config).to(device_of(student))
+        self.thresholds = class_thresholds(config)
         self.pool = RareClassPool(config.pool.size, draw_share=config.pool.draw_share)
         self.last_views: Views | None = None
 
@@ -207,6 +207,7 @@ class UDA4Inst:
         self, detections: Sequence[Detections], target: Sequence[TargetSample]
     ) -> tuple[InstanceMap, ...]:
         """Return the pseudo-labels of every target crop, of the classes learned here."""
+        self.thresholds = self.thresholds.to(device_of(self.student))
         return tuple(
             select(
                 found,
