@@ -36,6 +36,7 @@ _TAIL_BYTES: Final = 4096
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STEPS: Final = re.compile(r"(\d[\d,]*) ?(?:/|of) ?(\d[\d,]*)")
 _PERCENT: Final = re.compile(r"(\d{1,3}) ?%")
+_BAR: Final = "━"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,8 @@ _SHOW_PROGRESS: Final[Mapping[str, str]] = {
     "TTY_COMPATIBLE": "1",
     "TERM": "xterm",
     "COLUMNS": "100",
+    "NO_COLOR": "1",
+    "PYTHONIOENCODING": "utf-8",
 }
 
 
@@ -199,7 +202,7 @@ def progress_of(console: str) -> float | None:
 def last_words(console: str) -> str:
     """Return the last lines a command wrote that are no progress."""
     lines = [line.strip() for line in _ESCAPES.sub("", console).replace("\r", "\n").splitlines()]
-    words = [line for line in lines if line and not _PERCENT.search(line)]
+    words = [line for line in lines if line and _BAR not in line]
     return "\n".join(words[-6:]) or "The command ended without a word."
 
 

@@ -35,19 +35,20 @@ def check_report(check: Check, *, now: float | None = None) -> str:
 
     Args:
         check: of a data set.
-        now: unix seconds.
+        now: unix seconds, for how long it has run.
     """
-    moment = time.time() if now is None else now
     if check.state == "none":
         return '<div class="wb-quiet">not checked here yet</div>'
     if check.state == "running":
         share = "" if check.share is None else f"{100 * check.share:.0f} % of the files, "
-        return progress_bar(check.share, f"{share}{markup.duration(moment - check.started)} so far")
+        seconds = (time.time() if now is None else now) - check.started
+        return progress_bar(check.share, f"{share}{markup.duration(seconds)} so far")
     if check.state == "stopped":
         return '<div class="wb-quiet">The check was stopped before its end.</div>'
     if check.state == "failed":
-        return f'<div class="wb-problem" role="alert">{_lines(check.error)}</div>'
-    return _finished(check.report, f"{markup.duration(moment - check.ended)} ago")
+        title = "<strong>The check ended without a report</strong>"
+        return f'<div class="wb-problem" role="alert">{title}{_lines(check.error)}</div>'
+    return _finished(check.report, time.strftime("%d %b %Y, %H:%M", time.localtime(check.ended)))
 
 
 def _finished(report: Mapping[str, Any], when: str) -> str:
@@ -79,10 +80,13 @@ def _kinds(findings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _offenders(found: Sequence[Mapping[str, Any]]) -> str:
-    shown = "".join(
-        f"<div><b>{escape(str(f['path']))}</b> {escape(str(f['message'])[:_MESSAGE_LETTERS])}</div>"
-        for f in found[:_SHOWN_OFFENDERS]
-    )
+    """Return the first few with what is wrong with them; what was just said is not repeated."""
+    shown, last = "", ""
+    for finding in found[:_SHOWN_OFFENDERS]:
+        message = str(finding["message"])[:_MESSAGE_LETTERS]
+        said = "" if message == last else escape(message)
+        shown += f"<div><b>{escape(str(finding['path']))}</b> {said}</div>"
+        last = message
     rest = len(found) - _SHOWN_OFFENDERS
     return shown + (f'<div class="wb-quiet">and {rest:,} more</div>' if rest > 0 else "")
 
@@ -150,7 +154,8 @@ def _waiting(name: str, shares: Shares | None) -> str:
         amount = f"{shares.done} of {shares.total} images" if shares.total else "begins"
         return progress_bar(share, f"counting the {name}: {amount}")
     if shares.state == "failed":
-        return f'<div class="wb-problem" role="alert">{_lines(shares.error)}</div>'
+        title = f"<strong>Classes of the {escape(name)} cannot be counted</strong>"
+        return f'<div class="wb-problem" role="alert">{title}{_lines(shares.error)}</div>'
     return ""
 
 

@@ -178,6 +178,7 @@ class Mounted:
         inputs: components `show` reads beside the session.
         timer: refreshes it; runs only while the page is on screen.
         run_chosen: events after which the session is on another run, by name.
+        busy: components that tell of a redraw under way, on pages where it may take long.
     """
 
     name: PageName
@@ -187,6 +188,7 @@ class Mounted:
     inputs: Sequence[Any]
     timer: gr.Timer
     run_chosen: Mapping[str, Any] = field(default_factory=dict)
+    busy: Sequence[Any] = ()
 
     def on_choice(
         self,
@@ -245,6 +247,7 @@ class Mounted:
         self._bind(event, self.show, f"show_{name}")
 
     def _bind(self, event: Callable[..., Any], show: Callable[..., Any], name: str) -> None:
+        told = {"show_progress": "minimal", "show_progress_on": list(self.busy)}
         on_view(
             event,
             show,
@@ -252,6 +255,7 @@ class Mounted:
             page=self.page,
             inputs=[self.session, *self.inputs],
             trigger_mode="always_last",
+            **(told if self.busy else {}),
         )
 
 

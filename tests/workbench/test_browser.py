@@ -346,7 +346,51 @@ def test_train__stopped_restarted_and_killed(finished: Workbench) -> None:
     finished.shoot("train_dead")
 
 
-@pytest.mark.parametrize("name", ["train", "mixing", "pool", "pseudo_labels", "error_maps"])
+def test_data__images_labels_check_and_colours(workbench: Workbench) -> None:
+    bench, page = workbench, workbench.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    bench.tab("data")
+    bench.wait_for("#data-source-text", "1 of 24")
+    bench.wait_for("#data-target-text", "labels are not opened")
+    bench.wait_for("#data-shares", r"human-cycle[\s\S]*rare")
+    bench.wait_for("#data-shares-basis", "24 images")
+    bench.wait_for("#data-color-table", "L, lightness")
+    bench.shoot("data")
+
+    first = bench.picture("data-source-picture")
+    page.locator("#data-source-next").click()
+    bench.wait_for("#data-source-text", "2 of 24")
+    bench.wait_for_other_picture("data-source-picture", first)
+    second = bench.picture("data-source-picture")
+    page.locator("#data-overlay input[value=boxes]").check()
+    bench.wait_for_other_picture("data-source-picture", second)
+    page.locator("#data-target-random").click()
+    bench.wait_for("#data-target-text", r"place\s*([2-9]|1\d|2\d) of 24")
+    page.locator("#data-target-labels input").check()
+    bench.wait_for("#data-target-text", r"instances\s*\d+")
+    bench.wait_for("#data-shares-basis", "Cityscapes train")
+
+    page.locator("#data-source-check").click()
+    bench.wait_for("#data-source-report", "so far|sound")
+    bench.open()
+    bench.tab("data")
+    bench.wait_for("#data-source-report", r"sound\s*24 images")
+    bench.shoot("data_checked")
+
+    root = page.locator("#data-source-root :is(input, textarea)")
+    good = root.input_value()
+    root.fill(str(bench.data / "nowhere"))
+    root.press("Enter")
+    bench.wait_for("#data-source-notice", "root must be an UrbanSyn folder")
+    bench.wait_for("#data-target-text", "1 of 24")
+    bench.shoot("data_wrong_root")
+    root.fill(good)
+    root.press("Enter")
+    bench.wait_for("#data-source-text", "1 of 24")
+    page.set_viewport_size({"width": 1400, "height": 900})
+
+
+@pytest.mark.parametrize("name", ["train", "data", "mixing", "pool", "pseudo_labels", "error_maps"])
 def test_pages__narrow_and_dark(finished: Workbench, name: str) -> None:
     finished.tab(name)
     finished.page.evaluate("document.body.classList.add('dark')")

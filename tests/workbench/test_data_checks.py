@@ -122,24 +122,24 @@ def test_progress_of(console: str, expected: float | None) -> None:
 
 
 def test_last_words__without_escapes_and_bars() -> None:
-    assert last_words("images 10%\r\x1b[31mroot must be a folder\x1b[0m\n") == (
+    assert last_words("images ━━━ 10%\r\x1b[31mroot must be a folder\x1b[0m\n") == (
         "root must be a folder"
     )
 
 
 def test_check_report__kinds_with_counts_and_first_offenders() -> None:
-    html = check_report(Check("done", ended=100.0, report=REPORT), now=160.0)
+    html = check_report(Check("done", ended=1.8e9, report=REPORT))
     assert "5 faults" in html
     assert "1 note" in html
-    assert "1 min 00 s ago" in html
+    assert "2027" in html
     assert html.index("size mismatch") < html.index("empty")
     assert "and 2 more" in html
-    assert "&lt;b&gt;" in html
+    assert html.count("&lt;b&gt;") == 1  # said once, for all that have it
 
 
 def test_check_report__states() -> None:
     sound = Check("done", report={"images": 3, "findings": []})
-    assert "sound" in check_report(sound, now=1.0)
+    assert "sound" in check_report(sound)
     assert "25 %" in check_report(Check("running", share=0.25, started=0.0), now=3.0)
     assert "wb-unknown" in check_report(Check("running", started=0.0), now=3.0)
     assert "no such format" in check_report(Check("failed", error="no such format"))

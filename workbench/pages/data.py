@@ -67,51 +67,83 @@ class _CheckControls:
     stop: gr.Button
     report: gr.HTML
 
+    @property
+    def parts(self) -> list[Any]:
+        """What a view fills."""
+        return [self.start, self.stop, self.report]
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What is shown below the checks."""
+
+    basis: gr.HTML
+    shares: gr.HTML
+    colors: gr.Column
+    plain: gr.Image
+    aligned: gr.Image
+    table: gr.HTML
+    charts: gr.HTML
+
+    @property
+    def parts(self) -> list[Any]:
+        """What a view fills."""
+        return [
+            self.basis,
+            self.shares,
+            self.colors,
+            self.plain,
+            self.aligned,
+            self.table,
+            self.charts,
+        ]
+
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
+    with gr.Row():
+        trees = {side: _build_tree(side) for side in SIDES}
     overlay, labels = _build_looks()
     with gr.Row():
-        sides: dict[Side, _SideControls] = {side: _build_side(side) for side in SIDES}
+        sides: dict[Side, _SideControls] = {
+            side: _SideControls(**trees[side], **_build_image(side)) for side in SIDES
+        }
     legend = gr.HTML(elem_id="data-legend")
     notice, body = Page.frame("data")
     with body:
         checks, below = _build_sections()
-    head = [*sides["source"].tree, *sides["target"].tree, labels]
-    parts = [*sides["source"].parts, *sides["target"].parts, legend]
-    parts += [part for side in SIDES for part in check_parts(checks[side])]
-    page = Page(notice, body, [*parts, *below], head=head)
-    timer = gr.Timer(TICK_SECONDS, active=False)
-    mounted = Mounted("data", session, page, lambda s: data_view(services, s), [], timer)
-    shares = below[1]
+    page = Page(
+        notice,
+        body,
+        parts=[
+            *(part for side in SIDES for part in sides[side].parts),
+            legend,
+            *(part for side in SIDES for part in checks[side].parts),
+            *below.parts,
+        ],
+        head=[*(part for side in SIDES for part in sides[side].tree), labels],
+    )
+    mounted = Mounted(
+        "data",
+        session,
+        page,
+        lambda state: data_view(services, state),
+        [],
+        gr.Timer(TICK_SECONDS, active=False),
+        busy=[sides[side].root for side in SIDES],
+    )
     mounted.on_tick(
         lambda state, *shown: data_tick(services, state, *shown),
-        inputs=[checks["source"].report, checks["target"].report, shares],
+        inputs=[*(checks[side].report for side in SIDES), below.shares],
     )
-    mounted.on_choice(
-        overlay.input,
-        lambda state, value: state.on_data(overlay=value),
-        "overlay",
-        inputs=[overlay],
-    )
-    mounted.on_choice(
-        labels.input,
-        lambda state, value: state.on_data(target_labels=bool(value)),
-        "target_labels",
-        inputs=[labels],
-    )
+    _wire_looks(overlay, labels, mounted)
     for side in SIDES:
         _wire_tree(side, sides[side], mounted)
         _wire_position(side, sides[side], mounted, services)
         _wire_check(side, checks[side], mounted, services)
     return mounted
-
-
-def check_parts(controls: _CheckControls) -> list[Any]:
-    """Return what a view fills of a check."""
-    return [controls.start, controls.stop, controls.report]
 
 
 def _build_looks() -> tuple[gr.Radio, gr.Checkbox]:
@@ -130,7 +162,7 @@ def _build_looks() -> tuple[gr.Radio, gr.Checkbox]:
     return overlay, labels
 
 
-def _build_side(side: Side) -> _SideControls:
+def _build_tree(side: Side) -> dict[str, Any]:
     with gr.Column(min_width=340):
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
             format_ = gr.Dropdown(
@@ -151,22 +183,17 @@ def _build_side(side: Side) -> _SideControls:
                 min_width=100,
             )
         notice = gr.HTML(elem_id=f"data-{side}-notice", visible=False)
+    return {"format": format_, "root": root, "split": split, "notice": notice}
+
+
+def _build_image(side: Side) -> dict[str, Any]:
+    with gr.Column(min_width=340):
         with gr.Row(equal_height=True, elem_classes="wb-bar", visible=False) as bar:
             places = _build_position(side)
         with gr.Column(visible=False) as shown:
             picture = _picture(f"{side.capitalize()}", f"{side}-picture")
             text = gr.HTML(elem_id=f"data-{side}-text")
-    return _SideControls(
-        format=format_,
-        root=root,
-        split=split,
-        notice=notice,
-        bar=bar,
-        shown=shown,
-        picture=picture,
-        text=text,
-        **places,
-    )
+    return {"bar": bar, "shown": shown, "picture": picture, "text": text, **places}
 
 
 def _build_position(side: Side) -> dict[str, Any]:
@@ -187,7 +214,7 @@ def _build_position(side: Side) -> dict[str, Any]:
     return {"previous": previous, "position": position, "following": following, "chance": chance}
 
 
-def _build_sections() -> tuple[dict[Side, _CheckControls], list[Any]]:
+def _build_sections() -> tuple[dict[Side, _CheckControls], _Findings]:
     gr.HTML(
         section(
             "Are all files there, readable and consistent?",
@@ -212,7 +239,7 @@ def _build_sections() -> tuple[dict[Side, _CheckControls], list[Any]]:
             with gr.Column(min_width=340):
                 table = gr.HTML(elem_id="data-color-table")
         charts = gr.HTML(elem_id="data-color-charts")
-    return checks, [basis, shares, colors, plain, aligned, table, charts]
+    return checks, _Findings(basis, shares, colors, plain, aligned, table, charts)
 
 
 def _build_check(side: Side) -> _CheckControls:
@@ -241,6 +268,17 @@ def _picture(label: str, name: str) -> gr.Image:
         elem_classes="wb-picture",
         min_width=320,
     )
+
+
+def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, page: Mounted) -> None:
+    def draw_over(state: SessionState, value: Overlay) -> SessionState:
+        return state.on_data(overlay=value)
+
+    def open_labels(state: SessionState, value: bool) -> SessionState:
+        return state.on_data(target_labels=bool(value))
+
+    page.on_choice(overlay.input, draw_over, "overlay", inputs=[overlay])
+    page.on_choice(labels.input, open_labels, "target_labels", inputs=[labels])
 
 
 def _wire_tree(side: Side, controls: _SideControls, page: Mounted) -> None:
