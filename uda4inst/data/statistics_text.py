@@ -101,6 +101,8 @@ def _draw_shares(axes: Axes, statistics: DatasetStatistics) -> None:
     rare = {name: group for group, name in statistics.rare_classes().items()}
     percent = [100 * entry.share for entry in statistics.classes]
     names = [entry.name for entry in statistics.classes]
+    axes.set_xscale("log")
+    axes.set_xlim(_floor(percent), 1000)  # room for the text of a bar of 100 %
     bars = axes.barh(names, percent, color=_colors())
     for bar, entry in zip(bars, statistics.classes, strict=True):
         if entry.name in rare:
@@ -109,8 +111,6 @@ def _draw_shares(axes: Axes, statistics: DatasetStatistics) -> None:
             bar.set_hatch("///")
         where = max(100 * entry.share, _floor(percent))
         axes.text(where, bar.get_y() + bar.get_height() / 2, _bar_text(entry, rare), va="center")
-    axes.set_xscale("log")
-    axes.set_xlim(_floor(percent), 1000)  # room for the text of a bar of 100 %
     axes.set_xticks([10.0**k for k in range(round(math.log10(_floor(percent))), 3)])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("share of instances (%)")
