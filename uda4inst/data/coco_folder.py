@@ -23,11 +23,11 @@ import pycocotools.mask as coco_mask
 from jaxtyping import Int64
 
 from uda4inst.classes import IGNORE_TRAIN_ID, THING_CLASSES, THING_NAMES
+from uda4inst.data.coco_cache import open_annotation_file
 from uda4inst.data.coco_file import (
     Annotation,
     AnnotationFile,
     ListedImage,
-    read_annotation_file,
     read_images,
 )
 from uda4inst.data.images import is_image_name, picture_size
@@ -92,7 +92,7 @@ class CocoFolder(ImageTree):
         if path is None:
             listed = self._images_in_folder(index)
         elif require_labels:
-            self._file = read_annotation_file(path, label_of=label_of)
+            self._file = open_annotation_file(path, label_of=label_of)
             self._say_unknown(self._file)
             listed = self._file.images
         else:
