@@ -72,8 +72,8 @@ class CheckReport:
         errors = sum(finding.severity == "error" for finding in self.findings)
         notes = len(self.findings) - errors
         lines = [
-            f"{self.name} {self.split}: {self.images} images, {errors} errors, {notes} notes "
-            f"({self.root})"
+            f"{self.name} {self.split}: {_count(self.images, 'image')}, {_count(errors, 'error')}, "
+            f"{_count(notes, 'note')} ({self.root})"
         ]
         last = ""
         for finding in self.findings:
@@ -94,6 +94,10 @@ class CheckReport:
             "counts": self.counts(),
             "findings": [asdict(finding) for finding in self.findings],
         }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def in_report_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from uda4inst.data.statistics import ClassStatistics, DatasetStatistics
 
+# Short, so that the table fits a terminal of 80 columns.
+_COLUMNS: Final = ("instances", "share", "images", "10 %", "50 %", "90 %", "hidden")
 _WIDTH: Final = 100  # columns of a table as plain text
 _DPI: Final = 120
 _ROW: Final = 0.8  # height of a class's row, as of the bars
@@ -45,7 +47,7 @@ def table_of(statistics: DatasetStatistics) -> Table:
         caption_justify="left",
     )
     table.add_column("class", no_wrap=True)
-    for column in ("instances", "share", "images", "area 10 %", "area 50 %", "area 90 %", "hidden"):
+    for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     rare = set(statistics.rare_classes().values())
     for entry in statistics.classes:
@@ -55,7 +57,7 @@ def table_of(statistics: DatasetStatistics) -> Table:
 
 def _cells(entry: ClassStatistics, *, is_rare: bool) -> list[str]:
     if not entry.can_occur:
-        return [entry.name, *("-" for _ in range(7))]
+        return [entry.name, *("-" for _ in _COLUMNS)]
     areas = ["" if math.isnan(area) else f"{area:,.0f}" for area in entry.area_quantiles]
     hidden = "" if entry.occlusion_mean is None else f"{100 * entry.occlusion_mean:.0f} %"
     name = f"{entry.name} *" if is_rare else entry.name
@@ -69,7 +71,9 @@ def _caption(statistics: DatasetStatistics) -> str:
     ]
     if any(not entry.can_occur for entry in statistics.classes):
         lines.append("- the format has no such class")
-    return "\n".join([*lines, "areas in visible pixels; hidden: mean share, where it is known"])
+    lines.append("10, 50, 90 %: visible pixels below which so many of the instances lie")
+    lines.append("hidden: mean hidden share of the objects of which it is known")
+    return "\n".join(lines)
 
 
 def plot_statistics(statistics: DatasetStatistics, path: Path) -> Path:
