@@ -99,8 +99,8 @@ class Canvas:
     def __init__(self, size: tuple[int, int], background: Color, label: int) -> None:
         """Fill both planes."""
         self.size = size
-        self.image = np.empty((*size, 3), dtype=np.uint8)
-        self.image[:] = np.clip(background, 0, 255).astype(np.uint8)
+        row = np.tile(np.clip(background, 0, 255).astype(np.uint8), size[1])
+        self.image = np.tile(row, size[0]).reshape(*size, 3)  # rows at a time, not pixels
         self.labels = np.full(size, label, dtype=np.uint8)
 
     def fill(self, points: Points, color: Color, label: int | None = None) -> None:

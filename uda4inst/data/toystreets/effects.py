@@ -171,7 +171,7 @@ def sensor_noise(image: Image, sigma: float, rng: PixelRng) -> Image:
 def compressed(image: Image, quality: int) -> Image:
     """Return the picture after JPEG compression."""
     _, packed = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
     assert decoded is not None

@@ -159,7 +159,7 @@ _THING_TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES], 
 
 def _view(semantic: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
     """Return a semantic map in colours, void black."""
-    return _VIEW[semantic].view(np.uint8).reshape(*semantic.shape, 4)
+    return _VIEW.take(semantic).view(np.uint8).reshape(*semantic.shape, 4)
 
 
 def _label_ids(scene: SceneArrays) -> UInt8[np.ndarray, "H W"]:
@@ -180,10 +180,8 @@ def _instance_ids(
     for k, thing in enumerate(scene.labels.tolist(), start=1):
         values[k] = THING_CLASSES[thing].label_id * 1000 + used[thing]
         used[thing] += 1
-    instance_ids = label_ids.astype(np.uint16)
     is_object = (scene.ids > 0) & ~scene.ego
-    instance_ids[is_object] = values[scene.ids[is_object]]
-    return instance_ids
+    return np.where(is_object, values.take(np.maximum(scene.ids, 0)), label_ids)
 
 
 def _object_colors(labels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 4"]:
@@ -199,10 +197,10 @@ def _object_colors(labels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 4"]:
 def _panoptic(scene: SceneArrays, colors: UInt8[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "H W 4"]:
     """Return the RGBA object map; stuff gets its trainId as blue, groups and void black."""
     is_stuff = scene.semantic < _THING_TRAIN_IDS[0]
-    packed = np.full(scene.ids.shape, 0xFF000000, dtype="<u4")
-    packed |= np.where(is_stuff, scene.semantic, 0).astype(np.uint32) << 16
-    is_object = scene.ids > 0
-    packed[is_object] = colors.view("<u4")[scene.ids[is_object] - 1, 0]
+    stuff = np.where(is_stuff, scene.semantic, np.uint8(0)).astype("<u4") << 16 | 0xFF000000
+    objects = np.concatenate((np.zeros(1, "<u4"), colors.view("<u4")[:, 0]))
+    ids = np.maximum(scene.ids, 0)
+    packed = np.where(ids > 0, objects.take(ids), stuff)
     return packed.view(np.uint8).reshape(*scene.ids.shape, 4)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -220,7 +221,7 @@ def _finish(
     ego: bool,
 ) -> Scene:
     """Turn the label plane into ids and semantics; specks too small to label become void."""
-    areas = np.bincount(labels.ravel(), minlength=256)
+    areas = cv2.calcHist([labels], [0], None, [256], [0, 256])[:, 0]
     limit = MIN_AREA * labels.size / (128 * 256)
     semantic = np.full(256, _IGNORE, dtype=np.uint8)
     semantic[: SKY + 1] = np.arange(SKY + 1)
@@ -239,9 +240,9 @@ def _finish(
     size = labels.shape[0], labels.shape[1]
     return Scene(
         image=image,
-        ids=ids[labels],
+        ids=np.asarray(cv2.LUT(labels, ids)),
         labels=np.array(kept, dtype=np.int64),
-        semantic=semantic[labels],
+        semantic=np.asarray(cv2.LUT(labels, semantic)),
         ego=clutter.ego_mask(size) if ego else np.zeros(size, dtype=bool),
-        group=group[labels],
+        group=np.asarray(cv2.LUT(labels, group)),
     )
