@@ -118,7 +118,7 @@ _LOST: Final = {"lost": _LOST_FOOTNOTE}
 _ORACLE_SETTINGS: Final = {"method.name": "oracle", "method.groups": "one"}
 _ORACLE: Final = Row(
     "oracle",
-    "upper bound (target labels)",
+    "upper bound (target labels; the paper's of Table 1)",
     _ORACLE_SETTINGS,
     paper.UPPER_BOUND,
     role="oracle",

@@ -15,7 +15,7 @@ from uda4inst.suites.results import Network, Protocol, RowResult, SuiteResults
 
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"
-_ORACLE_COLOR: Final = "#000000"
+_ORACLE_COLOR: Final = "#882255"
 _COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 _HEADLINE: Final = ("cityscapes", "student")
 _DPI: Final = 110

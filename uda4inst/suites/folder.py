@@ -121,7 +121,7 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
         "overrides": list(expansion.overrides),
         "presets": dict(expansion.scale.presets),
         "hash": expansion.hash,
-        "command": sys.argv,
+        "command": ["uda4inst", *sys.argv[1:]],
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": current_commit(),
         "runs": [

@@ -141,6 +141,7 @@ class _Schedule:
     ends: dict[str, End] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     _active: dict[str, tuple[Handle, dict[str, Any]]] = field(default_factory=dict)
+    _commit: str | None = field(default_factory=current_commit)
 
     def work(self, signals: list[int]) -> None:
         """Start, watch and end runs; `signals` fills when the suite is asked to stop."""
@@ -191,8 +192,8 @@ class _Schedule:
         record = {
             "run": run.name,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "commit": current_commit(),
-            "command": sys.argv,
+            "commit": self._commit,
+            "command": ["uda4inst", *sys.argv[1:]],
             "since": time.time(),
             "log": _size(self.folder.logs / f"{run.name}.txt"),
         }
