@@ -31,7 +31,7 @@ from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
 
 _EVERYTHING: Final = ("train", "all")
-_DIGITS: Final = re.compile(r"([0-9]+)")
+_DIGITS: Final = re.compile(r"0*([0-9]+)")
 
 
 class ImageFolder(ImageTree):
@@ -110,10 +110,15 @@ def _find_images(index: FileIndex, start: str) -> Iterator[str]:
                 yield f"{prefix}{name}"
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts numbers within names as numbers, and nothing as equal."""
-    parts = _DIGITS.split(name)  # text and digits in turn
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name
+def _natural(name: str) -> str:
+    """Return a key that sorts numbers within names as numbers, and no two names as equal."""
+    return f"{_DIGITS.sub(_sortable, name)}\0{name}"
+
+
+def _sortable(number: re.Match[str]) -> str:
+    """Return a number after its length, so that text sorts as numbers do."""
+    digits = number[1]
+    return f"{len(digits):04d}{digits}"
 
 
 def _check_unique(names: list[str], sample_ids: list[str], index: FileIndex) -> None:
