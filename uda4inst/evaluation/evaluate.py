@@ -41,7 +41,9 @@ __all__ = [
 # Images share a forward as long as they hold no more pixels than this: 16 of 128x256, one of
 # 1024x2048. Fixed, so that equal weights give equal numbers.
 _BATCH_PIXELS: Final = 16 * 128 * 256
-_CHUNK_PIXELS: Final = 16 * 2**20  # mask pixels resized at once
+# Mask pixels resized at once: on a CPU what stays in the cache, on a GPU what keeps it busy.
+_CHUNK_PIXELS: Final = {"cpu": 2**20}
+_CHUNK_PIXELS_ON_DEVICE: Final = 16 * 2**20
 
 
 class EvaluationSet(Protocol):
@@ -219,7 +221,9 @@ def _scored_masks(detections: Detections, size: Size) -> tuple[ScoredMask, ...]:
     assert detections.query is not None
     codes: dict[int, Rle] = {}
     # One query detected as several classes has one mask: code it once.
-    for queries in detections.query.unique().split(max(1, _CHUNK_PIXELS // (size[0] * size[1]))):
+    device = detections.mask_logits.device.type
+    pixels = _CHUNK_PIXELS.get(device, _CHUNK_PIXELS_ON_DEVICE)
+    for queries in detections.query.unique().split(max(1, pixels // (size[0] * size[1]))):
         masks = _masks_at(detections.mask_logits[queries], detections.size, size)
         # Run-length codes go along columns: turn the masks on the device, where that is cheap.
         for query, columns in zip(
