@@ -97,6 +97,15 @@ def test_export__writes_and_says_where(
     assert uda4inst("check", to, "out")[0] == 0
 
 
+def test_stats__annotations_of_another_name(uda4inst: Cli, city: Path, tmp_path: Path) -> None:
+    assert uda4inst("export", "cityscapes", "city", "own", "--to", "coco")[0] == 0
+    annotations = tmp_path / "own/annotations"
+    (annotations / "instances_train.json").rename(annotations / "mine.json")
+    code, out, _ = uda4inst("stats", "coco", "own", "--annotations", "annotations/mine.json")
+    assert code == 0
+    assert out.startswith("COCO folder train: 2 instances in 2 images")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -113,6 +122,11 @@ def test_export__writes_and_says_where(
             ("stats", "cityscapes", "city", "--plot", "no/plot.png"),
             "folder that is there",
             id="plot-folder",
+        ),
+        pytest.param(
+            ("check", "synthia", "city", "--unnumbered", "no"),
+            "ignore, components",
+            id="unnumbered",
         ),
         pytest.param(
             ("export", "cityscapes", "city", "out", "--to", "voc"), "--to must be", id="to"

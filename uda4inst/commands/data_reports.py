@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
-    from uda4inst.data.tree import ImageTree
+    from uda4inst.data.tree import DatasetOptions, ImageTree
 
 _Name = Annotated[
     str,
@@ -25,6 +25,12 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Workers = Annotated[
     int | None, typer.Option(help="Processes; default: one per core if there are many images.")
 ]
+_Annotations = Annotated[
+    Path | None, typer.Option(help="Annotation file of a coco folder, from ROOT.")
+]
+_Unnumbered = Annotated[
+    str, typer.Option(help="Thing pixels without a number (synthia): ignore, components or one.")
+]
 
 
 def check(
@@ -32,6 +38,8 @@ def check(
     root: _Root,
     split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
     as_json: _Json = False,
+    annotations: _Annotations = None,
+    unnumbered: _Unnumbered = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Read every file of a tree and report all that is wrong.
@@ -52,11 +60,13 @@ def check(
 
     format_class(name)
     _require_root(root)
+    options = _options(annotations, unnumbered)
     with counting("images") as show:
         report = check_tree(
             name,
             root,
             split=split,
+            options=options,
             workers=workers,
             progress=lambda done, total: show(done, total, "images"),
         )
@@ -75,6 +85,8 @@ def stats(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Look at this many images only, spread evenly.")
     ] = None,
+    annotations: _Annotations = None,
+    unnumbered: _Unnumbered = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Count instances, sizes and occlusion by class, and propose the rare classes.
@@ -89,7 +101,7 @@ def stats(
 
     if plot is not None:
         _require_picture(plot)
-    dataset = _open(name, root, split)
+    dataset = _open(name, root, split, _options(annotations, unnumbered))
     with counting("images") as show:
         statistics = collect_statistics(
             dataset,
@@ -115,6 +127,8 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to make; must not be there.")],
     to: Annotated[str, typer.Option(help="coco or cityscapes.")],
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
+    annotations: _Annotations = None,
+    unnumbered: _Unnumbered = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Write a labelled tree in COCO's format, or as a tree named like Cityscapes'."""
@@ -123,7 +137,7 @@ def export(
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
-    dataset = _open(name, root, split)
+    dataset = _open(name, root, split, _options(annotations, unnumbered))
     with counting("images") as show:
 
         def progress(done: int, total: int) -> None:
@@ -138,13 +152,22 @@ def export(
     typer.echo(f"{len(dataset)} images: {made}")
 
 
-def _open(name: str, root: Path, split: str | None) -> ImageTree:
+def _options(annotations: Path | None, unnumbered: str) -> DatasetOptions:
+    """Return how the tree is read."""
+    from uda4inst.data.tree import DatasetOptions, Unnumbered
+
+    if unnumbered not in (known := get_args(Unnumbered)):
+        raise UserError(f"--unnumbered must be one of {', '.join(known)}, got {unnumbered!r}.")
+    return DatasetOptions(unnumbered=cast(Unnumbered, unnumbered), annotations=annotations)
+
+
+def _open(name: str, root: Path, split: str | None, options: DatasetOptions) -> ImageTree:
     """Open a labelled tree."""
     from uda4inst.data.formats import format_class
 
     kind = format_class(name)
     _require_root(root)
-    return kind(root, split)
+    return kind(root, split, options=options)
 
 
 def _require_root(root: Path) -> None:

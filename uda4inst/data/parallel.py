@@ -6,9 +6,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, TypeVar
 
 import cv2
+
+from uda4inst.errors import UserError
 
 T = TypeVar("T")
 
@@ -34,10 +37,11 @@ def in_order(
         progress: called with the number of results so far.
 
     Raises:
+        UserError: a worker process was killed.
         Exception: whatever the work raises; what has not begun is then left undone.
     """
     if workers is None:
-        workers = 0 if count <= _FEW else len(os.sched_getaffinity(0))
+        workers = 0 if count <= _FEW else _cores()
     results = _in_processes(work, count, workers) if workers > 1 else map(work, range(count))
     for number, result in enumerate(results, start=1):
         yield result
@@ -56,8 +60,19 @@ def _in_processes(work: Callable[[int], T], count: int, workers: int) -> Iterato
     try:
         for results in pool.map(_do_part, parts):
             yield from results
+    except BrokenProcessPool as error:
+        raise UserError(
+            "worker processes must live until the work is done, got one that was killed, perhaps "
+            "for want of memory. Use fewer workers."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    may_use = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(may_use(0)) if may_use else os.cpu_count() or 1
 
 
 def _start(work: Callable[[int], Any]) -> None:
