@@ -46,6 +46,7 @@ def measure(name: str, root: Path, opened: list[str]) -> None:
     """Open a tree, first without and then with a remembered listing, and print."""
     times: list[tuple[float, float]] = []
     opened.clear()
+    count = 0
     for _ in range(1 + _REPEATS):
         wall, processor = time.perf_counter(), time.process_time()
         dataset = DATASETS[name](root, require_labels=DATASETS[name].has_labels)

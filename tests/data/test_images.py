@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,13 +18,16 @@ from uda4inst.data.images import is_image_name, picture_size, read_picture
 from uda4inst.errors import UserError
 
 
+Reader = Callable[[Path], object]
+
+
 def smooth(height: int = 24, width: int = 40) -> np.ndarray:
     """Return a picture that JPEG keeps nearly as it is."""
     rows, columns = np.mgrid[:height, :width]
     return np.dstack([rows * 5, columns * 4, rows + columns]).astype(np.uint8)
 
 
-def save(path: Path, image: Image.Image | None = None, **options: object) -> Path:
+def save(path: Path, image: Image.Image | None = None, **options: Any) -> Path:
     (image or Image.fromarray(smooth())).save(path, **options)
     return path
 
@@ -109,10 +114,10 @@ def test_read_picture__png_called_jpg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_picture, picture_size])
-def test_read_picture__jpeg_called_png(tmp_path: Path, read: object) -> None:
+def test_read_picture__jpeg_called_png(tmp_path: Path, read: Reader) -> None:
     path = save(tmp_path / "a.png", format="JPEG")
     with pytest.raises(UserError, match=r"must be a PNG, got a JPEG \(.*a.png\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
 
 
 def test_read_picture__alpha_is_dropped(tmp_path: Path) -> None:
@@ -134,10 +139,10 @@ def test_read_picture__palette_png(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_picture, picture_size])
-def test_read_picture__cmyk_jpeg(tmp_path: Path, read: object) -> None:
+def test_read_picture__cmyk_jpeg(tmp_path: Path, read: Reader) -> None:
     path = save(tmp_path / "a.jpg", Image.fromarray(smooth()).convert("CMYK"))
     with pytest.raises(UserError, match=r"must be a gray or colour JPEG, got 4 .* \(.*a.jpg\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.7, 0.95])
@@ -152,11 +157,11 @@ def test_read_picture__cut_jpeg(tmp_path: Path, kept: float) -> None:
 
 @pytest.mark.parametrize("kept", [2, 3, 21, 150])
 @pytest.mark.parametrize("read", [read_picture, picture_size])
-def test_read_picture__jpeg_cut_within_its_header(tmp_path: Path, read: object, kept: int) -> None:
+def test_read_picture__jpeg_cut_within_its_header(tmp_path: Path, read: Reader, kept: int) -> None:
     path = save(tmp_path / "a.jpg")
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=rf"complete JPEG, .*, {kept} bytes \(.*a.jpg\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
 
 
 def test_read_picture__jpeg_with_a_damaged_header(tmp_path: Path) -> None:
@@ -176,23 +181,23 @@ def test_read_picture__jpeg_with_a_damaged_header(tmp_path: Path) -> None:
     ids=["empty", "GIF"],
 )
 def test_read_picture__no_picture(
-    tmp_path: Path, suffix: str, read: object, content: bytes, got: str
+    tmp_path: Path, suffix: str, read: Reader, content: bytes, got: str
 ) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"must be a PNG.*, got {got} \(.*a.{suffix}\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize("read", [read_picture, picture_size])
-def test_read_picture__folder_and_missing_file(tmp_path: Path, suffix: str, read: object) -> None:
+def test_read_picture__folder_and_missing_file(tmp_path: Path, suffix: str, read: Reader) -> None:
     path = tmp_path / f"x.{suffix}"
     with pytest.raises(UserError, match=rf"readable, got no such file \(.*x.{suffix}\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
     path.mkdir()
     with pytest.raises(UserError, match=rf"readable, got is a directory \(.*x.{suffix}\)"):
-        read(path)  # pyright: ignore[reportCallIssue]
+        read(path)
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (8_000, 8_000), (3_000, 3_000), (0, 40)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -162,11 +163,11 @@ def test_read_gray16__palette_file_has_lost_the_numbers(tmp_path: Path) -> None:
     ("width", "height"), [(2**31 - 1, 2**31 - 1), (2**13, 2**13), (0, 5), (5, 0)]
 )
 def test_read_image__declared_size_that_the_file_cannot_hold(
-    tmp_path: Path, read: object, width: int, height: int
+    tmp_path: Path, read: Callable[[Path], object], width: int, height: int
 ) -> None:
     data = bytearray(encode_png(noise(4, 4, 3)))
     data[16:24] = struct.pack(">II", width, height)
     (tmp_path / "a.png").write_bytes(bytes(data))
     message = rf"image file must .*, got {height}x{width} in {len(data)} bytes \(.*a.png\)"
     with pytest.raises(UserError, match=message):
-        read(tmp_path / "a.png")  # pyright: ignore[reportCallIssue]
+        read(tmp_path / "a.png")
