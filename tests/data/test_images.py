@@ -17,7 +17,6 @@ from PIL import Image
 from uda4inst.data.images import is_image_name, picture_size, read_picture
 from uda4inst.errors import UserError
 
-
 Reader = Callable[[Path], object]
 
 
