@@ -12,6 +12,7 @@ from PIL import Image
 from uda4inst.data import ImageFolder
 from uda4inst.data.config import TargetRef
 from uda4inst.data.dataset import open_dataset
+from uda4inst.data.records import TreeError
 from uda4inst.data.toystreets import render_scene
 from uda4inst.data.tree import check_sizes
 from uda4inst.errors import UserError
@@ -124,8 +125,11 @@ def test_image_folder__labels_are_never_read(tmp_path: Path) -> None:
 def test_image_folder__two_pictures_of_one_name(tmp_path: Path) -> None:
     make(tmp_path, "x/a.png", "x/a.jpg", "x/b.png")
     message = r"more than their suffix, got 1 that do not: x/a.jpg and x/a.png \("
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(TreeError, match=message) as caught:
         names_in(tmp_path)
+    (fault,) = caught.value.faults
+    assert (fault.kind, fault.path) == ("malformed", tmp_path / "x/a.png")
+    assert fault.message.endswith("got x/a.jpg beside it")
 
 
 def test_image_folder__names_differing_in_case_are_two(tmp_path: Path) -> None:

@@ -144,7 +144,10 @@ def _check_unique(names: list[str], sample_ids: list[str], index: FileIndex) -> 
     raise TreeError(
         f"{rule}, got {len(twice)} that do not: {shown} ({index.root}). Remove or rename one of "
         "each.",
-        [FileFault("malformed", index.root / name, rule) for name in twice],
+        [
+            FileFault("malformed", index.root / other, f"{rule}, got {one} beside it")
+            for other, one in twice.items()
+        ],
     )
 
 
