@@ -242,7 +242,7 @@ def test_options__own_annotation_file(tmp_path: Path) -> None:
 
 
 def test_coco_folder__without_labels_only_the_images_of_the_split(tmp_path: Path) -> None:
-    write(tmp_path, document(annotation("nonsense", 77)))
+    write(tmp_path, document({"id": "nonsense"}, annotation("nonsense", 77)))
     picture(tmp_path / "of_val.png")
     dataset = CocoFolder(tmp_path, require_labels=False, domain="target")
     assert [(r.sample_id, r.labels, r.domain) for r in dataset.records] == [("a", (), "target")]

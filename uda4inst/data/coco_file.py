@@ -117,7 +117,7 @@ def read_images(path: Path) -> tuple[ListedImage, ...]:
     Raises:
         UserError: the file is missing, no JSON, or lists no images or malformed ones.
     """
-    return tuple(_images(_scan(path)).values())
+    return tuple(_images(_scan(path, rows=None)).values())
 
 
 def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -> AnnotationFile:
@@ -132,7 +132,7 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
             counted, five shown.
     """
     version = _version(path)
-    document = _scan(path)
+    document = _scan(path, rows=_Rows())
     images, names = _images(document), _categories(document)
     rows = document.rows
     if rows is None:
@@ -208,7 +208,7 @@ class _Document:
         text: its characters.
         first: byte at which they start.
         lists: its other members.
-        rows: its annotations, None if it has no such list.
+        rows: its annotations, None if it has no such list or they were passed over.
     """
 
     path: Path
@@ -218,8 +218,8 @@ class _Document:
     rows: _Rows | None = None
 
 
-def _scan(path: Path) -> _Document:
-    """Take a file apart, holding one annotation at a time."""
+def _scan(path: Path, *, rows: _Rows | None) -> _Document:
+    """Take a file apart, holding one annotation at a time; without rows they are passed over."""
     try:
         data = path.read_bytes()  # not as text, which would change line ends and so places
         first = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
@@ -230,9 +230,11 @@ def _scan(path: Path) -> _Document:
             if key != "annotations":
                 document.lists[key] = walk.value()
                 continue
-            document.rows = _Rows()
+            document.rows = rows
             for start in walk.items():
-                document.rows.add(walk.value(), start, walk.at)
+                entry = walk.value()
+                if rows is not None:
+                    rows.add(entry, start, walk.at)
     except OSError as error:
         raise _unreadable(error, path) from error
     except json.JSONDecodeError as error:

@@ -273,7 +273,7 @@ def _runs_of(annotation: Annotation, size: Size) -> Int64[np.ndarray, " R"]:
         try:
             return run_lengths(Rle(size=[height, width], counts=counts))
         except ValueError as error:
-            raise ValueError(f"{error} in {annotation.name}") from error
+            raise ValueError(f"{str(error).rstrip('.')} in {annotation.name}") from error
     if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
         raise ValueError(f"run lengths that do not fill {height}x{width} in {annotation.name}")
     return np.array(counts, dtype=np.int64)
