@@ -6,11 +6,11 @@
 
 Variants: "library" (network and loss of `transformers`), "criterion" (the same network, our loss),
 "source_only" and "uda4inst" (the methods, with LAB alignment and all that the trainer's step does
-but loading). Every variant trains its own copy of the same fresh network on the same random scenes.
-They take turns within one run, so a busy machine slows all of them; what counts are the ratios.
-The library gets its full-size masks ready-made: making them is not part of its step here. A fresh
-network is sure of nothing, so uda4inst's threshold is set to keep as many pseudo-labels as there
-are source instances.
+but loading), "two_groups" (a uda4inst step of each of the paper's two category groups). Every
+variant trains its own copy of the same fresh network on the same random scenes. They take turns
+within one run, so a busy machine slows all of them; what counts are the ratios. The library gets
+its full-size masks ready-made: making them is not part of its step here. A fresh network is sure of
+nothing, so uda4inst's threshold is set to keep as many pseudo-labels as there are source instances.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerForUniversalSegmentation
 
+from uda4inst.classes import CATEGORY_GROUPINGS, thing_index
 from uda4inst.methods import METHODS
 from uda4inst.methods.config import MethodConfig
 from uda4inst.models.criterion import Criterion
@@ -102,10 +103,25 @@ def criterion_step(setting: Setting) -> Step:
     return train_step(model, loss)
 
 
-def method_step(name: str, setting: Setting) -> Step:
-    """A method's whole step on its own batch."""
+def two_groups_step(setting: Setting) -> Step:
+    """One uda4inst step of each of the paper's two category groups, networks of their own."""
+    people, vehicles = (
+        method_step("uda4inst", setting, classes=group) for group in CATEGORY_GROUPINGS["two"]
+    )
+
+    def step() -> None:
+        people()
+        vehicles()
+
+    return step
+
+
+def method_step(name: str, setting: Setting, *, classes: tuple[str, ...] = ()) -> Step:
+    """A method's whole step on its own batch, which shows `classes` alone if there are any."""
     model, criterion = network_and_criterion(setting)
     images, maps = scenes(setting)
+    if classes:
+        maps = [only(instances, classes) for instances in maps]
     batch = DomainBatch(
         source=tuple(
             Sample(image.cpu(), instances.to("cpu"), f"source {i}", "source")
@@ -120,7 +136,9 @@ def method_step(name: str, setting: Setting) -> Step:
         scores = torch.cat([found.scores for found in decode(model(images.flip(-1)))])
     wanted = min(setting.batch * setting.instances, len(scores) - 1)
     threshold = float(scores.sort(descending=True).values[wanted])
-    config = MethodConfig(name=name, score_threshold=threshold)
+    config = MethodConfig.model_validate(
+        {"name": name, "score_threshold": threshold, "groups": "one", "classes": classes}
+    )
     method = METHODS[name](model, criterion, config)
     step = itertools.count()
 
@@ -130,6 +148,13 @@ def method_step(name: str, setting: Setting) -> Step:
         return torch.stack([term.weight * term.value for term in terms]).sum()
 
     return train_step(model, loss)
+
+
+def only(instances: InstanceMap, classes: tuple[str, ...]) -> InstanceMap:
+    """Return the instances of some classes; the others become background."""
+    labels = torch.tensor([thing_index(name) for name in classes], device=instances.labels.device)
+    kept = torch.isin(instances.labels, labels)
+    return InstanceMap(instances.ids, torch.where(kept, instances.labels, -1)).compact()
 
 
 def network_and_criterion(setting: Setting) -> tuple[Mask2Former, Criterion]:
@@ -164,6 +189,7 @@ VARIANTS: dict[str, Callable[[Setting], Step]] = {
     "criterion": criterion_step,
     "source_only": functools.partial(method_step, "source_only"),
     "uda4inst": functools.partial(method_step, "uda4inst"),
+    "two_groups": two_groups_step,
 }
 
 
