@@ -177,8 +177,9 @@ class _CityscapesImage:
 
 def _annotations(labels: LabelArrays, things: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """Yield the annotations of an image: its instances in their order, then its ignored areas."""
+    along_columns = np.ascontiguousarray(labels.ids.T)  # as run-length codes go
     for number, thing in enumerate(labels.labels.tolist(), start=1):
-        mask = labels.ids == number
+        mask = (along_columns == number).T
         if mask.any():
             yield _annotation(mask, thing, is_crowd=False)
     ignored = labels.ids == IGNORE_ID
