@@ -1,0 +1,88 @@
+"""The presets of the paper's benchmarks start on trees of the published formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from published_trees import write_tree
+
+from uda4inst.training import category_groups
+from uda4inst.training.config import load_config, preset_names
+from uda4inst.training.loop import Outcome
+from uda4inst.training.run_dir import RunDir
+
+SOURCES = ("urbansyn", "synscapes", "synthia")
+TARGETS = ("cityscapes", "kitti360")
+# A small network in the place of Swin-L, whose weights are a download; two steps of small crops.
+SMALL = (
+    "model.preset=tiny",
+    "model.weights=null",
+    "model.num_points=64",
+    "data.crop=[64, 128]",
+    "data.short_sides=[64]",
+    "data.workers=0",
+    "training.stage1_steps=1",
+    "training.stage2_steps=1",
+    "training.precision=fp32",
+    "training.device=cpu",
+    "training.tensorboard_every=0",
+    "evaluation.short_side=null",
+)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_preset__needs_the_two_roots_alone(source: str, target: str) -> None:
+    config = load_config(
+        f"{source}_{target}", ["data.source.root=/data/source", "data.target.root=/data/target"]
+    )
+    assert (config.data.val.root, config.data.val.format) == ("/data/target", target)
+    assert config.data.val.split == "val"
+    assert config.data.source.format == source
+
+
+@pytest.mark.parametrize(
+    ("source", "weights", "rare"),
+    [
+        ("urbansyn", (0.4, 0.6), ("train", "motorcycle")),
+        ("synscapes", (0.75, 0.25), ("train", "motorcycle")),
+        ("synthia", (0.4, 0.6), ("bus", "motorcycle")),
+    ],
+)
+@pytest.mark.parametrize("target", TARGETS)
+def test_preset__values_are_the_papers(
+    source: str, target: str, weights: tuple[float, float], rare: tuple[str, str]
+) -> None:
+    config = load_config(f"{source}_{target}")
+    mixing, training = config.method.mixing, config.training
+    assert (mixing.s2t_weight, mixing.t2s_weight) == weights
+    assert config.method.pool.rare_classes == rare
+    assert config.method.groups == "two"
+    assert (training.stage1_steps, training.stage2_steps) == (10_000, 20_000)
+    assert (training.batch_size, config.method.score_threshold) == (3, 0.9)
+    assert (config.model.preset, config.method.pool.size) == ("swin_l", 10)
+    assert config.data.crop == ((1024, 1024) if target == "cityscapes" else (384, 672))
+
+
+def test_presets__every_one_is_a_configuration() -> None:
+    assert len(preset_names()) >= 10
+    for name in preset_names():
+        assert load_config(name).run.name == name
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_preset__starts_on_a_published_tree(tmp_path: Path, source: str, target: str) -> None:
+    roots = [
+        f"data.source.root={write_tree(source, tmp_path)}",
+        f"data.target.root={write_tree(target, tmp_path)}",
+    ]
+    config = load_config(f"{source}_{target}", [*roots, f"run.root={tmp_path}/runs", *SMALL])
+    assert category_groups.train(config) == Outcome("finished", 4)
+    run = RunDir(tmp_path / "runs" / config.run.name)
+    record = json.loads(run.evaluation_of(2).read_text())
+    assert record["images"] == 2
+    assert record["results"]["student"]["coco"]["AP"] is not None
