@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.suites.definition import SUITES
 from uda4inst.suites.expand import Expansion, expand
 from uda4inst.suites.folder import SuiteFolder, suite_folder
@@ -98,3 +101,74 @@ def expanded(tmp_path: Path) -> Expand:
         return folder, expansion
 
     return make
+
+
+def evaluation(ap: float, *, name: str) -> dict[str, object]:
+    """Return a hand-made evaluation, per cent in: classes ap, ap + 1, ..., no trains.
+
+    AP50 is twice AP; COCO is one more than Cityscapes, the teacher two more than the student.
+    """
+
+    def part(value: float) -> dict[str, float]:
+        return {"AP": value / 100, "AP50": 2 * value / 100}
+
+    def protocol(value: float) -> dict[str, object]:
+        by_class = {name: part(value + i) for i, name in enumerate(THING_NAMES)}
+        return {**part(value), "per_class": {**by_class, "train": None}}
+
+    def network(value: float) -> dict[str, object]:
+        coco = protocol(value)
+        coco["AP50"] = (2 * value + 1) / 100
+        return {"cityscapes": protocol(value), "coco": coco}
+
+    results = {"student": network(ap)}
+    if not name.startswith(("m1", "m2", "oracle")):
+        results["teacher"] = network(ap + 2)
+    return {
+        "step": 9,
+        "config_hash": f"hash-{name}",
+        "dataset": "Cityscapes (toy)",
+        "split": "val",
+        "images": 100,
+        "results": results,
+    }
+
+
+@pytest.fixture
+def write_suite(tmp_path: Path) -> Callable[..., Path]:
+    """Write a suite's folder with finished runs of given AP (student, Cityscapes, per cent)."""
+
+    def write(
+        suite: str,
+        values: Mapping[str, Mapping[int, float]],
+        *,
+        seeds: Sequence[int] = (0,),
+        scale: str = "toy",
+    ) -> Path:
+        folder = tmp_path / f"{suite}-{scale}"
+        folder.mkdir()
+        description = {
+            "suite": suite,
+            "scale": scale,
+            "seeds": list(seeds),
+            "command": ["uda4inst", "suite", suite],
+        }
+        (folder / "suite.yaml").write_text(yaml.safe_dump(description))
+        lines = []
+        for key, by_seed in values.items():
+            for seed, ap in by_seed.items():
+                run = folder / "runs" / f"{key}-seed{seed}"
+                (run / "evaluation").mkdir(parents=True)
+                (run / "config.yaml").touch()
+                (run / "status.json").write_text(json.dumps({"state": "finished", "step": 9}))
+                command = {"commit": "abc1", "time": "2026-11-21T10:00:00+0000"}
+                command["resumed"] = [{"commit": "abc2"}]
+                (run / "command.json").write_text(json.dumps(command))
+                record = evaluation(ap, name=f"{key}-{seed}")
+                (run / "evaluation" / "00000009.json").write_text(json.dumps(record))
+                done = {"run": run.name, "end": "finished", "hardware": "a machine, 2 cores"}
+                lines.append(json.dumps(done))
+        (folder / "records.jsonl").write_text("\n".join(lines))
+        return folder
+
+    return write

@@ -16,7 +16,7 @@ from uda4inst.suites.results import Network, Protocol, RowResult, SuiteResults
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"
 _ORACLE_COLOR: Final = "#882255"
-_COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+_COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#F0E442", "#CC79A7")
 _HEADLINE: Final = ("cityscapes", "student")
 _DPI: Final = 110
 
@@ -47,7 +47,8 @@ def draw_chart(
     results: SuiteResults, rows: Sequence[RowResult], protocol: Protocol, network: Network
 ) -> Figure:
     """Return AP above AP50 for some rows of one benchmark."""
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 7))
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.05, top=0.94, hspace=0.14)
     top, bottom = figure.subplots(2, 1)
     for axes, metric in zip((top, bottom), METRICS, strict=True):
         _draw_bars(axes, rows, protocol, network, metric)
@@ -69,22 +70,29 @@ def _draw_bars(
     width = 0.84 / (2 * len(rows))
     for index, row in enumerate(rows):
         color = _color(row, index)
-        for place, name in enumerate(names):
-            left = place - 0.42 + 2 * index * width
-            paper = row.paper.value(metric, name) if row.paper else None
-            if paper is not None:
-                axes.bar(left, paper, width, align="edge", color=color, alpha=0.35, hatch="///")
-            found = row.statistic(network, protocol, metric, name)
-            if found is not None:
-                middle = left + 1.5 * width
-                axes.bar(left + width, found.mean, width, align="edge", color=color)
-                axes.vlines(middle, *found.spread, color="#666666", linewidth=1)
-        axes.bar(0, 0, width, color=color, label=row.label)
+        first = 2 * index * width - 0.42
+        paper = [row.paper.value(metric, name) if row.paper else None for name in names]
+        places, heights = _known(paper, first)
+        axes.bar(places, heights, width, align="edge", color=color, alpha=0.35, hatch="///")
+        found = [row.statistic(network, protocol, metric, name) for name in names]
+        places, heights = _known([part and part.mean for part in found], first + width)
+        axes.bar(places, heights, width, align="edge", color=color, label=row.label)
+        ends = [part.spread for part in found if part is not None]
+        middles = [place + width / 2 for place in places]
+        axes.vlines(
+            middles, [e[0] for e in ends], [e[1] for e in ends], color="#666666", linewidth=1
+        )
     axes.set_xticks(range(len(names)), [name or "mean" for name in names])
     axes.set_ylabel(f"{metric}, per cent")
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.margins(y=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _known(values: Sequence[float | None], first: float) -> tuple[list[float], list[float]]:
+    """Return the places and heights of the bars that there are."""
+    known = [(first + i, value) for i, value in enumerate(values) if value is not None]
+    return [place for place, _ in known], [value for _, value in known]
 
 
 def _color(row: RowResult, index: int) -> str:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from uda4inst.suites.definition import SUITES
+from uda4inst.suites.report import (
+    CSV_COLUMNS,
+    csv_text,
+    latex,
+    markdown,
+    tables,
+    write_report,
+)
+from uda4inst.suites.results import collect
+
+Write = Callable[..., Path]
+VIEW = [("cityscapes", "student")]
+EVERYTHING = [(p, n) for p in ("cityscapes", "coco") for n in ("student", "teacher")]
+TABLE5 = {
+    "m1": {0: 5.0, 1: 7.0},
+    "m2": {0: 6.0, 1: 8.0},
+    "m3": {0: 8.0, 1: 9.0},
+    "m5": {0: 12.0},
+    "oracle": {0: 15.0, 1: 17.0},
+}
+
+
+@pytest.fixture
+def table5(write_suite: Write) -> Path:
+    return write_suite("table5", TABLE5, seeds=(0, 1))
+
+
+def cells_of(text: str, label: str) -> list[str]:
+    """Return the cells of the first Markdown line that begins with a label."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_markdown__paper_beside_ours(table5: Path) -> None:
+    text = markdown(collect(table5), VIEW)
+    header = cells_of(text, " | CMT")
+    assert header[1:] == [
+        *("CMT", "BDM", "RcB", "paper AP", "AP", "paper AP50", "AP50", "paper gap", "gap", "n")
+    ]
+    m3 = cells_of(text, "M3")
+    assert m3[:6] == ["M3 [a]", "", "✓", "", "36.1", "8.5 (8.0–9.0)"]
+    # Paper: (36.1 - 32.0) / (43.9 - 32.0); ours: (8.5 - 6) / (16 - 6).
+    assert m3[6:] == ["not published", "17.0 (16.0–18.0)", "34 %", "25 % (20–30)", "2"]
+
+
+def test_markdown__what_was_not_run_says_so(table5: Path) -> None:
+    text = markdown(collect(table5), VIEW)
+    assert cells_of(text, "M4")[4:8] == ["37.7", "not run", "not published", "not run"]
+    assert cells_of(text, "M5")[5] == "12.0 (12.0–12.0)"
+    assert cells_of(text, "M5")[-1] == "1"
+
+
+def test_markdown__every_row_of_every_suite(write_suite: Write) -> None:
+    for name, suite in SUITES.items():
+        results = collect(write_suite(name, {}))
+        (table,) = [t for t in tables(results, VIEW) if "by class" not in t.title]
+        assert sum(len(row) > 1 for row in table.rows) == len(suite.rows)
+
+
+def test_markdown__unpublished_numbers(write_suite: Write) -> None:
+    table2 = markdown(collect(write_suite("table2", {})), VIEW)
+    assert cells_of(table2, "S2T [b]")[1] == "not published"
+    assert cells_of(table2, "T2S")[1] == "35.07"
+    table3 = markdown(collect(write_suite("table3", {})), VIEW)
+    assert cells_of(table3, "0.5 / 0.5 [b]")[1] == "not published"
+    assert cells_of(table3, "no mixing [a]")[1] == "34.8"
+
+
+def test_markdown__footnotes(write_suite: Write) -> None:
+    table5 = markdown(collect(write_suite("table5", {})), VIEW)
+    assert (
+        "[a] The paper gives bidirectional mixing alone as 37.18 in Table 2 and as 36.1" in table5
+    )
+    assert "[b] The paper gives category groups alone as 35.5 in Table 4 and as 34.8" in table5
+    assert cells_of(table5, "M2")[0] == "M2 [b]"
+    table1 = markdown(collect(write_suite("table1", {})), VIEW)
+    assert "these means are over its 6 classes" in table1
+
+
+def test_markdown__one_source_at_toy_scale(write_suite: Write) -> None:
+    text = markdown(collect(write_suite("table1", {"oracle": {0: 9.0}})), VIEW)
+    assert "**Synscapes → Cityscapes**" in text
+    assert text.count("not run: no data of this source at this scale") >= 6
+    assert "ToyStreets" in text
+
+
+def test_markdown__where_the_numbers_come_from(table5: Path) -> None:
+    text = markdown(collect(table5), VIEW)
+    line = next(line for line in text.splitlines() if line.startswith("Data: "))
+    for part in (
+        "Cityscapes (toy), val, 100 images",
+        "commit: abc1 to abc2",
+        "command: `uda4inst suite table5`",
+        "date: 2026-11-21",
+        "hardware: a machine, 2 cores",
+        "m3 hash-m3-0 hash-m3-1",
+    ):
+        assert part in line
+    assert text.count("\nData: ") == 3
+
+
+def test_markdown__class_tables(table5: Path) -> None:
+    text = markdown(collect(table5), VIEW)
+    by_class = text[text.index("## AP by class") :]
+    assert cells_of(by_class, "M3")[1:3] == ["27.7 / 8.5", "23.2 / 9.5"]
+    assert cells_of(by_class, "M3")[6] == "52.7 / –"
+    assert cells_of(by_class, "M4")[1] == "28.9 / –"
+
+
+def test_csv__parses_back_with_all_digits(table5: Path) -> None:
+    lines = list(csv.DictReader(csv_text(collect(table5), EVERYTHING).splitlines()))
+    assert tuple(lines[0]) == CSV_COLUMNS
+    found = {
+        (line["row"], line["network"], line["protocol"], line["metric"], line["class"]): line
+        for line in lines
+    }
+    assert len(found) == len(lines) == 6 * 4 * (2 * 9 + 2)
+    m3 = found["m3", "student", "cityscapes", "AP", "all"]
+    assert (float(m3["paper"]), float(m3["mean"])) == pytest.approx((36.1, 8.5))
+    assert (float(m3["min"]), float(m3["max"]), int(m3["n"])) == pytest.approx((8, 9, 2))
+    gap = found["m3", "student", "cityscapes", "AP gap", "all"]
+    assert float(gap["mean"]) == pytest.approx(25)
+    m4 = found["m4", "teacher", "coco", "AP50", "rider"]
+    assert (m4["mean"], m4["n"], m4["state"]) == ("", "0", "not run")
+
+
+def test_latex__parses_back(table5: Path) -> None:
+    text = latex(collect(table5), VIEW)
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in lines]
+    assert {len(line) for line in cells} == {11}
+    assert cells[2][:6] == ["M3 [a]", "", r"$\checkmark$", "", "36.1", "8.5 (8.0--9.0)"]
+    assert cells[2][-2] == r"25 \% (20--30)"
+    assert not re.search(r"(?<!\\)[%_#&](?! )", body.replace(" & ", ""))
+
+
+def test_latex__specials_are_escaped(write_suite: Write) -> None:
+    text = latex(collect(write_suite("table4", {})), VIEW)
+    assert r"\{P, R, bus, MC\}, \{car, truck, train, bicycle\}" in text
+
+
+def test_write_report__files_and_charts(table5: Path) -> None:
+    written = write_report(collect(table5), table5 / "report", networks=["student", "teacher"])
+    names = [path.name for path in written]
+    assert names == [
+        "report.md",
+        "report.csv",
+        "report.tex",
+        "fig4.png",
+        "fig4-urbansyn-cityscapes-teacher.png",
+        "fig4-urbansyn-coco-student.png",
+        "fig4-urbansyn-coco-teacher.png",
+    ]
+    assert all(path.stat().st_size > 0 for path in written)
+    assert "(fig4.png)" in written[0].read_text()
+
+
+def test_write_report__nothing_run(write_suite: Write) -> None:
+    folder = write_suite("table2", {})
+    written = write_report(collect(folder), folder / "report", networks=["student"])
+    assert [path.name for path in written] == ["report.md", "report.csv", "report.tex"]
+    assert "Nothing is finished yet" in written[0].read_text()
