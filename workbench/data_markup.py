@@ -100,7 +100,7 @@ def class_bars(sides: Mapping[str, Shares | None]) -> str:
     waiting = "".join(_waiting(name, shares) for name, shares in sides.items())
     done = {n: s.statistics for n, s in sides.items() if s is not None and s.statistics is not None}
     if not done:
-        return waiting
+        return waiting or '<div class="wb-quiet">no labels to count</div>'
     known = {n: {c.name: c for c in found.classes} for n, found in done.items()}
     rare = {n: found.rare_classes() for n, found in done.items()}
     widest = max((c.share for by_name in known.values() for c in by_name.values()), default=1) or 1

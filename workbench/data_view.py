@@ -158,7 +158,8 @@ def draw_overlay(image: Image, labels: LabelArrays | None, overlay: Overlay) -> 
 def _controls(services: Services, session: SessionState) -> list[Any]:
     chosen = [services.data_sets.chosen(session, side) for side in SIDES]
     trees = [value for c in chosen for value in (c.format, c.root, c.split)]
-    return [*trees, session.data.target_labels]
+    nothing_under_way = ""
+    return [*trees, session.data.target_labels, nothing_under_way]
 
 
 def _content(services: Services, session: SessionState) -> DataView:

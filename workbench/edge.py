@@ -178,7 +178,6 @@ class Mounted:
         inputs: components `show` reads beside the session.
         timer: refreshes it; runs only while the page is on screen.
         run_chosen: events after which the session is on another run, by name.
-        busy: components that tell of a redraw under way, on pages where it may take long.
     """
 
     name: PageName
@@ -188,7 +187,6 @@ class Mounted:
     inputs: Sequence[Any]
     timer: gr.Timer
     run_chosen: Mapping[str, Any] = field(default_factory=dict)
-    busy: Sequence[Any] = ()
 
     def on_choice(
         self,
@@ -247,7 +245,6 @@ class Mounted:
         self._bind(event, self.show, f"show_{name}")
 
     def _bind(self, event: Callable[..., Any], show: Callable[..., Any], name: str) -> None:
-        told = {"show_progress": "minimal", "show_progress_on": list(self.busy)}
         on_view(
             event,
             show,
@@ -255,7 +252,6 @@ class Mounted:
             page=self.page,
             inputs=[self.session, *self.inputs],
             trigger_mode="always_last",
-            **(told if self.busy else {}),
         )
 
 

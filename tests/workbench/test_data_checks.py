@@ -15,7 +15,7 @@ from uda4inst.errors import UserError
 from workbench.data_checks import FOLDER, Check, Checks, last_words, progress_of
 from workbench.data_markup import check_report
 
-REF = DatasetRef(format="cityscapes", root="some/where", split="val")
+REF = DatasetRef.model_validate({"format": "cityscapes", "root": "some/where", "split": "val"})
 REPORT = {
     "images": 4,
     "ok": False,

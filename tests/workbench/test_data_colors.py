@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
-from uda4inst.data.toystreets import render_scene
+from uda4inst.data.toystreets import ToyDomain, render_scene
 from workbench.data_colors import color_view
 
 
-def scene(domain: str, size: tuple[int, int] = (64, 128)) -> np.ndarray:
+def scene(domain: ToyDomain, size: tuple[int, int] = (64, 128)) -> np.ndarray:
     return render_scene(seed=0, domain=domain, split="train", index=1, size=size).image
 
 

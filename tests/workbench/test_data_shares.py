@@ -14,7 +14,7 @@ from uda4inst.errors import UserError
 from workbench.data_markup import class_bars, shares_basis
 from workbench.data_shares import ClassShares, Shares
 
-REF = DatasetRef(format="urbansyn", root="some/where")
+REF = DatasetRef.model_validate({"format": "urbansyn", "root": "some/where"})
 
 
 def wait(counting: ClassShares, ref: DatasetRef = REF) -> Shares:

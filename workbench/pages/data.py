@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final, get_args
 
 import gradio as gr
@@ -27,6 +27,7 @@ HINT = (
     "the target's."
 )
 TICK_SECONDS = 2.0
+READING: Final = '<div class="wb-reading">reading the data …</div>'
 _SPLITS: Final = ["train", "val"]
 _LABELS: Final = "Show the target's labels (never used for training)"
 
@@ -70,7 +71,7 @@ class _CheckControls:
     @property
     def parts(self) -> list[Any]:
         """What a view fills."""
-        return [self.start, self.stop, self.report]
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +89,37 @@ class _Findings:
     @property
     def parts(self) -> list[Any]:
         """What a view fills."""
-        return [
-            self.basis,
-            self.shares,
-            self.colors,
-            self.plain,
-            self.aligned,
-            self.table,
-            self.charts,
-        ]
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """Binds choices, and says that their data are being read until the page is drawn."""
+
+    page: Mounted
+    busy: gr.HTML
+
+    def bind(
+        self,
+        event: Callable[..., Any],
+        choose: Callable[..., SessionState],
+        name: str,
+        *,
+        inputs: Sequence[Any] = (),
+    ) -> None:
+        """Bind a choice; see `Mounted.on_choice`."""
+
+        def begin(*values: Any) -> list[Any]:
+            return [choose(*values), READING]
+
+        self.page.on_choice(event, begin, name, inputs=inputs, outputs=[self.busy])
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
+    busy = gr.HTML(READING, elem_id="data-busy")
     with gr.Row():
         trees = {side: _build_tree(side) for side in SIDES}
     overlay, labels = _build_looks()
@@ -123,7 +140,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             *(part for side in SIDES for part in checks[side].parts),
             *below.parts,
         ],
-        head=[*(part for side in SIDES for part in sides[side].tree), labels],
+        head=[*(part for side in SIDES for part in sides[side].tree), labels, busy],
     )
     mounted = Mounted(
         "data",
@@ -132,17 +149,17 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         lambda state: data_view(services, state),
         [],
         gr.Timer(TICK_SECONDS, active=False),
-        busy=[sides[side].root for side in SIDES],
     )
     mounted.on_tick(
         lambda state, *shown: data_tick(services, state, *shown),
         inputs=[*(checks[side].report for side in SIDES), below.shares],
     )
-    _wire_looks(overlay, labels, mounted)
+    choices = _Choices(mounted, busy)
+    _wire_looks(overlay, labels, choices)
     for side in SIDES:
-        _wire_tree(side, sides[side], mounted)
-        _wire_position(side, sides[side], mounted, services)
-        _wire_check(side, checks[side], mounted, services)
+        _wire_tree(side, sides[side], choices)
+        _wire_position(side, sides[side], choices, services)
+        _wire_check(side, checks[side], choices, services)
     return mounted
 
 
@@ -167,6 +184,7 @@ def _build_tree(side: Side) -> dict[str, Any]:
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
             format_ = gr.Dropdown(
                 list(DATASETS),
+                value=None,
                 label=f"{side.capitalize()}: format",
                 elem_id=f"data-{side}-format",
                 min_width=150,
@@ -177,6 +195,7 @@ def _build_tree(side: Side) -> dict[str, Any]:
             )
             split = gr.Dropdown(
                 _SPLITS,
+                value=None,
                 label="Split",
                 elem_id=f"data-{side}-split",
                 allow_custom_value=True,
@@ -270,18 +289,18 @@ def _picture(label: str, name: str) -> gr.Image:
     )
 
 
-def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, page: Mounted) -> None:
+def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, choices: _Choices) -> None:
     def draw_over(state: SessionState, value: Overlay) -> SessionState:
         return state.on_data(overlay=value)
 
     def open_labels(state: SessionState, value: bool) -> SessionState:
         return state.on_data(target_labels=bool(value))
 
-    page.on_choice(overlay.input, draw_over, "overlay", inputs=[overlay])
-    page.on_choice(labels.input, open_labels, "target_labels", inputs=[labels])
+    choices.bind(overlay.input, draw_over, "overlay", inputs=[overlay])
+    choices.bind(labels.input, open_labels, "target_labels", inputs=[labels])
 
 
-def _wire_tree(side: Side, controls: _SideControls, page: Mounted) -> None:
+def _wire_tree(side: Side, controls: _SideControls, choices: _Choices) -> None:
     def choose(state: SessionState, format_name: str, root: str, split: str) -> SessionState:
         return choose_tree(state, side, TreeChoice(format_name, root or "", split or ""))
 
@@ -293,8 +312,8 @@ def _wire_tree(side: Side, controls: _SideControls, page: Mounted) -> None:
         ("root", controls.root.submit),
         ("root_left", controls.root.blur),
     ):
-        page.on_choice(event, choose, f"{side}_{name}", inputs=controls.tree)
-    page.on_choice(
+        choices.bind(event, choose, f"{side}_{name}", inputs=controls.tree)
+    choices.bind(
         controls.format.input,
         other_format,
         f"{side}_format",
@@ -308,16 +327,18 @@ def choose_tree(state: SessionState, side: Side, choice: TreeChoice) -> SessionS
     return state if choice == current else state.on_data(**{side: choice})
 
 
-def _wire_position(side: Side, controls: _SideControls, page: Mounted, services: Services) -> None:
+def _wire_position(
+    side: Side, controls: _SideControls, choices: _Choices, services: Services
+) -> None:
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: move(services, state, side, direction)
 
-    page.on_choice(controls.previous.click, moved(-1), f"{side}_previous")
-    page.on_choice(controls.following.click, moved(1), f"{side}_next")
-    page.on_choice(
+    choices.bind(controls.previous.click, moved(-1), f"{side}_previous")
+    choices.bind(controls.following.click, moved(1), f"{side}_next")
+    choices.bind(
         controls.chance.click, lambda state: pick_random(services, state, side), f"{side}_random"
     )
-    page.on_choice(
+    choices.bind(
         controls.position.input,
         lambda state, place: _at(state, side, int(place) - 1),
         f"{side}_position",
@@ -352,12 +373,14 @@ def _count(services: Services, state: SessionState, side: Side) -> int:
     return len(services.data_sets.open(ref, side, labels=labels_wanted(state, side)))
 
 
-def _wire_check(side: Side, controls: _CheckControls, page: Mounted, services: Services) -> None:
+def _wire_check(
+    side: Side, controls: _CheckControls, choices: _Choices, services: Services
+) -> None:
     def asking(what: Callable[[DatasetRef], None]) -> Callable[[SessionState], SessionState]:
         return lambda state: ask(services, state, side, what)
 
-    page.on_choice(controls.start.click, asking(services.checks.start), f"{side}_check")
-    page.on_choice(controls.stop.click, asking(services.checks.stop), f"{side}_stop")
+    choices.bind(controls.start.click, asking(services.checks.start), f"{side}_check")
+    choices.bind(controls.stop.click, asking(services.checks.stop), f"{side}_stop")
 
 
 def ask(

@@ -35,7 +35,7 @@ def shown(services: Services, state: SessionState) -> tuple[str, str, str]:
 def test_data_view__controls_hold_the_toy_data(services: Services, toy_tree: Path) -> None:
     head = data_view(services, START).head
     assert head[:3] == ["urbansyn", str(toy_tree / "urbansyn"), "train"]
-    assert head[3:] == ["cityscapes", str(toy_tree / "cityscapes"), "train", False]
+    assert head[3:] == ["cityscapes", str(toy_tree / "cityscapes"), "train", False, ""]
 
 
 def test_data_view__source_with_labels_and_target_without(services: Services) -> None:
