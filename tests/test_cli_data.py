@@ -59,7 +59,9 @@ def test_check__notes_alone_end_with_0(uda4inst: Cli, city: Path) -> None:
     assert code == 0
     assert lines[0] == "Cityscapes train: 2 images, 0 errors, 1 note (city)"
     assert lines[1] == "empty (1)"
-    assert lines[2].endswith("aachen_000001_000019_leftImg8bit.png: image shows no instance")
+    assert lines[2].endswith(
+        "aachen_000001_000019_leftImg8bit.png: image shows no instance (a note)"
+    )
 
 
 def test_check__an_error_ends_with_1(uda4inst: Cli, city: Path) -> None:

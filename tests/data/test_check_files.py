@@ -92,3 +92,12 @@ def test_check_tree__synscapes_faults(synscapes: Path) -> None:
         ("unknown_id", "meta/2.json"),
         ("malformed", "meta/1.json"),
     ]
+
+
+def test_check_tree__gta5_images_without_labels_are_notes(tmp_path: Path) -> None:
+    for number in ("00001", "00002", "00003"):
+        write_png(tmp_path / f"images/{number}.png", np.zeros((4, 6, 3), np.uint8))
+    write_png(tmp_path / "labels/00001.png", np.full((4, 6), 7, np.uint8))
+    report = check_tree("gta5", tmp_path, workers=0)
+    assert found(report) == [("missing", "images/00002.png"), ("missing", "images/00003.png")]
+    assert (report.ok, report.images) == (True, 3)

@@ -80,12 +80,17 @@ def list_split(
         if labelled is None and split == "test" and not is_asked_for:
             more = [replace(found, severity="note") for found in more]
         findings += more
-    if images is not None and labelled is not None and not findings:
-        unlabelled = len(images) - len(labelled)
-        if unlabelled > 0:
-            rule = "images have no labels; they are left out where labels are needed"
-            findings.append(Finding("missing", ".", f"{unlabelled} {rule}", "note"))
+    if images is not None and labelled is not None:
+        findings += _unlabelled(images, labelled, told={found.path for found in findings})
     return Listing(images, labelled, tuple(findings))
+
+
+def _unlabelled(images: ImageTree, labelled: ImageTree, *, told: set[str]) -> list[Finding]:
+    """Return a note on each image that a format leaves out without a word, as GTA5 does."""
+    known = {record.sample_id for record in labelled.records}
+    alone = [path_below(images.root, r.image) for r in images.records if r.sample_id not in known]
+    message = "image has no labels; it is left out where labels are needed"
+    return [Finding("missing", path, message, "note") for path in alone if path not in told]
 
 
 def image_checks(listings: Iterable[Listing]) -> ImageChecks:

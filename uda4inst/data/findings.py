@@ -80,7 +80,8 @@ class CheckReport:
             if finding.kind != last:
                 lines.append(f"{finding.kind} ({self.counts()[finding.kind]})")
                 last = finding.kind
-            lines.append(f"  {finding.path}: {finding.message}")
+            mark = " (a note)" if finding.severity == "note" else ""
+            lines.append(f"  {finding.path}: {finding.message}{mark}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
