@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from published_trees import write_tree
 
+from uda4inst.errors import UserError
 from uda4inst.training import category_groups
 from uda4inst.training.config import load_config, preset_names
 from uda4inst.training.loop import Outcome
@@ -86,3 +87,17 @@ def test_preset__starts_on_a_published_tree(tmp_path: Path, source: str, target:
     record = json.loads(run.evaluation_of(2).read_text())
     assert record["images"] == 2
     assert record["results"]["student"]["coco"]["AP"] is not None
+
+
+@pytest.mark.e2e
+def test_train__a_plain_folder_of_images_is_adapted_to(tmp_path: Path) -> None:
+    images = write_tree("kitti360", tmp_path) / "data_2d_raw"
+    target = [f"data.target.root={images}", "data.target.format=images"]
+    source = f"data.source.root={write_tree('urbansyn', tmp_path)}"
+    more = ["method.groups=one", f"run.root={tmp_path}/runs", *SMALL]
+    config = load_config("urbansyn_cityscapes", [*target, source, *more])
+    assert category_groups.train(config) == Outcome("finished", 2)
+    run = RunDir(tmp_path / "runs" / config.run.name)
+    assert list(run.evaluation.iterdir()) == []
+    with pytest.raises(UserError, match=r"data\.val must be a data set with instances"):
+        category_groups.evaluate(run)

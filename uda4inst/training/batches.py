@@ -38,7 +38,7 @@ def open_batches(
     return _shielded(batches)
 
 
-def check_files(config: Config, validation: ImageTree) -> None:
+def check_files(config: Config, validation: ImageTree | None) -> None:
     """Look at the header of every file the run will read, so that faults are told before it starts.
 
     Raises:
@@ -50,7 +50,8 @@ def check_files(config: Config, validation: ImageTree) -> None:
     if mode != "source" or config.data.align_offline:
         labelled = mode == "labelled"
         check_sizes(open_dataset(config.data.target, domain="target", require_labels=labelled))
-    check_sizes(validation)
+    if validation is not None:
+        check_sizes(validation)
 
 
 def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:

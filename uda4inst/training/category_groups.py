@@ -206,7 +206,7 @@ def _train_modules(run: RunDir, config: Config, *, watch: Watch | None) -> Outco
                 outcome = train_at_once(run, modules, config, status=status, watch=watch)
             else:
                 outcome = _train_in_turn(run, modules, config, status=status, watch=watch)
-            if outcome.state == "finished":
+            if outcome.state == "finished" and open_validation(config) is not None:
                 status.update(message="Merging what the category groups predict.")
                 merge_evaluations(run, modules, config)
     except BaseException as error:

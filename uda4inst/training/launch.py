@@ -42,7 +42,7 @@ class _Parts:
     """What a run is made of before it has a folder."""
 
     session: Session
-    validation: ImageTree
+    validation: ImageTree | None
     batches: Generator[DomainBatch]
 
 
@@ -234,7 +234,8 @@ def _announce(run: RunDir, parts: _Parts) -> None:
         f" and {session.processes.count - 1} more" if session.processes.count > 1 else "",
     )
     log.info("%s", session.load_report)
-    log.info("validation: %s", describe(parts.validation))
+    judged = describe(parts.validation) if parts.validation else "none, data.val has no instances"
+    log.info("validation: %s", judged)
 
 
 class _Log(logging.FileHandler):

@@ -71,7 +71,7 @@ class Trainer:
         session: networks, method, optimizer.
         run: the run folder.
         batches: this process's batches from the session's step on.
-        validation: labelled target images.
+        validation: labelled target images; None evaluates nothing.
         control: requests and signals.
         journal: metrics.
         status: `status.json`; None on every process but the first, as is `watch`.
@@ -84,7 +84,7 @@ class Trainer:
         run: RunDir,
         *,
         batches: Iterator[DomainBatch],
-        validation: ImageTree,
+        validation: ImageTree | None,
         control: Control,
         journal: Journal,
         status: StatusFile | None,
@@ -203,7 +203,9 @@ class Trainer:
         """Evaluate on the first process, unless a run cut short has done so already."""
         session = self.session
         self.evaluated_step = session.step
-        if self.status is None or self.run.evaluation_of(session.step).exists():
+        if self.validation is None or self.status is None:
+            return
+        if self.run.evaluation_of(session.step).exists():
             return
         networks = choose_networks(session.networks(), session.config.evaluation.networks)
 

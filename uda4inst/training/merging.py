@@ -23,7 +23,7 @@ from uda4inst.interop.predictions import (
 from uda4inst.training.config import Config, config_hash
 from uda4inst.training.files import disk_errors, write_json
 from uda4inst.training.run_dir import RunDir, numbered, read_json
-from uda4inst.training.validation import open_validation, summary
+from uda4inst.training.validation import require_validation, summary
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _merge_step(
     step: int,
     sources: dict[str, str],
 ) -> dict[str, Any]:
-    dataset, settings = open_validation(config), config.evaluation
+    dataset, settings = require_validation(config), config.evaluation
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
     results: dict[str, Any] = {}
     with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):

@@ -107,8 +107,9 @@ def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dic
 def _mixed(views: Views, index: int) -> Iterator[tuple[str, Mixed]]:
     """Yield the mixed views there are of one item."""
     for name, all_mixed in (("s2t", views.s2t), ("t2s", views.t2s)):
-        if index < len(all_mixed):
-            yield name, all_mixed[index]
+        mixed = all_mixed[index] if index < len(all_mixed) else None
+        if mixed is not None:  # a pair may be mixed one way only (`mixing.batch`)
+            yield name, mixed
 
 
 def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.data import ImageTree
+from uda4inst.data import DATASETS, ImageTree
 from uda4inst.data.dataset import open_dataset
+from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.models.mask2former import Mask2Former, build_model
 from uda4inst.models.pretrained import load_weights
@@ -29,13 +30,33 @@ class Interrupted(Exception):
     """An evaluation was given up because the run was asked to stop."""
 
 
-def open_validation(config: Config) -> ImageTree:
+def open_validation(config: Config) -> ImageTree | None:
+    """Return the labelled target images of `data.val`; None where its format has no instances.
+
+    A target that is a plain folder of images is adapted to, and not evaluated on.
+
+    Raises:
+        UserError: the tree is missing or incomplete.
+    """
+    if not DATASETS[config.data.val.format].has_instances:
+        return None
+    return open_dataset(config.data.val, domain="target")
+
+
+def require_validation(config: Config) -> ImageTree:
     """Return the labelled target images of `data.val`.
 
     Raises:
-        UserError: the tree is missing or incomplete, or has no instances to be judged by.
+        UserError: there are none, or the tree is missing or incomplete.
     """
-    return open_dataset(config.data.val, domain="target")
+    dataset = open_validation(config)
+    if dataset is None:
+        raise UserError(
+            "data.val must be a data set with instances to be evaluated on, got format "
+            f"{config.data.val.format} ({config.data.val.root}). Set data.val.format and "
+            "data.val.root."
+        )
+    return dataset
 
 
 def evaluation_is_due(config: Config, *, step: int, stage_end: bool) -> bool:
@@ -149,7 +170,7 @@ def evaluate_checkpoint(
         UserError: there is no such checkpoint, it is damaged, or the validation images are gone.
     """
     config = load_config(run.config)
-    dataset = open_validation(config)
+    dataset = require_validation(config)
     checkpoint = open_checkpoint(run.checkpoints, step=step)
     device = choose_device(config)
     networks = {
