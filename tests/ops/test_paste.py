@@ -90,6 +90,30 @@ def test_paste__never_pastes_empty_slots() -> None:
     assert result.instances.labels.tolist() == [1, -1, 5]
 
 
+def test_paste__shows_the_surplus_without_its_labels() -> None:
+    base, top = drawn("AA#A", labels=[2]), drawn("A.B#", labels=[5, 6])
+    result = paste(
+        flat(base, BLACK),
+        base,
+        flat(top, WHITE),
+        top,
+        which=torch.tensor([True, False]),
+        surplus=torch.tensor([[True, True, True, False]]),
+    )
+    assert result.instances.ids.tolist() == [[2, 0, -1, 1]]
+    assert result.instances.labels.tolist() == [2, 5, -1]
+    assert result.image[0].tolist() == [[1, 1, 1, 0]]
+    assert result.pasted.tolist() == [[True, True, True, False]]
+
+
+def test_paste__ignores_ignored_pixels_in_the_surplus() -> None:
+    base, top = drawn("AAA", labels=[2]), drawn("#.A", labels=[-1])
+    surplus = torch.ones(1, 3, dtype=torch.bool)
+    which = torch.ones(1, dtype=torch.bool)
+    result = paste(flat(base, BLACK), base, flat(top, WHITE), top, which=which, surplus=surplus)
+    assert result.instances.ids.tolist() == [[-1, 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("base", "top"),
     [
@@ -138,3 +162,5 @@ def test_paste__never_looks_at_values_on_a_device() -> None:
     image = torch.zeros(3, 1, 2, device="meta")
     which = torch.ones(1, dtype=torch.bool, device="meta")
     assert len(paste(image, base, image, top, which=which).instances) == 2
+    result = paste(image, base, image, top, which=which, surplus=which[None].expand(1, 2))
+    assert len(result.instances) == 2

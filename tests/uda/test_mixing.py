@@ -19,11 +19,21 @@ def mix_flat(
     *,
     origin: Origin = Origin.SOURCE_INSTANCE,
     min_area: int = 0,
+    patch_max_area: int = 0,
     pool: tuple[PoolEntry, ...] = (),
 ) -> Mixed:
     """Mix a black image with a white one on top."""
     black = torch.zeros(3, *base.size)
-    return mix(black, base, black + WHITE, top, origin=origin, min_area=min_area, pool=pool)
+    return mix(
+        black,
+        base,
+        black + WHITE,
+        top,
+        origin=origin,
+        min_area=min_area,
+        patch_max_area=patch_max_area,
+        pool=pool,
+    )
 
 
 @pytest.fixture
@@ -66,6 +76,84 @@ def test_mix__of_two_empty_maps_is_the_base(instances: DrawMap) -> None:
     assert mixed.origin.sum() == 0
 
 
+def test_mix__pastes_small_instances_with_their_box(instances: DrawMap) -> None:
+    mixed = mix_flat(
+        instances("CCC.", "CCC.", "CCC.", labels=[7, 7, 4]),
+        instances(".A..", "..A.", "BBB.", labels=[1, 2]),
+        patch_max_area=2,
+    )
+    assert mixed.instances.ids.tolist() == [[3, 4, 0, 0], [3, 0, 4, 0], [5, 5, 5, 0]]
+    assert mixed.instances.labels.tolist() == [7, 7, 4, 1, 2]
+    assert mixed.image[0].tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 0]]
+    assert mixed.origin.tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 0]]
+
+
+def test_mix__ignores_what_a_box_shows_of_objects_left_out(instances: DrawMap) -> None:
+    mixed = mix_flat(
+        instances("CCCC", "CCCC", labels=[7, 7, 4]),
+        instances("A#BC", "AA.A", labels=[1, 2, -1]),
+        min_area=2,
+        patch_max_area=4,
+    )
+    assert mixed.instances.ids.tolist() == [[4, -1, -1, 0], [4, 4, 0, 4]]
+    assert mixed.instances.labels.tolist() == [7, 7, 4, 1, -1, -1]
+
+
+@pytest.mark.parametrize(("patch_max_area", "shown"), [(0, 2), (1, 2), (2, 4)])
+def test_mix__takes_the_mask_above_the_area(
+    instances: DrawMap, patch_max_area: int, shown: int
+) -> None:
+    base, top = instances("..", "..", labels=[]), instances("A.", ".A", labels=[1])
+    mixed = mix_flat(base, top, patch_max_area=patch_max_area)
+    assert mixed.image[0].sum() == shown
+    assert mixed.instances.areas().tolist() == [2]
+
+
+def test_mix__pastes_small_entries_of_the_pool_with_their_box(instances: DrawMap) -> None:
+    source = Sample(torch.full((3, 2, 2), 0.5), instances("A.", ".A", labels=[6]), "s", "source")
+    pool = RareClassPool()
+    pool.store(source, RareInstance(0, 6, (0, 0, 2, 2)), step=0)
+    base, top = instances("A..", "AAA", labels=[0]), instances("...", "...", labels=[])
+    mixed = mix_flat(base, top, patch_max_area=2, pool=pool.entries)
+    assert mixed.instances.ids.tolist() == [[2, 0, 0], [0, 2, 1]]
+    assert mixed.image[0].tolist() == [[0.5, 0.5, 0], [0.5, 0.5, 0]]
+    assert mixed.origin.tolist() == [[3, 3, 0], [3, 3, 0]]
+
+
+def test_mix__has_no_weights_unless_given(instances: DrawMap) -> None:
+    assert mix_flat(instances("A", labels=[1]), instances("A", labels=[2])).weights is None
+
+
+@pytest.mark.parametrize(
+    ("base_weights", "pasted_weights", "expected"),
+    [
+        pytest.param([0.5], None, [0.5, 1, 1, 1], id="of-the-base"),
+        pytest.param(None, [0.25, 0.75], [1, 0.25, 0.75, 1], id="of-the-pasted"),
+    ],
+)
+def test_mix__weighs_slots_beside_the_pool(
+    instances: DrawMap,
+    entry: PoolEntry,
+    base_weights: list[float] | None,
+    pasted_weights: list[float] | None,
+    expected: list[float],
+) -> None:
+    image = torch.zeros(3, 1, 4)
+    mixed = mix(
+        image,
+        instances("A...", labels=[0]),
+        image,
+        instances(".AB.", labels=[1, 2]),
+        origin=Origin.PSEUDO_LABEL,
+        pool=(entry,),
+        base_weights=None if base_weights is None else torch.tensor(base_weights),
+        pasted_weights=None if pasted_weights is None else torch.tensor(pasted_weights),
+    )
+    assert mixed.weights is not None
+    assert mixed.weights.tolist() == expected
+    assert len(mixed.instances) == 4
+
+
 def test_mix__puts_the_pool_on_top_of_everything(instances: DrawMap, entry: PoolEntry) -> None:
     mixed = mix_flat(instances("A..A", labels=[0]), instances(".BA.", labels=[1, 2]), pool=(entry,))
     assert mixed.instances.ids.tolist() == [[1, 4, 4, 1]]
@@ -93,5 +181,16 @@ def test_mix__leaves_its_inputs_untouched(instances: DrawMap, entry: PoolEntry) 
 def test_mix__never_looks_at_values_on_a_device(instances: DrawMap, entry: PoolEntry) -> None:
     base, top = (instances("AA..", labels=[0]).to("meta") for _ in range(2))
     image = torch.zeros(3, 1, 4, device="meta")
-    mixed = mix(image, base, image, top, origin=Origin.SOURCE_INSTANCE, min_area=1, pool=(entry,))
+    mixed = mix(
+        image,
+        base,
+        image,
+        top,
+        origin=Origin.SOURCE_INSTANCE,
+        min_area=1,
+        patch_max_area=2,
+        pool=(entry,),
+        base_weights=torch.ones(1, device="meta"),
+    )
     assert len(mixed.instances) == 3
+    assert mixed.weights is not None

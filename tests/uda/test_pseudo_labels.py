@@ -40,15 +40,28 @@ def random_valid(seed: int, size: tuple[int, int] = (30, 45)) -> Tensor:
 
 
 def select_slowly(
-    detections: Detections, threshold: float, valid: Tensor, min_share: float
+    detections: Detections,
+    threshold: float,
+    valid: Tensor,
+    min_share: float,
+    *,
+    unsure: float = 2.0,
+    min_visible: float = 0.0,
 ) -> InstanceMap:
     masks, scores = full_masks(detections), detections.scores.tolist()
     ids = torch.zeros(detections.size, dtype=torch.int32)
+    for k, mask in enumerate(masks):
+        area, inside = int(mask.sum()), int((mask & valid).sum())
+        if unsure < scores[k] <= threshold and area and inside / area >= min_share:
+            ids[mask & valid] = -1
     # worst first, so that better ones paint over; among equals the first is better
     for k in sorted(range(len(detections)), key=lambda k: (scores[k], -k)):
         area, inside = int(masks[k].sum()), int((masks[k] & valid).sum())
         if scores[k] > threshold and area and inside / area >= min_share:
             ids[masks[k] & valid] = k + 1
+    for k, mask in enumerate(masks):
+        if (ids == k + 1).sum() < min_visible * (mask & valid).sum():
+            ids[ids == k + 1] = -1 if unsure < 2 else 0
     labels = [
         int(label) if bool((ids == k + 1).any()) else -1
         for k, label in enumerate(detections.labels)
@@ -165,6 +178,107 @@ def test_select__agrees_with_the_slow_loop(
     assert torch.equal(chosen.labels, expected.labels)
 
 
+@pytest.mark.parametrize("unsure", [0.1, 2.0], ids=["unsure", "sure"])
+@pytest.mark.parametrize(("queries", "count"), [(4, 12), (12, 6)], ids=["shared", "spare"])
+@pytest.mark.parametrize("seed", range(3))
+def test_select__agrees_with_the_slow_loop_on_options(
+    seed: int, queries: int, count: int, unsure: float
+) -> None:
+    found, valid = random_detections(seed, queries=queries, count=count), random_valid(seed)
+    chosen = select(
+        found,
+        score_threshold=0.4,
+        valid=valid,
+        min_valid_share=0.5,
+        min_visible_share=0.4,
+        unsure_threshold=None if unsure > 1 else unsure,
+    )
+    expected = select_slowly(found, 0.4, valid, 0.5, unsure=unsure, min_visible=0.4)
+    assert torch.equal(chosen.ids, expected.ids)
+    assert torch.equal(chosen.labels, expected.labels)
+
+
+def test_select__ignores_what_the_teacher_is_unsure_of(detections: Draw) -> None:
+    found = detections(
+        ["XX..."],
+        [".XX.."],
+        ["..XX."],
+        ["....X"],
+        labels=[1, 2, 3, 4],
+        scores=[0.95, 0.9, 0.6, 0.5],
+    )
+    chosen = select(found, score_threshold=0.9, valid=everywhere(found), unsure_threshold=0.5)
+    assert chosen.ids.tolist() == [[1, 1, -1, -1, 0]]
+    assert chosen.labels.tolist() == [1, -1, -1, -1]
+
+
+def test_select__is_sure_of_the_ego_vehicle(detections: Draw) -> None:
+    found = detections(["XXXX"], ["..XX"], labels=[1, 2], scores=[0.7, 0.7])
+    valid = torch.tensor([[True, False, False, False]])
+    chosen = select(found, score_threshold=0.9, valid=valid, unsure_threshold=0.5)
+    assert chosen.ids.tolist() == [[-1, 0, 0, 0]]
+
+
+def test_select__is_unsure_of_learned_classes_only(detections: Draw) -> None:
+    found = detections(["X."], [".X"], labels=[0, 5], scores=[0.8, 0.8])
+    bounds = torch.full((8,), torch.inf)
+    bounds[5] = 0.9
+    chosen = select(
+        found, score_threshold=bounds, valid=everywhere(found), unsure_threshold=bounds - 0.4
+    )
+    assert chosen.ids.tolist() == [[0, -1]]
+
+
+def test_select__keeps_a_mask_that_one_class_is_sure_of() -> None:
+    found = Detections(
+        labels=torch.tensor([3, 4]),
+        class_scores=torch.tensor([0.95, 0.6]),
+        mask_scores=torch.ones(2),
+        size=(8, 8),
+        mask_logits=torch.ones(1, 2, 2),
+        query=torch.tensor([0, 0]),
+    )
+    chosen = select(found, score_threshold=0.9, valid=everywhere(found), unsure_threshold=0.5)
+    assert chosen.labels.tolist() == [3, -1]
+    assert chosen.areas().tolist() == [64, 0]
+
+
+@pytest.mark.parametrize(
+    ("share", "labels", "ids"),
+    [
+        pytest.param(0.0, [1, 2], [1, 1, 1, 2], id="off"),
+        pytest.param(0.25, [1, 2], [1, 1, 1, 2], id="a-quarter-is-enough"),
+        pytest.param(0.3, [1, -1], [1, 1, 1, 0], id="a-quarter-is-too-little"),
+    ],
+)
+def test_select__drops_slivers(
+    detections: Draw, share: float, labels: list[int], ids: list[int]
+) -> None:
+    found = detections(["XXX."], ["XXXX"], labels=[1, 2], scores=[0.99, 0.95])
+    chosen = select(found, score_threshold=0.9, valid=everywhere(found), min_visible_share=share)
+    assert chosen.labels.tolist() == labels
+    assert chosen.ids.tolist() == [ids]
+
+
+def test_select__does_not_call_a_sliver_what_the_ego_vehicle_cuts(detections: Draw) -> None:
+    found = detections(["XXXX"], labels=[1], scores=[0.95])
+    valid = torch.tensor([[True, False, False, False]])
+    chosen = select(found, score_threshold=0.9, valid=valid, min_visible_share=0.5)
+    assert chosen.ids.tolist() == [[1, 0, 0, 0]]
+
+
+def test_select__is_unsure_of_slivers(detections: Draw) -> None:
+    found = detections(["XXX."], ["XXXX"], labels=[1, 2], scores=[0.99, 0.95])
+    chosen = select(
+        found,
+        score_threshold=0.9,
+        valid=everywhere(found),
+        min_visible_share=0.5,
+        unsure_threshold=0.5,
+    )
+    assert chosen.ids.tolist() == [[1, 1, 1, -1]]
+
+
 def test_select__is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     found = random_detections(1, queries=7, count=12)
     whole = select(found, score_threshold=0.1, valid=everywhere(found))
@@ -188,6 +302,10 @@ def test_select__never_looks_at_values_on_a_device() -> None:
     )
     valid = torch.ones(found.size, dtype=torch.bool, device="meta")
     assert len(select(on_meta, score_threshold=0.5, valid=valid)) == 6
+    chosen = select(
+        on_meta, score_threshold=0.5, valid=valid, min_visible_share=0.5, unsure_threshold=0.2
+    )
+    assert len(chosen) == 6
 
 
 def test_valid_shares__count_pixels(detections: Draw) -> None:

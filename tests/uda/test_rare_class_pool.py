@@ -107,6 +107,55 @@ def test_draw__keeps_entries_and_counts_draws(sample: DrawSample) -> None:
     assert [e.times_drawn for e in pool.entries] == [drawn.count(0), drawn.count(1)]
 
 
+def test_store__knows_what_else_the_box_shows(sample: DrawSample) -> None:
+    source = sample("BA.", ".A#", labels=[TRAIN, 0])
+    pool = RareClassPool()
+    pool.store(source, RareInstance(0, TRAIN, (0, 0, 2, 3)), step=0)
+    others = pool.entries[0].others
+    assert others is not None
+    assert others.tolist() == [[True, False, False], [False, False, True]]
+
+
+def pool_of_two_classes(make: DrawSample, *, motorcycles: int, by_rarity: bool) -> RareClassPool:
+    """Return a pool with four trains, then four motorcycles, of which many more were stored."""
+    pool = RareClassPool(8, draw_share=0.125, by_rarity=by_rarity)
+    stored = [MOTORCYCLE] * motorcycles + [TRAIN] * 4 + [MOTORCYCLE] * 4
+    for step, label in enumerate(stored):
+        pool.store(make("A", labels=[label]), RareInstance(0, label, (0, 0, 1, 1)), step=step)
+    return pool
+
+
+def share_of_trains(pool: RareClassPool, draws: int = 400) -> float:
+    generator = torch.Generator().manual_seed(0)
+    return sum(pool.draw(generator)[0].label == TRAIN for _ in range(draws)) / draws
+
+
+def test_draw__prefers_classes_that_are_stored_less_often(sample: DrawSample) -> None:
+    # Four trains of weight 1/4 beside four motorcycles of weight 1/12: three draws of four.
+    by_rarity = pool_of_two_classes(sample, motorcycles=8, by_rarity=True)
+    alike = pool_of_two_classes(sample, motorcycles=8, by_rarity=False)
+    assert share_of_trains(by_rarity) == pytest.approx(0.75, abs=0.06)
+    assert share_of_trains(alike) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("held", "wanted"), [(0, 0), (1, 1), (3, 1), (10, 5)])
+def test_draw__by_rarity_takes_as_many_and_none_twice(
+    sample: DrawSample, held: int, wanted: int
+) -> None:
+    pool = filled(sample, held)
+    pool.by_rarity = True
+    drawn = draw_steps(pool, seed=0)
+    assert len(drawn) == len(set(drawn)) == wanted
+
+
+def test_state_dict__keeps_how_often_classes_were_stored(sample: DrawSample) -> None:
+    pool = pool_of_two_classes(sample, motorcycles=40, by_rarity=True)
+    again = RareClassPool(8, draw_share=0.125, by_rarity=True)
+    again.load_state_dict(pool.state_dict())
+    assert again.state_dict()["stored"] == [0, 0, 0, 0, 0, 4, 44, 0]
+    assert share_of_trains(again, 20) == share_of_trains(pool, 20)
+
+
 def test_state_dict__survives_a_safe_load(sample: DrawSample) -> None:
     pool = filled(sample, 3)
     pool.draw(torch.Generator().manual_seed(0))
@@ -121,6 +170,9 @@ def test_state_dict__survives_a_safe_load(sample: DrawSample) -> None:
     for left, right in zip(again.entries, pool.entries, strict=True):
         assert torch.equal(left.image, right.image)
         assert torch.equal(left.mask, right.mask)
+        assert left.others is not None
+        assert right.others is not None
+        assert torch.equal(left.others, right.others)
         assert (left.offset, left.crop_size) == (right.offset, right.crop_size)
 
 
@@ -132,7 +184,8 @@ def test_load_state_dict__keeps_the_newest_of_a_larger_pool(sample: DrawSample) 
 
 def test_pool_layer__places_entries_where_they_were(sample: DrawSample) -> None:
     pool = filled(sample, 1)
-    image, layer = pool_layer(pool.entries, (2, 4), device="cpu")
+    image, layer, surplus = pool_layer(pool.entries, (2, 4), device="cpu")
+    assert surplus is None
     assert layer.ids.tolist() == [[0, 1, 1, 0], [0, 0, 1, 0]]
     assert layer.labels.tolist() == [TRAIN]
     original = sample(".AA.", "..A.", labels=[TRAIN]).image
@@ -140,7 +193,7 @@ def test_pool_layer__places_entries_where_they_were(sample: DrawSample) -> None:
 
 
 def test_pool_layer__lays_later_entries_on_top(sample: DrawSample) -> None:
-    _, layer = pool_layer(filled(sample, 2).entries, (2, 4), device="cpu")
+    layer = pool_layer(filled(sample, 2).entries, (2, 4), device="cpu").instances
     assert layer.ids.tolist() == [[0, 2, 2, 0], [0, 0, 2, 0]]
     assert layer.labels.tolist() == [TRAIN, TRAIN]
 
@@ -149,6 +202,41 @@ def test_pool_layer__lays_later_entries_on_top(sample: DrawSample) -> None:
 def test_pool_layer__cuts_what_lies_beyond_a_smaller_crop(
     sample: DrawSample, size: tuple[int, int]
 ) -> None:
-    _, layer = pool_layer(filled(sample, 1).entries, size, device="cpu")
+    layer = pool_layer(filled(sample, 1).entries, size, device="cpu").instances
     whole = torch.tensor([[0, 1, 1, 0], [0, 0, 1, 0]], dtype=torch.int32)
     assert torch.equal(layer.ids, whole[: size[0], : size[1]])
+
+
+def test_pool_layer__shows_the_whole_box_of_small_entries(sample: DrawSample) -> None:
+    source = sample("....", ".AB.", "..A.", labels=[TRAIN, 0])
+    pool = RareClassPool()
+    pool.store(source, RareInstance(0, TRAIN, (1, 1, 3, 3)), step=0)
+    image, layer, surplus = pool_layer(pool.entries, (3, 4), device="cpu", patch_max_area=2)
+    assert layer.ids.tolist() == [[0, 0, 0, 0], [0, 1, -1, 0], [0, 0, 1, 0]]
+    assert surplus is not None
+    assert surplus.int().tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]]
+    assert torch.equal(image, source.image * surplus)
+
+
+def test_pool_layer__shows_large_entries_by_their_mask(sample: DrawSample) -> None:
+    entries = filled(sample, 1).entries
+    _, layer, surplus = pool_layer(entries, (2, 4), device="cpu", patch_max_area=2)
+    assert surplus is not None
+    assert torch.equal(surplus, layer.ids > 0)
+    assert layer.areas().tolist() == [3]
+
+
+def test_pool_layer__judges_entries_before_they_are_cut(sample: DrawSample) -> None:
+    entries = filled(sample, 1).entries
+    _, layer, surplus = pool_layer(entries, (1, 2), device="cpu", patch_max_area=2)
+    assert layer.areas().tolist() == [1]
+    assert surplus is not None
+    assert torch.equal(surplus, layer.ids > 0)
+
+
+def test_pool_layer__a_later_box_hides_what_lies_below(sample: DrawSample) -> None:
+    pool = RareClassPool()
+    pool.store(sample("AA", labels=[TRAIN]), RareInstance(0, TRAIN, (0, 0, 1, 2)), step=0)
+    pool.store(sample("A.", labels=[TRAIN]), RareInstance(0, TRAIN, (0, 0, 1, 2)), step=1)
+    _, layer, _ = pool_layer(pool.entries, (1, 2), device="cpu", patch_max_area=1)
+    assert layer.ids.tolist() == [[2, 0]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
-from uda4inst.structures import EMPTY_SLOT, InstanceMap
+from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap
 
 
 class Pasted(NamedTuple):
-    """A mixed image, its instances, and which pixels came from the pasted image."""
+    """A mixed image, its instances, and which pixels came from the pasted image, surplus too."""
 
     image: Float32[Tensor, "3 H W"]
     instances: InstanceMap
@@ -26,6 +26,7 @@ def paste(
     pasted: InstanceMap,
     *,
     which: Bool[Tensor, " N"],
+    surplus: Bool[Tensor, "H W"] | None = None,
 ) -> Pasted:
     """Return the base image with the chosen instances of another image on top, in place.
 
@@ -41,6 +42,9 @@ def paste(
         pasted_image: the image instances are taken from, same size.
         pasted: its instances.
         which: True for each slot of `pasted` to paste; empty slots are never pasted.
+        surplus: where the pasted image shows beside the chosen instances, which keep what is
+            theirs within it (whole boxes of small ones). The base's ids are removed there: what can be seen is the pasted image's
+            background (0), or an object of it that is not pasted (ignored).
 
     Returns:
         Image, instances (slots of `base` followed by slots of `pasted`), and the pasted region.
@@ -59,7 +63,19 @@ def paste(
     # Ids start at -1 (ignore) and 0 (background): two entries that are never pasted.
     id_is_chosen = torch.cat([chosen.new_zeros(2), chosen])
     region = id_is_chosen[pasted.ids.long() + 1]
-    image = torch.where(region, pasted_image, base_image)
-    ids = torch.where(region, pasted.ids + len(base), base.ids)
+    below = base.ids
+    shown = region
+    if surplus is not None:
+        below = torch.where(surplus, _seen_beside(pasted), below)
+        shown = region | surplus
+    image = torch.where(shown, pasted_image, base_image)
+    ids = torch.where(region, pasted.ids + len(base), below)
     labels = torch.where(chosen, pasted.labels, EMPTY_SLOT)
-    return Pasted(image, InstanceMap(ids, torch.cat([base.labels, labels])), region)
+    return Pasted(image, InstanceMap(ids, torch.cat([base.labels, labels])), shown)
+
+
+def _seen_beside(pasted: InstanceMap) -> Int32[Tensor, "H W"]:
+    """Return 0 on the background of the pasted image, and ignore on its objects."""
+    is_object = pasted.labels >= 0
+    is_object = torch.cat([is_object.new_ones(1), is_object.new_zeros(1), is_object])
+    return (IGNORE_ID * is_object.to(torch.int32))[pasted.ids.long() + 1]

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from uda4inst.ops.paste import paste
+from uda4inst.ops.paste import Pasted, paste
+from uda4inst.ops.patches import boxes_region
 from uda4inst.structures import InstanceMap
 from uda4inst.uda.rare_class_pool import PoolEntry, pool_layer
 
@@ -37,11 +38,13 @@ class Mixed:
         instances: slots of the base, then of the pasted map, then one per pool entry; covered
             instances keep a slot without pixels.
         origin: an `Origin` per pixel.
+        weights: how much every slot counts in the loss; None: all of them 1.
     """
 
     image: Float32[Tensor, "3 H W"]
     instances: InstanceMap
     origin: UInt8[Tensor, "H W"]
+    weights: Float32[Tensor, " N"] | None = None
 
 
 def mix(
@@ -52,7 +55,10 @@ def mix(
     *,
     origin: Origin,
     min_area: int = 0,
+    patch_max_area: int = 0,
     pool: Sequence[PoolEntry] = (),
+    base_weights: Float32[Tensor, " B"] | None = None,
+    pasted_weights: Float32[Tensor, " P"] | None = None,
 ) -> Mixed:
     """Paste every instance of one image into another, then the pool's entries on top.
 
@@ -66,14 +72,40 @@ def mix(
         pasted: its instances, or pseudo-labels.
         origin: what the pasted instances are, for `Mixed.origin`.
         min_area: smallest instance pasted, in pixels.
+        patch_max_area: instances of at most so many pixels are pasted with the whole of their box,
+            the pool's too; their masks stay what they are. 0 for none.
         pool: entries of the rare-class pool, pasted in order.
+        base_weights: of the base's slots, where they are not 1 (soft pseudo-labels).
+        pasted_weights: of the pasted map's slots.
     """
-    which = pasted.areas() >= min_area
-    mixed = paste(base_image, base, pasted_image, pasted, which=which)
+    areas = pasted.areas()
+    which = areas >= min_area
+    small = which & (areas <= patch_max_area)
+    patches = boxes_region(pasted, small) if patch_max_area else None
+    mixed = paste(base_image, base, pasted_image, pasted, which=which, surplus=patches)
     origins = torch.where(mixed.pasted, int(origin), int(Origin.BASE))
     if pool:
-        pool_image, pool_map = pool_layer(pool, base.size, device=base_image.device)
-        everything = torch.ones(len(pool), dtype=torch.bool, device=base_image.device)
-        mixed = paste(mixed.image, mixed.instances, pool_image, pool_map, which=everything)
+        mixed = _paste_pool(mixed, pool, patch_max_area)
         origins = torch.where(mixed.pasted, int(Origin.POOL), origins)
-    return Mixed(mixed.image, mixed.instances, origins.to(torch.uint8))
+    weights = None
+    if base_weights is not None or pasted_weights is not None:
+        ones = mixed.image.new_ones(len(mixed.instances))
+        of_base = ones[: len(base)] if base_weights is None else base_weights
+        of_pasted = ones[: len(pasted)] if pasted_weights is None else pasted_weights
+        weights = torch.cat([of_base, of_pasted, ones[: len(pool)]])
+    return Mixed(mixed.image, mixed.instances, origins.to(torch.uint8), weights)
+
+
+def _paste_pool(mixed: Pasted, pool: Sequence[PoolEntry], patch_max_area: int) -> Pasted:
+    """Return a mixed image with entries of the pool on top."""
+    device = mixed.image.device
+    layer = pool_layer(pool, mixed.instances.size, device=device, patch_max_area=patch_max_area)
+    everything = torch.ones(len(pool), dtype=torch.bool, device=device)
+    return paste(
+        mixed.image,
+        mixed.instances,
+        layer.image,
+        layer.instances,
+        which=everything,
+        surplus=layer.surplus,
+    )

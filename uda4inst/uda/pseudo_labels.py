@@ -3,6 +3,7 @@
 UDA4Inst (arXiv 2405.09682 v1): a detection becomes a pseudo-label when its score, class
 probability x mean mask probability, exceeds 0.9. The authors' later code drops detections that
 lie on the ego vehicle; overlaps it leaves as they are, here the better score wins each pixel.
+Dropping slivers and ignoring what the teacher is unsure of are ours, and off unless asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from uda4inst.models.decode import upsample
-from uda4inst.structures import EMPTY_SLOT, Detections, InstanceMap, Size
+from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, Detections, InstanceMap, Size
 
 # Pixels of masks handled at once: 16 masks of 1024x1024. Its temporaries stay near 200 MB there.
 CHUNK_PIXELS: Final = 16 * 1024 * 1024
@@ -27,6 +28,8 @@ def select(
     score_threshold: float | Float32[Tensor, " C"],
     valid: Bool[Tensor, "H W"],
     min_valid_share: float = 0.2,
+    min_visible_share: float = 0.0,
+    unsure_threshold: float | Float32[Tensor, " C"] | None = None,
 ) -> InstanceMap:
     """Return one image's pseudo-labels: detections that pass, made disjoint, slot by slot.
 
@@ -41,24 +44,55 @@ def select(
         valid: False where no object can be (ego vehicle); pseudo-labels have no pixel there.
         min_valid_share: smallest share of a detection's area that must be valid; 0.2 is the
             authors' later code.
+        min_visible_share: smallest share of its valid area that better detections must leave to a
+            detection; what a dropped one leaves goes to no other.
+        unsure_threshold: detections that score more than this, yet do not pass, are ignored
+            (id -1) where no pseudo-label is, and so is what dropped ones leave that were too
+            little visible. None: all of this is background.
 
     Returns:
-        A map with `len(detections)` slots. No ignore pixels.
+        A map with `len(detections)` slots; ignore pixels only with an `unsure_threshold`.
     """
-    nobody = len(detections)
+    unsure, nobody = len(detections), len(detections) + 1  # ranks past those of detections
     order = torch.argsort(detections.scores, descending=True, stable=True)
     passed = detections.scores > _threshold_of(detections, score_threshold)
     rank = torch.where(passed, order.argsort(), nobody)
+    if unsure_threshold is not None:
+        doubtful = detections.scores > _threshold_of(detections, unsure_threshold)
+        rank = torch.where(doubtful & ~passed, unsure, rank)
+    winner, areas = _winners(detections, rank, valid, min_valid_share)
+    visible = torch.zeros_like(areas)
+    visible.scatter_add_(0, winner.flatten(), torch.ones_like(winner).flatten())
+    kept = (visible > 0) & (visible >= min_visible_share * areas)
+    kept[unsure:] = False
+    left = 0 if unsure_threshold is None else IGNORE_ID
+    slots = torch.where(kept[:unsure], order + 1, left)
+    id_of_rank = torch.cat([slots, slots.new_full((1,), IGNORE_ID), slots.new_zeros(1)])
+    ids = id_of_rank.to(torch.int32)[winner]
+    return InstanceMap(ids, torch.where(kept[rank], detections.labels, EMPTY_SLOT))
+
+
+def _winners(
+    detections: Detections,
+    rank: Int64[Tensor, " N"],
+    valid: Bool[Tensor, "H W"],
+    min_valid_share: float,
+) -> tuple[Int64[Tensor, "H W"], Int64[Tensor, " R"]]:
+    """Return the best rank at every pixel, and every rank's valid area before overlaps.
+
+    Of a detection's rank N + 1 nothing is seen; it is also what pixels have where nobody is.
+    """
+    nobody = len(detections) + 1
     winner = torch.full(detections.size, nobody, dtype=torch.int16, device=valid.device)
+    areas = torch.zeros(nobody + 1, dtype=torch.int64, device=valid.device)
     for ranks, masks in _ranked_masks(detections, rank, nobody=nobody):
-        enough = _share(masks, valid) >= min_valid_share
-        ranks = torch.where(enough, ranks, nobody).to(torch.int16)
+        inside = (masks & valid).sum(dim=(1, 2))
+        enough = inside / masks.sum(dim=(1, 2)).clamp(min=1) >= min_valid_share
+        ranks = torch.where(enough, ranks, nobody)
+        areas.scatter_add_(0, ranks, inside)
+        ranks = ranks.to(torch.int16)
         winner = torch.minimum(winner, torch.where(masks, ranks[:, None, None], nobody).amin(0))
-    winner = torch.where(valid, winner, nobody).long()
-    slot_of_rank = torch.cat([order + 1, order.new_zeros(1)]).to(torch.int32)
-    ids = slot_of_rank[winner]
-    visible = InstanceMap(ids, detections.labels).areas() > 0
-    return InstanceMap(ids, torch.where(visible, detections.labels, EMPTY_SLOT))
+    return torch.where(valid, winner, nobody).long(), areas
 
 
 def valid_shares(detections: Detections, valid: Bool[Tensor, "H W"]) -> Float32[Tensor, " N"]:

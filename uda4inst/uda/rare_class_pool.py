@@ -1,7 +1,8 @@
 """Rare-class balancing: a first-in-first-out store of source instances of rare classes.
 
 UDA4Inst (arXiv 2405.09682 v1), rare-class balancing: at most N = 10 instances; when a source image
-holds no rare instance, a random half of the pool is pasted in S2T, each at its own place.
+holds no rare instance, a random half of the pool is pasted in S2T, each at its own place. Drawing
+by rarity is ours: a class counts the less, the more often it has been stored.
 
 What to store or draw is decided on the host from labels that were never on the device; pixels
 stay where the image is. Only the box around an instance is kept, so the pool's memory is bounded
@@ -12,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64, Int32
 from torch import Tensor
 
-from uda4inst.structures import InstanceMap, Sample, Size
+from uda4inst.classes import NUM_THINGS
+from uda4inst.structures import IGNORE_ID, InstanceMap, Sample, Size
 
 # (top, left, bottom, right) in pixels, half-open.
 _Box = tuple[int, int, int, int]
@@ -80,6 +82,7 @@ class PoolEntry:
         sample_id: source image it came from.
         step: step at which it entered.
         times_drawn: how often it has been pasted from the pool.
+        others: where the box shows other objects or ignored pixels; None: nowhere.
     """
 
     image: Float32[Tensor, "3 h w"]
@@ -90,6 +93,7 @@ class PoolEntry:
     sample_id: str
     step: int
     times_drawn: int = 0
+    others: Bool[Tensor, "h w"] | None = None
 
 
 class RareClassPool:
@@ -98,12 +102,16 @@ class RareClassPool:
     Args:
         size: N of the paper, 10.
         draw_share: share of the pool drawn at a time; the paper's half.
+        by_rarity: draw an entry with a probability inversely proportional to how often its class
+            has been stored since the run began, not each alike.
     """
 
-    def __init__(self, size: int = 10, *, draw_share: float = 0.5) -> None:
+    def __init__(self, size: int = 10, *, draw_share: float = 0.5, by_rarity: bool = False) -> None:
         self.size = size
         self.draw_share = draw_share
+        self.by_rarity = by_rarity
         self._entries: list[PoolEntry] = []
+        self._stored = [0] * NUM_THINGS
 
     @property
     def entries(self) -> tuple[PoolEntry, ...]:
@@ -123,16 +131,19 @@ class RareClassPool:
             step: the current step.
         """
         top, left, bottom, right = rare.box
+        ids = sample.instances.ids[top:bottom, left:right]
         entry = PoolEntry(
             image=sample.image[:, top:bottom, left:right].clone(),
-            mask=sample.instances.ids[top:bottom, left:right] == rare.slot + 1,
+            mask=ids == rare.slot + 1,
             label=rare.label,
             offset=(top, left),
             crop_size=sample.size,
             sample_id=sample.sample_id,
             step=step,
+            others=(ids != rare.slot + 1) & (ids != 0),
         )
         self._entries = [*self._entries, entry][-self.size :]
+        self._stored[rare.label] += 1
 
     def draw(self, generator: torch.Generator) -> tuple[PoolEntry, ...]:
         """Return a random share of the entries, at least one, without replacement.
@@ -146,15 +157,28 @@ class RareClassPool:
         if not count:
             return ()
         wanted = max(1, int(count * self.draw_share))
-        drawn = [int(i) for i in torch.randperm(count, generator=generator)[:wanted]]
+        if self.by_rarity:
+            order = torch.multinomial(self._rarities(), wanted, generator=generator)
+        else:
+            order = torch.randperm(count, generator=generator)[:wanted]
+        drawn = [int(i) for i in order]
         for index in drawn:
             entry = self._entries[index]
             self._entries[index] = replace(entry, times_drawn=entry.times_drawn + 1)
         return tuple(self._entries[index] for index in drawn)
 
+    def _rarities(self) -> Float64[Tensor, " N"]:
+        """Return the weight of every entry in a draw by rarity."""
+        # An entry from a checkpoint without counts has been stored once at least.
+        counts = [max(1, self._stored[entry.label]) for entry in self._entries]
+        return 1 / torch.tensor(counts, dtype=torch.float64)
+
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values, loadable with `weights_only=True`."""
-        return {"entries": [_entry_state(entry) for entry in self._entries]}
+        return {
+            "entries": [_entry_state(entry) for entry in self._entries],
+            "stored": list(self._stored),
+        }
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, device: torch.device | str = "cpu"
@@ -167,33 +191,61 @@ class RareClassPool:
         """
         entries = [_entry_from_state(entry, device) for entry in state["entries"]]
         self._entries = entries[-self.size :]
+        self._stored = list(state.get("stored", self._stored))
+
+
+class PoolLayer(NamedTuple):
+    """Pool entries laid out over an image: what `uda4inst.ops.paste.paste` takes."""
+
+    image: Float32[Tensor, "3 H W"]
+    instances: InstanceMap
+    surplus: Bool[Tensor, "H W"] | None
 
 
 def pool_layer(
-    entries: Sequence[PoolEntry], size: Size, *, device: torch.device | str
-) -> tuple[Float32[Tensor, "3 H W"], InstanceMap]:
+    entries: Sequence[PoolEntry],
+    size: Size,
+    *,
+    device: torch.device | str,
+    patch_max_area: int = 0,
+) -> PoolLayer:
     """Return an image and an id map with every entry at its own place, ready to be pasted.
 
     Where entries overlap, the later one lies on top. What lies beyond the image is cut, which
-    happens only to entries from a larger crop.
+    happens only to entries from a larger crop. Nothing is read back from the device.
 
     Args:
         entries: what was drawn, in order.
         size: (height, width) of the image to paste into.
         device: where that image is.
+        patch_max_area: entries of at most so many pixels show the whole of their box (`surplus`);
+            0 for none, and then there is no `surplus`.
     """
     image = torch.zeros((3, *size), device=device)
     ids = torch.zeros(size, dtype=torch.int32, device=device)
+    surplus = torch.zeros(size, dtype=torch.bool, device=device) if patch_max_area else None
     for number, entry in enumerate(entries, start=1):
         top, left = entry.offset
-        place = slice(top, top + entry.mask.shape[0]), slice(left, left + entry.mask.shape[1])
+        rows, columns = entry.mask.shape
+        place = slice(top, top + rows), slice(left, left + columns)
         height, width = ids[place].shape
-        mask = entry.mask[:height, :width].to(device, non_blocking=True)
+        whole_mask = entry.mask.to(device, non_blocking=True)
+        mask = shown = whole_mask[:height, :width]
         patch = entry.image[:, :height, :width].to(device, non_blocking=True)
+        if surplus is not None:
+            shown = mask | (whole_mask.sum() <= patch_max_area)
+            surplus[place] |= shown
+            ids[place] = torch.where(shown, _beside(entry, device)[:height, :width], ids[place])
         ids[place] = torch.where(mask, number, ids[place])
-        image[:, place[0], place[1]] = torch.where(mask, patch, image[:, place[0], place[1]])
+        image[:, place[0], place[1]] = torch.where(shown, patch, image[:, place[0], place[1]])
     labels = torch.tensor([entry.label for entry in entries], dtype=torch.int64)
-    return image, InstanceMap(ids, labels.to(device, non_blocking=True))
+    return PoolLayer(image, InstanceMap(ids, labels.to(device, non_blocking=True)), surplus)
+
+
+def _beside(entry: PoolEntry, device: torch.device | str) -> Int32[Tensor, "h w"]:
+    """Return the ids of a box beside its instance: ignore on other objects, else background."""
+    others = torch.zeros_like(entry.mask) if entry.others is None else entry.others
+    return IGNORE_ID * others.to(device, non_blocking=True).to(torch.int32)
 
 
 def _entry_state(entry: PoolEntry) -> dict[str, Any]:
@@ -207,6 +259,7 @@ def _entry_state(entry: PoolEntry) -> dict[str, Any]:
         "sample_id": entry.sample_id,
         "step": entry.step,
         "times_drawn": entry.times_drawn,
+        "others": entry.others,
     }
 
 
@@ -214,6 +267,7 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
     """Return the entry a plain dict describes."""
     top, left = state["offset"]
     height, width = state["crop_size"]
+    others = state.get("others")
     return PoolEntry(
         image=state["image"].to(device),
         mask=state["mask"].to(device),
@@ -223,4 +277,5 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
         sample_id=state["sample_id"],
         step=state["step"],
         times_drawn=state["times_drawn"],
+        others=None if others is None else others.to(device),
     )
