@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -101,3 +102,11 @@ def test_check_tree__gta5_images_without_labels_are_notes(tmp_path: Path) -> Non
     report = check_tree("gta5", tmp_path, workers=0)
     assert found(report) == [("missing", "images/00002.png"), ("missing", "images/00003.png")]
     assert (report.ok, report.images) == (True, 3)
+
+
+def test_check_tree__names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
+    write_png(tmp_path / "images/00001.png", np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    report = check_tree("images", tmp_path, workers=0)
+    assert not report.ok
+    assert report.to_text().encode("utf-8")

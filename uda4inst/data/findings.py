@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -109,5 +110,9 @@ def in_report_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def path_below(root: Path, path: Path) -> str:
-    """Return a path as reports show it: from the root where it lies below it."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    """Return a path as reports show it: from the root where it lies below it.
+
+    A name that is no UTF-8 is shown with escapes; such text could not be printed.
+    """
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return os.fsencode(shown).decode("utf-8", errors="backslashreplace")
