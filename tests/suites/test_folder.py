@@ -16,8 +16,9 @@ from uda4inst.suites.folder import (
     open_suite,
     read_records,
     recorded_seeds,
+    write_config,
 )
-from uda4inst.training.config import to_yaml
+from uda4inst.training.config import load_config, to_yaml
 from uda4inst.training.run_dir import create_run
 
 Expand = Callable[..., tuple[SuiteFolder, Expansion]]
@@ -38,6 +39,15 @@ def test_check_unchanged__same_configuration(expanded: Expand) -> None:
 def test_check_unchanged__settings_that_change_no_result(expanded: Expand) -> None:
     begin_all(*expanded("table2"))
     check_unchanged(*expanded("table2", "training.checkpoint_every=7", "data.workers=2"))
+
+
+def test_check_unchanged__rare_classes_that_the_data_chose(expanded: Expand) -> None:
+    folder, expansion = expanded("table5", "method.pool.rare_classes=[]")
+    m5 = next(run for run in expansion.runs if run.row == "m5")
+    assert m5.config.method.pool.rare_classes == ()
+    chosen = load_config(write_config(folder, m5), ["method.pool.rare_classes=[bus, rider]"])
+    create_run(folder.run(m5.name), config_yaml=to_yaml(chosen))
+    check_unchanged(folder, expansion)
 
 
 def test_check_unchanged__names_rows_setting_and_what_to_do(expanded: Expand) -> None:

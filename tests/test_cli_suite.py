@@ -1,0 +1,175 @@
+"""`uda4inst suite` and `uda4inst report`: what people type, what they read, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uda4inst import cli
+from uda4inst.data.toystreets.write import write_toystreets
+from uda4inst.suites import runner
+from uda4inst.suites.runner import SuiteOutcome
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def uda4inst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Cli:
+    """Run a command in an empty folder; return exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["uda4inst", *arguments])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("suite", "table9"), "SUITE must be one of table1, table2", id="suite"),
+        pytest.param(("suite", "table2", "--scale", "big"), "--scale must be one of", id="scale"),
+        pytest.param(("suite", "table2", "--seeds", "a"), "must be whole numbers", id="seeds"),
+        pytest.param(("suite", "table2", "--seeds", "1,1"), "must be different", id="twice"),
+        pytest.param(("suite", "table2", "--set", "x"), "key.sub=value", id="no-override"),
+        pytest.param(
+            ("suite", "table5", "--set", "method.groups=one"), "in which the rows", id="compared"
+        ),
+        pytest.param(("report", "nowhere"), "must hold a readable suite.yaml", id="no-folder"),
+        pytest.param(("report", ".", "--network", "x"), "student, teacher, got 'x'", id="network"),
+        pytest.param(("report", ".", "--protocol", "x"), "cityscapes, coco, got", id="protocol"),
+    ],
+)
+def test_suite__mistake_is_one_message_and_exit_code_2(
+    uda4inst: Cli, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    code, out, err = uda4inst(*arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ["cloud", "local"])
+def test_suite__an_engine_that_cannot_be_had(uda4inst: Cli, engine: str) -> None:
+    at_once = "0" if engine == "local" else "1"
+    code, _, err = uda4inst("suite", "table2", "--engine", engine, "--at-once", at_once)
+    assert code == 2
+    assert err.startswith("error: --")
+
+
+def test_suite__dry_run_lists_the_runs(uda4inst: Cli, tmp_path: Path) -> None:
+    code, out, _ = uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "3", "--dry-run")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 6
+    assert lines[1].startswith("none-seed3: begin, 4 steps from stage1-")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "words"),
+    [
+        pytest.param(SuiteOutcome({"a": "finished"}, {}), 0, "uda4inst report", id="good"),
+        pytest.param(SuiteOutcome({"a": "failed"}, {"a": "no"}), 1, "a: failed: no", id="failed"),
+        pytest.param(SuiteOutcome({"a": "blocked"}, {}), 1, "", id="blocked"),
+        pytest.param(SuiteOutcome({"a": "waiting"}, {}, 15), 143, "goes on with it", id="sigterm"),
+        pytest.param(SuiteOutcome({"a": "waiting"}, {}, 2), 130, "goes on with it", id="ctrl-c"),
+    ],
+)
+def test_suite__exit_code_says_how_it_ended(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, outcome: SuiteOutcome, code: int, words: str
+) -> None:
+    monkeypatch.setattr(runner, "run_suite", lambda *_, **__: outcome)
+    found, _, err = uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "0")
+    assert found == code
+    assert words in err
+
+
+def test_suite__remembers_earlier_seeds(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def record(folder: object, expansion: runner.Expansion, *_: object, **__: object) -> object:
+        asked.append(expansion.seeds)
+        return SuiteOutcome({}, {})
+
+    monkeypatch.setattr(runner, "run_suite", record)
+    uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "0,1")
+    uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "2")
+    values = yaml.safe_load((tmp_path / "suites/table2-smoke/suite.yaml").read_text())
+    assert values["seeds"] == [0, 1, 2]
+    assert asked == [(0, 1), (2,)]
+
+
+def test_report__a_suite_without_runs(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runner, "run_suite", lambda *_, **__: SuiteOutcome({}, {}))
+    uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "0")
+    code, out, err = uda4inst("report", "suites/table2-smoke", "--protocol", "coco")
+    assert code == 0
+    assert "COCO protocol, student" in out
+    assert "| T2S | 35.07 | not run |" in out
+    assert "written: suites/table2-smoke/report/report.md" in err
+
+
+# Real runs, few steps on few and small images --------------------------------------------------
+
+
+@pytest.mark.e2e
+def test_suite__table2_smoke(tmp_path: Path) -> None:
+    write_toystreets(tmp_path / "data" / "toystreets", size=(64, 128), train=4, val=2, workers=0)
+    command = [sys.executable, "-m", "uda4inst.cli", "suite", "table2", "--scale", "smoke"]
+    command += ["--seeds", "0", "--at-once", "2", "--set", "data.crop=[64,128]"]
+    command += ["--set", "data.short_sides=[64]"]
+
+    def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments,
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = process(*command)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "suites" / "table2-smoke"
+    (stage1,) = (folder / "runs").glob("stage1-*")
+    for key in ("none", "t2s", "s2t", "both"):
+        run = folder / "runs" / f"{key}-seed0"
+        assert json.loads((run / "status.json").read_text())["state"] == "finished"
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["training"]["stage2_from"] == stage1.name
+    again = process(*command)
+    assert again.returncode == 0
+    assert "train" not in again.stderr
+    changed = process(*command, "--set", "optim.lr=0.5")
+    assert changed.returncode == 2
+    assert "stage 1" not in changed.stderr
+    assert "oracle (seed 0)" in changed.stderr
+    report = process(sys.executable, "-m", "uda4inst.cli", "report", str(folder))
+    assert report.returncode == 0, report.stderr
+    assert (folder / "report" / "fig4.png").exists()
+    assert "not run" not in report.stdout
