@@ -257,11 +257,15 @@ def test_criterion__asks_the_device_once_for_all_views(
     monkeypatch.setattr(
         Tensor, "cpu", lambda tensor: transfers.append(tensor.shape) or to_host(tensor)
     )
-    views = [(make_prediction(SIZE), [make_map(SIZE, (0, 1)), make_map(SIZE, (2,))])] * 2
+    maps = [make_map(SIZE, (0, 1)), make_map(SIZE, (2,))]
+    maps[0].ids[:20] = -1
+    weights = [torch.rand(2), torch.rand(1)]
 
     monkeypatch.setattr(criterion_module, "_COMPACT_ON", frozenset())
     with _NoSync():
-        Criterion(num_points=POINTS).many(views)
+        Criterion(num_points=POINTS).many(
+            [(make_prediction(SIZE), maps)] * 2, slot_weights=[weights, None]
+        )
 
     assert len(transfers) == 1
 

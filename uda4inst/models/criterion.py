@@ -8,7 +8,8 @@ Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.3 
 `criterion.py` and `matcher.py`. Departures, all in which points are looked at: matching points are
 drawn once an image, not once an image and layer; the candidates of importance sampling are drawn
 once a view, not once a mask (each mask still chooses its own); points that touch an ignore pixel
-have weight 0 (the original has no ignore).
+have weight 0, and so has the class term of an unmatched query whose mask lies mostly on ignored
+pixels, as it may be right (the original has no ignore).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from uda4inst.classes import NUM_THINGS
 from uda4inst.models.mask_loss import PointPool, mask_losses
 from uda4inst.models.matching import Match, assign
 from uda4inst.models.points import random_points, sample_logits, sample_slots
-from uda4inst.models.prediction import Prediction
+from uda4inst.models.prediction import MASK_STRIDE, Prediction
 from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
 
 # Where empty slots are thrown out before any work: looking at values is free there, and a pseudo-
@@ -35,6 +36,7 @@ from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
 _COMPACT_ON: Final = frozenset({"cpu"})
 
 View = tuple[Prediction, Sequence[InstanceMap]]
+SlotWeights = Sequence[Float32[Tensor, " N"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,7 @@ class _Targets:
     alive: Bool[Tensor, "B N"]
     ignores: Bool[Tensor, ""]
     size: Size
+    weights: Float32[Tensor, "B N"] | None
 
 
 class Criterion(nn.Module):
@@ -114,13 +117,20 @@ class Criterion(nn.Module):
         return self.many([(prediction, targets)], generator=generator)[0]
 
     def many(
-        self, views: Sequence[View], *, generator: torch.Generator | None = None
+        self,
+        views: Sequence[View],
+        *,
+        slot_weights: Sequence[SlotWeights | None] | None = None,
+        generator: torch.Generator | None = None,
     ) -> list[CriterionLosses]:
         """Return the losses of several views, each normalised on its own, with one host sync.
 
         Args:
             views: predictions with the id maps of their images. Slots with label -1 or without
                 pixels are not matched; maps may be empty.
+            slot_weights: per view, None or a weight for every slot of every map: what the matched
+                slot adds to each term is multiplied by it, while the terms are normalised as if
+                it were 1. None: all of them 1.
             generator: draws the points, on the predictions' device.
 
         Returns:
@@ -130,8 +140,9 @@ class Criterion(nn.Module):
         Raises:
             ValueError: a view has another number of targets than images, or sizes differ.
         """
+        weights = slot_weights or [None] * len(views)
         with torch.autocast(views[0][0].class_logits.device.type, enabled=False):
-            prepared = [_pack(prediction, targets) for prediction, targets in views]
+            prepared = [_pack(*view, each) for view, each in zip(views, weights, strict=True)]
             with torch.no_grad():
                 counts = _mean_over_processes(torch.stack([t.alive.sum() for t in prepared]))
                 costs = [
@@ -226,6 +237,7 @@ class Criterion(nn.Module):
             valid=valid if match.ignores else None,
             row=match.image * truth.shape[1] + match.slot,
             image=match.image,
+            weight=None if targets.weights is None else targets.weights[match.image, match.slot],
         )
 
     def _class_loss(
@@ -238,11 +250,22 @@ class Criterion(nn.Module):
         )
         wanted[match.layer, match.image, match.query] = targets.labels[match.image, match.slot]
         weight = self._class_weights[wanted]
-        surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
-        return ((surprise * weight).sum((1, 2)) / weight.sum((1, 2))).sum()
+        if match.ignores:
+            unmatched = wanted == self.num_classes
+            weight = weight.masked_fill(unmatched & _mostly_ignored(prediction, targets), 0.0)
+        surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0] * weight
+        if targets.weights is not None:
+            trust = torch.ones_like(weight)
+            trust[match.layer, match.image, match.query] = targets.weights[match.image, match.slot]
+            surprise = surprise * trust
+        # every query of a layer may lie on ignored pixels
+        total = weight.sum((1, 2)).clamp(min=torch.finfo(weight.dtype).tiny)
+        return (surprise.sum((1, 2)) / total).sum()
 
 
-def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
+def _pack(
+    prediction: Prediction, targets: Sequence[InstanceMap], weights: SlotWeights | None
+) -> _Targets:
     """Stack the id maps of one view and pad their slots with empty ones."""
     if len(targets) != len(prediction):
         raise ValueError(
@@ -251,7 +274,14 @@ def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
     sizes = {target.size for target in targets}
     if sizes != {prediction.size}:
         raise ValueError(f"targets must have the images' size {prediction.size}, got {sizes}.")
+    if weights is not None and [len(w) for w in weights] != [len(t) for t in targets]:
+        raise ValueError(
+            f"slot_weights must number {[len(t) for t in targets]}, one per slot of each target, "
+            f"got {[len(w) for w in weights]}."
+        )
     if prediction.class_logits.device.type in _COMPACT_ON:
+        if weights is not None:
+            weights = [w[t.areas() > 0] for w, t in zip(weights, targets, strict=True)]
         targets = [target.compact() for target in targets]
     slots = max(len(target) for target in targets)
     labels = torch.stack(
@@ -266,7 +296,28 @@ def _pack(prediction: Prediction, targets: Sequence[InstanceMap]) -> _Targets:
         alive=owned[:, 2:] & (labels >= 0),
         ignores=owned[:, 0].any(),
         size=prediction.size,
+        weights=None
+        if weights is None
+        else torch.stack([F.pad(w, (0, slots - len(w)), value=1.0) for w in weights]),
     )
+
+
+@torch.no_grad()
+def _mostly_ignored(prediction: Prediction, targets: _Targets) -> Bool[Tensor, "L B Q"]:
+    """Return which queries have more than half of their mask's area on ignored pixels.
+
+    Each layer's own masks (logit > 0), at the resolution of the logits. Padding does not count.
+    """
+    height, width = targets.size
+    ignored = (targets.ids == IGNORE_ID).view(-1, height, width)
+    padding = (0, prediction.padded_size[1] - width, 0, prediction.padded_size[0] - height)
+    pixels = F.pad(torch.stack([ignored, torch.ones_like(ignored)], dim=1).float(), padding)
+    shares = F.avg_pool2d(pixels, MASK_STRIDE).flatten(2).mT  # of every mask cell
+    found: list[Tensor] = []
+    for logits in prediction.mask_logits:  # layer by layer, which bounds the memory
+        lost, area = ((logits > 0).flatten(2).float() @ shares).unbind(-1)
+        found.append(2 * lost > area)
+    return torch.stack(found)
 
 
 def _truth_at(

@@ -83,6 +83,7 @@ def mask_losses(
     valid: Float32[Tensor, "B C"] | None,
     row: Int64[Tensor, " K"],
     image: Int64[Tensor, " K"],
+    weight: Float32[Tensor, " K"] | None = None,
 ) -> Float32[Tensor, 2]:
     """Return cross-entropy and dice, each a mean over a mask's points, summed over the masks.
 
@@ -93,30 +94,32 @@ def mask_losses(
         valid: 0 at points to leave out, per image; None for none.
         row: which row of `truth` each mask should be.
         image: which row of `valid` counts for each mask.
+        weight: how much each mask counts; None: all of them 1.
     """
     limit = _CHUNK_VALUES.get(logits.device.type, _CHUNK_VALUES_ON_DEVICE)
     chunk = max(1, limit // len(pool.points))
-    sums: list[Tensor] = []
+    terms: list[Tensor] = []
     for some, rows, images in zip(
         logits[:, None].split(chunk), row.split(chunk), image.split(chunk), strict=True
     ):
         index = pool.choose(some.detach())
-        sums.append(
+        terms.append(
             _terms(
                 sample_logits(some, pool.at(index))[:, 0],
                 truth.index_select(0, rows).gather(1, index),
                 None if valid is None else valid.index_select(0, images).gather(1, index),
             )
         )
-    return torch.stack(sums).sum(0)
+    per_mask = torch.cat(terms, dim=1)
+    return (per_mask if weight is None else per_mask * weight).sum(1)
 
 
 def _terms(
     values: Float32[Tensor, "K P"],
     truth: Float32[Tensor, "K P"],
     valid: Float32[Tensor, "K P"] | None,
-) -> Float32[Tensor, 2]:
-    """Return both terms, summed over masks."""
+) -> Float32[Tensor, "2 K"]:
+    """Return both terms of every mask."""
     inside = values.sigmoid()
     if valid is None:
         per_mask = F.binary_cross_entropy_with_logits(values, truth, reduction="none").mean(-1)
@@ -128,4 +131,4 @@ def _terms(
         inside, truth = inside * valid, truth * valid
     overlap = 2 * (inside * truth).sum(-1)
     dice = 1 - (overlap + 1) / (inside.sum(-1) + truth.sum(-1) + 1)
-    return torch.stack([per_mask.sum(), dice.sum()])
+    return torch.stack([per_mask, dice])

@@ -43,8 +43,9 @@ def paste(
         pasted: its instances.
         which: True for each slot of `pasted` to paste; empty slots are never pasted.
         surplus: where the pasted image shows beside the chosen instances, which keep what is
-            theirs within it (whole boxes of small ones). The base's ids are removed there: what can be seen is the pasted image's
-            background (0), or an object of it that is not pasted (ignored).
+            theirs within it (whole boxes of small ones). The base's ids are removed there: what
+            can be seen is the pasted image's background (0), or an object of it that is not
+            pasted (ignored).
 
     Returns:
         Image, instances (slots of `base` followed by slots of `pasted`), and the pasted region.
