@@ -34,7 +34,6 @@ def test_class_counts__processes_agree(
     dataset = UrbanSyn(tree.source_root)
     alone = class_counts(dataset)
     monkeypatch.setattr(module, "_PATIENCE", -1.0)
-    monkeypatch.setattr(module, "_PART", 2)
     np.testing.assert_array_equal(module._count(dataset, 2), alone)
 
 

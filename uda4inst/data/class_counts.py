@@ -6,13 +6,11 @@ for as long as the label files' sizes and times of change stay what they were.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +20,12 @@ from tqdm import tqdm
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.data.index import cache_folder
+from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 
 _log = logging.getLogger(__name__)
 
-_PART: Final = 64  # images a process reads at a time
+_FIRST: Final = 64  # images read here, to see how long all will take
 _PATIENCE: Final = 5.0  # seconds of reading that are not worth starting processes for
 
 
@@ -47,31 +46,28 @@ def class_counts(
     if known is not None:
         return known
     _log.info("%s: counting the classes of %d images, once", dataset.root, len(dataset))
-    counts = _count(dataset, workers if workers is not None else os.cpu_count() or 1)
+    counts = _count(dataset, workers)
     _save(path, counts)
     return counts
 
 
-def _count(dataset: ImageTree, workers: int) -> Int64[np.ndarray, "images 8"]:
-    parts = [range(a, min(a + _PART, len(dataset))) for a in range(0, len(dataset), _PART)]
+def _count(dataset: ImageTree, workers: int | None) -> Int64[np.ndarray, "images 8"]:
+    count = functools.partial(_count_image, dataset)
+    few = min(_FIRST, len(dataset))
     started = time.monotonic()
-    first = _count_part(dataset, parts[0])
-    expected = (time.monotonic() - started) * (len(parts) - 1)
-    long = expected > _PATIENCE
-    show: Callable[..., tqdm[Sequence[int]]] = tqdm
-    rest = show(parts[1:], desc="counting classes", unit="part", disable=not long)
-    if workers < 2 or not long:
-        return np.concatenate([first, *(_count_part(dataset, part) for part in rest)])
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_count_part, dataset, part) for part in parts[1:]]
-        return np.concatenate([first, *(futures[n].result() for n, _ in enumerate(rest))])
+    first = [count(index) for index in range(few)]
+    expected = (time.monotonic() - started) * (len(dataset) / few - 1)
+    if expected <= _PATIENCE:
+        return np.stack([*first, *(count(index) for index in range(few, len(dataset)))])
+    with tqdm(total=len(dataset), desc="counting classes", unit="image") as bar:
+        everything = in_order(
+            count, len(dataset), workers=workers, progress=lambda done: bar.update(done - bar.n)
+        )
+        return np.stack(list(everything))
 
 
-def _count_part(dataset: ImageTree, part: Sequence[int]) -> Int64[np.ndarray, "images 8"]:
-    return np.stack(
-        [np.bincount(dataset.read_labels(i).labels, minlength=NUM_THINGS) for i in part]
-    ).astype(np.int64)
+def _count_image(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
+    return np.bincount(dataset.read_labels(index).labels, minlength=NUM_THINGS).astype(np.int64)
 
 
 def _fingerprint(dataset: ImageTree) -> str:
