@@ -59,11 +59,9 @@ def _count(dataset: ImageTree, workers: int | None) -> Int64[np.ndarray, "images
     expected = (time.monotonic() - started) * (len(dataset) / few - 1)
     if expected <= _PATIENCE:
         return np.stack([*first, *(count(index) for index in range(few, len(dataset)))])
-    with tqdm(total=len(dataset), desc="counting classes", unit="image") as bar:
-        everything = in_order(
-            count, len(dataset), workers=workers, progress=lambda done: bar.update(done - bar.n)
-        )
-        return np.stack(list(everything))
+    everything = in_order(count, len(dataset), workers=workers)
+    bar = tqdm(everything, total=len(dataset), desc="counting classes", unit="image")
+    return np.stack(list(bar))
 
 
 def _count_image(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
