@@ -6,6 +6,7 @@ Slurm need this package, the data and the suite's folder under the same paths on
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -213,11 +214,7 @@ class RayEngine:
     """
 
     def __init__(self, *, at_once: int | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise _missing("ray", error) from error
-        self._ray: Any = ray
+        self._ray = ray = _import("ray", engine="ray")
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
@@ -288,10 +285,7 @@ class SlurmEngine:
     def __init__(
         self, folder: Path, *, at_once: int | None = None, cluster: str | None = None
     ) -> None:
-        try:
-            import submitit
-        except ImportError as error:
-            raise _missing("submitit", error) from error
+        submitit = _import("submitit", engine="slurm")
         self.slots = at_once or 64
         cluster = cluster or os.environ.get("UDA4INST_SUBMITIT_CLUSTER") or "slurm"
         try:
@@ -340,9 +334,16 @@ class _SlurmHandle:
             self._job.cancel()
 
 
-def _missing(package: str, error: ImportError) -> UserError:
-    engine = {"ray": "ray", "submitit": "slurm"}[package]
-    return UserError(
-        f"--engine {engine} must have the package {package}, which cannot be imported ({error}). "
-        f'Install it: {Path(sys.executable).name} -m pip install "uda4inst[cluster]"'
-    )
+def _import(package: str, *, engine: str) -> Any:
+    """Return an optional package, which type checkers need not know.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"--engine {engine} must have the package {package}, which cannot be imported "
+            f'({error}). Install it: {Path(sys.executable).name} -m pip install "uda4inst[cluster]"'
+        ) from error

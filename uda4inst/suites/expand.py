@@ -31,6 +31,10 @@ UNSEEN_BY_STAGE_1: Final = (
     "method.mixing",
     "method.pool",
     "method.ego",
+    "method.adaptive_threshold",
+    "method.unsure_threshold",
+    "method.min_visible_share",
+    "method.soft_weights",
     "training.stage2_steps",
     "training.stage2_from",
 )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.paper import METRICS, Metric
-from uda4inst.suites.results import Network, Protocol, RowResult, SuiteResults
+from uda4inst.suites.results import Network, Protocol, RowResult, SuiteResults, View
 
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"
@@ -21,9 +21,7 @@ _HEADLINE: Final = ("cityscapes", "student")
 _DPI: Final = 110
 
 
-def write_charts(
-    results: SuiteResults, folder: Path, views: Sequence[tuple[Protocol, Network]]
-) -> list[Path]:
+def write_charts(results: SuiteResults, folder: Path, views: Sequence[View]) -> list[Path]:
     """Write one chart a benchmark, protocol and network that has a number of ours by class.
 
     The first benchmark's by the Cityscapes protocol with the student is fig4.png.

@@ -102,13 +102,12 @@ SYNTHIA_UDA4INST: Final = PaperNumbers(
 
 def over_classes(numbers: PaperNumbers, names: Sequence[str]) -> PaperNumbers:
     """Return a row with its means taken over some of its classes, from the printed class values."""
-    parts = [{name: values[name] for name in names} for values in _class_values(numbers)]
-    means = [round(sum(part.values()) / len(part), 1) for part in parts]
-    return PaperNumbers(f"{numbers.table}, mean of {len(names)} classes", *means, *parts)
-
-
-def _class_values(numbers: PaperNumbers) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    return numbers.class_ap, numbers.class_ap50
+    by_ap, by_ap50 = (
+        {name: values[name] for name in names} for values in (numbers.class_ap, numbers.class_ap50)
+    )
+    ap, ap50 = (round(sum(part.values()) / len(part), 1) for part in (by_ap, by_ap50))
+    table = f"{numbers.table}, mean of {len(names)} classes"
+    return PaperNumbers(table, ap, ap50, by_ap, by_ap50)
 
 
 UPPER_BOUND_SYNTHIA: Final = over_classes(UPPER_BOUND, SYNTHIA_CLASSES)

@@ -25,6 +25,7 @@ from uda4inst.suites.results import (
     RowResult,
     Statistic,
     SuiteResults,
+    View,
 )
 from uda4inst.training.files import disk_errors, write_whole
 
@@ -86,7 +87,7 @@ def write_report(
     Raises:
         UserError: the folder cannot be written to.
     """
-    views = [(protocol, network) for protocol in protocols for network in networks]
+    views: list[View] = [(protocol, network) for protocol in protocols for network in networks]
     with disk_errors("report", folder, next_step="Make room, then write it again."):
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
@@ -102,7 +103,7 @@ def write_report(
 
 def markdown(
     results: SuiteResults,
-    views: Sequence[tuple[Protocol, Network]],
+    views: Sequence[View],
     *,
     charts: Sequence[str] = (),
 ) -> str:
@@ -115,7 +116,7 @@ def markdown(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def latex(results: SuiteResults, views: Sequence[tuple[Protocol, Network]]) -> str:
+def latex(results: SuiteResults, views: Sequence[View]) -> str:
     """Return the tables as LaTeX; needs booktabs."""
     parts = [
         f"% {results.suite.title}, scale {results.scale.name}. Needs \\usepackage{{booktabs}}.",
@@ -124,7 +125,7 @@ def latex(results: SuiteResults, views: Sequence[tuple[Protocol, Network]]) -> s
     return "\n\n".join(parts) + "\n"
 
 
-def csv_text(results: SuiteResults, views: Sequence[tuple[Protocol, Network]]) -> str:
+def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
     """Return every number in a line of its own, all digits, per cent."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -152,7 +153,7 @@ def csv_text(results: SuiteResults, views: Sequence[tuple[Protocol, Network]]) -
     return out.getvalue()
 
 
-def tables(results: SuiteResults, views: Sequence[tuple[Protocol, Network]]) -> Iterator[Table]:
+def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
     """Yield the tables of every protocol and network: means, then AP and AP50 by class."""
     for protocol, network in views:
         yield _means_table(results, protocol, network)

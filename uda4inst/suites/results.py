@@ -24,6 +24,8 @@ from uda4inst.training.run_dir import RunDir, numbered, read_json
 
 Network = Literal["student", "teacher"]
 Protocol = Literal["cityscapes", "coco"]
+# What a table or chart shows.
+View = tuple[Protocol, Network]
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("cityscapes", "coco")
 # Methods without a teacher: their student stands where the teacher is asked for.
