@@ -1,16 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from math import inf
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from uda4inst.methods.base import aligned_source, count_labels, loss_terms, mixed_view
+from uda4inst.methods.base import (
+    Views,
+    aligned_source,
+    class_thresholds,
+    count_labels,
+    loss_terms,
+    mixed_view,
+    thirds_view,
+    view_losses,
+)
+from uda4inst.methods.config import MethodConfig
 from uda4inst.models.criterion import Criterion, CriterionLosses
 from uda4inst.ops.color import align_lab
-from uda4inst.structures import DomainBatch, InstanceMap
+from uda4inst.structures import DomainBatch, InstanceMap, Sample
 from uda4inst.uda.mixing import Mixed
 
 
@@ -29,21 +39,49 @@ def test_count_labels__leaves_out_empty_slots() -> None:
     assert count_labels(maps).tolist() == [1, 0, 0, 0, 0, 0, 0, 2]
 
 
-def test_mixed_view__without_empty_slots_has_the_same_losses(
-    batch: DomainBatch, criterion: Criterion, painter: Callable[[], nn.Module]
-) -> None:
-    source = batch.source[0]
-    slots = torch.cat([torch.full((3,), -1), source.instances.labels])
-    padded = InstanceMap(source.instances.ids + 3 * (source.instances.ids > 0).int(), slots)
-    origin = torch.zeros(source.size, dtype=torch.uint8)
-    view = mixed_view("s2t", [Mixed(source.image, padded, origin)], weight=1.0)
-    prediction = painter()(source.image[None])
-    torch.manual_seed(0)
-    trimmed = criterion(prediction, view.targets)
-    torch.manual_seed(0)
-    whole = criterion(prediction, [padded])
-    assert len(view.targets[0]) == 2
-    torch.testing.assert_close(trimmed.total, whole.total)
+def plain_mix(sample: Sample, weights: list[float] | None = None) -> Mixed:
+    origin = torch.zeros(sample.size, dtype=torch.uint8)
+    given = None if weights is None else torch.tensor(weights)
+    return Mixed(sample.image, sample.instances, origin, given)
+
+
+def test_mixed_view__leaves_out_pairs_that_are_not_mixed(batch: DomainBatch) -> None:
+    first, second = (plain_mix(sample) for sample in batch.source)
+    view = mixed_view("s2t", [None, first, None, second], weight=0.4)
+    assert view.images == [first.image, second.image]
+    assert (view.name, view.weight, view.slot_weights) == ("s2t", 0.4, None)
+
+
+def test_thirds_view__takes_one_image_of_every_pair(batch: DomainBatch) -> None:
+    source = (batch.source[0],) * 3
+    s2t, t2s = plain_mix(batch.source[1]), plain_mix(batch.source[1])
+    view = thirds_view("mixed", Views(source=source, s2t=(None, s2t, None), t2s=(None, None, t2s)))
+    assert [id(i) for i in view.images] == [id(c.image) for c in (source[0], s2t, t2s)]
+    assert view.targets == [source[0].instances, s2t.instances, t2s.instances]
+    assert (view.name, view.weight, view.slot_weights) == ("mixed", 1, None)
+
+
+def test_thirds_view__weighs_the_slots_of_a_plain_crop_by_one(batch: DomainBatch) -> None:
+    source = batch.source[:1] * 3
+    s2t, t2s = plain_mix(source[0], [0.5, 0.25]), plain_mix(batch.source[1], [])
+    view = thirds_view("mixed", Views(source=source, s2t=(None, s2t, None), t2s=(None, None, t2s)))
+    assert view.slot_weights is not None
+    assert [w.tolist() for w in view.slot_weights] == [[1, 1], [0.5, 0.25], []]
+
+
+def test_view_losses__weigh_slots(batch: DomainBatch, criterion: Criterion, painter: Any) -> None:
+    values: list[float] = []
+    for weights in ([1.0, 1.0], [0.5, 0.5]):
+        view = mixed_view("s2t", [plain_mix(batch.source[0], weights)], weight=1.0)
+        torch.manual_seed(0)
+        terms = view_losses([view], forward=painter(), criterion=criterion, joint=True)
+        values += [float(t.value.detach()) for t in terms if t.name == "s2t/mask"]
+    assert values[1] == pytest.approx(values[0] / 2)
+
+
+def test_class_thresholds__cannot_be_reached_by_other_classes() -> None:
+    thresholds = class_thresholds(MethodConfig(groups="one", classes=("car", "bus")), 0.7)
+    assert thresholds.tolist() == pytest.approx([inf, inf, 0.7, inf, 0.7, inf, inf, inf])
 
 
 def test_aligned_source__takes_the_colours_of_its_pair(batch: DomainBatch) -> None:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods import METHODS
 from uda4inst.methods.config import MethodConfig, MethodName, PoolConfig, ThingName
+from uda4inst.training.config import load_config
+from uda4inst.training.schema import Config
 
 
 def fields_without_description(schema: dict[str, Any]) -> list[str]:
@@ -33,16 +35,30 @@ def test_method_config__defaults_are_the_papers() -> None:
         "name": "uda4inst",
         "ema_decay": 0.999,
         "score_threshold": 0.9,
+        "adaptive_threshold": {"enabled": False, "momentum": 0.99, "floor": 0.5},
+        "unsure_threshold": None,
+        "min_visible_share": 0.0,
+        "soft_weights": False,
         "lab_alignment": True,
         "joint_forward": True,
         "groups": "two",
         "classes": [],
-        "mixing": {"s2t": True, "t2s": True, "s2t_weight": 0.4, "t2s_weight": 0.6, "min_area": 0},
+        "mixing": {
+            "s2t": True,
+            "t2s": True,
+            "s2t_weight": 0.4,
+            "t2s_weight": 0.6,
+            "min_area": 0,
+            "patch_max_area": 0,
+            "blur": False,
+            "batch": "pairs",
+        },
         "pool": {
             "enabled": True,
             "size": 10,
             "draw_share": 0.5,
             "rare_classes": ["train", "motorcycle"],
+            "draw_by_rarity": False,
         },
         "ego": {"min_valid_share": 0.2},
     }
@@ -69,12 +85,70 @@ def test_method_config__describes_every_field() -> None:
         ({"pool": {"size": 0}}, "greater than or equal to 1"),
         ({"pool": {"draw_share": 0}}, "greater than 0"),
         ({"pool": {"rare_classes": ["tram"]}}, "'train'"),
+        ({"mixing": {"patch_max_area": -1}}, "greater than or equal to 0"),
+        ({"mixing": {"batch": "halves"}}, "'pairs' or 'thirds'"),
+        (
+            {"mixing": {"batch": "thirds", "t2s": False}},
+            r"method\.mixing\.batch must be pairs unless both directions are on, got thirds "
+            r"without t2s\. Set method\.mixing\.batch=pairs",
+        ),
+        (
+            {"unsure_threshold": 0.9},
+            r"method\.unsure_threshold must be below method\.score_threshold \(0\.9\), got 0\.9",
+        ),
+        (
+            {"score_threshold": 0.4, "adaptive_threshold": {"enabled": True}},
+            r"method\.adaptive_threshold\.floor must be at most method\.score_threshold \(0\.4\)",
+        ),
+        ({"adaptive_threshold": {"momentum": 1}}, "less than 1"),
+        ({"min_visible_share": 2}, "less than or equal to 1"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_method_config__rejects(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         MethodConfig.model_validate(values)
+
+
+def test_adaptive_floor__may_be_anything_while_off() -> None:
+    assert MethodConfig(score_threshold=0.4).adaptive_threshold.floor == 0.5
+
+
+def run_config(batch_size: int, **method: Any) -> Config:
+    tree = {"format": "cityscapes", "root": "somewhere"}
+    data = {"source": {**tree, "format": "urbansyn"}, "target": tree}
+    training = {"batch_size": batch_size}
+    return Config.model_validate({"data": data, "method": method, "training": training})
+
+
+def test_thirds__need_a_batch_of_threes() -> None:
+    with pytest.raises(
+        ValidationError,
+        match=r"training\.batch_size must be a multiple of three with "
+        r"method\.mixing\.batch=thirds, got 4\. Set it to 6, or method\.mixing\.batch=pairs",
+    ):
+        run_config(4, mixing={"batch": "thirds"})
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "method"),
+    [
+        (3, {"mixing": {"batch": "thirds"}}),
+        (6, {"mixing": {"batch": "thirds"}}),
+        (4, {"mixing": {"batch": "pairs"}}),
+        (4, {"mixing": {"batch": "thirds"}, "name": "source_only"}),
+    ],
+    ids=["three", "six", "pairs", "a-bound"],
+)
+def test_thirds__leave_other_runs_alone(batch_size: int, method: dict[str, Any]) -> None:
+    assert run_config(batch_size, **method).training.batch_size == batch_size
+
+
+def test_later_preset__is_the_later_recipe() -> None:
+    method = load_config("urbansyn_cityscapes_later").method
+    mixing = method.mixing
+    assert (mixing.min_area, mixing.patch_max_area) == (300, 1500)
+    assert (mixing.blur, mixing.batch) == (True, "thirds")
 
 
 def test_rare_labels__are_thing_indices() -> None:

@@ -56,8 +56,10 @@ class Views:
         labelled: labelled target crops (oracle alone).
         detections: the teacher's, before any threshold, per target crop.
         pseudo_labels: those kept; slot k is detection k, label -1 when it was dropped.
-        s2t: target crops with source instances and pool entries pasted.
-        t2s: source crops with pseudo-labels pasted.
+            Ignore pixels where the teacher is unsure, if that is asked for.
+        s2t: target crops with source instances and pool entries pasted, per pair; None for a pair
+            that is not mixed this way.
+        t2s: source crops with pseudo-labels pasted, likewise.
         pool: the rare-class pool after this step, oldest first.
     """
 
@@ -66,8 +68,8 @@ class Views:
     labelled: tuple[Sample, ...] = ()
     detections: tuple[Detections, ...] = ()
     pseudo_labels: tuple[InstanceMap, ...] = ()
-    s2t: tuple[Mixed, ...] = ()
-    t2s: tuple[Mixed, ...] = ()
+    s2t: tuple[Mixed | None, ...] = ()
+    t2s: tuple[Mixed | None, ...] = ()
     pool: tuple[PoolEntry, ...] = ()
 
 
@@ -113,12 +115,16 @@ class Method(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudentView:
-    """Images the student is trained on, their instances, and the view's name and weight."""
+    """Images the student is trained on, their instances, and the view's name and weight.
+
+    `slot_weights` is None, or has how much every slot of every map counts.
+    """
 
     name: str
     weight: float
     images: Sequence[Float32[Tensor, "3 H W"]]
     targets: Sequence[InstanceMap]
+    slot_weights: Sequence[Float32[Tensor, " _"]] | None = None
 
 
 def view_losses(
@@ -135,7 +141,8 @@ def view_losses(
     batches = [torch.stack(tuple(view.images)) for view in views]
     predictions = _forward_jointly(forward, batches) if joint else [forward(b) for b in batches]
     pairs = [(p, view.targets) for p, view in zip(predictions, views, strict=True)]
-    for view, losses in zip(views, criterion.many(pairs), strict=True):
+    all_losses = criterion.many(pairs, slot_weights=[view.slot_weights for view in views])
+    for view, losses in zip(views, all_losses, strict=True):
         yield from loss_terms(view.name, losses, weight=view.weight, criterion=criterion)
 
 
@@ -164,16 +171,28 @@ def sample_view(name: str, samples: Sequence[Sample]) -> StudentView:
     return StudentView(name, 1.0, [s.image for s in samples], [s.instances for s in samples])
 
 
-def mixed_view(name: str, mixed: Sequence[Mixed], *, weight: float) -> StudentView:
-    """Return mixed images as a view.
+def mixed_view(name: str, mixed: Sequence[Mixed | None], *, weight: float) -> StudentView:
+    """Return the mixed images there are as a view."""
+    return _crops_view(name, [m for m in mixed if m is not None], weight=weight)
 
-    On the CPU, where looking at values is free, empty slots are left out: matching costs less and
-    gives the same losses.
-    """
-    targets = [m.instances for m in mixed]
-    if targets and targets[0].ids.device.type == "cpu":
-        targets = [instances.compact() for instances in targets]
-    return StudentView(name, weight, [m.image for m in mixed], targets)
+
+def thirds_view(name: str, views: Views) -> StudentView:
+    """Return one image of every pair as a view of weight 1: mixed if it is, or the source crop."""
+    pairs = zip(views.source, views.s2t, views.t2s, strict=True)
+    return _crops_view(name, [s2t or t2s or source for source, s2t, t2s in pairs], weight=1.0)
+
+
+def _crops_view(name: str, crops: Sequence[Sample | Mixed], *, weight: float) -> StudentView:
+    """Return crops as a view; with slot weights as soon as one of them has some."""
+    given = [crop.weights if isinstance(crop, Mixed) else None for crop in crops]
+    slot_weights = None
+    if any(weights is not None for weights in given):
+        slot_weights = [
+            crop.image.new_ones(len(crop.instances)) if weights is None else weights
+            for crop, weights in zip(crops, given, strict=True)
+        ]
+    images, targets = [c.image for c in crops], [c.instances for c in crops]
+    return StudentView(name, weight, images, targets, slot_weights)
 
 
 def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, ...]:
@@ -197,10 +216,10 @@ def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, 
     )
 
 
-def class_thresholds(config: MethodConfig) -> Float32[Tensor, 8]:
+def class_thresholds(config: MethodConfig, score: float) -> Float32[Tensor, 8]:
     """Return the score each class must exceed: none can for the classes not learned here."""
     thresholds = torch.full((NUM_THINGS,), math.inf)
-    thresholds[list(config.class_labels)] = config.score_threshold
+    thresholds[list(config.class_labels)] = score
     return thresholds
 
 

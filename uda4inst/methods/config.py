@@ -2,6 +2,7 @@
 
 The app builds its form from this schema, so each field carries a description and its range.
 Defaults follow the UDA4Inst paper (arXiv 2405.09682 v1); a description says so where they do not.
+What the authors' later code does differently, and what is ours, is off by default.
 
 Example: Table 2's rows are `method.mixing.s2t=false method.mixing.t2s=false` (none, source only),
 `method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the defaults (both),
@@ -53,8 +54,44 @@ class MixingConfig(_Part):
         default=0,
         ge=0,
         description="Smallest instance pasted, in pixels of the crop. The paper names none; "
-        "the authors' v1 code uses 3000 at 1024x1024.",
+        "the authors' v1 code uses 3000 at 1024x1024, their later code 300.",
     )
+    patch_max_area: int = Field(
+        default=0,
+        ge=0,
+        description="Instances of at most so many pixels of the crop are pasted with the whole of "
+        "their box, in both directions; their masks stay as they are. 0 for none (paper); the "
+        "authors' later code: 1500.",
+    )
+    blur: bool = Field(
+        default=False,
+        description="Blur the source image (5x5 Gaussian) before its instances are pasted, in S2T "
+        "alone. Not in the paper; the authors' code does.",
+    )
+    batch: Literal["pairs", "thirds"] = Field(
+        default="pairs",
+        description="pairs: every pair gives an S2T and a T2S image, each weighted (paper). "
+        "thirds: of every three pairs, one plain source, one S2T and one T2S image, all in one "
+        "unweighted loss (authors' later code).",
+    )
+
+    @model_validator(mode="after")
+    def _check_thirds(self) -> MixingConfig:
+        if self.batch == "thirds" and not (self.s2t and self.t2s):
+            off = "s2t" if self.t2s else "t2s" if self.s2t else "s2t and t2s"
+            raise ValueError(
+                "method.mixing.batch must be pairs unless both directions are on, got thirds "
+                f"without {off}. Set method.mixing.batch=pairs"
+            )
+        return self
+
+    def makes_s2t(self, pair: int) -> bool:
+        """Whether the pair at this place in the batch is mixed source into target."""
+        return self.s2t and (self.batch == "pairs" or pair % 3 == 1)
+
+    def makes_t2s(self, pair: int) -> bool:
+        """Whether the pair at this place in the batch is mixed target into source."""
+        return self.t2s and (self.batch == "pairs" or pair % 3 == 2)
 
 
 class PoolConfig(_Part):
@@ -76,6 +113,12 @@ class PoolConfig(_Part):
         "in the source.",
     )
 
+    draw_by_rarity: bool = Field(
+        default=False,
+        description="Draw an entry the more likely, the less often its class has been stored "
+        "(ours); off: each alike (paper).",
+    )
+
     @property
     def rare_labels(self) -> frozenset[int]:
         """Thing indices of the rare classes."""
@@ -91,6 +134,28 @@ class EgoConfig(_Part):
         le=1,
         description="A pseudo-label with less of its area off the ego vehicle is dropped "
         "(authors' later code: 0.2).",
+    )
+
+
+class AdaptiveConfig(_Part):
+    """Score thresholds per class (UDA4Inst only; ours, after FlexMatch, arXiv 2110.08263)."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Lower the score threshold of a class in proportion to how unsure the teacher "
+        "is of it, beside the class it is surest of; off: one threshold (paper).",
+    )
+    momentum: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Weight of the old running mean of a class's scores, per step (ours).",
+    )
+    floor: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Lowest threshold, and lowest score that counts in the running mean (ours).",
     )
 
 
@@ -131,6 +196,28 @@ class MethodConfig(_Part):
         le=1,
         description="A detection scoring more becomes a pseudo-label; score = class probability "
         "x mean mask probability (paper: 0.9).",
+    )
+    adaptive_threshold: AdaptiveConfig = Field(
+        default_factory=AdaptiveConfig, description="Score thresholds per class."
+    )
+    unsure_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Ignore, instead of calling background, where a detection scores more than "
+        "this, yet too little for a pseudo-label (ours). Empty: background (paper).",
+    )
+    min_visible_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A pseudo-label of which better ones leave less than this share is dropped: a "
+        "duplicate otherwise leaves a sliver (ours). 0: none is (paper).",
+    )
+    soft_weights: bool = Field(
+        default=False,
+        description="Weigh what a pseudo-label adds to the loss by its score (ours); off: all "
+        "alike (paper).",
     )
     lab_alignment: bool = Field(
         default=True,
@@ -182,6 +269,21 @@ class MethodConfig(_Part):
             raise ValueError(
                 "method.classes must be empty where method.groups makes several networks, got "
                 f"{', '.join(self.classes)}. Set method.groups=one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> MethodConfig:
+        if self.unsure_threshold is not None and self.unsure_threshold >= self.score_threshold:
+            raise ValueError(
+                f"method.unsure_threshold must be below method.score_threshold "
+                f"({self.score_threshold}), got {self.unsure_threshold}. Lower it, or leave it "
+                "empty"
+            )
+        if self.adaptive_threshold.enabled and self.adaptive_threshold.floor > self.score_threshold:
+            raise ValueError(
+                "method.adaptive_threshold.floor must be at most method.score_threshold "
+                f"({self.score_threshold}), got {self.adaptive_threshold.floor}. Lower it"
             )
         return self
 

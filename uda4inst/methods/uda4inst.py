@@ -12,7 +12,8 @@ source (x_S, y_S), target x_T, step t of stage 2:
 
 Departures. "v1": the authors' code nearest to the paper (gyc-code/metric-guided-fusion@1bddc39);
 "fin": their last (@6faaf31, Jan 2025; later paper versions); "release": gyc-code/UDA4Inst@77acff4,
-which cannot be imported as published. What is not listed is as in the paper.
+which cannot be imported as published. What is not listed is as in the paper, and so are all
+defaults; options that follow the code, or that are ours, are named with their switch.
 
 Networks      paper: one per category group, two groups. Code: the same, always 8 classes; merged
               instances keep the labels any network gave them. Ours: one run, one network per group
@@ -30,6 +31,7 @@ Precision     v1: student losses in fp32 too. Ours: the student in the run's pre
 Overlaps      code: no suppression, overlapping and duplicate pseudo-labels are all kept; so are
               overlaps among pasted instances (last painted wins the pixels, both keep the mask).
               Ours: the better score owns a pixel; an id map is disjoint by construction.
+              `min_visible_share` drops what this leaves of duplicates (slivers).
 Ego vehicle   v1: pseudo-masks cut by a fixed template whose crop and flip were drawn apart from the
               image's (a bug). fin: template transformed with its image, a pseudo-label with < 20 %
               of its area off the ego vehicle is dropped, others stay whole.
@@ -44,17 +46,22 @@ Size filter   paper: none. v1: only instances of >= 3000 px are pasted, fin: >= 
               and pseudo-labels below it stay labelled, as in the code.
               v1: an image without a source instance that large stays a source image, unmixed.
               Ours: it is mixed with none (or with pool entries alone, as fin).
-Shape         fin: instances up to 1500 px are pasted as whole boxes (labels stay masks). Ours: the
-              mask, as paper and v1.
+Shape         fin: instances up to 1500 px are pasted as whole boxes (labels stay masks; what the
+              rest of a box covers keeps its label). Ours: the mask, as paper and v1;
+              `mixing.patch_max_area` pastes boxes, pool entries too, and takes the labels off what
+              they cover; other objects seen in them that are not pasted are ignored.
 Place         release: shifted by depth and at random. Ours: same location, as paper, v1 and fin.
 Blur          v1: 5x5 Gaussian over the source image before pasting (S2T), fin: from the second
-              instance on; neither when the first is too small. Ours: none, as paper.
+              instance on; neither when the first is too small; the pool stores it blurred. Ours:
+              none, as paper; `mixing.blur` blurs whatever S2T pastes, the pool stores it so.
 Vanished      code: instances covered whole stay as empty masks to be matched. Ours: not matched.
 Loss          v1: two forwards of the batch, fixed 0.4/0.6. fin: a batch of exactly three, one plain
               source, one S2T, one T2S image, in one unweighted forward normalised together.
               Ours: any batch, every pair gives both views; `joint_forward` only saves time: views
               are normalised apart. Weights are `mixing.s2t_weight`, `mixing.t2s_weight` (paper:
               0.4/0.6, Synscapes 0.75/0.25; folder names in v1 say the latter for SYNTHIA).
+              `mixing.batch=thirds` is fin's: of every three pairs, the first gives its source
+              crop, the second S2T, the third T2S, in one unweighted loss.
               Without either direction: plain source training, the teacher follows but is not asked.
 Rare pool     paper: FIFO of 10, a random half pasted when the source image has no rare instance,
               S2T only. Code: stores whole crops, blurred or not; deletes the 4 oldest after a draw
@@ -63,19 +70,25 @@ Rare pool     paper: FIFO of 10, a random half pasted when the source image has 
               classes by name.
               v1: no draw without an instance that passes the size filter. Ours: always, as fin.
               As in both: pairs are handled in order, so one may draw what an earlier one stored.
+              `pool.draw_by_rarity` draws classes stored less often more often (ours).
 LAB           paper: cites He et al., CVPR 2021. v1: probably offline, each source image to one
               random target image. fin: online, crop to paired crop, after augmentation, before
               pseudo-labelling. Ours: as fin.
+Uncertainty   paper and code: what scores too little is background, what scores enough counts in
+              full. Ours, each off by default: `adaptive_threshold` (a threshold per class, after
+              FlexMatch), `unsure_threshold` (detections in between are ignored; they stay so in
+              S2T and are never pasted), `soft_weights` (loss terms times the teacher's score).
 Optimisation  see `training/optim.py`; pairing and augmentation: see `data/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from uda4inst.methods.base import (
@@ -89,17 +102,29 @@ from uda4inst.methods.base import (
     device_of,
     mixed_view,
     sample_view,
+    thirds_view,
     view_losses,
 )
 from uda4inst.methods.config import MethodConfig
 from uda4inst.models.criterion import Criterion
 from uda4inst.models.decode import decode
 from uda4inst.models.ema import EmaTeacher
+from uda4inst.ops.blur import blur_5x5
 from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.uda.adaptive_threshold import AdaptiveThresholds
 from uda4inst.uda.mixing import Mixed, Origin, mix
 from uda4inst.uda.pseudo_labels import select
 from uda4inst.uda.randomness import step_generator
 from uda4inst.uda.rare_class_pool import PoolEntry, RareClassPool, RareInstance, rare_instances
+
+
+class _Pair(NamedTuple):
+    """A source crop, and a target crop with its pseudo-labels and what each slot of them counts."""
+
+    source: Sample
+    target: TargetSample
+    pseudo_labels: InstanceMap
+    weights: Float32[Tensor, " N"] | None
 
 
 class UDA4Inst:
@@ -132,27 +157,44 @@ class UDA4Inst:
         self.rank = rank
         self.teacher: EmaTeacher[nn.Module] | None = EmaTeacher(student, ema_decay=config.ema_decay)
         self.updates = 0
-        self.thresholds = class_thresholds(config)
-        self.pool = RareClassPool(config.pool.size, draw_share=config.pool.draw_share)
+        self.thresholds = class_thresholds(config, config.score_threshold)
+        self.unsure: Tensor | None = None
+        if config.unsure_threshold is not None:
+            self.unsure = class_thresholds(config, config.unsure_threshold)
+        self.adaptive: AdaptiveThresholds | None = None
+        if config.adaptive_threshold.enabled:
+            values = config.adaptive_threshold
+            self.adaptive = AdaptiveThresholds(
+                self.thresholds, momentum=values.momentum, floor=values.floor
+            )
+        self.pool = RareClassPool(
+            config.pool.size,
+            draw_share=config.pool.draw_share,
+            by_rarity=config.pool.draw_by_rarity,
+        )
         self.last_views: Views | None = None
 
     def losses(self, batch: DomainBatch, step: int) -> Iterator[LossTerm]:
-        """Yield "s2t/class", "s2t/mask", "s2t/dice", then the same of "t2s"."""
+        """Yield "s2t/class", "s2t/mask", "s2t/dice", then the same of "t2s" (or of "mixed")."""
         views = self.last_views = self.prepare(batch, step)
+        yield from view_losses(
+            self._student_views(views),
+            forward=self.forward,
+            criterion=self.criterion,
+            joint=self.config.joint_forward,
+        )
+
+    def _student_views(self, views: Views) -> list[StudentView]:
+        """Return what the student is trained on; which views there are, the configuration says."""
         mixing = self.config.mixing
+        if mixing.batch == "thirds":
+            return [thirds_view("mixed", views)]
         student_views: list[StudentView] = []
         if mixing.s2t:
             student_views.append(mixed_view("s2t", views.s2t, weight=mixing.s2t_weight))
         if mixing.t2s:
             student_views.append(mixed_view("t2s", views.t2s, weight=mixing.t2s_weight))
-        if not student_views:
-            student_views.append(sample_view("source", views.source))
-        yield from view_losses(
-            student_views,
-            forward=self.forward,
-            criterion=self.criterion,
-            joint=self.config.joint_forward,
-        )
+        return student_views or [sample_view("source", views.source)]
 
     @torch.no_grad()
     def prepare(self, batch: DomainBatch, step: int) -> Views:
@@ -172,19 +214,16 @@ class UDA4Inst:
             return Views(source=source, target=batch.target)
         detections = self._detect(batch.target)
         pseudo_labels = self._select(detections, batch.target)
-        pairs = list(zip(source, batch.target, pseudo_labels, strict=True))
-        s2t: tuple[Mixed, ...] = ()
-        if mixing.s2t:
-            entries = self._balance_rare_classes(source, rare, step)
-            s2t = tuple(self._s2t(*pair, drawn) for pair, drawn in zip(pairs, entries, strict=True))
-        t2s = tuple(self._t2s(*pair) for pair in pairs) if mixing.t2s else ()
+        weights = [found.scores if config.soft_weights else None for found in detections]
+        crops = zip(source, batch.target, pseudo_labels, weights, strict=True)
+        pairs = [_Pair(*pair) for pair in crops]
         return Views(
             source=source,
             target=batch.target,
             detections=detections,
             pseudo_labels=pseudo_labels,
-            s2t=s2t,
-            t2s=t2s,
+            s2t=self._s2t(pairs, rare, step) if mixing.s2t else (),
+            t2s=self._t2s(pairs) if mixing.t2s else (),
             pool=self.pool.entries,
         )
 
@@ -207,13 +246,19 @@ class UDA4Inst:
         self, detections: Sequence[Detections], target: Sequence[TargetSample]
     ) -> tuple[InstanceMap, ...]:
         """Return the pseudo-labels of every target crop, of the classes learned here."""
-        self.thresholds = self.thresholds.to(device_of(self.student))
+        device = device_of(self.student)
+        self.thresholds = self.thresholds.to(device)
+        self.unsure = None if self.unsure is None else self.unsure.to(device)
+        adaptive = self.adaptive
+        thresholds = self.thresholds if adaptive is None else adaptive.update(detections)
         return tuple(
             select(
                 found,
-                score_threshold=self.thresholds,
+                score_threshold=thresholds,
                 valid=sample.valid,
                 min_valid_share=self.config.ego.min_valid_share,
+                min_visible_share=self.config.min_visible_share,
+                unsure_threshold=self.unsure,
             )
             for found, sample in zip(detections, target, strict=True)
         )
@@ -226,48 +271,64 @@ class UDA4Inst:
             for s in source
         ]
 
-    def _balance_rare_classes(
-        self, source: Sequence[Sample], rare: Sequence[tuple[RareInstance, ...]], step: int
-    ) -> list[tuple[PoolEntry, ...]]:
-        """Store every crop's rare instances, or draw from the pool for a crop that has none."""
-        if not self.config.pool.enabled:
-            return [() for _ in source]
-        generator = step_generator(seed=self.seed, rank=self.rank, step=step)
-        drawn: list[tuple[PoolEntry, ...]] = []
-        for sample, instances in zip(source, rare, strict=True):
-            for instance in instances:
-                self.pool.store(sample, instance, step=step)
-            drawn.append(() if instances else self.pool.draw(generator))
-        return drawn
-
     def _s2t(
+        self, pairs: Sequence[_Pair], rare: Sequence[tuple[RareInstance, ...]], step: int
+    ) -> tuple[Mixed | None, ...]:
+        """Paste source instances, then pool entries, into the target crops."""
+        mixing = self.config.mixing
+        generator = step_generator(seed=self.seed, rank=self.rank, step=step)
+        mixed: list[Mixed | None] = [None] * len(pairs)
+        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+            if not mixing.makes_s2t(index):
+                continue
+            if mixing.blur:
+                source = replace(source, image=blur_5x5(source.image))
+            drawn = self._balance_rare_classes(source, rare[index], generator, step)
+            mixed[index] = mix(
+                target.image,
+                pseudo_labels,
+                source.image,
+                source.instances,
+                origin=Origin.SOURCE_INSTANCE,
+                min_area=mixing.min_area,
+                patch_max_area=mixing.patch_max_area,
+                pool=drawn,
+                base_weights=weights,
+            )
+        return tuple(mixed)
+
+    def _balance_rare_classes(
         self,
         source: Sample,
-        target: TargetSample,
-        pseudo_labels: InstanceMap,
-        drawn: Sequence[PoolEntry],
-    ) -> Mixed:
-        """Paste source instances, then pool entries, into a target crop."""
-        return mix(
-            target.image,
-            pseudo_labels,
-            source.image,
-            source.instances,
-            origin=Origin.SOURCE_INSTANCE,
-            min_area=self.config.mixing.min_area,
-            pool=drawn,
-        )
+        rare: tuple[RareInstance, ...],
+        generator: torch.Generator,
+        step: int,
+    ) -> tuple[PoolEntry, ...]:
+        """Store a crop's rare instances, or draw from the pool for a crop that has none."""
+        if not self.config.pool.enabled:
+            return ()
+        for instance in rare:
+            self.pool.store(source, instance, step=step)
+        return () if rare else self.pool.draw(generator)
 
-    def _t2s(self, source: Sample, target: TargetSample, pseudo_labels: InstanceMap) -> Mixed:
-        """Paste pseudo-labels into a source crop."""
-        return mix(
-            source.image,
-            source.instances,
-            target.image,
-            pseudo_labels,
-            origin=Origin.PSEUDO_LABEL,
-            min_area=self.config.mixing.min_area,
-        )
+    def _t2s(self, pairs: Sequence[_Pair]) -> tuple[Mixed | None, ...]:
+        """Paste pseudo-labels into the source crops."""
+        mixing = self.config.mixing
+        mixed: list[Mixed | None] = [None] * len(pairs)
+        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+            if not mixing.makes_t2s(index):
+                continue
+            mixed[index] = mix(
+                source.image,
+                source.instances,
+                target.image,
+                pseudo_labels,
+                origin=Origin.PSEUDO_LABEL,
+                min_area=mixing.min_area,
+                patch_max_area=mixing.patch_max_area,
+                pasted_weights=weights,
+            )
+        return tuple(mixed)
 
     def after_update(self, step: int) -> None:
         """Nothing to do: the teacher moves at the start of the next step, as in the paper."""
@@ -279,11 +340,12 @@ class UDA4Inst:
         return count_labels(self.last_views.pseudo_labels)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return teacher weights, pool and update count; of this process."""
+        """Return teacher weights, pool, running scores and update count; of this process."""
         assert self.teacher is not None
         return {
             "teacher": self.teacher.state_dict(),
             "pool": self.pool.state_dict(),
+            "adaptive": None if self.adaptive is None else self.adaptive.state_dict(),
             "updates": self.updates,
         }
 
@@ -292,4 +354,6 @@ class UDA4Inst:
         assert self.teacher is not None
         self.teacher.load_state_dict(state["teacher"])
         self.pool.load_state_dict(state["pool"], device=device_of(self.student))
+        if self.adaptive is not None:
+            self.adaptive.load_state_dict(state["adaptive"])
         self.updates = state["updates"]

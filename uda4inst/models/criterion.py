@@ -36,7 +36,7 @@ from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
 _COMPACT_ON: Final = frozenset({"cpu"})
 
 View = tuple[Prediction, Sequence[InstanceMap]]
-SlotWeights = Sequence[Float32[Tensor, " N"]]
+SlotWeights = Sequence[Float32[Tensor, " _"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -228,6 +228,17 @@ class Config(_Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_thirds(self) -> Config:
+        thirds = self.method.name == "uda4inst" and self.method.mixing.batch == "thirds"
+        if thirds and self.training.batch_size % 3:
+            raise ValueError(
+                "training.batch_size must be a multiple of three with method.mixing.batch=thirds, "
+                f"got {self.training.batch_size}. Set it to "
+                f"{3 * -(-self.training.batch_size // 3)}, or method.mixing.batch=pairs"
+            )
+        return self
+
 
 # Settings that change neither weights nor results, only where and how often things are written.
 UNHASHED: Final = (
