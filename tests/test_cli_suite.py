@@ -138,9 +138,9 @@ def test_report__a_suite_without_runs(
 
 @pytest.mark.e2e
 def test_suite__table2_smoke(tmp_path: Path) -> None:
-    write_toystreets(tmp_path / "data" / "toystreets", size=(64, 128), train=4, val=2, workers=0)
+    write_toystreets(tmp_path / "data" / "toystreets", size=(64, 128), train=4, val=4, workers=0)
     command = [sys.executable, "-m", "uda4inst.cli", "suite", "table2", "--scale", "smoke"]
-    command += ["--seeds", "0", "--at-once", "2"]
+    command += ["--seeds", "0", "--at-once", "2", "--set", "evaluation.limit=4"]
 
     def process(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
