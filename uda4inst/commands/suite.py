@@ -39,6 +39,12 @@ def suite(
             "--set", help="A setting for every run (key=value), or of one preset (PRESET:key=...)."
         ),
     ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse", help="Take finished runs of equal configuration from the suites in --root."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the runs and what is left to do.")
     ] = False,
@@ -48,6 +54,7 @@ def suite(
     from uda4inst.suites.definition import SUITES
     from uda4inst.suites.engines import open_engine
     from uda4inst.suites.expand import expand
+    from uda4inst.suites.reuse import take_over
     from uda4inst.suites.runner import run_suite
     from uda4inst.suites.scales import find_scale
 
@@ -71,6 +78,8 @@ def suite(
     with folders.locked(place):
         opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)
+        for run, source in take_over(place, expanded(wanted)).items() if reuse else ():
+            typer.echo(f"{run}: taken from {source}", err=True)
         with _showing(place) as watch:
             outcome = run_suite(place, expanded(wanted), opened, watch=watch)
     _finish(place, outcome)

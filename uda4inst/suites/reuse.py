@@ -1,0 +1,77 @@
+"""Finished runs of other suites with the same configuration need not be trained again.
+
+The tables overlap: M1 is Table 2's "none" and Table 4's one model, the upper bound is the same in
+all. Such a run is taken over as it is, with its commit and hardware.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from uda4inst.errors import UserError
+from uda4inst.suites.expand import Expansion
+from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, read_records
+from uda4inst.training.config import config_hash, load_config
+from uda4inst.training.files import TEMPORARY_PREFIX, disk_errors, whole_folder
+from uda4inst.training.run_dir import RunDir
+
+
+def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
+    """Copy finished runs from the suites beside this one; return where each came from.
+
+    Files are linked where the file system can, so that nothing is stored twice; a finished run is
+    never written to.
+
+    Args:
+        folder: the suite's; runs that are there already stay.
+        expansion: the runs it wants.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    wanted = {run.name: run for run in expansion.runs if not folder.run(run.name).path.exists()}
+    if not wanted:
+        return {}
+    finished = _finished_beside(folder)
+    taken: dict[str, Path] = {}
+    for name, run in wanted.items():
+        source = finished.get(run.config_hash)
+        if source is None:
+            continue
+        with disk_errors("suite", folder.path, next_step="Make room, then start it again."):
+            _copy(source.path, folder.run(name).path)
+        records = read_records(SuiteFolder(source.path.parent.parent)).get(source.name, [{}])
+        add_record(folder, {**records[-1], "run": name, "taken_from": str(source.path)})
+        taken[name] = source.path
+    return taken
+
+
+def _finished_beside(folder: SuiteFolder) -> dict[str, RunDir]:
+    """Return the finished runs of the other suites under the same root, by configuration hash."""
+    found: dict[str, RunDir] = {}
+    for path in sorted(folder.path.parent.glob("*/runs/*/config.yaml")):
+        run = RunDir(path.parent)
+        is_half = run.name.startswith(TEMPORARY_PREFIX)
+        if is_half or run.path.parent.parent == folder.path or not is_finished(run):
+            continue
+        try:
+            found.setdefault(config_hash(load_config(path)), run)
+        except UserError:
+            continue  # of another version of the program
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Make the folder appear whole, of links or copies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(target) as unfinished:
+        shutil.copytree(source, unfinished, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
