@@ -14,8 +14,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from workbench import markup
+from workbench import markup, monitor
 from workbench.edge import Mounted, on_action
+from workbench.groups import group_text
 from workbench.pages import data, error_maps, mixing, pool, pseudo_labels, train
 from workbench.services import Services
 from workbench.session import PageName, SessionState
@@ -29,6 +30,8 @@ PAGES: Final[dict[PageName, ModuleType]] = {
     "pseudo_labels": pseudo_labels,
     "error_maps": error_maps,
 }
+# Pages about one network; the others show the whole run, or its images.
+OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})
 HEADER_SECONDS: Final = 3.0
 # Pictures sent to browsers are deleted from the temporary folder after an hour.
 _CACHE_SECONDS: Final = 3600
@@ -36,9 +39,10 @@ _CACHE_SECONDS: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The line above the tabs: which run everything is about."""
+    """The line above the tabs: which run, and which network of it, everything is about."""
 
     run: gr.Dropdown
+    group: gr.Dropdown
     line: gr.HTML
     timer: gr.Timer
 
@@ -60,8 +64,8 @@ def build_app(services: Services) -> gr.Blocks:
             for name, page in PAGES.items():
                 with gr.Tab(page.TITLE, id=name, elem_id=f"page-{name}") as tabs[name]:
                     pages[name] = page.build(services, session, app)
-        _wire_tabs(tabs, pages, session)
-        _wire_header(header, pages, session, services, app)
+        opened = _wire_tabs(tabs, pages, session)
+        _wire_header(header, pages, session, services, app, opened)
     return app
 
 
@@ -100,14 +104,25 @@ def _build_header() -> _Header:
             scale=2,
             min_width=220,
         )
+        group = gr.Dropdown(
+            [],
+            label="Category group",
+            show_label=False,
+            container=False,
+            elem_id="group",
+            scale=2,
+            min_width=270,
+            visible=False,
+        )
         line = gr.HTML(elem_id="run-line", min_width=300)
-    return _Header(run, line, gr.Timer(HEADER_SECONDS))
+    return _Header(run, group, line, gr.Timer(HEADER_SECONDS))
 
 
 def _wire_tabs(
     tabs: dict[PageName, gr.Tab], pages: dict[PageName, Mounted], session: gr.State
-) -> None:
-    """Let a tab put its page on screen, and only that page's timer run."""
+) -> dict[str, Any]:
+    """Let a tab put its page on screen, and only that page's timer run; return the events."""
+    events: dict[str, Any] = {}
     timers = [page.timer for page in pages.values()]
 
     def to_page(name: PageName) -> Callable[[SessionState], list[Any]]:
@@ -125,6 +140,8 @@ def _wire_tabs(
             outputs=[session, *timers],
         )
         pages[name].redraw_after(opened, "opened")
+        events[f"opened_{name}"] = opened
+    return events
 
 
 def _wire_header(
@@ -133,11 +150,22 @@ def _wire_header(
     session: gr.State,
     services: Services,
     app: gr.Blocks,
+    opened: dict[str, Any],
 ) -> None:
     """Choose a first run when the app opens, let the header choose another, and show it there."""
 
     def show(state: SessionState) -> list[Any]:
-        return [_run_choices(services, state), _run_line(services, state)]
+        return [
+            _run_choices(services, state),
+            _group_choices(services, state),
+            _run_line(services, state),
+        ]
+
+    def tick(state: SessionState, shown: str | None) -> list[Any]:
+        # A run that has just started shows its groups by and by; a list that may be open stays.
+        group = _shown_group(services, state)
+        same = group == (shown or None)
+        return [gr.skip() if same else _group_choices(services, state), _run_line(services, state)]
 
     loaded = on_action(
         app.load, lambda: first_session(services), name="app_load", outputs=[session]
@@ -149,26 +177,34 @@ def _wire_header(
         inputs=[session, header.run],
         outputs=[session],
     )
+    group_chosen = on_action(
+        header.group.input,
+        lambda state, group: state.on_group(group),
+        name="app_choose_group",
+        inputs=[session, header.group],
+        outputs=[session],
+    )
     for page in pages.values():
         page.redraw_if_shown_after(loaded, "loaded")
         page.redraw_if_shown_after(chosen, "run_chosen")
+        page.redraw_if_shown_after(group_chosen, "group_chosen")
     changes = {"loaded": loaded.success, "chosen": chosen.success, "listed": header.run.focus}
-    for page in pages.values():
-        changes |= {name: event.success for name, event in page.run_chosen.items()}
+    for events in (opened, *(page.run_chosen for page in pages.values())):
+        changes |= {name: event.success for name, event in events.items()}
     for name, event in changes.items():
         on_action(
             event,
             show,
             name=f"app_run_{name}",
             inputs=[session],
-            outputs=[header.run, header.line],
+            outputs=[header.run, header.group, header.line],
         )
     on_action(
         header.timer.tick,
-        lambda state: _run_line(services, state),
+        tick,
         name="app_tick",
-        inputs=[session],
-        outputs=[header.line],
+        inputs=[session, header.group],
+        outputs=[header.group, header.line],
     )
 
 
@@ -176,7 +212,22 @@ def _run_line(services: Services, state: SessionState) -> str:
     if state.run is None or state.run not in services.runs.names():
         return '<div class="wb-runline wb-quiet">no run yet</div>'
     summary = services.runs.summary(state.run)
-    return markup.run_line(summary.status, summary.method)
+    return markup.run_line(summary.status, monitor.method_text(summary))
+
+
+def _shown_group(services: Services, state: SessionState) -> str | None:
+    """Return the group in the header: where a page shows one network of several."""
+    return services.group(state) if state.page in OF_ONE_NETWORK else None
+
+
+def _group_choices(services: Services, state: SessionState) -> Any:
+    group = _shown_group(services, state)
+    groups = services.runs.groups(state.run) if state.run is not None else []
+    return gr.Dropdown(
+        choices=[(group_text(name), name) for name in groups],
+        value=group,
+        visible=group is not None,
+    )
 
 
 def _run_choices(services: Services, state: SessionState) -> Any:

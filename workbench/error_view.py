@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,13 +25,15 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
 from workbench import markup
 from workbench.edge import Empty, Framed
-from workbench.evaluations import Evaluated, PredictionSet, worst_first
+from workbench.evaluations import ALL_THINGS, Evaluated, PredictionSet, worst_first
+from workbench.groups import group_text, module_of, shown_name, split_name
 from workbench.palette import css
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 
 Image = NDArray[np.uint8]
 ALL: Final = "all classes"
+ALL_GROUPS: Final = "all groups"
 NO_RUN: Final = "none"
 _LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
 
@@ -61,7 +63,7 @@ def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, 
     """Return what A and B stand for; None for a side without stored predictions."""
     choice = session.errors
     return (
-        _resolve(services, session.run, choice.step, choice.network),
+        _resolve(services, _run_of_a(services, session), choice.step, choice.network),
         _resolve(services, choice.other_run, choice.other_step, choice.other_network),
     )
 
@@ -79,6 +81,13 @@ def ordered(services: Services, session: SessionState) -> Sequence[str]:
     return worst_first(index, choice.thing, other=other)
 
 
+def _run_of_a(services: Services, session: SessionState) -> str | None:
+    """Return the chosen run, which holds what its groups found together, or a module of it."""
+    run, group = session.run, session.errors.group
+    known = run is not None and group is not None and group in services.runs.groups(run)
+    return module_of(run, group) if known and run and group else run
+
+
 def _resolve(
     services: Services, run: str | None, step: int | None, network: str | None
 ) -> Evaluated | None:
@@ -93,17 +102,33 @@ def _resolve(
 def _controls(services: Services, session: SessionState) -> list[Any]:
     a, b = sides(services, session)
     choice = session.errors
-    others = [run for run in services.runs.names() if services.evaluations.steps(run)]
+    groups = services.runs.groups(session.run) if session.run is not None else []
+    others = [name for name in _names(services) if services.evaluations.steps(name)]
     return [
-        gr.Row(visible=a is not None),
+        gr.Row(visible=a is not None or bool(groups)),
+        gr.Dropdown(
+            choices=[ALL_GROUPS, *((group_text(group), group) for group in groups)],
+            value=choice.group if choice.group in groups else ALL_GROUPS,
+            visible=bool(groups),
+        ),
         *_side_controls(services, a),
-        gr.Dropdown(choices=[NO_RUN, *others], value=choice.other_run or NO_RUN),
+        gr.Dropdown(
+            choices=[NO_RUN, *((shown_name(name), name) for name in others)],
+            value=choice.other_run or NO_RUN,
+        ),
         *_side_controls(services, b),
         gr.Dropdown(
             choices=["worst", *(["worse than B"] if b is not None else [])],
             value=choice.order if b is not None else "worst",
         ),
     ]
+
+
+def _names(services: Services) -> Iterator[str]:
+    """Yield the names of all runs, each followed by those of its modules."""
+    for run in services.runs.names():
+        yield run
+        yield from (module_of(run, group) for group in services.runs.groups(run))
 
 
 def _side_controls(services: Services, side: Evaluated | None) -> list[Any]:
@@ -175,7 +200,7 @@ def _pictures(found: PredictionSet, name: str, choice: ErrorChoice) -> tuple[Ima
 
 
 def _truth(found: PredictionSet, name: str, choice: ErrorChoice) -> Image:
-    labels = found.dataset.read_labels(found.positions[name])
+    labels = found.read_labels(name)
     wanted = labels.labels
     if choice.thing is not None:
         wanted = np.where(wanted == choice.thing, wanted, -1)
@@ -190,11 +215,19 @@ def _facts(
         [
             ("image", name),
             ("place", f"{place + 1} of {len(names)}, {choice.order} first"),
-            ("class", ALL if choice.thing is None else THING_NAMES[choice.thing]),
+            ("class", _class_text(found, choice.thing)),
             ("score threshold", f"{choice.score_threshold:g}"),
             ("data", f"{data.name} {data.split} ({data.root})"),
         ]
     ) + markup.legend([(name, css(ERROR_COLORS[code])) for name, code in _LEGEND])
+
+
+def _class_text(found: PredictionSet, thing: int | None) -> str:
+    if thing is not None:
+        own = thing in found.things
+        return THING_NAMES[thing] + ("" if own else " (not learned by this group)")
+    own_names = [THING_NAMES[k] for k in sorted(found.things)]
+    return ALL if found.things == ALL_THINGS else f"all of this group ({', '.join(own_names)})"
 
 
 def _title(side: str, services: Services, which: Evaluated, name: str, choice: ErrorChoice) -> str:
@@ -206,9 +239,12 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
             f"{error.wrong_pixels:,} px wrong ({error.false_positive_pixels:,} invented, "
             f"{error.false_negative_pixels:,} missed), {error.right_pixels:,} right"
         )
+    run, group = split_name(which.run)
+    learned = group or (ALL_GROUPS if services.runs.groups(run) else "")
     return markup.facts(
         [
-            (side, which.run),
+            (side, run),
+            ("category group", group_text(learned)),
             ("network", which.network),
             ("step", f"{which.step:,}"),
             ("this image", numbers),
@@ -235,6 +271,8 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty:
         return Empty(
             markup.empty("No run yet", "Start one on the Train page; it is evaluated at its end.")
         )
+    if services.runs.groups(session.run):
+        return _nothing_of_group_yet(services, session.run, session.errors.group)
     status = services.runs.status(session.run)
     text = (
         "It is evaluated at the end of a stage; evaluation.every asks for more."
@@ -242,3 +280,17 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty:
         else f"Evaluate its checkpoint with: uda4inst evaluate {services.runs.root / session.run}"
     )
     return Empty(markup.empty(f"No evaluation of {session.run} yet", text))
+
+
+def _nothing_of_group_yet(services: Services, run: str, group: str | None) -> Empty:
+    if group is not None:
+        text = "It is evaluated at the end of a stage. Choose another category group above."
+        return Empty(markup.empty(f"No evaluation of {group_text(group)} yet", text))
+    if any(services.evaluations.steps(module_of(run, g)) for g in services.runs.groups(run)):
+        text = (
+            "What the groups find is merged when the last of them is finished. Until then choose "
+            "a category group above to see it alone."
+        )
+    else:
+        text = "Each group is evaluated at the end of a stage, and all together at the end."
+    return Empty(markup.empty(f"No evaluation of all groups of {run} yet", text))

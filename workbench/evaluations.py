@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from uda4inst.classes import NUM_THINGS, THING_NAMES
 from uda4inst.data import ImageTree
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.dataset import open_dataset
+from uda4inst.data.records import LabelArrays
 from uda4inst.errors import UserError
-from uda4inst.evaluation.error_maps import ErrorIndex, index_errors
+from uda4inst.evaluation.error_maps import ErrorIndex, index_errors, true_classes
 from uda4inst.interop.predictions import ImagePredictions, read_predictions
 from workbench.recent import Recent
 from workbench.runs import RunStore, numbered
@@ -24,6 +26,9 @@ from workbench.runs import RunStore, numbered
 # Smallest of the sets kept in memory: predictions of 500 images are about 15 MB of text.
 _SETS_KEPT: Final = 3
 _INDEXES_KEPT: Final = 12
+ALL_THINGS: Final = frozenset(range(NUM_THINGS))
+# A background that is judged, unlike the void of a raw id of 0.
+_ROAD: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Evaluated:
     """Which predictions: those of one network of a run at a step.
 
     Args:
-        run: name of the run.
+        run: name of the run, or of one of its modules.
         step: of the evaluation.
         network: "student" or "teacher".
     """
@@ -49,19 +54,32 @@ class PredictionSet:
         dataset: images with annotation.
         images: detections by the data set's image names.
         positions: place of every image in the data set.
+        things: the classes the network learned (0..7); instances of others are background to it.
     """
 
     dataset: ImageTree
     images: Mapping[str, ImagePredictions]
     positions: Mapping[str, int]
+    things: frozenset[int] = ALL_THINGS
 
     def image(self, sample_id: str) -> NDArray[np.uint8]:
         """Return an image as RGB."""
         return self.dataset.read_image(self.positions[sample_id])
 
     def read_truth(self, sample_id: str) -> NDArray[np.integer]:
-        """Return an image's annotation as raw Cityscapes instance ids."""
-        return self.dataset.read_instance_ids(self.positions[sample_id])
+        """Return an image's annotation as raw Cityscapes ids, 7 (road) for classes not learned."""
+        truth = self.dataset.read_instance_ids(self.positions[sample_id])
+        if self.things == ALL_THINGS:
+            return truth
+        things = true_classes(truth).astype(np.int64) - 1
+        others = (things >= 0) & (things < NUM_THINGS) & ~np.isin(things, list(self.things))
+        return np.where(others, _ROAD, truth)
+
+    def read_labels(self, sample_id: str) -> LabelArrays:
+        """Return an image's objects; classes not learned are named -1."""
+        labels = self.dataset.read_labels(self.positions[sample_id])
+        known = np.isin(labels.labels, list(self.things))
+        return replace(labels, labels=np.where(known, labels.labels, -1))
 
 
 class EvaluationStore:
@@ -117,7 +135,9 @@ class EvaluationStore:
         )
 
     def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet:
-        return self._sets.get(key, lambda: _read_set(key[0], self._dataset(which.run)))
+        return self._sets.get(
+            key, lambda: _read_set(key[0], self._dataset(which.run), self._things(which.run))
+        )
 
     def _key(self, which: Evaluated) -> tuple[Path, int]:
         path = self._folder(which.run, which.step) / f"{which.network}.jsonl.gz"
@@ -133,6 +153,11 @@ class EvaluationStore:
     def _folder(self, run: str, step: int) -> Path:
         return self._runs.root / run / "evaluation" / "predictions" / f"{step:08d}"
 
+    def _things(self, run: str) -> frozenset[int]:
+        names = self._runs.setting(run, "method.classes")
+        known = [THING_NAMES.index(name) for name in names or () if name in THING_NAMES]
+        return frozenset(known) or ALL_THINGS
+
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
         try:
@@ -144,7 +169,7 @@ class EvaluationStore:
             ) from error
 
 
-def _read_set(path: Path, dataset: ImageTree) -> PredictionSet:
+def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> PredictionSet:
     positions = {dataset.basename(i): i for i in range(len(dataset))}
     images = {image.sample_id: image for image in read_predictions(path)}
     unknown = [name for name in images if name not in positions]
@@ -158,6 +183,7 @@ def _read_set(path: Path, dataset: ImageTree) -> PredictionSet:
         dataset=dataset,
         images=images,
         positions=positions,
+        things=things,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from uda4inst.errors import UserError
 from uda4inst.training.run_dir import check_run_name
+from workbench.groups import FOLDER, group_text, module_of
 from workbench.processes import this_host
 from workbench.queue_records import QueueRecord, queue_folder, write_record
 from workbench.runs import RunStatus, RunStore
@@ -32,6 +33,14 @@ REQUESTABLE: dict[Request, frozenset[str]] = {
     "snapshot": frozenset({"running"}),
 }
 RESTARTABLE: frozenset[str] = frozenset({"stopped", "dead", "failed"})
+
+
+def live_groups(store: RunStore, name: str) -> list[str]:
+    """Return the category groups of a run whose networks are at work.
+
+    With several at once each has a process of its own, which lives on when the run's is killed.
+    """
+    return [module.group for module in store.modules(name) if module.status.live]
 
 
 class Jobs:
@@ -77,10 +86,11 @@ class Jobs:
 
         Args:
             name: an existing run without a living trainer.
-            step: step of the checkpoint; None takes the latest.
+            step: step of the checkpoint; None takes the latest. A run of several category groups
+                goes on from the latest alone.
 
         Raises:
-            UserError: the run is at work or has no such checkpoint.
+            UserError: the run, or a network of it, is at work, or has no such checkpoint.
         """
         folder = self._store.folder(name)
         with self._lock:
@@ -90,8 +100,11 @@ class Jobs:
                     f"a run to restart must be stopped, dead or failed, {name!r} is {state}. "
                     "Stop it first, or start a new run."
                 )
+            groups = self._store.groups(name)
+            if groups:
+                self._check_whole(name, groups, step)
             known = self._store.checkpoints(name)
-            if not known or (step is not None and step not in known):
+            if not groups and (not known or (step is not None and step not in known)):
                 steps = ", ".join(str(s) for s in known) or "none"
                 raise UserError(
                     f"checkpoint must be one of those of {name!r} (steps: {steps}), got "
@@ -107,6 +120,11 @@ class Jobs:
             UserError: no trainer is in a state to obey.
         """
         status = self._store.status(name)
+        left = () if status.live else live_groups(self._store, name)
+        if what == "stop" and left:
+            for group in left:
+                self._leave(module_of(name, group), what)
+            return
         if status.state not in REQUESTABLE[what]:
             raise UserError(
                 f"a run to {what} must be {' or '.join(sorted(REQUESTABLE[what]))}, "
@@ -116,9 +134,7 @@ class Jobs:
             # A trainer that is starting throws away what it finds in its mailbox.
             self._terminate(status)
             return
-        control = self._store.root / name / "control"
-        control.mkdir(exist_ok=True)
-        (control / what).touch()
+        self._leave(name, what)
 
     def pending(self, name: str) -> list[str]:
         """Return the requests a run's trainer has not obeyed yet."""
@@ -131,6 +147,26 @@ class Jobs:
         """Collect trainers that ended, so that they do not stay as zombies."""
         with self._lock:
             self._children = [child for child in self._children if child.poll() is None]
+
+    def _leave(self, name: str, what: Request) -> None:
+        control = self._store.root / name / "control"
+        control.mkdir(exist_ok=True)
+        (control / what).touch()
+
+    def _check_whole(self, name: str, groups: Sequence[str], step: int | None) -> None:
+        """Raise unless all groups of a run can go on together."""
+        if step is not None:
+            raise UserError(
+                f"a run of several category groups goes on from their latest checkpoints, got step "
+                f"{step} for {name!r}. Choose the latest; a single group can be taken back by "
+                f"uda4inst resume {self._store.folder(name) / FOLDER / groups[0]} --from {step}"
+            )
+        live = live_groups(self._store, name)
+        if live:
+            raise UserError(
+                f"a run to restart must have no network at work, {name!r} still trains "
+                f"{' and '.join(map(group_text, live))}. Stop it first."
+            )
 
     def _terminate(self, status: RunStatus) -> None:
         if status.pid is None or status.host != this_host():

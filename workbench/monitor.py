@@ -9,9 +9,10 @@ from html import escape
 
 from uda4inst.classes import THING_NAMES
 from workbench import markup, plots
+from workbench.groups import group_text
 from workbench.metrics import Series
 from workbench.palette import LINE_COLORS, class_css
-from workbench.runs import RunStatus, RunSummary
+from workbench.runs import ModuleStatus, RunStatus, RunSummary
 
 # A live trainer signs every 2 s; say so when it has not for a while.
 SILENT_SECONDS = 15.0
@@ -42,18 +43,54 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
     )
 
 
+def method_text(summary: RunSummary) -> str:
+    """Return a run's method, and how many networks it trains where there are several."""
+    parts = [summary.method, f"{len(summary.groups)} groups" if summary.groups else ""]
+    return ", ".join(part for part in parts if part)
+
+
 def run_card(summary: RunSummary, requests: Sequence[str], *, now: float | None = None) -> str:
     """Return progress, times and, where there is one, the error of a run."""
     status = summary.status
+    progress = _progress(status, of_all=bool(summary.groups))
     return (
         f'<div class="wb-card"><div class="wb-card-head"><h3>{escape(summary.name)}</h3>'
         f"{markup.chip(status.state)}{_requests(requests)}</div>"
-        f"{_progress(status)}{_note(status, now=time.time() if now is None else now)}</div>"
+        f"{progress}{_note(status, now=time.time() if now is None else now)}</div>"
     )
 
 
+def group_table(
+    modules: Sequence[ModuleStatus], *, chosen: str | None, remarks: Sequence[str] = ()
+) -> str:
+    """Return the category groups of a run; a row is chosen by clicking its name.
+
+    Args:
+        modules: the groups' networks in the order they train; none for a run of one network.
+        chosen: the group looked at.
+        remarks: sentences below the table.
+    """
+    if not modules:
+        return ""
+    head = (
+        '<th>category group</th><th>state</th><th class="wb-num">step</th><th></th>'
+        '<th class="wb-num">time left</th>'
+    )
+    rows = "".join(_group_row(m, chosen=m.group == chosen) for m in modules)
+    notes = "".join(f'<p class="wb-quiet">{escape(text)}</p>' for text in remarks)
+    return (
+        '<div class="wb-scroll"><table class="wb-table wb-groups">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}"
+    )
+
+
+def group_head(group: str | None) -> str:
+    """Return the title above the figures of one of several networks."""
+    return f'<div class="wb-section"><h3>{escape(group_text(group))}</h3></div>' if group else ""
+
+
 def figures(status: RunStatus, series: Series) -> str:
-    """Return the newest figures as tiles."""
+    """Return the newest figures of a network as tiles."""
     last = series.last
     total = sum((last.get("pseudo_labels") or {}).values())
     has_counts = "pseudo_labels" in last
@@ -69,12 +106,12 @@ def figures(status: RunStatus, series: Series) -> str:
     )
 
 
-def curves(series: Series) -> str:
-    """Return the charts of a run."""
+def curves(series: Series, *, classes: Sequence[str] = THING_NAMES) -> str:
+    """Return the charts of a network that learns some of the classes, or all."""
     charts = [
         _loss_chart(series),
         _terms_chart(series),
-        _pseudo_label_chart(series),
+        _pseudo_label_chart(series, classes),
         _chart(series, "Throughput, images / s", ["images_per_second"]),
     ]
     return f'<div class="wb-charts">{"".join(plots.draw(c) for c in charts)}</div>'
@@ -94,7 +131,7 @@ def _run_row(summary: RunSummary, *, chosen: bool) -> str:
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
         f'<td><button type="button" class="wb-link" data-run="{name}">{name}</button></td>'
-        f"<td>{markup.chip(status.state)}</td><td>{escape(summary.method) or '–'}</td>"
+        f"<td>{markup.chip(status.state)}</td><td>{escape(method_text(summary)) or '–'}</td>"
         f'<td class="wb-num">{steps}</td>'
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
@@ -107,17 +144,43 @@ def _requests(requests: Sequence[str]) -> str:
     )
 
 
-def _progress(status: RunStatus) -> str:
+def _group_row(module: ModuleStatus, *, chosen: bool) -> str:
+    status = module.status
+    group = escape(module.group)
+    why = f' title="{escape(status.error)}"' if status.error else ""
+    return (
+        f'<tr class="{"wb-chosen" if chosen else ""}">'
+        f'<td><button type="button" class="wb-link" data-group="{group}">'
+        f"{escape(group_text(module.group))}</button></td>"
+        f"<td{why}>{markup.chip(status.state)}</td>"
+        f'<td class="wb-num">{status.step:,} / {status.steps:,}</td>'
+        f'<td class="wb-wide">{_bar(status)}</td>'
+        f'<td class="wb-num">{markup.duration(status.eta_seconds)}</td></tr>'
+    )
+
+
+def _progress(status: RunStatus, *, of_all: bool) -> str:
+    """Return how far a run is; several networks pass through their stages each by itself."""
     if not status.steps:
         return f'<p class="wb-quiet">{escape(status.message)}</p>' if status.message else ""
+    parts = [
+        f"{status.step:,} of {status.steps:,} steps of all groups"
+        if of_all
+        else f"stage {status.stage}",
+        f"{100 * status.progress:.0f} %",
+        f"{markup.duration(status.eta_seconds)} left" if of_all and status.eta_seconds else "",
+        status.message,
+    ]
+    text = " · ".join(part for part in parts if part)
+    return f'{_bar(status)}<p class="wb-quiet">{escape(text)}</p>'
+
+
+def _bar(status: RunStatus) -> str:
     share = 100 * status.progress
-    text = f"stage {status.stage} · {share:.0f} %"
-    if status.message:
-        text += f" · {status.message}"
     return (
         f'<div class="wb-progress wb-{status.state}" role="progressbar" '
         f'aria-valuenow="{share:.0f}" aria-valuemin="0" aria-valuemax="100">'
-        f'<i style="width:{share:.2f}%"></i></div><p class="wb-quiet">{escape(text)}</p>'
+        f'<i style="width:{share:.2f}%"></i></div>'
     )
 
 
@@ -147,14 +210,14 @@ def _terms_chart(series: Series) -> plots.Chart:
     )
 
 
-def _pseudo_label_chart(series: Series) -> plots.Chart:
-    names = [f"pseudo_labels/{name}" for name in THING_NAMES]
+def _pseudo_label_chart(series: Series, classes: Sequence[str]) -> plots.Chart:
+    names = [f"pseudo_labels/{name}" for name in classes]
     return _chart(
         series,
         "Pseudo-labels kept per batch",
         names,
-        labels=dict(zip(names, THING_NAMES, strict=True)),
-        colors=dict(zip(names, map(class_css, THING_NAMES), strict=True)),
+        labels=dict(zip(names, classes, strict=True)),
+        colors=dict(zip(names, map(class_css, classes), strict=True)),
     )
 
 

@@ -13,8 +13,8 @@ from workbench.forms import FieldSpec, field_specs
 
 # The folder the presets' configurations name; `--data` puts another in its place.
 PRESET_DATA_ROOT: Final = "data/toystreets"
-# Where runs lie is the app's own setting, not the form's.
-_NOT_IN_FORM: Final = frozenset({"run.root"})
+# Where runs lie is the app's own setting; a network's classes follow from method.groups.
+_NOT_IN_FORM: Final = frozenset({"run.root", "method.classes"})
 
 
 class Presets:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
 from uda4inst.errors import UserError
 from uda4inst.training.run_dir import check_run_name
+from workbench.file_cache import FileCache
+from workbench.groups import check_name, groups_in, module_of, split_name
 from workbench.processes import is_alive, this_host
 from workbench.queue_records import QueueRecord, forget, read_record, record_names
 
@@ -26,15 +27,13 @@ logger = logging.getLogger(__name__)
 
 WrittenState = Literal["queued", "running", "paused", "finished", "failed", "stopped"]
 State = Literal[
-    "queued", "running", "paused", "finished", "failed", "stopped", "dead", "incomplete"
+    "queued", "running", "paused", "finished", "failed", "stopped", "dead", "incomplete", "waiting"
 ]
 WRITTEN_STATES: tuple[str, ...] = get_args(WrittenState)
 LIVE_STATES: frozenset[str] = frozenset({"queued", "running", "paused"})
 
 # A trainer on another machine signs every 2 s; four missed signatures are a dead one.
 FOREIGN_HEARTBEAT_SECONDS = 10.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +65,29 @@ class RunStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleStatus:
+    """The network of one category group and its own progress; waiting before its turn.
+
+    Args:
+        group: name of the module's folder.
+        status: its true state and progress.
+    """
+
+    group: str
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """One line of the run table.
 
     Args:
         name: name of the run folder.
-        status: true state and progress.
+        status: true state and progress; of all networks together where there are several.
         method: method of the run's configuration, "" when it cannot be read.
         ap: Cityscapes AP in [0, 1] of student and teacher at `ap_step`, where evaluated.
         ap_step: step of the newest evaluation, or None.
+        groups: category groups with a network each; none for a run of one network.
     """
 
     name: str
@@ -82,27 +95,7 @@ class RunSummary:
     method: str = ""
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
-
-
-class FileCache:
-    """Parsed files, read again only when their time or length changed."""
-
-    def __init__(self) -> None:
-        self._entries: dict[Path, tuple[tuple[int, int], Any]] = {}
-        self._lock = threading.Lock()
-
-    def read(self, path: Path, parse: Callable[[Path], T]) -> T:
-        """Return `parse(path)`, from memory when the file has not changed."""
-        stat = path.stat()
-        stamp = (stat.st_mtime_ns, stat.st_size)
-        with self._lock:
-            entry = self._entries.get(path)
-        if entry is not None and entry[0] == stamp:
-            return entry[1]
-        value = parse(path)
-        with self._lock:
-            self._entries[path] = (stamp, value)
-        return value
+    groups: Sequence[str] = ()
 
 
 class RunStore:
@@ -143,6 +136,21 @@ class RunStore:
             )
         return path
 
+    def groups(self, name: str) -> list[str]:
+        """Return the category groups with a network each; none for a run of one network."""
+        return groups_in(self.root / name, self.config(name))
+
+    def modules(self, name: str) -> list[ModuleStatus]:
+        """Return the networks of a run of several category groups, in the order they train."""
+        return [ModuleStatus(g, self.status(module_of(name, g))) for g in self.groups(name)]
+
+    def can_resume(self, name: str) -> bool:
+        """Return whether there is something to go on from.
+
+        A run of several groups always has it: a group without a checkpoint begins anew.
+        """
+        return bool(self.groups(name) or self.checkpoints(name))
+
     def is_free(self, name: str) -> bool:
         """Return whether a new run may have this name; a failed start leaves it free."""
         folder = self.root / check_run_name(name)
@@ -150,9 +158,16 @@ class RunStore:
         return not written and not (read_record(self.root, name) and self.status(name).live)
 
     def status(self, name: str) -> RunStatus:
-        """Return the true state of a run: what it wrote, checked against its process."""
-        check_run_name(name)
+        """Return the true state of a run or a module: what it wrote, checked against its process.
+
+        Raises:
+            UserError: the name cannot be that of a run.
+        """
+        check_name(name)
+        run, group = split_name(name)
         written = self._written_status(name)
+        if group is not None:
+            return self._module_status(name, written, above=self.status(run))
         record = read_record(self.root, name)
         if record is not None:
             if written is not None and _took_over(record, written):
@@ -177,6 +192,7 @@ class RunStore:
             method=str(self.setting(name, "method.name") or ""),
             ap=ap,
             ap_step=ap_step,
+            groups=self.groups(name),
         )
 
     def summaries(self) -> list[RunSummary]:
@@ -240,7 +256,7 @@ class RunStore:
             reason = f"no sign of life from {status.host or 'its host'} for {age:.0f} s"
         remedy = (
             "Restart it from its last checkpoint."
-            if self.checkpoints(name)
+            if self.can_resume(name)
             else "It had no checkpoint yet: start it again under another name."
         )
         return replace(
@@ -250,6 +266,18 @@ class RunStore:
             eta_seconds=None,
             error=status.error or f"The trainer ended without a word: {reason}. {remedy}",
         )
+
+    def _module_status(
+        self, name: str, written: RunStatus | None, *, above: RunStatus
+    ) -> RunStatus:
+        """Return the state of a module; one that will have its turn in a live run waits for it."""
+        if written is None:
+            count = len(self.groups(split_name(name)[0])) or 1
+            return RunStatus(state="waiting", steps=above.steps // count)
+        status = self._true_status(name, written)
+        if above.live and status.state in ("stopped", "dead"):
+            return replace(status, state="waiting", error=None)
+        return status
 
     def _newest_ap(self, folder: Path) -> tuple[Mapping[str, float | None], int | None]:
         steps = numbered(folder / "evaluation", suffix=".json")

@@ -10,10 +10,12 @@ from workbench.data_checks import Checks
 from workbench.data_sets import DataSets
 from workbench.data_shares import ClassShares
 from workbench.evaluations import EvaluationStore
+from workbench.groups import module_of
 from workbench.jobs import Jobs
 from workbench.metrics import MetricsStore
 from workbench.presets import Presets
 from workbench.runs import RunStore
+from workbench.session import SessionState
 from workbench.snapshots import SnapshotStore
 
 
@@ -44,6 +46,21 @@ class Services:
     data_sets: DataSets
     class_shares: ClassShares
     checks: Checks
+
+    def group(self, session: SessionState) -> str | None:
+        """Return the category group a session looks at; None for a run of one network."""
+        groups = self.runs.groups(session.run) if session.run is not None else []
+        if not groups:
+            return None
+        return session.group if session.group in groups else groups[0]
+
+    def network(self, session: SessionState) -> str | None:
+        """Return the name of the run folder of the network a session looks at.
+
+        The chosen run, or in a run of several category groups the module of the chosen one.
+        """
+        group = self.group(session)
+        return module_of(session.run, group) if session.run and group else session.run
 
 
 def make_services(runs_root: Path, *, data_root: Path) -> Services:

@@ -15,9 +15,10 @@ class ErrorChoice:
     """What the Error maps page shows; A is the chosen run, B an optional second side.
 
     Args:
+        group: category group of A, or None for what all groups found together.
         step: evaluation step of A, or None for the newest.
         network: network of A, or None for the teacher where there is one.
-        other_run: run of B, or None for no second side.
+        other_run: run of B, or one of its modules, or None for no second side.
         other_step: evaluation step of B, or None for the newest.
         other_network: network of B, or None for the teacher where there is one.
         thing: class looked at (0..7), or None for all.
@@ -26,6 +27,7 @@ class ErrorChoice:
         position: place of the image in that order, from 0.
     """
 
+    group: str | None = None
     step: int | None = None
     network: str | None = None
     other_run: str | None = None
@@ -80,6 +82,8 @@ class SessionState:
     Args:
         page: the page on screen; the others do no work.
         run: name of the chosen run, or None before there is one.
+        group: category group whose network is looked at, or None for the first; without meaning
+            for a run of one network.
         snapshot: step of the chosen snapshot, or None to follow the newest.
         item: position in the batch of the snapshot.
         score_threshold: tried on the Pseudo-labels page, or None for the training's own.
@@ -89,6 +93,7 @@ class SessionState:
 
     page: PageName = "train"
     run: str | None = None
+    group: str | None = None
     snapshot: int | None = None
     item: int = 0
     score_threshold: float | None = None
@@ -101,9 +106,13 @@ class SessionState:
 
     def on_run(self, run: str | None) -> SessionState:
         """Return the session on another run: its newest snapshot, its own threshold and data."""
-        errors = replace(self.errors, step=None, network=None, position=0)
+        errors = replace(self.errors, group=None, step=None, network=None, position=0)
         data = DataChoice(overlay=self.data.overlay)
-        return SessionState(page=self.page, run=run, errors=errors, data=data)
+        return SessionState(page=self.page, run=run, group=self.group, errors=errors, data=data)
+
+    def on_group(self, group: str | None) -> SessionState:
+        """Return the session on the network of another category group, at the same step."""
+        return replace(self, group=group)
 
     def on_snapshot(self, step: int | None) -> SessionState:
         """Return the session on another snapshot (None: follow the newest)."""

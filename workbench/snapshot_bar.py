@@ -15,6 +15,7 @@ import gradio as gr
 
 from workbench import markup
 from workbench.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
+from workbench.groups import group_text, shown_name, split_name
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.snapshots import Snapshot, nearest
@@ -95,20 +96,20 @@ def snapshot_view(services: Services, session: SessionState, shown: float, draw:
         shown: step on the slider; left alone where it is right, for it may be under a finger.
         draw: makes the page's content from a snapshot and a batch position.
     """
-    nothing = _nothing_yet(services, session)
-    if nothing is not None or session.run is None:
+    run = services.network(session)
+    nothing = _nothing_yet(services, run)
+    if nothing is not None or run is None:
         bar = [gr.Row(visible=False), gr.skip(), gr.skip(), gr.skip(), ""]
         return Framed(bar, lambda: nothing)
-    steps = services.snapshots.steps(session.run)
+    steps = services.snapshots.steps(run)
     wanted = steps[-1] if session.snapshot is None else session.snapshot
     step = nearest(steps, wanted)
-    run = session.run
 
     def content() -> Any:
         snapshot = services.snapshots.read(run, step)
         return draw(snapshot, min(session.item, max(len(snapshot.items) - 1, 0)))
 
-    return Framed(_bar_values(services, session, steps, step, shown), content)
+    return Framed(_bar_values(services, session, run, steps, step, shown), content)
 
 
 def snapshot_tick(
@@ -122,22 +123,25 @@ def snapshot_tick(
         shown: step on the slider.
         draw: as for `snapshot_view`.
     """
-    steps = services.snapshots.steps(session.run) if session.run is not None else []
+    run = services.network(session)
+    steps = services.snapshots.steps(run) if run is not None else []
     if steps and (session.snapshot is not None or steps[-1] == int(shown)):
         return UNCHANGED
     return snapshot_view(services, session, shown, draw)
 
 
-def _nothing_yet(services: Services, session: SessionState) -> Empty | None:
-    if session.run is None:
+def _nothing_yet(services: Services, run: str | None) -> Empty | None:
+    if run is None:
         return Empty(
             markup.empty("No run yet", "Start one on the Train page; its snapshots appear here.")
         )
-    if services.snapshots.steps(session.run):
+    if services.snapshots.steps(run):
         return None
-    status = services.runs.status(session.run)
-    every = services.runs.setting(session.run, "training.snapshot_every")
-    if not status.live:
+    status = services.runs.status(run)
+    every = services.runs.setting(run, "training.snapshot_every")
+    if status.state == "waiting":
+        text = "This category group waits for its turn. Choose another one above."
+    elif not status.live:
         text = f"This run is {status.state} and kept none. Choose another run above."
     elif every:
         text = (
@@ -145,13 +149,17 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty | None:
         )
     else:
         text = "The run is starting."
-    return Empty(markup.empty(f"No snapshot of {session.run} yet", text))
+    return Empty(markup.empty(f"No snapshot of {shown_name(run)} yet", text))
 
 
 def _bar_values(
-    services: Services, session: SessionState, steps: list[int], step: int, shown: float
+    services: Services,
+    session: SessionState,
+    run: str,
+    steps: list[int],
+    step: int,
+    shown: float,
 ) -> list[Any]:
-    run = session.run or ""
     try:
         snapshot = services.snapshots.read(run, step)
     except ValueError:
@@ -184,9 +192,11 @@ def _bar_values(
 
 def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
     shown = snapshot.items[min(item, len(snapshot.items) - 1)] if snapshot.items else None
+    name, group = split_name(run)
     return markup.facts(
         [
-            ("run", run),
+            ("run", name),
+            ("category group", group_text(group) if group else ""),
             ("step", f"{snapshot.step:,} ({steps.index(snapshot.step) + 1} of {len(steps)} kept)"),
             ("stage", str(snapshot.stage)),
             ("method", snapshot.method),
@@ -198,7 +208,8 @@ def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
 
 
 def _current(services: Services, state: SessionState) -> tuple[list[int], int]:
-    steps = services.snapshots.steps(state.run) if state.run is not None else []
+    run = services.network(state)
+    steps = services.snapshots.steps(run) if run is not None else []
     wanted = state.snapshot if state.snapshot is not None else (steps[-1] if steps else 0)
     return steps, wanted
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from workbench.recent import Recent
 from workbench.runs import numbered
@@ -152,10 +153,16 @@ def _read_snapshot(folder: Path) -> Snapshot:
         stage=int(raw["stage"]),
         method=str(raw["method"]),
         score_threshold=float(raw["score_threshold"]),
-        rare_classes=tuple(raw.get("rare_classes", ())),
+        rare_classes=_own_rare_classes(raw),
         items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
     )
+
+
+def _own_rare_classes(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the rare classes among those the network learns; a module learns only some."""
+    learned = raw.get("classes") or THING_NAMES
+    return tuple(name for name in raw.get("rare_classes", ()) if name in learned)
 
 
 def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:

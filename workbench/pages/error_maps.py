@@ -11,7 +11,7 @@ import gradio as gr
 from uda4inst.classes import THING_NAMES
 from workbench import markup
 from workbench.edge import UNCHANGED, Mounted, Page
-from workbench.error_view import ALL, NO_RUN, error_view, ordered, sides
+from workbench.error_view import ALL, ALL_GROUPS, NO_RUN, error_view, ordered, sides
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 
@@ -29,6 +29,7 @@ class _Controls:
     """What is looked at."""
 
     row: gr.Row
+    group: gr.Dropdown
     step: gr.Dropdown
     network: gr.Radio
     other_run: gr.Dropdown
@@ -46,6 +47,7 @@ class _Controls:
         """What a redraw sets."""
         return [
             self.row,
+            self.group,
             self.step,
             self.network,
             self.other_run,
@@ -90,6 +92,14 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
 def _build_sides() -> dict[str, Any]:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
+        group = gr.Dropdown(
+            [ALL_GROUPS],
+            value=ALL_GROUPS,
+            label="A: category group",
+            elem_id="error-maps-group",
+            min_width=270,
+            visible=False,
+        )
         step = gr.Dropdown([], label="A: evaluation", elem_id="error-maps-step", min_width=150)
         network = gr.Radio([], label="A: network", elem_id="error-maps-network", min_width=210)
         run = gr.Dropdown(
@@ -114,6 +124,7 @@ def _build_sides() -> dict[str, Any]:
             visible=False,
         )
     return {
+        "group": group,
         "step": step,
         "network": network,
         "other_run": run,
@@ -202,10 +213,14 @@ def _wire_choices(controls: _Controls, page: Mounted) -> None:
             other_run=None if run == NO_RUN else run, other_step=None, other_network=None
         )
 
+    def group(state: SessionState, name: str) -> SessionState:
+        return state.on_errors(group=None if name == ALL_GROUPS else name)
+
     def thing(name: str) -> int | None:
         return None if name == ALL else THING_NAMES.index(name)
 
     for key, control, handler in (
+        ("group", controls.group, group),
         ("step", controls.step, change("step", int)),
         ("network", controls.network, change("network", same)),
         ("other_run", controls.other_run, other_run),

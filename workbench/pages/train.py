@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from workbench import markup, monitor, new_run
 from workbench.edge import Empty, Framed, Mounted, Page, on_action
+from workbench.groups import FOLDER, group_text
 from workbench.jobs import REQUESTABLE, RESTARTABLE, Request
 from workbench.run_form import RunForm, build_form
+from workbench.runs import RunStatus
 from workbench.services import Services
 from workbench.session import SessionState
 
@@ -27,19 +30,22 @@ element.addEventListener('click', event => {
   if (row) trigger('pick', {run: row.dataset.run});
 });
 """
+_PICK_GROUP = _PICK_RUN.replace("run", "group")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainView:
-    """What the page shows of the chosen run."""
+    """What the page shows of the chosen run; from `head` on of one network of it."""
 
     card: str
+    groups: str
     pause: Any
     unpause: Any
     stop: Any
     snapshot: Any
     checkpoint: Any
     restart: Any
+    head: str
     figures: str
     curves: str
     log: str
@@ -53,7 +59,7 @@ def view(services: Services, session: SessionState) -> Framed:
 def tick(services: Services, session: SessionState) -> Framed:
     """Return the same, leaving alone what the user may be choosing from."""
     services.jobs.reap()
-    return _framed(services, session, checkpoint=gr.skip())
+    return _framed(services, session, checkpoint=_checkpoint_hidden(services, session))
 
 
 def _framed(services: Services, session: SessionState, *, checkpoint: Any) -> Framed:
@@ -65,22 +71,56 @@ def _content(services: Services, session: SessionState, checkpoint: Any) -> Trai
     run = session.run
     if run is None or run not in services.runs.names():
         return Empty("")
+    network = services.network(session) or run
+    group = services.group(session)
     summary = services.runs.summary(run)
-    status = summary.status
-    series = services.metrics.series(run)
-    can_restart = status.state in RESTARTABLE and bool(services.runs.checkpoints(run))
+    modules = services.runs.modules(run)
+    series = services.metrics.series(network)
+    left = [] if summary.status.live else [m.group for m in modules if m.status.live]
     return TrainView(
         card=monitor.run_card(summary, services.jobs.pending(run)),
-        **{
-            field: gr.Button(interactive=status.state in REQUESTABLE[request])
-            for field, request in _REQUEST_OF_FIELD.items()
-        },
+        groups=monitor.group_table(
+            modules, chosen=group, remarks=_remarks(services, summary.name, summary.status, left)
+        ),
+        **_buttons(services, run, summary.status, left),
         checkpoint=checkpoint,
-        restart=gr.Button(interactive=can_restart),
-        figures=monitor.figures(status, series),
-        curves=monitor.curves(series),
-        log=monitor.log_lines(services.runs.tail(run)),
+        head=monitor.group_head(group),
+        figures=monitor.figures(services.runs.status(network), series),
+        curves=monitor.curves(
+            series, classes=services.runs.setting(network, "method.classes") or THING_NAMES
+        ),
+        log=monitor.log_lines(services.runs.tail(network)),
     )
+
+
+def _buttons(
+    services: Services, run: str, status: RunStatus, left: Sequence[str]
+) -> dict[str, gr.Button]:
+    """Return the buttons, on where they mean something; `left` are groups that lost their run."""
+    can_restart = status.state in RESTARTABLE and services.runs.can_resume(run) and not left
+    buttons = {
+        field: gr.Button(
+            interactive=status.state in REQUESTABLE[request] or bool(left and request == "stop")
+        )
+        for field, request in _REQUEST_OF_FIELD.items()
+    }
+    words = "Restart from the latest" if services.runs.groups(run) else "Restart from checkpoint"
+    return buttons | {"restart": gr.Button(words, interactive=can_restart)}
+
+
+def _remarks(services: Services, run: str, status: RunStatus, left: Sequence[str]) -> list[str]:
+    """Return what is to be known before a run of several groups is restarted."""
+    if left:
+        names = " and ".join(group_text(group) for group in left)
+        return [f"{names}: still training without the run's own process. Stop ends that."]
+    if status.state not in RESTARTABLE:
+        return []
+    module = services.runs.root / run / FOLDER / services.runs.groups(run)[0]
+    return [
+        "A restart goes on from the latest checkpoint of every group; finished ones stay. All "
+        "groups must end at one step, so an older checkpoint is chosen for a single group, in a "
+        f"terminal: uda4inst resume {module} --from STEP"
+    ]
 
 
 _REQUEST_OF_FIELD: dict[str, Request] = {
@@ -116,7 +156,16 @@ def _checkpoint_choice(services: Services, session: SessionState, value: Any = L
     """Return the checkpoints to restart from; the latest stays right while new ones come."""
     steps = services.runs.checkpoints(session.run) if session.run is not None else []
     choices = [("latest", LATEST), *((f"step {step:,}", step) for step in reversed(steps))]
-    return gr.Dropdown(choices=choices, value=value if value in steps else LATEST)
+    several = bool(session.run is not None and services.runs.groups(session.run))
+    return gr.Dropdown(
+        choices=choices, value=value if value in steps else LATEST, visible=not several
+    )
+
+
+def _checkpoint_hidden(services: Services, session: SessionState) -> Any:
+    """Return the choice of a checkpoint as it is, or unseen where the latest is the only one."""
+    several = session.run is not None and services.runs.groups(session.run)
+    return gr.Dropdown(visible=False) if several else gr.skip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +200,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted.on_tick(lambda state: tick(services, state))
     started = _wire_form(parts, mounted, services, app)
     picked = mounted.on_choice(table.pick, _pick, "pick_run")
+    group_picked = mounted.on_choice(controls["groups"].pick, _pick_group, "pick_group")
     _wire_requests(parts, mounted, services)
     _wire_restart(parts, mounted, services)
-    return replace(mounted, run_chosen={"started": started, "picked": picked})
+    chosen = {"started": started, "picked": picked, "group_picked": group_picked}
+    return replace(mounted, run_chosen=chosen)
 
 
 def _build_form(services: Services) -> tuple[gr.Dropdown, RunForm, gr.HTML, gr.Button]:
@@ -171,6 +222,7 @@ def _build_monitor(table: gr.HTML) -> tuple[Page, dict[str, Any]]:
     notice, body = Page.frame("train")
     with body:
         card = gr.HTML(elem_id="train-card")
+        groups = gr.HTML(elem_id="train-groups", js_on_load=_PICK_GROUP)
         with gr.Row(elem_classes="wb-actions"):
             pause = gr.Button("Pause", elem_id="train-pause", size="sm", min_width=70)
             unpause = gr.Button("Resume", elem_id="train-resume", size="sm", min_width=70)
@@ -187,12 +239,15 @@ def _build_monitor(table: gr.HTML) -> tuple[Page, dict[str, Any]]:
             again = gr.Button(
                 "Restart from checkpoint", elem_id="train-restart", size="sm", min_width=170
             )
+        head = gr.HTML(elem_id="train-group")
         tiles = gr.HTML(elem_id="train-figures")
         curves = gr.HTML(elem_id="train-curves")
         with gr.Accordion("Log", open=True):
             log = gr.HTML(elem_id="train-log", autoscroll=True, max_height=280)
-    parts = [card, pause, unpause, stop, snapshot, checkpoint, again, tiles, curves, log]
+    actions = [pause, unpause, stop, snapshot, checkpoint, again]
+    parts = [card, groups, *actions, head, tiles, curves, log]
     controls = {
+        "groups": groups,
         "pause": pause,
         "resume": unpause,
         "stop": stop,
@@ -265,3 +320,7 @@ def _wire_restart(parts: _Parts, page: Mounted, services: Services) -> None:
 
 def _pick(state: SessionState, event: gr.EventData) -> SessionState:
     return state.on_run(event.run)
+
+
+def _pick_group(state: SessionState, event: gr.EventData) -> SessionState:
+    return state.on_group(event.group)
