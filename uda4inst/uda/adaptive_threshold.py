@@ -35,11 +35,11 @@ class AdaptiveThresholds:
     """
 
     def __init__(self, base: Float32[Tensor, " C"], *, momentum: float, floor: float) -> None:
-        self.base = base
+        self.base: Tensor = base
         self.momentum = momentum
         self.floor = floor
-        self.means = torch.ones_like(base)
-        self.seen = torch.zeros_like(base)
+        self.means: Tensor = torch.ones_like(base)
+        self.seen: Tensor = torch.zeros_like(base)
 
     def update(self, detections: Sequence[Detections]) -> Float32[Tensor, " C"]:
         """Take in the scores of one step and return the thresholds that follow.
@@ -71,9 +71,9 @@ class AdaptiveThresholds:
 
     def _move(self, device: torch.device) -> None:
         """Follow the detections to their device."""
-        self.base, self.means, self.seen = (
-            tensor.to(device) for tensor in (self.base, self.means, self.seen)
-        )
+        self.base = self.base.to(device)
+        self.means = self.means.to(device)
+        self.seen = self.seen.to(device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running means."""
