@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from uda4inst.errors import UserError
 from uda4inst.methods.config import MethodConfig
-from uda4inst.training.batches import check_files, mode_of
+from uda4inst.training.batches import check_files, mode_of, open_batches
 from uda4inst.training.config import Config, load_config
+from uda4inst.training.processes import Processes
 from uda4inst.training.validation import choose_networks, evaluation_is_due, open_validation
 
 
@@ -79,3 +81,21 @@ def test_check_files__names_every_damaged_file(
     with pytest.raises(UserError, match=r"2 of .* images with faults") as caught:
         check_files(config, open_validation(config))
     assert [path.name in str(caught.value) for path in images] == [True, True]
+
+
+def test_open_batches__stage_2_of_its_own_goes_on_where_stage_1_ended(
+    tmp_path: Path, short_run: Callable[..., list[str]]
+) -> None:
+    both = load_config("toystreets_smoke", short_run(tmp_path, "both"))
+    second = load_config(
+        "toystreets_smoke", short_run(tmp_path, "second", "training.stage2_from=both")
+    )
+    processes = Processes.join(both)
+    try:
+        expected = next(open_batches(both, processes, first_step=both.training.boundary))
+        found = next(open_batches(second, processes, first_step=0))
+    finally:
+        processes.leave()
+    for one, other in zip(found.source, expected.source, strict=True):
+        assert one.sample_id == other.sample_id
+        assert torch.equal(one.image, other.image)

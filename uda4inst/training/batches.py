@@ -29,7 +29,7 @@ def open_batches(
         mode=mode_of(config.method),
         batch_size=config.training.batch_size,
         seed=config.seed,
-        start_step=first_step,
+        start_step=first_step + config.training.draws_before,
         rank=processes.rank,
         world_size=processes.count,
         device=processes.device,

@@ -136,6 +136,11 @@ class TrainingConfig(_Part):
         return 0 if self.stage2_from else self.stage1_steps
 
     @property
+    def draws_before(self) -> int:
+        """Steps whose images and crops stage 1 has seen, here or in the run stage 2 starts from."""
+        return self.stage1_steps if self.stage2_from else 0
+
+    @property
     def total_steps(self) -> int:
         """Length of the run."""
         return self.boundary + self.stage2_steps

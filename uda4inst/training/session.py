@@ -119,7 +119,8 @@ class Session:
 
         What a step draws follows from (seed, rank, step), so a resumed run repeats it.
         """
-        key = (self.config.seed, self.processes.rank, self.step, _STEP_STREAM)
+        drawn = self.step + self.config.training.draws_before
+        key = (self.config.seed, self.processes.rank, drawn, _STEP_STREAM)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))
         optim, stage = self.config.optim, self.stage
         lr = optim.lr * learning_rate_share(
