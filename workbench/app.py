@@ -102,7 +102,7 @@ def _build_header() -> _Header:
             container=False,
             elem_id="run",
             scale=2,
-            min_width=220,
+            min_width=200,
         )
         group = gr.Dropdown(
             [],
@@ -111,10 +111,10 @@ def _build_header() -> _Header:
             container=False,
             elem_id="group",
             scale=2,
-            min_width=270,
+            min_width=300,
             visible=False,
         )
-        line = gr.HTML(elem_id="run-line", min_width=300)
+        line = gr.HTML(elem_id="run-line", scale=2, min_width=350)
     return _Header(run, group, line, gr.Timer(HEADER_SECONDS))
 
 

@@ -56,6 +56,12 @@ def write_run(runs_root: Path, factories: Any) -> Callable[..., Path]:
     return lambda name="demo", **options: factories.write_run(runs_root, name, **options)
 
 
+@pytest.fixture
+def write_grouped_run(runs_root: Path, factories: Any) -> Callable[..., Path]:
+    """Write a run of two category groups; see `factories.write_grouped_run`."""
+    return lambda name="demo", **options: factories.write_grouped_run(runs_root, name, **options)
+
+
 def _in_loop(make: Callable[[], Any]) -> Any:
     """Return what `make` returns, made while an event loop runs.
 

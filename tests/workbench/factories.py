@@ -339,3 +339,50 @@ def write_run(
     if evaluated or tree is not None:
         write_json(run / "evaluation" / f"{steps:08d}.json", make_results(steps))
     return run
+
+
+GROUPS = ("person-rider-motorcycle-bicycle", "car-truck-bus-train")
+
+
+def write_grouped_run(
+    root: Path,
+    name: str = "demo",
+    *,
+    modules: tuple[dict[str, Any] | None, ...] = ({}, {}),
+    tree: Path | None = None,
+    merged: bool = False,
+    **status: Any,
+) -> Path:
+    """Write a run of two category groups.
+
+    Args:
+        root: folder of the runs.
+        name: of the run.
+        modules: what `write_run` is told of each module; None for one that has not begun.
+        tree: a Cityscapes tree, adds predictions of every module on its val split.
+        merged: whether the run holds the predictions of both groups together.
+        **status: of the run itself.
+    """
+    run = root / name
+    (run / "control").mkdir(parents=True)
+    _write_config(run, make_config(name, groups="two"), tree)
+    write_json(run / "status.json", make_status(**{"step": 60, "steps": 240, **status}))
+    (run / "log.txt").write_text("07:00:00 both groups\n")
+    for group, options in zip(GROUPS, modules, strict=True):
+        module = run / "modules" / group
+        if options is None:
+            module.mkdir(parents=True)
+        else:
+            write_run(run / "modules", group, tree=tree, **options)
+        classes = group.split("-")
+        _write_config(module, make_config(group, groups="one", classes=classes), tree)
+    if merged and tree is not None:
+        write_predictions(run, 120, "student", tree)
+        write_json(run / "evaluation" / "00000120.json", make_results(120))
+    return run
+
+
+def _write_config(run: Path, config: dict[str, Any], tree: Path | None) -> None:
+    if tree is not None:
+        config["data"]["val"]["root"] = str(tree)
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

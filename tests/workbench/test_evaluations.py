@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
+from uda4inst.evaluation.error_maps import true_classes
 from workbench.evaluations import Evaluated, worst_first
 from workbench.services import Services
 
@@ -93,3 +96,29 @@ def test_index__is_kept_per_threshold(services: Services, run: Path) -> None:
     low = services.evaluations.index(TEACHER, 0.1)
     assert services.evaluations.index(TEACHER, 0.1) is low
     assert services.evaluations.index(TEACHER, 0.9).score_threshold == 0.9
+
+
+PEOPLE = Evaluated("demo/modules/person-rider-motorcycle-bicycle", 120, "teacher")
+
+
+def test_predictions__of_a_group_are_judged_on_its_classes(
+    services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_grouped_run(tree=toy_tree / "cityscapes", merged=True)
+    merged = services.evaluations.predictions(Evaluated("demo", 120, "student"))
+    people = services.evaluations.predictions(PEOPLE)
+    learned = {0, 1, 6, 7}
+    assert people.things == learned
+    for name in people.images:
+        everything, own = (true_classes(f.read_truth(name)).astype(int) for f in (merged, people))
+        expected = np.where(np.isin(everything - 1, [2, 3, 4, 5]), 0, everything)
+        np.testing.assert_array_equal(own, expected)
+        assert set(people.read_labels(name).labels.tolist()) <= learned | {-1}
+
+
+def test_index__of_a_group_misses_nothing_of_other_classes(
+    services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_grouped_run(tree=toy_tree / "cityscapes")
+    errors = services.evaluations.index(PEOPLE, 0.999).errors(thing_index("car"))
+    assert sum(error.false_negative_pixels for error in errors) == 0

@@ -157,3 +157,44 @@ def test_request__starting_on_another_machine_is_left_alone(
     write_run(state="queued", host="gpu-box")
     with pytest.raises(UserError, match="on its own machine only, gpu-box"):
         jobs.request("demo", "stop")
+
+
+PEOPLE = "person-rider-motorcycle-bicycle"
+
+
+def test_resume__several_groups_from_their_latest(
+    jobs: Jobs, store: RunStore, write_grouped_run: Callable[..., Path]
+) -> None:
+    ended = {"state": "stopped", "heartbeat": time.time() - 5}
+    run = write_grouped_run(modules=(ended, None), **ended)
+    jobs.resume("demo")
+    wait_for(store, "running")
+    assert f"['resume', '{run}']" in (run / "console.txt").read_text()
+
+
+def test_resume__several_groups_from_a_step_says_how(
+    jobs: Jobs, write_grouped_run: Callable[..., Path]
+) -> None:
+    write_grouped_run(modules=({"state": "stopped"}, None), state="stopped")
+    with pytest.raises(UserError, match=rf"latest checkpoints, got step 20.*{PEOPLE} --from 20"):
+        jobs.resume("demo", step=20)
+
+
+def test_stop__reaches_groups_that_outlived_their_run(
+    jobs: Jobs, write_grouped_run: Callable[..., Path]
+) -> None:
+    run = write_grouped_run(modules=({}, {"state": "finished"}), heartbeat=1.0)
+    with pytest.raises(UserError, match="still trains person, rider, motorcycle, bicycle"):
+        jobs.resume("demo")
+    jobs.request("demo", "stop")
+    assert [p.name for p in (run / "modules" / PEOPLE / "control").iterdir()] == ["stop"]
+    assert list((run / "control").iterdir()) == []
+
+
+def test_request__of_several_groups_goes_to_the_run(
+    jobs: Jobs, write_grouped_run: Callable[..., Path]
+) -> None:
+    run = write_grouped_run()
+    jobs.request("demo", "stop")
+    assert jobs.pending("demo") == ["stop"]
+    assert not list((run / "modules" / PEOPLE / "control").iterdir())

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.methods.config import MethodConfig
 from workbench import new_run
 from workbench.run_form import ESSENTIAL
 from workbench.services import Services
@@ -98,3 +100,47 @@ def test_free_name__next_number(services: Services, write_run: Callable[..., Pat
         write_run(name, steps=1)
     assert new_run.free_name(services, "demo") == "demo_3"
     assert new_run.free_name(services, "demo_2") == "demo_3"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("two", 2), ("one", 1), ("table4_3", 2), (f"[[person], [{', '.join(THING_NAMES[1:])}]]", 2)],
+)
+def test_start__category_groups_as_text(
+    services: Services, started: list[tuple[str, str]], text: str, count: int
+) -> None:
+    values = values_with(services, method__groups=text)
+    assert "wb-problem" not in new_run.preview(services, PRESET, values)
+    new_run.start(services, PRESET, values)
+    groups = MethodConfig.model_validate(yaml.safe_load(started[0][1])["method"]).category_groups
+    assert len(groups) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("three", "must be one of one, table4_2, table4_3, table4_4, two, or lists"),
+        ("[[person], [car]]", "each of the eight classes in exactly one group"),
+        ("[person, car]", "must hold lists of class names"),
+        ("[[person], [tram]]", "tram"),
+        ("[[person", "method.groups must be"),
+        ("", "method.groups"),
+        ("7", "method.groups"),
+    ],
+    ids=["name", "missing", "flat", "class", "cut", "empty", "number"],
+)
+def test_preview__wrong_category_groups_are_told_once(
+    services: Services, text: str, message: str
+) -> None:
+    html = new_run.preview(services, PRESET, values_with(services, method__groups=text))
+    assert message in html
+    assert html.count("method.groups must") <= 1
+    assert html.count("wb-problem") == 1
+
+
+def test_presets__describe_the_groups_and_leave_classes_to_them(services: Services) -> None:
+    fields = {field.key: field for field in services.presets.fields}
+    assert "method.classes" not in fields
+    assert fields["method.groups"].kind == "yaml"
+    for word in ("two", "one", "table4_2", "lists of class names"):
+        assert word in fields["method.groups"].description

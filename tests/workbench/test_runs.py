@@ -243,3 +243,63 @@ def test_is_alive__this_process_until_it_was_born_too_late() -> None:
     assert is_alive(os.getpid(), signed_at=time.time())
     assert not is_alive(os.getpid(), signed_at=born - 30)
     assert not is_alive(2**22 + 1, signed_at=time.time())
+
+
+PEOPLE, VEHICLES = "person-rider-motorcycle-bicycle", "car-truck-bus-train"
+
+
+def states(store: RunStore) -> dict[str, str]:
+    return {module.group: module.status.state for module in store.modules("demo")}
+
+
+def test_modules__are_no_runs_of_their_own(
+    store: RunStore, write_grouped_run: WriteRun, write_run: WriteRun
+) -> None:
+    write_grouped_run()
+    write_run("single", steps=2)
+    assert sorted(store.names()) == ["demo", "single"]
+    assert store.summary("demo").groups == [PEOPLE, VEHICLES]
+    assert (store.summary("single").groups, store.modules("single")) == ([], [])
+
+
+def test_modules__finished_running_and_waiting(
+    store: RunStore, write_grouped_run: WriteRun
+) -> None:
+    write_grouped_run(modules=({"steps": 120, "state": "finished"}, None))
+    assert states(store) == {PEOPLE: "finished", VEHICLES: "waiting"}
+    assert store.modules("demo")[1].status.steps == 120
+    assert store.status("demo").state == "running"
+
+
+@pytest.mark.parametrize(("state", "expected"), [("running", "waiting"), ("stopped", "stopped")])
+def test_modules__stopped_one_waits_while_the_run_is_live(
+    store: RunStore, write_grouped_run: WriteRun, state: str, expected: str
+) -> None:
+    write_grouped_run(modules=({}, {"state": "stopped"}), state=state)
+    assert states(store)[VEHICLES] == expected
+
+
+def test_modules__dead_with_their_run(
+    store: RunStore, write_grouped_run: WriteRun, ended_pid: int
+) -> None:
+    write_grouped_run(modules=({"pid": ended_pid}, None), pid=ended_pid)
+    assert store.status("demo").state == "dead"
+    assert "Restart it from its last checkpoint." in str(store.status("demo").error)
+    assert states(store) == {PEOPLE: "dead", VEHICLES: "waiting"}
+
+
+def test_modules__with_processes_of_their_own_may_outlive_the_run(
+    store: RunStore, write_grouped_run: WriteRun, ended_pid: int
+) -> None:
+    write_grouped_run(pid=ended_pid)
+    assert store.status("demo").state == "dead"
+    assert states(store) == {PEOPLE: "running", VEHICLES: "running"}
+
+
+def test_can_resume__several_groups_without_a_checkpoint_too(
+    store: RunStore, write_grouped_run: WriteRun, runs_root: Path
+) -> None:
+    write_grouped_run(modules=(None, None))
+    (runs_root / "half").mkdir()
+    assert store.can_resume("demo")
+    assert not store.can_resume("half")

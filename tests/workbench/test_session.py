@@ -35,3 +35,10 @@ def test_on_data__other_images_begin_at_their_first() -> None:
 def test_on_run__shows_the_data_of_the_run() -> None:
     one = SessionState().on_data(source=TreeChoice("urbansyn", "a", "train"), overlay="boxes")
     assert one.on_data(target_labels=True).on_run("b").data == DataChoice(overlay="boxes")
+
+
+def test_on_group__keeps_the_step_and_outlives_another_run() -> None:
+    one = SessionState(run="a").on_snapshot(8).on_group("car-bus")
+    assert (one.group, one.snapshot) == ("car-bus", 8)
+    two = one.on_errors(group="car-bus").on_run("b")
+    assert (two.group, two.snapshot, two.errors.group) == ("car-bus", None, None)

@@ -113,3 +113,40 @@ def test_moved__to_the_neighbours_and_no_further(services: Services, run: Path) 
 def test_followed__off_stays_where_it_is(services: Services, run: Path) -> None:
     assert _followed(services, DEMO, follow=False).snapshot == 350
     assert _followed(services, DEMO.on_snapshot(100), follow=True).snapshot is None
+
+
+PEOPLE, VEHICLES = "person-rider-motorcycle-bicycle", "car-truck-bus-train"
+
+
+@pytest.fixture
+def grouped(write_grouped_run: Callable[..., Path]) -> Path:
+    return write_grouped_run(modules=({"steps": 4, "snapshots": (100, 200)}, None))
+
+
+def test_snapshot_view__of_the_chosen_category_group(
+    services: Services, grouped: Path, factories: Any
+) -> None:
+    factories.write_snapshot(grouped / "modules" / VEHICLES, 300)
+    assert step_of(services, DEMO) == 200
+    assert step_of(services, DEMO.on_group(VEHICLES)) == 300
+    assert step_of(services, DEMO.on_group("no-such")) == 200
+    facts = snapshot_view(services, DEMO.on_group(VEHICLES), 0, lambda s, i: None).head[-1]
+    assert "car, truck, bus, train" in facts
+    assert "modules" not in facts
+    assert _moved(services, DEMO, -1).snapshot == 100
+    assert _moved(services, DEMO, -1).run == "demo"
+
+
+def test_snapshot_view__group_that_waits_for_its_turn(services: Services, grouped: Path) -> None:
+    empty = shown(snapshot_view(services, DEMO.on_group(VEHICLES), 0, lambda s, i: None))
+    assert "No snapshot of demo (car, truck, bus, train) yet" in empty.message
+    assert "waits for its turn" in empty.message
+
+
+def test_snapshot_tick__follows_the_chosen_group(
+    services: Services, grouped: Path, factories: Any
+) -> None:
+    state = DEMO.on_group(PEOPLE)
+    assert snapshot_tick(services, state, 200, lambda s, i: s.step) is UNCHANGED
+    factories.write_snapshot(grouped / "modules" / PEOPLE, 300)
+    assert shown(snapshot_tick(services, state, 200, lambda s, i: s.step)) == 300

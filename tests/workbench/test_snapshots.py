@@ -114,3 +114,12 @@ def test_read__damage_is_one_clear_message(
 )
 def test_nearest__closest_step_the_earlier_of_two(wanted: int, step: int) -> None:
     assert nearest([100, 200], wanted) == step
+
+
+def test_read__rare_classes_of_a_category_group_are_its_own(
+    store: SnapshotStore, run: Path
+) -> None:
+    path = run / "snapshots" / "00000200" / "snapshot.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "classes": ["car", "truck", "bus", "train"]}))
+    assert store.read("demo", 200).rare_classes == ("train",)

@@ -97,7 +97,7 @@ def _build_sides() -> dict[str, Any]:
             value=ALL_GROUPS,
             label="A: category group",
             elem_id="error-maps-group",
-            min_width=270,
+            min_width=300,
             visible=False,
         )
         step = gr.Dropdown([], label="A: evaluation", elem_id="error-maps-step", min_width=150)

@@ -113,9 +113,10 @@ def _remarks(services: Services, run: str, status: RunStatus, left: Sequence[str
     if left:
         names = " and ".join(group_text(group) for group in left)
         return [f"{names}: still training without the run's own process. Stop ends that."]
-    if status.state not in RESTARTABLE:
+    groups = services.runs.groups(run)
+    if not groups or status.state not in RESTARTABLE:
         return []
-    module = services.runs.root / run / FOLDER / services.runs.groups(run)[0]
+    module = services.runs.root / run / FOLDER / groups[0]
     return [
         "A restart goes on from the latest checkpoint of every group; finished ones stay. All "
         "groups must end at one step, so an older checkpoint is chosen for a single group, in a "

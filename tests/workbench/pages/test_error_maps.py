@@ -111,3 +111,43 @@ def test_error_view__image_of_one_side_only_is_told(
             told += "predictions must cover image" in str(error)
     assert told == 3
     assert len(ordered(services, state.on_errors(order="worse than B"))) == 1
+
+
+PEOPLE = "person-rider-motorcycle-bicycle"
+MODULE = f"demo/modules/{PEOPLE}"
+
+
+def test_error_view__all_groups_first_then_each(
+    services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_grouped_run(tree=toy_tree / "cityscapes", merged=True)
+    framed = error_view(services, DEMO)
+    choice = framed.head[1]
+    assert [value for _, value in choice.choices] == ["all groups", PEOPLE, "car-truck-bus-train"]
+    assert (choice.value, choice.visible) == ("all groups", True)
+    assert [value for _, value in framed.head[4].choices][:3] == ["none", "demo", MODULE]
+    assert "all groups" in framed.content().title_a
+    alone = error_view(services, DEMO.on_errors(group=PEOPLE, other_run="demo")).content()
+    assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated(MODULE, 120, "teacher")
+    assert "person, rider, motorcycle, bicycle" in alone.title_a
+    assert "all of this group (person, rider" in alone.facts
+    assert "all groups" in alone.title_b
+    car = DEMO.on_errors(group=PEOPLE, thing=thing_index("car"))
+    assert "car (not learned by this group)" in error_view(services, car).content().facts
+
+
+def test_error_view__before_the_groups_are_merged(
+    services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_grouped_run(tree=toy_tree / "cityscapes", modules=({}, None))
+    framed = error_view(services, DEMO)
+    assert framed.head[0].visible
+    assert "choose a category group above" in framed.content().message
+    waiting = error_view(services, DEMO.on_errors(group="car-truck-bus-train")).content()
+    assert "No evaluation of car, truck, bus, train yet" in waiting.message
+    assert sides(services, DEMO.on_errors(group=PEOPLE))[0] is not None
+
+
+def test_error_view__one_network_has_no_choice_of_group(services: Services, run: Path) -> None:
+    assert not error_view(services, DEMO.on_errors(group=PEOPLE)).head[1].visible
+    assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated("demo", 40, "teacher")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,3 +137,64 @@ def test_tick__refresh_at_many_steps_is_quick(
     train.tick(services, DEMO).content()
     # The bound of the issue is 200 ms at 10,000 steps; `benchmarks/workbench_refresh.py` measures.
     assert time.process_time() - start < 0.2
+
+
+PEOPLE, VEHICLES = "person-rider-motorcycle-bicycle", "car-truck-bus-train"
+
+
+def test_view__several_groups_and_the_chosen_one(
+    services: Services, write_grouped_run: Callable[..., Path]
+) -> None:
+    write_grouped_run(modules=({"steps": 90, "state": "finished"}, None))
+    framed = train.view(services, DEMO)
+    view = framed.content()
+    assert framed.head[0].count("data-run") == 1
+    for word in ("uda4inst, 2 groups", "60 / 240"):
+        assert word in framed.head[0]
+    for word in ("60 of 240 steps of all groups", "25 %", "1 min 07 s left"):
+        assert word in view.card
+    for word in ("person, rider, motorcycle, bicycle", "finished", "waiting", "90 / 400"):
+        assert word in view.groups
+    assert "person, rider" in view.head
+    assert "motorcycle" in view.curves
+    assert "truck" not in view.curves
+    assert "step 29" in view.log
+    other = train.view(services, DEMO.on_group(VEHICLES)).content()
+    assert "car, truck, bus, train" in other.head
+    assert "s2t/class" not in other.curves
+
+
+def test_view__one_network_shows_no_groups(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    write_run(state="stopped")
+    view = train.view(services, DEMO).content()
+    assert (view.groups, view.head) == ("", "")
+    assert view.checkpoint.visible
+    assert view.restart.value == "Restart from checkpoint"
+
+
+def test_view__several_groups_restart_from_the_latest_alone(
+    services: Services, write_grouped_run: Callable[..., Path]
+) -> None:
+    write_grouped_run(modules=({"state": "stopped"}, None), state="stopped")
+    view = train.view(services, DEMO).content()
+    assert enabled(view)["restart"]
+    assert view.restart.value == "Restart from the latest"
+    assert not view.checkpoint.visible
+    assert not train.tick(services, DEMO).content().checkpoint.visible
+    assert f"demo/modules/{PEOPLE} --from STEP" in view.groups
+
+
+def test_view__groups_that_outlived_their_run_can_be_stopped(
+    services: Services, write_grouped_run: Callable[..., Path]
+) -> None:
+    write_grouped_run(heartbeat=1.0)
+    view = train.view(services, DEMO).content()
+    assert {name for name, on in enabled(view).items() if on} == {"stop"}
+    assert "still training without the run" in view.groups
+
+
+def test_pick_group__changes_the_network_alone() -> None:
+    picked = train._pick_group(DEMO.on_snapshot(4), SimpleNamespace(group=VEHICLES))
+    assert picked == DEMO.on_snapshot(4).on_group(VEHICLES)
