@@ -18,8 +18,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets"
     )
+    parser.add_argument("--suites", type=Path, default=Path("suites"), help="folder of the suites")
     options = parser.parse_args()
-    services = make_services(options.runs, data_root=options.data)
+    services = make_services(options.runs, data_root=options.data, suites_root=options.suites)
     serve(services, host=options.host, port=options.port)
 
 

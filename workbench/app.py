@@ -17,7 +17,7 @@ import gradio as gr
 from workbench import markup, monitor
 from workbench.edge import Mounted, on_action
 from workbench.groups import group_text
-from workbench.pages import data, error_maps, mixing, pool, pseudo_labels, train
+from workbench.pages import data, error_maps, mixing, pool, pseudo_labels, results, train
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.theme import CSS_PATH, make_theme
@@ -29,6 +29,7 @@ PAGES: Final[dict[PageName, ModuleType]] = {
     "pool": pool,
     "pseudo_labels": pseudo_labels,
     "error_maps": error_maps,
+    "results": results,
 }
 # Pages about one network; the others show the whole run, or its images.
 OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})

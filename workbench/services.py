@@ -14,6 +14,7 @@ from workbench.groups import module_of
 from workbench.jobs import Jobs
 from workbench.metrics import MetricsStore
 from workbench.presets import Presets
+from workbench.results_store import SuiteStore
 from workbench.runs import RunStore
 from workbench.session import SessionState
 from workbench.snapshots import SnapshotStore
@@ -34,6 +35,7 @@ class Services:
         data_sets: the images a session looks at.
         class_shares: how frequent classes are in them.
         checks: what is wrong with them.
+        suites: the paper's tables and their runs.
     """
 
     runs: RunStore
@@ -46,6 +48,7 @@ class Services:
     data_sets: DataSets
     class_shares: ClassShares
     checks: Checks
+    suites: SuiteStore
 
     def group(self, session: SessionState) -> str | None:
         """Return the category group a session looks at; None for a run of one network."""
@@ -63,12 +66,15 @@ class Services:
         return module_of(session.run, group) if session.run and group else session.run
 
 
-def make_services(runs_root: Path, *, data_root: Path) -> Services:
+def make_services(
+    runs_root: Path, *, data_root: Path, suites_root: Path = Path("suites")
+) -> Services:
     """Return the services for one folder of runs.
 
     Args:
         runs_root: where runs lie and are made.
         data_root: the ToyStreets folder the presets train on.
+        suites_root: where the suites lie.
     """
     runs = RunStore(runs_root)
     return Services(
@@ -82,4 +88,5 @@ def make_services(runs_root: Path, *, data_root: Path) -> Services:
         data_sets=DataSets(runs, data_root=data_root),
         class_shares=ClassShares(),
         checks=Checks(runs_root),
+        suites=SuiteStore(suites_root),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps"]
+PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps", "results"]
 ImageOrder = Literal["worst", "worse than B"]
 Overlay = Literal["none", "instances", "semantic", "ignore", "boxes"]
 
@@ -76,6 +76,21 @@ class DataChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsChoice:
+    """What the Results page shows; it does not depend on the chosen run.
+
+    Args:
+        folder: of a suite, or None for the one that changed last.
+        protocol: whose AP.
+        network: whose predictions.
+    """
+
+    folder: str | None = None
+    protocol: Literal["cityscapes", "coco"] = "cityscapes"
+    network: Literal["student", "teacher"] = "student"
+
+
+@dataclass(frozen=True, slots=True)
 class SessionState:
     """The choices of one browser session, shared by all pages.
 
@@ -89,6 +104,7 @@ class SessionState:
         score_threshold: tried on the Pseudo-labels page, or None for the training's own.
         errors: what the Error maps page shows.
         data: what the Data page shows.
+        results: what the Results page shows.
     """
 
     page: PageName = "train"
@@ -99,6 +115,7 @@ class SessionState:
     score_threshold: float | None = None
     errors: ErrorChoice = ErrorChoice()
     data: DataChoice = DataChoice()
+    results: ResultsChoice = ResultsChoice()
 
     def on_page(self, page: PageName) -> SessionState:
         """Return the session showing another page."""
@@ -108,7 +125,14 @@ class SessionState:
         """Return the session on another run: its newest snapshot, its own threshold and data."""
         errors = replace(self.errors, group=None, step=None, network=None, position=0)
         data = DataChoice(overlay=self.data.overlay)
-        return SessionState(page=self.page, run=run, group=self.group, errors=errors, data=data)
+        return SessionState(
+            page=self.page,
+            run=run,
+            group=self.group,
+            errors=errors,
+            data=data,
+            results=self.results,
+        )
 
     def on_group(self, group: str | None) -> SessionState:
         """Return the session on the network of another category group, at the same step."""
@@ -137,3 +161,7 @@ class SessionState:
             if side in changes:
                 changes.setdefault(f"{side}_position", 0)
         return replace(self, data=replace(self.data, **changes))
+
+    def on_results(self, **changes: Any) -> SessionState:
+        """Return the session with another choice of results."""
+        return replace(self, results=replace(self.results, **changes))

@@ -13,9 +13,9 @@ from uda4inst.data.toystreets.write import write_toystreets
 from workbench.services import Services, make_services
 
 
-def _load_factories() -> Any:
-    """Load `factories.py` under a name of its own: test folders are no packages."""
-    name = "workbench_factories"
+def _load(file: str) -> Any:
+    """Load a module of this folder under a name of its own: test folders are no packages."""
+    name = f"workbench_{file}"
     if name not in sys.modules:
         path = Path(__file__).with_name("factories.py")
         spec = importlib.util.spec_from_file_location(name, path)
@@ -29,7 +29,12 @@ def _load_factories() -> Any:
 
 @pytest.fixture(scope="session")
 def factories() -> Any:
-    return _load_factories()
+    return _load("factories")
+
+
+@pytest.fixture(scope="session")
+def suite_factory() -> Any:
+    return _load("suite_factory")
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +52,7 @@ def runs_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def services(runs_root: Path, toy_tree: Path) -> Services:
-    return make_services(runs_root, data_root=toy_tree)
+    return make_services(runs_root, data_root=toy_tree, suites_root=runs_root.with_name("suites"))
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Made-up suite folders, written as `uda4inst suite` and its trainers write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uda4inst.classes import THING_NAMES
+
+# AP in per cent of the student by the Cityscapes protocol, by row and seed.
+Values = Mapping[str, Mapping[int, float]]
+
+
+def write_suite(
+    folder: Path,
+    suite: str,
+    values: Values,
+    *,
+    seeds: Sequence[int] = (0,),
+    scale: str = "toy",
+    runs: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """Write a suite whose runs of given AP are finished, and return its folder.
+
+    Args:
+        folder: of the suite.
+        suite: its name.
+        values: AP of the finished runs.
+        seeds: asked for.
+        scale: its scale.
+        runs: names and stage-1 runs as suite.yaml lists them; empty leaves them out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    description: dict[str, Any] = {"suite": suite, "scale": scale, "seeds": list(seeds)}
+    description["command"] = ["uda4inst", "suite", suite, "--seeds", ",".join(map(str, seeds))]
+    description["runs"] = [{"name": name, "stage1": stage1} for name, stage1 in runs]
+    (folder / "suite.yaml").write_text(yaml.safe_dump(description))
+    (folder / "records.jsonl").touch()
+    for row, by_seed in values.items():
+        for seed, ap in by_seed.items():
+            write_finished(folder, f"{row}-seed{seed}", ap)
+    return folder
+
+
+def write_finished(folder: Path, name: str, ap: float) -> None:
+    """Write a finished run whose classes have AP ap, ap + 1, ..., and twice that as AP50."""
+    write_status(folder, name, state="finished", step=9, steps=9)
+    run = folder / "runs" / name
+    command = {"commit": "abc1", "time": "2026-11-21T10:00:00+0000", "resumed": []}
+    (run / "command.json").write_text(json.dumps(command))
+    (run / "evaluation").mkdir(exist_ok=True)
+    (run / "evaluation" / "00000009.json").write_text(json.dumps(evaluation(ap, name=name)))
+    add_record(folder, run=name, end="finished", hardware="a machine, 2 cores")
+
+
+def write_status(folder: Path, name: str, **fields: Any) -> None:
+    """Write a run with a status of given fields."""
+    run = folder / "runs" / name
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.yaml").touch()
+    (run / "status.json").write_text(json.dumps(fields))
+
+
+def add_record(folder: Path, **fields: Any) -> None:
+    """Add a line about work on a run."""
+    with (folder / "records.jsonl").open("a") as file:
+        file.write(json.dumps(fields) + "\n")
+
+
+def evaluation(ap: float, *, name: str) -> dict[str, Any]:
+    """Return an evaluation: COCO one more than Cityscapes, the teacher two more."""
+
+    def part(value: float) -> dict[str, float]:
+        return {"AP": value / 100, "AP50": 2 * value / 100}
+
+    def protocol(value: float) -> dict[str, Any]:
+        by_class = {thing: part(value + i) for i, thing in enumerate(THING_NAMES)}
+        return {**part(value), "per_class": {**by_class, "train": None}}
+
+    def network(value: float) -> dict[str, Any]:
+        return {"cityscapes": protocol(value), "coco": protocol(value + 1)}
+
+    return {
+        "step": 9,
+        "config_hash": f"hash-{name}",
+        "dataset": "Cityscapes (toy)",
+        "split": "val",
+        "images": 100,
+        "results": {"student": network(ap), "teacher": network(ap + 2)},
+    }
