@@ -17,7 +17,7 @@ def _load(file: str) -> Any:
     """Load a module of this folder under a name of its own: test folders are no packages."""
     name = f"workbench_{file}"
     if name not in sys.modules:
-        path = Path(__file__).with_name("factories.py")
+        path = Path(__file__).with_name(f"{file}.py")
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
