@@ -60,3 +60,14 @@ def test_bound__is_that_of_the_rows_benchmark() -> None:
 def test_thresholds__one_row_each() -> None:
     rows = [row for row in SUITES["thresholds"].rows if row.role == "row"]
     assert [row.settings["method.score_threshold"] for row in rows] == list(THRESHOLDS)
+
+
+def test_extensions__each_row_is_the_plain_one_and_one_setting() -> None:
+    suite = SUITES["extensions"]
+    plain = dict(suite.row("plain").settings)
+    rows = [row for row in suite.rows if row.role == "row" and row.key != "plain"]
+    assert len(rows) == 5
+    for row in rows:
+        added = {k: v for k, v in row.settings.items() if plain.get(k) != v}
+        assert len(added) == 1
+        assert {k: v for k, v in row.settings.items() if k not in added} == plain

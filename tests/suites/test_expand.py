@@ -33,6 +33,7 @@ def config_of(expansion: Expansion, name: str) -> Config:
         pytest.param("table4", "toy", 5, 6, id="a-stage-1-for-every-grouping"),
         pytest.param("table5", "toy", 2, 6, id="table5"),
         pytest.param("thresholds", "toy", 1, 8, id="thresholds"),
+        pytest.param("extensions", "toy", 1, 8, id="extensions"),
         pytest.param("thresholds", "paper", 2, 8, id="thresholds-of-two-groups"),
     ],
 )
