@@ -51,11 +51,5 @@ def chart_export(results: SuiteResults, view: View) -> Export | None:
     return Export(f"{name}-charts.zip", packed.getvalue())
 
 
-def has_chart(results: SuiteResults, view: View) -> bool:
-    """Whether there is anything to draw."""
-    protocol, network = view
-    return any(row.statistic(network, protocol, "AP") for row in results.rows)
-
-
 def _name(results: SuiteResults, view: View) -> str:
     return "-".join((results.suite.name, results.scale.name, *view))

@@ -89,17 +89,24 @@ class SuiteStore:
         Raises:
             UserError: it is not a suite's folder, or a result in it is damaged.
         """
-        return self._results.get(self.stamp(folder), lambda: collect(folder))
+        return self._results_at(self.stamp(folder), folder)
+
+    def _results_at(self, stamp: Hashable, folder: Path) -> SuiteResults:
+        return self._results.get(stamp, lambda: collect(folder))
 
     def chart(self, folder: Path, view: View) -> Future[Export | None]:
-        """Return the report's chart of a view as a file to come; drawing one takes a second.
+        """Return the report's chart of a view as a file to come, None where there is none.
+
+        Drawing takes a second, and is done once.
 
         Raises:
             UserError: as `results`.
         """
-        results = self.results(folder)
-        key = (self.stamp(folder), view)
-        return self._charts.get(key, lambda: self._artist.submit(chart_export, results, view))
+        stamp = self.stamp(folder)
+        results = self._results_at(stamp, folder)
+        return self._charts.get(
+            (stamp, view), lambda: self._artist.submit(chart_export, results, view)
+        )
 
     def runs(self, folder: Path) -> list[SuiteRun]:
         """Return every run of a suite in the order they are trained, stage 1 among them.

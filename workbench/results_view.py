@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from uda4inst.suites.results import NETWORKS, PROTOCOLS, View
 from workbench import markup
 from workbench.edge import UNCHANGED, Empty, Framed, Unchanged
 from workbench.results_charts import charts
-from workbench.results_exports import Export, has_chart, text_exports
+from workbench.results_exports import Export, text_exports
 from workbench.results_markup import (
     class_table,
     footnotes,
@@ -85,9 +85,10 @@ def results_tick(
     states = run_states(store.runs(folder))
     if states != runs:
         changed["runs"] = states
-    button = _chart_button(store, folder, view)
-    if _file_name(button.value) != _file_name(chart):
-        changed["chart"] = button
+    drawn = store.chart(folder, view)
+    export = _drawn(drawn)
+    if (Path(chart["path"]).name if chart else None) != (export.name if export else None):
+        changed["chart"] = _chart_button(drawn)
     if not changed:
         return UNCHANGED
     return ResultsView(**{**{f.name: gr.skip() for f in fields(ResultsView)}, **changed})
@@ -118,7 +119,7 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         markdown=_button(exports["md"]),
         csv=_button(exports["csv"]),
         latex=_button(exports["tex"]),
-        chart=_chart_button(store, folder, view),
+        chart=_chart_button(store.chart(folder, view)),
         runs=run_states(store.runs(folder)),
         table=means_table(means, results, view),
         notes=footnotes(means.notes, view),
@@ -132,22 +133,20 @@ def _short(store: SuiteStore, folder: Path) -> str:
     return hashlib.sha256(repr(store.stamp(folder)).encode()).hexdigest()[:16]
 
 
-def _file_name(value: Mapping[str, Any] | None) -> str:
-    """Return the name of the file behind a button; empty without one."""
-    return Path(value["path"]).name if value else ""
+def _drawn(chart: Future[Export | None]) -> Export | None:
+    """Return a chart once it is drawn; None before, and where there is none."""
+    return chart.result() if chart.done() and chart.exception() is None else None
 
 
-def _chart_button(store: SuiteStore, folder: Path, view: View) -> Any:
+def _chart_button(chart: Future[Export | None]) -> Any:
     """Return the button of the chart; while that is drawn, or cannot be, there is no file."""
-    drawn = store.chart(folder, view) if has_chart(store.results(folder), view) else None
-    if drawn is None or (drawn.done() and drawn.exception() is not None):
-        return gr.DownloadButton("Figure", value=None, interactive=False)
-    export = drawn.result() if drawn.done() else None
-    return (
-        gr.DownloadButton("Figure …", value=None, interactive=False)
-        if export is None
-        else (_button(export))
-    )
+    export = _drawn(chart)
+    if export is not None:
+        return _button(export)
+    words = "Figure …"
+    if chart.done():
+        words = "Figure" if chart.exception() is None else "No figure"
+    return gr.DownloadButton(words, value=None, interactive=False)
 
 
 def _button(export: Export) -> Any:

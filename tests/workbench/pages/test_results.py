@@ -86,8 +86,9 @@ def test_results_tick__nothing_to_draw_asks_for_no_figure(
     services: Services, suite_factory: Any
 ) -> None:
     folder = suite_factory.write_suite(services.suites.root / "a", "table5", {})
+    assert services.suites.chart(folder, ("cityscapes", "student")).result() is None
     view = shown(services)
-    assert view.chart.interactive is False
+    assert (view.chart.interactive, view.chart.value) == (False, None)
     assert results_tick(services, HERE, str(folder), *on_screen(view, None)) is UNCHANGED
 
 
