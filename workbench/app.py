@@ -115,7 +115,7 @@ def _build_header() -> _Header:
             min_width=300,
             visible=False,
         )
-        line = gr.HTML(elem_id="run-line", scale=2, min_width=350)
+        line = gr.HTML(elem_id="run-line")
     return _Header(run, group, line, gr.Timer(HEADER_SECONDS))
 
 

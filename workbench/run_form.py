@@ -20,6 +20,7 @@ ESSENTIAL: Final = {
     "training.stage2_steps": "Stage 2 steps",
     "training.batch_size": "Batch size",
     "method.score_threshold": "Score threshold",
+    "method.groups": "Category groups",
 }
 SECTION_TITLES: Final = {
     "general": "General",

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -270,12 +271,13 @@ class RunStore:
     def _module_status(
         self, name: str, written: RunStatus | None, *, above: RunStatus
     ) -> RunStatus:
-        """Return the state of a module; one that will have its turn in a live run waits for it."""
+        """Return the state of a module; in a live run, what an earlier trainer left waits."""
         if written is None:
             count = len(self.groups(split_name(name)[0])) or 1
             return RunStatus(state="waiting", steps=above.steps // count)
         status = self._true_status(name, written)
-        if above.live and status.state in ("stopped", "dead"):
+        earlier = status.heartbeat < _start_time(above)
+        if above.live and earlier and status.state in ("stopped", "dead", "failed"):
             return replace(status, state="waiting", error=None)
         return status
 
@@ -347,6 +349,14 @@ def _status_of_record(record: QueueRecord, written: RunStatus | None) -> RunStat
     return RunStatus(
         state="failed", error=reason or "The trainer ended before it wrote anything.", **common
     )
+
+
+def _start_time(status: RunStatus) -> float:
+    """Return when a run's trainer began (unix seconds), 0 where it does not say."""
+    try:
+        return datetime.fromisoformat(status.started).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _last_change(folder: Path) -> float:

@@ -275,8 +275,16 @@ def test_modules__finished_running_and_waiting(
 def test_modules__stopped_one_waits_while_the_run_is_live(
     store: RunStore, write_grouped_run: WriteRun, state: str, expected: str
 ) -> None:
-    write_grouped_run(modules=({}, {"state": "stopped"}), state=state)
+    write_grouped_run(modules=({}, {"state": "stopped", "heartbeat": 1e9}), state=state)
     assert states(store)[VEHICLES] == expected
+
+
+def test_modules__killed_one_is_dead_though_its_run_lives(
+    store: RunStore, write_grouped_run: WriteRun, ended_pid: int
+) -> None:
+    write_grouped_run(modules=({"pid": ended_pid}, {}))
+    assert store.status("demo").state == "running"
+    assert states(store) == {PEOPLE: "dead", VEHICLES: "running"}
 
 
 def test_modules__dead_with_their_run(
