@@ -103,7 +103,7 @@ def test_view__checkpoints_latest_and_newest_first(
 
 @pytest.mark.parametrize(("chosen", "step"), [("latest", None), (None, None), (20, 20)])
 def test_restart__from_the_chosen_checkpoint(
-    services: Services, monkeypatch: pytest.MonkeyPatch, chosen: object, step: int | None
+    services: Services, monkeypatch: pytest.MonkeyPatch, chosen: Any, step: int | None
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(services.jobs, "resume", lambda run, *, step: asked.append((run, step)))
@@ -196,5 +196,6 @@ def test_view__groups_that_outlived_their_run_can_be_stopped(
 
 
 def test_pick_group__changes_the_network_alone() -> None:
-    picked = train._pick_group(DEMO.on_snapshot(4), SimpleNamespace(group=VEHICLES))
+    event: Any = SimpleNamespace(group=VEHICLES)
+    picked = train._pick_group(DEMO.on_snapshot(4), event)
     assert picked == DEMO.on_snapshot(4).on_group(VEHICLES)
