@@ -27,8 +27,10 @@ _LETTER: Final = 6.1
 # The two ends of the gap keep their colours in every chart.
 _SOURCE_ONLY_COLOR: Final = "#94a3b8"
 _ORACLE_COLOR: Final = "#a855f7"
-_ROW_COLORS: Final = tuple(
-    color for color in LINE_COLORS if color not in (_ORACLE_COLOR, "#78716c")
+_ROW_COLORS: Final = (
+    *(color for color in LINE_COLORS if color != _ORACLE_COLOR),
+    "#0e7490",
+    "#b45309",
 )
 _THRESHOLD: Final = "method.score_threshold"
 
@@ -85,7 +87,9 @@ def _has_runs(results: SuiteResults, benchmark: str) -> bool:
 
 def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     colors = {row.key: _color(row, index) for index, row in enumerate(rows)}
-    drawn = {metric: _groups(rows, view, metric, colors) for metric in METRICS}
+    drawn: dict[Metric, dict[str, list[_Pair]]] = {
+        metric: _groups(rows, view, metric, colors) for metric in METRICS
+    }
     used = {
         pair.label: pair.color
         for groups in drawn.values()
@@ -122,7 +126,7 @@ def _groups(
     return groups
 
 
-def _bars(metric: Metric, groups: Mapping[str, Sequence[_Pair]]) -> str:
+def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]]) -> str:
     """Return one drawing: a group a class."""
     highest = max((pair.highest for pairs in groups.values() for pair in pairs), default=0.0)
     if not highest:
@@ -268,11 +272,12 @@ def _sweep_chart(
             np.asarray([(f.spread if f else nothing)[1] for f in found]),
         )
     ]
-    for role, color in (("source_only", _SOURCE_ONLY_COLOR), ("oracle", _ORACLE_COLOR)):
-        bound = results.bound(rows[0], role)
+    for name, color, bound in (
+        ("w/o UDA", _SOURCE_ONLY_COLOR, results.bound(rows[0], "source_only")),
+        ("upper bound", _ORACLE_COLOR, results.bound(rows[0], "oracle")),
+    ):
         level = bound.statistic(network, protocol, metric) if bound else None
-        if bound is not None and level is not None:
-            name = "w/o UDA" if role == "source_only" else "upper bound"
+        if level is not None:
             lines.append(Line(name, color, np.full(len(x), level.mean)))
     return Chart(
         f"{metric}, per cent", x, lines, x_name="score threshold", from_zero=False, log=False

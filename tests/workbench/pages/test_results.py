@@ -129,9 +129,11 @@ def test_results_tick__another_suite_does_not_take_the_place(
 def test_results_tick__first_suite_appears_by_itself(
     services: Services, suite_factory: Any
 ) -> None:
-    assert isinstance(results_tick(services, HERE, None, None, None, None).content(), Empty)
+    nothing: Any = results_tick(services, HERE, None, None, None, None)
+    assert isinstance(nothing.content(), Empty)
     suite_factory.write_suite(services.suites.root / "table5-toy", "table5", VALUES)
-    assert "<b>20.0</b>" in results_tick(services, HERE, None, None, None, None).content().table
+    update: Any = results_tick(services, HERE, None, None, None, None)
+    assert "<b>20.0</b>" in update.content().table
 
 
 def test_choose__typed_folder_and_back_to_the_newest(services: Services, folder: Path) -> None:
