@@ -18,6 +18,7 @@ from uda4inst.errors import UserError
 from uda4inst.interop.predictions import ScoredMask, read_predictions
 from uda4inst.training import category_groups, launch
 from uda4inst.training.config import load_config
+from uda4inst.training.journal import RunFailedError
 from uda4inst.training.loop import Outcome, Progress
 from uda4inst.training.merging import merge_detections, merge_evaluations
 from uda4inst.training.run_dir import RunDir
@@ -325,3 +326,30 @@ def real_tiny() -> Any:
     from uda4inst.models.presets import _PRESETS
 
     return next(preset for preset in _PRESETS if preset.name == "tiny")
+
+
+@pytest.mark.e2e
+def test_train__a_group_killed_at_once_ends_the_run(tmp_path: Path, short_run: ShortRun) -> None:
+    import os
+    import signal
+
+    more = ("training.modules_at_once=2", "training.stage1_steps=400")
+    config = load_config(PRESET, short(short_run, tmp_path, "killed", *more))
+    run, killed = RunDir(tmp_path / "killed"), []
+
+    def kill(progress: Progress) -> None:
+        module = category_groups.modules_of(run)[0]
+        if not killed and module.status.exists() and status(module)["step"] >= 2:
+            killed.append(status(module)["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        from uda4inst.models import presets
+
+        patch.setitem(presets.MODEL_PRESETS, "tiny", real_tiny())
+        with pytest.raises(RunFailedError, match=r"category group person-.*exit code -9"):
+            category_groups.train(config, watch=kill)
+    assert status(run)["state"] == "failed"
+    other = category_groups.modules_of(run)[1]
+    assert status(other)["state"] == "stopped"
+    assert any(other.checkpoints.iterdir())

@@ -6,6 +6,7 @@ The parent trains nothing. It starts the modules, passes requests on to them, an
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from uda4inst.training.status import StatusFile
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 0.5
+_PR_SET_PDEATHSIG: Final = 1  # of Linux' <sys/prctl.h>
 _PASSED_ON: Final = ("pause", "resume", "snapshot")
 
 
@@ -73,7 +75,8 @@ def train_at_once(
                     stopping = True
                     _ask_to_stop(running)
                 _pass_on(requests, running)
-                failed = failed or _reap(running)
+                message = _reap(running)
+                failed = failed or message
                 if failed and not stopping:
                     stopping = True
                     _ask_to_stop(running)
@@ -111,9 +114,15 @@ def _start(module: RunDir, *, slot: int) -> subprocess.Popen[bytes]:
             stdout=console,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is passed on once, not heard twice
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     finally:
         console.close()
+
+
+def _end_with_parent() -> None:
+    """Ask the system to tell this process to save and stop when its parent is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_slot(running: dict[RunDir, Any], modules: Sequence[RunDir]) -> int:

@@ -240,9 +240,9 @@ def _finish(
     size = labels.shape[0], labels.shape[1]
     return Scene(
         image=image,
-        ids=np.asarray(cv2.LUT(labels, ids)),
+        ids=np.asarray(cv2.LUT(labels, ids), dtype=np.int32),
         labels=np.array(kept, dtype=np.int64),
-        semantic=np.asarray(cv2.LUT(labels, semantic)),
+        semantic=np.asarray(cv2.LUT(labels, semantic), dtype=np.uint8),
         ego=clutter.ego_mask(size) if ego else np.zeros(size, dtype=bool),
-        group=np.asarray(cv2.LUT(labels, group)),
+        group=np.asarray(cv2.LUT(labels, group), dtype=np.uint8),
     )
