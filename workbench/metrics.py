@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
@@ -20,7 +20,18 @@ logger = logging.getLogger(__name__)
 
 PLOT_POINTS: Final = 150
 _SCALARS: Final = ("loss", "lr", "grad_norm", "images_per_second", "memory_mib", "pool")
+_COUNT_COLUMNS: Final = tuple((name, f"pseudo_labels/{name}") for name in THING_NAMES)
 Floats = NDArray[np.float64]
+
+
+class _ColumnNames(dict[str, str]):
+    """Names of loss columns, each put together once."""
+
+    def __missing__(self, name: str) -> str:
+        return self.setdefault(name, f"losses/{name}")
+
+
+_LOSS_COLUMNS: Final = _ColumnNames()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,7 @@ class MetricsReader:
 
     def _take(self, line: bytes) -> None:
         try:
-            row = json.loads(line)
+            row = orjson.loads(line)
             step = int(row["step"])
         except (ValueError, KeyError, TypeError):
             logger.warning("a line of %s cannot be read: %.80r", self.path, line)
@@ -129,18 +140,22 @@ class MetricsReader:
         for name in _SCALARS:
             self._put(name, index, row.get(name))
         for name, value in (row.get("losses") or {}).items():
-            self._put(f"losses/{name}", index, value)
+            self._put(_LOSS_COLUMNS[name], index, value)
         if isinstance(counts := row.get("pseudo_labels"), dict):
             # A class that is not named had none.
-            for name in THING_NAMES:
-                self._put(f"pseudo_labels/{name}", index, counts.get(name, 0))
+            for name, column in _COUNT_COLUMNS:
+                self._put(column, index, counts.get(name, 0))
         self._last = row
 
     def _put(self, name: str, index: int, value: object) -> None:
-        if isinstance(value, int | float):
-            column = self._columns.setdefault(name, [])
-            column.extend([np.nan] * (index - len(column)))
-            column.append(float(value))
+        # Ten thousand lines of twenty values each come through here before a page first shows.
+        if type(value) is float or type(value) is int:
+            column = self._columns.get(name)
+            if column is None:
+                column = self._columns[name] = []
+            if len(column) < index:
+                column.extend([np.nan] * (index - len(column)))
+            column.append(value)
 
     def _drop_from(self, step: int) -> None:
         """Forget the steps that a resumed run repeats."""
