@@ -110,8 +110,8 @@ def test_results__from_no_suite_to_its_files(
     wait_for(page, "#results-table", r"7\.5")
     page.screenshot(path=shots / "results.png", full_page=True)
 
-    page.locator("#results-network input[value=teacher]").check()
-    page.locator("#results-protocol input[value=coco]").check()
+    page.locator("#results-network input[value=teacher]").click()
+    page.locator("#results-protocol input[value=coco]").click()
     wait_for(page, "#results-notes", "COCO protocol, teacher")
     name, text = download(page, "results-csv")
     assert name == "table5-toy-coco-teacher.csv"
