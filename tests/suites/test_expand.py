@@ -33,7 +33,7 @@ def config_of(expansion: Expansion, name: str) -> Config:
         pytest.param("table4", "toy", 5, 6, id="a-stage-1-for-every-grouping"),
         pytest.param("table5", "toy", 2, 6, id="table5"),
         pytest.param("thresholds", "toy", 1, 8, id="thresholds"),
-        pytest.param("extensions", "toy", 1, 8, id="extensions"),
+        pytest.param("extensions", "toy", 1, 9, id="extensions"),
         pytest.param("thresholds", "paper", 2, 8, id="thresholds-of-two-groups"),
     ],
 )
@@ -188,3 +188,14 @@ def test_scales__toy_and_smoke_run_on_toystreets() -> None:
             assert "toystreets" in run.config.data.source.root
     with pytest.raises(UserError, match="--scale must be one of smoke, toy, paper"):
         find_scale("huge")
+
+
+def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
+    toy = config_of(runs_of("table5"), "m5-seed0").method
+    assert toy.unsure_threshold is not None
+    plain = config_of(runs_of("extensions"), "plain-seed0").method
+    assert plain.unsure_threshold is None
+    assert plain.min_visible_share == 0.0
+    assert not plain.adaptive_threshold.enabled
+    assert not plain.soft_weights
+    assert not plain.pool.draw_by_rarity

@@ -348,13 +348,29 @@ _THRESHOLDS: Final = Suite(
 )
 
 # One setting each, over one network with mixing and pool; nothing of them sees a target label.
+# Said outright, as a scale may have some of them on.
+_NO_EXTENSION: Final[Mapping[str, Any]] = {
+    "method.adaptive_threshold.enabled": False,
+    "method.unsure_threshold": None,
+    "method.min_visible_share": 0.0,
+    "method.soft_weights": False,
+    "method.pool.draw_by_rarity": False,
+}
+_UNSURE: Final[Mapping[str, Any]] = {"method.unsure_threshold": 0.4}
+_VISIBLE: Final[Mapping[str, Any]] = {"method.min_visible_share": 0.3}
 _EXTENSIONS_OF_ONE: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "adaptive": ("+ thresholds per class", {"method.adaptive_threshold.enabled": True}),
-    "unsure": ("+ unsure regions ignored", {"method.unsure_threshold": 0.4}),
-    "visible": ("+ slivers dropped", {"method.min_visible_share": 0.3}),
+    "unsure": ("+ unsure regions ignored", _UNSURE),
+    "visible": ("+ slivers dropped", _VISIBLE),
+    "unsure_visible": ("+ unsure regions ignored, slivers dropped", {**_UNSURE, **_VISIBLE}),
     "soft": ("+ pseudo-labels weighted by score", {"method.soft_weights": True}),
     "rarity": ("+ pool drawn by rarity", {"method.pool.draw_by_rarity": True}),
 }
+
+
+def _extension_row(key: str, label: str, settings: Mapping[str, Any]) -> Row:
+    return Row(key, label, _uda4inst("one", pool=True) | {**_NO_EXTENSION, **settings})
+
 
 _EXTENSIONS: Final = Suite(
     "extensions",
@@ -370,9 +386,9 @@ _EXTENSIONS: Final = Suite(
             role="source_only",
             is_extra=True,
         ),
-        Row("plain", "UDA4Inst, one network", _uda4inst("one", pool=True)),
+        _extension_row("plain", "UDA4Inst, one network", {}),
         *(
-            Row(key, label, _uda4inst("one", pool=True) | dict(settings))
+            _extension_row(key, label, settings)
             for key, (label, settings) in _EXTENSIONS_OF_ONE.items()
         ),
         _ORACLE,
