@@ -159,7 +159,7 @@ def watch(
                     child.kill()
                 process.kill()
                 break
-            time.sleep(0.1)
+            time.sleep(0.5)
     print(f"ended by: {reason}, after {time.monotonic() - start:.0f} s; most memory {peak:.2f} GiB")
 
 

@@ -1,7 +1,7 @@
 """Taking a COCO annotation file apart, one annotation in memory at a time.
 
 Two readers see the same in a file. The quick one takes what is JSON to the letter and of COCO's
-layout. What it refuses goes to the thorough one, five times slower, which also knows the NaN that
+layout. What it refuses goes to the thorough one, three times slower, which also knows the NaN that
 Python writes, and words what is wrong with a file.
 """
 
