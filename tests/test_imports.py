@@ -41,6 +41,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "submitit": ("uda4inst/suites/engines.py",),
     "detectron2": ("uda4inst/interop", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
+    "msgspec": ("uda4inst/data/coco_scan.py",),
     "pycocotools": (
         "uda4inst/ops/masks.py",
         "uda4inst/data/coco_folder.py",

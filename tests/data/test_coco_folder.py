@@ -207,6 +207,15 @@ def test_records__names_are_as_long_as_they_must_be(tmp_path: Path) -> None:
     assert [r.sample_id for r in CocoFolder(tmp_path).records] == ["left/1", "right/1"]
 
 
+def test_records__dots_and_doubled_slashes_in_names(tmp_path: Path) -> None:
+    names = ["./a.b.png", "c.d//e", "c.d/.f.png/g.png"]
+    write(tmp_path, document(images=[{"id": n, "file_name": n} for n in names]))
+    for name in (names[0], names[2]):
+        picture(tmp_path / name)
+    (tmp_path / "c.d/e").touch()
+    assert [r.sample_id for r in CocoFolder(tmp_path).records] == ["a.b", "e", "g"]
+
+
 @pytest.mark.parametrize("head", ["", "\ufeff"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("ascii_only", [True, False], ids=["escapes", "UTF-8"])
 def test_read_labels__places_in_the_file(tmp_path: Path, head: str, ascii_only: bool) -> None:

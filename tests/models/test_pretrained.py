@@ -167,6 +167,43 @@ def test_build_model__finds_a_hub_checkpoint_in_the_cache(coco_folder, tmp_path)
     assert "weights from hub checkpoint acme/tiny-coco: 252 tensors loaded" in done.stdout
 
 
+def test_build_model__reads_the_names_of_the_published_files(coco_folder, tmp_path) -> None:
+    """They were written by an older release of the library, index buffers included."""
+    renamed = {
+        "encoder.swin.": "encoder.",
+        "attention.q_proj": "attention.self.query",
+        "attention.k_proj": "attention.self.key",
+        "attention.v_proj": "attention.self.value",
+        "attention.relative_position_bias.": "attention.self.",
+        "attention.o_proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    }
+    torch.manual_seed(7)
+    ours = coco_network().state_dict()
+    published: dict[str, torch.Tensor] = {}
+    for key, tensor in ours.items():
+        if "swin.layernorm" in key:
+            continue
+        name = key
+        if "pixel_level_module.encoder" in key:
+            for new, old in renamed.items():
+                name = name.replace(new, old)
+        published[name] = tensor.contiguous()
+        if name.endswith("relative_position_bias_table"):
+            published[name.replace("bias_table", "index")] = torch.zeros(64, 64, dtype=torch.int64)
+    shutil.copy(coco_folder / "config.json", tmp_path)
+    save_file(published, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    model, report = build_model("tiny", weights=tmp_path)
+
+    assert len(report.reinitialised) == 2
+    assert report.missing == report.unexpected == ()
+    heads = ("class_predictor.weight", "class_predictor.bias")
+    for key, tensor in model.network.state_dict().items():
+        assert key in heads or torch.equal(tensor, ours[key]), key
+
+
 def test_build_model__refuses_an_empty_folder(tmp_path) -> None:
     with pytest.raises(UserError, match=r"needs config.json and a complete model.safetensors"):
         build_model("tiny", weights=tmp_path)

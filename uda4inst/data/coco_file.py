@@ -6,26 +6,20 @@ and only their places in it are kept, 25 bytes each; an image's own are parsed w
 
 from __future__ import annotations
 
-import codecs
 import json
-from array import array
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeGuard
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from uda4inst.data.json_walk import JsonWalk
+from uda4inst.data.coco_scan import MEND, Document, Id, scan, unreadable
 from uda4inst.data.records import FileFault, TreeError, shorten
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
-
-_Id = int | str
-_MIN_NUMBERS: Final = 6  # a polygon has at least three points
-_MEND: Final = "Mend the file, or export it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +111,7 @@ def read_images(path: Path) -> tuple[ListedImage, ...]:
     Raises:
         UserError: the file is missing, no JSON, or lists no images or malformed ones.
     """
-    return tuple(_images(_scan(path, rows=None)).values())
+    return tuple(_images(scan(path, with_annotations=False)).values())
 
 
 def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -> AnnotationFile:
@@ -132,11 +126,11 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
             counted, five shown.
     """
     version = _version(path)
-    document = _scan(path, rows=_Rows())
+    document = scan(path, with_annotations=True)
     images, names = _images(document), _categories(document)
     rows = document.rows
     if rows is None:
-        raise UserError(f"annotation file must hold the list 'annotations' ({path}). {_MEND}")
+        raise UserError(f"annotation file must hold the list 'annotations' ({path}). {MEND}")
     categories = {key: label_of(name) for key, name in names.items()}
     strangers = _strangers("image_id", rows.image_ids, images)
     strangers += _strangers("category_id", rows.category_ids, categories)
@@ -147,7 +141,7 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
     labels = np.array([categories[key] or 0 for key in rows.category_ids], dtype=np.int64)
     order = np.argsort(image, kind="stable")
     order = order[wanted[order]]
-    bounds = _in_bytes(document, rows.bounds).reshape(-1, 2)[order]
+    bounds = np.array(rows.bounds, dtype=np.int64).reshape(-1, 2)[order]
     return AnnotationFile(
         path=path,
         images=tuple(images.values()),
@@ -161,108 +155,9 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
     )
 
 
-@dataclass(slots=True)
-class _Rows:
-    """The annotations as they are met, before it is known which images and categories there are.
-
-    Args:
-        image_ids: of every annotation.
-        category_ids: of every annotation.
-        is_crowd: of every annotation.
-        bounds: start and end of every annotation, in characters.
-        problems: number of an annotation, and what is wrong with it.
-    """
-
-    image_ids: list[_Id] = field(default_factory=list)
-    category_ids: list[_Id] = field(default_factory=list)
-    is_crowd: list[bool] = field(default_factory=list)
-    bounds: array[int] = field(default_factory=lambda: array("q"))
-    problems: list[tuple[int, str]] = field(default_factory=list)
-
-    def add(self, entry: object, start: int, end: int) -> None:
-        """Add an annotation.
-
-        Raises:
-            ValueError: it does not say to what it belongs.
-        """
-        if not isinstance(entry, dict):
-            raise ValueError(f"annotation must be an object, got {type(entry).__name__}")
-        name = f"annotation {entry.get('id', 'without id')}"
-        for key, ids in (("image_id", self.image_ids), ("category_id", self.category_ids)):
-            value = entry.get(key)
-            if isinstance(value, bool) or not isinstance(value, _Id):
-                raise ValueError(f"{name} must have {key}, a number or text, got {value!r}")
-            ids.append(value)
-        if fault := _fault_of_segmentation(entry.get("segmentation")):
-            self.problems.append((len(self.is_crowd), f"{name}: {fault}"))
-        self.is_crowd.append(bool(entry.get("iscrowd", 0)))
-        self.bounds.extend((start, end))
-
-
-@dataclass(slots=True)
-class _Document:
-    """A file taken apart.
-
-    Args:
-        path: the file.
-        text: its characters.
-        first: byte at which they start.
-        lists: its other members.
-        rows: its annotations, None if it has no such list or they were passed over.
-    """
-
-    path: Path
-    text: str
-    first: int
-    lists: dict[str, Any] = field(default_factory=dict)
-    rows: _Rows | None = None
-
-
-def _scan(path: Path, *, rows: _Rows | None) -> _Document:
-    """Take a file apart, holding one annotation at a time; without rows they are passed over."""
-    try:
-        data = path.read_bytes()  # not as text, which would change line ends and so places
-        first = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-        document = _Document(path, data.decode("utf-8-sig"), first)
-        del data
-        walk = JsonWalk(document.text)
-        for key in walk.members():
-            if key != "annotations":
-                document.lists[key] = walk.value()
-                continue
-            document.rows = rows
-            for start in walk.items():
-                entry = walk.value()
-                if rows is not None:
-                    rows.add(entry, start, walk.at)
-    except OSError as error:
-        raise _unreadable(error, path) from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"annotation file must be whole JSON, got {error} ({path}). {_MEND}"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"annotation file must be well-formed, got {error} ({path}). {_MEND}"
-        ) from error
-    return document
-
-
-def _in_bytes(document: _Document, places: array[int]) -> Int64[np.ndarray, " P"]:
-    """Return ascending places in the text as places in the file."""
-    if document.text.isascii():
-        return np.array(places, dtype=np.int64) + document.first
-    found = np.zeros(len(places), dtype=np.int64)
-    total, last = document.first, 0
-    for number, place in enumerate(places):
-        total += len(document.text[last:place].encode())
-        found[number], last = total, place
-    return found
-
-
-def _images(document: _Document) -> dict[_Id, ListedImage]:
+def _images(document: Document) -> dict[Id, ListedImage]:
     """Return the listed images by their ids."""
-    images: dict[_Id, ListedImage] = {}
+    images: dict[Id, ListedImage] = {}
     names: set[str] = set()
     problems: list[str] = []
     for entry in _entries(document, "images"):
@@ -271,9 +166,8 @@ def _images(document: _Document) -> dict[_Id, ListedImage]:
             problems.append(f"image must have id and file_name, got id {key!r}, {name!r}")
             continue
         name = name.replace("\\", "/")  # written on Windows
-        parts = PurePosixPath(name)
         is_text = name.encode(errors="replace").decode() == name and "\0" not in name
-        if parts.is_absolute() or ".." in parts.parts or not is_text:
+        if name.startswith("/") or ".." in name.split("/") or not is_text:
             problems.append(f"file_name must lead down from the root, got {name!r}")
         elif key in images or name in names:
             problems.append(f"image must be listed once, got id {key!r}, {name!r} again")
@@ -285,13 +179,13 @@ def _images(document: _Document) -> dict[_Id, ListedImage]:
         names.add(name)
     _refuse(document.path, problems)
     if not images:
-        raise UserError(f"annotation file must list images, got none ({document.path}). {_MEND}")
+        raise UserError(f"annotation file must list images, got none ({document.path}). {MEND}")
     return images
 
 
-def _categories(document: _Document) -> dict[_Id, str]:
+def _categories(document: Document) -> dict[Id, str]:
     """Return the names of categories by their ids."""
-    categories: dict[_Id, str] = {}
+    categories: dict[Id, str] = {}
     problems: list[str] = []
     for entry in _entries(document, "categories"):
         key, name = entry.get("id"), entry.get("name")
@@ -304,42 +198,25 @@ def _categories(document: _Document) -> dict[_Id, str]:
     return categories
 
 
-def _entries(document: _Document, key: str) -> list[dict[str, Any]]:
+def _entries(document: Document, key: str) -> list[dict[str, Any]]:
     """Return a member that is a list of objects."""
     entries = document.lists.get(key)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(
-            f"annotation file must hold the list '{key}' of objects ({document.path}). {_MEND}"
+            f"annotation file must hold the list '{key}' of objects ({document.path}). {MEND}"
         )
     return entries
 
 
-def _is_id(value: object) -> TypeGuard[_Id]:
-    return isinstance(value, _Id) and not isinstance(value, bool)
+def _is_id(value: object) -> TypeGuard[Id]:
+    return isinstance(value, Id) and not isinstance(value, bool)
 
 
 def _is_side(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _fault_of_segmentation(segmentation: object) -> str | None:
-    """Return what is wrong with the form of a mask; its numbers are looked at when it is drawn."""
-    if isinstance(segmentation, dict):
-        if isinstance(segmentation.get("counts"), str | list) and "size" in segmentation:
-            return None
-        return "run-length code must have size and counts"
-    if not isinstance(segmentation, list) or not segmentation:
-        got = "none" if not segmentation else type(segmentation).__name__
-        return f"segmentation must be polygons or a run-length code, got {got}"
-    for part in segmentation:
-        if not isinstance(part, list):
-            return f"polygon must be a list of numbers, got {type(part).__name__}"
-        if len(part) < _MIN_NUMBERS or len(part) % 2:
-            return f"polygon must have pairs of numbers, at least three, got {len(part)} numbers"
-    return None
-
-
-def _strangers(key: str, ids: list[_Id], known: Collection[_Id]) -> list[str]:
+def _strangers(key: str, ids: list[Id], known: Collection[Id]) -> list[str]:
     """Return one line for each id that is not listed."""
     return [
         f"{key} must be listed, got {value!r} in {count} annotations"
@@ -354,7 +231,7 @@ def _refuse(path: Path, problems: list[str]) -> None:
         return
     raise TreeError(
         f"annotation file must be well-formed, got {len(problems)} faults ({path}):\n"
-        f"" + shorten(problems, separator="\n") + f"\n{_MEND}",
+        f"" + shorten(problems, separator="\n") + f"\n{MEND}",
         [FileFault("malformed", path, problem) for problem in problems],
     )
 
@@ -363,10 +240,5 @@ def _version(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise unreadable(error, path) from error
     return status.st_size, status.st_mtime_ns
-
-
-def _unreadable(error: OSError, path: Path) -> UserError:
-    reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-    return UserError(f"annotation file must be readable, got {reason} ({path}). {_MEND}")
