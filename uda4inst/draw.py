@@ -77,12 +77,16 @@ _IGNORE_ALPHA: Final = 0.6
 
 
 class DrawnDetection(NamedTuple):
-    """One detection as it is drawn: kept ones filled and named, dropped ones dashed."""
+    """One detection as it is drawn: kept ones filled and named, dropped ones dashed.
+
+    Of dropped ones, those that training ignores are filled, without a name.
+    """
 
     mask: Mask
     label: int
     score: float
     kept: bool = True
+    ignored: bool = False
 
 
 class PlacedText(NamedTuple):
@@ -231,7 +235,7 @@ def overlay_ignored(
 def draw_detections(
     image: Image, detections: Sequence[DrawnDetection], *, alpha: float = 0.45
 ) -> Image:
-    """Return the picture of scored detections: kept ones filled and named, dropped ones dashed.
+    """Return the picture of scored detections; see `DrawnDetection`.
 
     Args:
         image: the image.
@@ -245,8 +249,11 @@ def draw_detections(
         mask = _resize_mask(detection.mask, size)
         if not mask.any():
             continue
-        color = CLASS_COLORS[detection.label] if detection.kept else DROPPED_COLOR
+        color = IGNORED_OBJECT_COLOR if detection.ignored else DROPPED_COLOR
+        if detection.ignored:
+            _fill(canvas, mask, color, alpha / 2)
         if detection.kept:
+            color = CLASS_COLORS[detection.label]
             _fill(canvas, mask, color, alpha)
             text = f"{THING_NAMES[detection.label]} {detection.score:.2f}"
             texts.append(_placed(text, mask, color))

@@ -33,6 +33,7 @@ class Candidates:
         scores: score of every detection, best first.
         on_ego: too much of it lies on the ego vehicle.
         covered: better detections own all its pixels.
+        sliver: better detections leave too small a share of it.
     """
 
     ids: NDArray[np.int32]
@@ -40,10 +41,25 @@ class Candidates:
     scores: NDArray[np.float64]
     on_ego: NDArray[np.bool_]
     covered: NDArray[np.bool_]
+    sliver: NDArray[np.bool_]
 
     def kept(self, score_threshold: float) -> NDArray[np.bool_]:
         """Return which detections become pseudo-labels at a threshold."""
-        return (self.scores > score_threshold) & ~self.on_ego & ~self.covered
+        return (self.scores > score_threshold) & self._visible() & ~self.sliver
+
+    def ignored(self, kept: NDArray[np.bool_], unsure_threshold: float | None) -> NDArray[np.bool_]:
+        """Return which detections are ignored rather than background.
+
+        Args:
+            kept: which become pseudo-labels.
+            unsure_threshold: what scores more is ignored if it is not kept; None: nothing is.
+        """
+        if unsure_threshold is None:
+            return np.zeros(len(self.scores), dtype=bool)
+        return (self.scores > unsure_threshold) & self._visible() & ~kept
+
+    def _visible(self) -> NDArray[np.bool_]:
+        return ~self.on_ego & ~self.covered
 
     def counts(self, score_threshold: float) -> Counts:
         """Return the number of pseudo-labels per class at a threshold, (8,)."""
@@ -58,24 +74,31 @@ class CandidateStore:
     """Settles the detections of snapshots; the few settled last stay in memory."""
 
     def __init__(self, *, kept: int = 8) -> None:
-        self._recent: Recent[tuple[int, float], tuple[SnapshotItem, Candidates]] = Recent(kept)
+        self._recent: Recent[tuple[int, float, float], tuple[SnapshotItem, Candidates]]
+        self._recent = Recent(kept)
 
-    def of(self, item: SnapshotItem, *, min_valid_share: float) -> Candidates:
+    def of(
+        self, item: SnapshotItem, *, min_valid_share: float, min_visible_share: float = 0.0
+    ) -> Candidates:
         """Return a snapshot item's detections with their overlaps resolved."""
+        shares = {"min_valid_share": min_valid_share, "min_visible_share": min_visible_share}
         # The item is kept beside the result, so that its identity is not given to another.
         _, candidates = self._recent.get(
-            (id(item), min_valid_share),
-            lambda: (item, settle(item, min_valid_share=min_valid_share)),
+            (id(item), min_valid_share, min_visible_share),
+            lambda: (item, settle(item, **shares)),
         )
         return candidates
 
 
-def settle(item: SnapshotItem, *, min_valid_share: float) -> Candidates:
+def settle(
+    item: SnapshotItem, *, min_valid_share: float, min_visible_share: float = 0.0
+) -> Candidates:
     """Return a snapshot item's detections with their overlaps resolved as training does.
 
     Args:
         item: with a target image.
         min_valid_share: smallest share of a detection off the ego vehicle.
+        min_visible_share: smallest share of the rest that better detections must leave.
     """
     found = item.candidates
     height, width = (0, 0) if item.target is None else item.target.shape[:2]
@@ -92,17 +115,21 @@ def settle(item: SnapshotItem, *, min_valid_share: float) -> Candidates:
         size=(height, width),
         masks=torch.from_numpy(masks),
     )
+    valid = np.ones((height, width), dtype=bool) if item.valid is None else item.valid
     # Below every score: what is dropped here is covered, or empty because of the ego vehicle.
     settled = select(
         detections,
         score_threshold=-1.0,
-        valid=torch.ones((height, width), dtype=torch.bool),
+        valid=torch.from_numpy(valid),
         min_valid_share=0.0,
     )
+    visible = settled.areas().numpy()
+    sliver = visible < min_visible_share * (masks & valid).sum(axis=(1, 2))
     return Candidates(
         ids=settled.ids.numpy(),
         labels=labels,
         scores=np.asarray([c.score for c in found], dtype=np.float64),
         on_ego=on_ego,
         covered=(settled.labels.numpy() < 0) & ~on_ego,
+        sliver=sliver & (visible > 0),
     )

@@ -6,7 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,10 @@ class PoolItem:
 
 @dataclass(frozen=True)
 class SnapshotItem:
-    """One position of the batch; views that were switched off are None."""
+    """One position of the batch; views that were switched off are None.
+
+    `valid` is False on the ego vehicle; None in snapshots that do not say.
+    """
 
     source_id: str
     target_id: str
@@ -84,11 +87,26 @@ class SnapshotItem:
     t2s: LabelledImage | None
     candidates: Sequence[Candidate]
     kept: Sequence[bool]
+    valid: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything shown of one step."""
+    """Everything shown of one step.
+
+    Args:
+        step: the step.
+        stage: its stage.
+        method: what trained.
+        score_threshold: as configured.
+        rare_classes: of those that are learned.
+        items: the first pairs of the batch.
+        pool: the rare-class pool after the step.
+        class_thresholds: class name -> the score a detection had to exceed at this step; empty in
+            snapshots that do not say.
+        unsure_threshold: what scored more than this, yet too little, was ignored; None: nothing.
+        min_visible_share: see `uda4inst.uda.pseudo_labels.select`.
+    """
 
     step: int
     stage: int
@@ -97,6 +115,15 @@ class Snapshot:
     rare_classes: Sequence[str]
     items: Sequence[SnapshotItem]
     pool: Sequence[PoolItem]
+    class_thresholds: Mapping[str, float] = field(default_factory=dict[str, float])
+    unsure_threshold: float | None = None
+    min_visible_share: float = 0.0
+
+    @property
+    def has_one_threshold(self) -> bool:
+        """Whether every class had to exceed the configured score."""
+        own = np.float32(self.score_threshold)
+        return all(np.float32(value) == own for value in self.class_thresholds.values())
 
 
 class SnapshotStore:
@@ -156,6 +183,11 @@ def _read_snapshot(folder: Path) -> Snapshot:
         rare_classes=_own_rare_classes(raw),
         items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
+        class_thresholds={
+            str(name): float(value) for name, value in raw.get("class_thresholds", {}).items()
+        },
+        unsure_threshold=None if (unsure := raw.get("unsure_threshold")) is None else float(unsure),
+        min_visible_share=float(raw.get("min_visible_share", 0.0)),
     )
 
 
@@ -199,7 +231,19 @@ def _read_item(
             for d in raw.get("detections", ())
         ),
         kept=tuple(bool(k) for k in raw.get("kept", ())),
+        valid=_valid(arrays, index, target),
     )
+
+
+def _valid(
+    arrays: Mapping[str, NDArray[Any]], index: int, target: Image | None
+) -> NDArray[np.bool_] | None:
+    valid = arrays.get(f"valid_{index}")
+    if valid is None or target is None:
+        return None
+    if valid.shape != target.shape[:2]:
+        raise ValueError(f"valid_{index} must have size {target.shape[:2]}, got {valid.shape}")
+    return valid.astype(bool)
 
 
 def _labelled(

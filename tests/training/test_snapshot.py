@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +104,19 @@ def test_write_snapshot__detections_above_the_lowest_score_best_first(tmp_path: 
     assert (first["valid_share"], second["valid_share"]) == pytest.approx((1.0, 2 / 3))
 
 
+def test_write_snapshot__what_became_of_a_score(tmp_path: Path) -> None:
+    thresholds = torch.full((8,), math.inf)
+    thresholds[[2, 6]] = torch.tensor([0.9, 0.75])
+    views = replace(full_views(), thresholds=thresholds)
+    facts, arrays = read(write(tmp_path, views, unsure_threshold=0.4, min_visible_share=0.3))
+    assert facts["class_thresholds"] == pytest.approx({"car": 0.9, "motorcycle": 0.75})
+    assert (facts["unsure_threshold"], facts["min_visible_share"]) == (0.4, 0.3)
+    assert np.array_equal(arrays["valid_1"], views.target[1].valid.numpy())
+
+
 def test_write_snapshot__arrays(tmp_path: Path) -> None:
     _, arrays = read(write(tmp_path, full_views()))
-    per_item = {"source", "target", "s2t", "t2s", "s2t_origin", "t2s_origin"}
+    per_item = {"source", "target", "valid", "s2t", "t2s", "s2t_origin", "t2s_origin"}
     per_item |= {f"{v}_{k}" for v in ("source", "pseudo", "s2t", "t2s") for k in ("ids", "labels")}
     assert set(arrays) == {f"{name}_{i}" for name in per_item for i in (0, 1)} | {"pool_0"}
     assert arrays["source_0"].dtype == np.uint8
@@ -128,9 +140,10 @@ def test_write_snapshot__views_that_are_off_are_absent(tmp_path: Path) -> None:
     assert facts["items"][0]["detections"] == []
     assert set(arrays) == {
         f"{name}_{i}"
-        for name in ("source", "source_ids", "source_labels", "target")
+        for name in ("source", "source_ids", "source_labels", "target", "valid")
         for i in (0, 1)
     }
+    assert facts["class_thresholds"] == {}
 
 
 def test_write_snapshot__oracle_shows_its_target_images(tmp_path: Path) -> None:

@@ -141,8 +141,10 @@ def make_detections(scene: Scene, *, seed: int = 0) -> tuple[list[dict[str, Any]
     return found, [d["score"] > 0.9 for d in found]
 
 
-def write_snapshot(run: Path, step: int, *, stage: int = 2, pool: int = 6, index: int = 0) -> Path:
-    """Write the snapshot of a step with two batch items."""
+def write_snapshot(
+    run: Path, step: int, *, stage: int = 2, pool: int = 6, index: int = 0, **changes: Any
+) -> Path:
+    """Write the snapshot of a step with two batch items; `changes` are facts of it."""
     arrays, items, patches = _snapshot_parts(stage, pool, index)
     facts = {
         "step": step,
@@ -155,6 +157,7 @@ def write_snapshot(run: Path, step: int, *, stage: int = 2, pool: int = 6, index
             {**patch, "step": step - 3 * (len(patches) - k), "times_drawn": (len(patches) - k) // 2}
             for k, patch in enumerate(patches)
         ],
+        **changes,
     }
     folder = run / "snapshots" / f"{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)

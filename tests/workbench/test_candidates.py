@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,67 @@ def test_settle__agrees_with_training_at_every_threshold(factories: Any, thresho
         min_valid_share=0.2,
     )
     assert settled.kept(threshold).tolist() == (trained.labels >= 0).tolist()
+
+
+def test_settle__sliver_is_never_kept() -> None:
+    item = make_item(("xxx.", 2, 0.9), (".xxx", 0, 0.5))
+    settled = settle(item, min_valid_share=0.2, min_visible_share=0.4)
+    assert settled.sliver.tolist() == [False, True]
+    assert settled.covered.tolist() == [False, False]
+    assert settled.kept(0.1).tolist() == [True, False]
+    assert settle(item, min_valid_share=0.2, min_visible_share=0.3).kept(0.1).tolist() == [True] * 2
+
+
+def test_settle__share_left_to_see_is_of_what_is_off_the_ego_vehicle() -> None:
+    item = replace(
+        make_item(("xx..", 2, 0.9), (".xxx", 0, 0.5)), valid=np.array([[True, True, True, False]])
+    )
+    settled = settle(item, min_valid_share=0.2, min_visible_share=0.5)
+    assert settled.sliver.tolist() == [False, False]
+    settled = settle(item, min_valid_share=0.2, min_visible_share=0.6)
+    assert settled.sliver.tolist() == [False, True]
+
+
+def test_ignored__what_is_unsure_or_a_sliver_but_seen() -> None:
+    item = make_item(
+        ("xxx....", 2, 0.9), (".xxx...", 0, 0.8), ("....xx.", 1, 0.5), ("xx.....", 3, 0.5)
+    )
+    settled = settle(item, min_valid_share=0.2, min_visible_share=0.4)
+    kept = settled.kept(0.7)
+    assert kept.tolist() == [True, False, False, False]
+    assert settled.ignored(kept, 0.4).tolist() == [False, True, True, False]
+    assert settled.ignored(kept, 0.6).tolist() == [False, True, False, False]
+    assert settled.ignored(kept, None).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.75, 0.85])
+def test_ignored__agrees_with_training(factories: Any, threshold: float) -> None:
+    scene = factories.make_scene("camera", 1)
+    found, _ = factories.make_detections(scene, seed=3)
+    candidates = [Candidate(**d) for d in found]
+    item = SnapshotItem(
+        "s", "t", None, scene.image, None, None, None, candidates, [True] * len(found), ~scene.ego
+    )
+    trained = select(
+        Detections(
+            labels=torch.tensor([d["label"] for d in found]),
+            class_scores=torch.tensor([d["class_score"] for d in found]),
+            mask_scores=torch.tensor([d["mask_score"] for d in found]),
+            size=scene.ids.shape,
+            masks=torch.from_numpy(np.stack([rle_decode(d["rle"]) for d in found])),
+        ),
+        score_threshold=threshold,
+        valid=torch.from_numpy(~scene.ego),
+        min_valid_share=0.2,
+        min_visible_share=0.5,
+        unsure_threshold=0.3,
+    )
+    settled = settle(item, min_valid_share=0.2, min_visible_share=0.5)
+    kept = settled.kept(threshold)
+    assert kept.tolist() == (trained.labels >= 0).tolist()
+    ignored = np.flatnonzero(settled.ignored(kept, 0.3)) + 1
+    assert len(ignored) > 0
+    assert np.array_equal(np.isin(settled.ids, ignored), trained.ids.numpy() == -1)
 
 
 def test_store__settles_an_item_once() -> None:

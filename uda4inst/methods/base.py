@@ -61,6 +61,8 @@ class Views:
             that is not mixed this way.
         t2s: source crops with pseudo-labels pasted, likewise.
         pool: the rare-class pool after this step, oldest first.
+        thresholds: the score that a detection of each class had to exceed, infinite for classes
+            that are not learned; None where there are no pseudo-labels.
     """
 
     source: tuple[Sample, ...] = ()
@@ -71,6 +73,7 @@ class Views:
     s2t: tuple[Mixed | None, ...] = ()
     t2s: tuple[Mixed | None, ...] = ()
     pool: tuple[PoolEntry, ...] = ()
+    thresholds: Float32[Tensor, 8] | None = None
 
 
 class Method(Protocol):

@@ -213,7 +213,8 @@ class UDA4Inst:
         if not (mixing.s2t or mixing.t2s):
             return Views(source=source, target=batch.target)
         detections = self._detect(batch.target)
-        pseudo_labels = self._select(detections, batch.target)
+        thresholds = self._class_thresholds(detections)
+        pseudo_labels = self._select(detections, batch.target, thresholds)
         weights = [found.scores if config.soft_weights else None for found in detections]
         crops = zip(source, batch.target, pseudo_labels, weights, strict=True)
         pairs = [_Pair(*pair) for pair in crops]
@@ -225,6 +226,7 @@ class UDA4Inst:
             s2t=self._s2t(pairs, rare, step) if mixing.s2t else (),
             t2s=self._t2s(pairs) if mixing.t2s else (),
             pool=self.pool.entries,
+            thresholds=thresholds,
         )
 
     def _update_teacher(self) -> None:
@@ -242,15 +244,21 @@ class UDA4Inst:
         with torch.autocast(images.device.type, enabled=False):
             return tuple(decode(self.teacher.model(images)))
 
+    def _class_thresholds(self, detections: Sequence[Detections]) -> Float32[Tensor, 8]:
+        """Return the score that a detection of each class must exceed at this step."""
+        if self.adaptive is not None:
+            return self.adaptive.update(detections)
+        self.thresholds = self.thresholds.to(device_of(self.student))
+        return self.thresholds
+
     def _select(
-        self, detections: Sequence[Detections], target: Sequence[TargetSample]
+        self,
+        detections: Sequence[Detections],
+        target: Sequence[TargetSample],
+        thresholds: Float32[Tensor, 8],
     ) -> tuple[InstanceMap, ...]:
         """Return the pseudo-labels of every target crop, of the classes learned here."""
-        device = device_of(self.student)
-        self.thresholds = self.thresholds.to(device)
-        self.unsure = None if self.unsure is None else self.unsure.to(device)
-        adaptive = self.adaptive
-        thresholds = self.thresholds if adaptive is None else adaptive.update(detections)
+        self.unsure = None if self.unsure is None else self.unsure.to(thresholds.device)
         return tuple(
             select(
                 found,

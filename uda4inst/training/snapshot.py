@@ -7,6 +7,7 @@ of the teacher above a low score, so that the app can try thresholds without a n
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import Views
 from uda4inst.methods.config import MethodConfig
 from uda4inst.models.decode import full_masks
@@ -57,6 +59,9 @@ def write_snapshot(
         "stage": stage,
         "method": config.name if stage == 2 or config.name == "oracle" else "source_only",
         "score_threshold": config.score_threshold,
+        "class_thresholds": _class_thresholds(views),
+        "unsure_threshold": config.unsure_threshold,
+        "min_visible_share": config.min_visible_share,
         "rare_classes": list(config.pool.rare_classes),
         "classes": list(config.classes),
         "items": items,
@@ -71,6 +76,14 @@ def write_snapshot(
     for old in numbered(snapshots)[:-kept]:
         remove_folder(snapshots / f"{old:08d}")
     return final
+
+
+def _class_thresholds(views: Views) -> Mapping[str, float]:
+    """Return what a score had to exceed, of every class that is learned."""
+    if views.thresholds is None:
+        return {}
+    named = zip(THING_NAMES, views.thresholds.tolist(), strict=True)
+    return {name: threshold for name, threshold in named if math.isfinite(threshold)}
 
 
 def _count(views: Views) -> int:
@@ -89,6 +102,7 @@ def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dic
     if index < len(views.target):
         facts["target_id"] = views.target[index].sample_id
         arrays[f"target_{index}"] = _pixels(views.target[index].image)
+        arrays[f"valid_{index}"] = views.target[index].valid.cpu().numpy()
     if index < len(views.labelled):
         facts["target_id"] = views.labelled[index].sample_id
         arrays[f"target_{index}"] = _pixels(views.labelled[index].image)

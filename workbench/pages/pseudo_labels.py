@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.draw import DROPPED_COLOR, DrawnDetection, draw_detections
+from uda4inst.draw import (
+    DROPPED_COLOR,
+    IGNORED_OBJECT_COLOR,
+    DrawnDetection,
+    draw_detections,
+)
 from workbench import markup, plots
 from workbench.candidates import Candidates
 from workbench.edge import Empty, Mounted, Page
@@ -28,6 +33,25 @@ HINT = (
 )
 TICK_SECONDS = 2.0
 _THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What becomes of every detection of an item at a threshold, and what did in training.
+
+    Args:
+        threshold: the one tried.
+        own: the run's.
+        kept: becomes a pseudo-label.
+        ignored: neither that nor background.
+        trained: became a pseudo-label in training.
+    """
+
+    threshold: float
+    own: float
+    kept: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    trained: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,66 +76,118 @@ def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int
             )
         )
     share = services.runs.setting(state.run, "method.ego.min_valid_share") if state.run else None
-    candidates = services.candidates.of(item, min_valid_share=0.0 if share is None else share)
-    own = snapshot.score_threshold
-    threshold = own if state.score_threshold is None else state.score_threshold
-    kept = candidates.kept(threshold)
+    candidates = services.candidates.of(
+        item,
+        min_valid_share=0.0 if share is None else share,
+        min_visible_share=snapshot.min_visible_share,
+    )
+    trial = _trial(state.score_threshold, snapshot, item, candidates)
     return ThresholdView(
-        slider=gr.Slider(value=own) if state.score_threshold is None else gr.skip(),
-        picture=picture(item, candidates, kept),
-        legend=_legend(candidates, kept),
-        table=_table(candidates, threshold, own),
-        curve=plots.draw(_curve(candidates, threshold, own)),
+        slider=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
+        picture=picture(item, candidates, trial),
+        legend=_legend(candidates, trial),
+        table=_table(candidates, trial, snapshot),
+        curve=plots.draw(_curve(candidates, trial)),
     )
 
 
-def picture(
-    item: SnapshotItem, candidates: Candidates, kept: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def _trial(
+    chosen: float | None, snapshot: Snapshot, item: SnapshotItem, candidates: Candidates
+) -> Trial:
+    """Return what the chosen threshold keeps; without one, what training kept."""
+    trained = np.asarray(item.kept, dtype=bool)
+    kept = trained if chosen is None else candidates.kept(chosen)
+    own = snapshot.score_threshold
+    return Trial(
+        threshold=own if chosen is None else chosen,
+        own=own,
+        kept=kept,
+        ignored=candidates.ignored(kept, snapshot.unsure_threshold),
+        trained=trained,
+    )
+
+
+def picture(item: SnapshotItem, candidates: Candidates, trial: Trial) -> NDArray[np.uint8]:
     """Return the target image with kept objects filled and dropped ones dashed.
 
     Args:
         item: with a target image.
         candidates: its detections.
-        kept: which become pseudo-labels.
+        trial: which of them become pseudo-labels, and which are ignored.
     """
     if item.target is None:
         raise ValueError("item must have a target image, got None.")
     drawn = [
-        DrawnDetection(candidates.ids == k + 1, int(label), float(score), kept=bool(kept[k]))
+        DrawnDetection(
+            candidates.ids == k + 1,
+            int(label),
+            float(score),
+            kept=bool(trial.kept[k]),
+            ignored=bool(trial.ignored[k]),
+        )
         for k, (label, score) in enumerate(zip(candidates.labels, candidates.scores, strict=True))
     ]
     return draw_detections(item.target, drawn)
 
 
-def _legend(candidates: Candidates, kept: NDArray[np.bool_]) -> str:
-    names = [THING_NAMES[label] for label in sorted({int(v) for v in candidates.labels[kept]})]
-    entries = [(f"kept: {name}", class_css(name)) for name in names]
-    return markup.legend([*entries, ("dropped", css(DROPPED_COLOR))], dashed=["dropped"])
+def _legend(candidates: Candidates, trial: Trial) -> str:
+    labels = sorted({int(label) for label in candidates.labels[trial.kept]})
+    entries = [(f"kept: {THING_NAMES[k]}", class_css(THING_NAMES[k])) for k in labels]
+    if trial.ignored.any():
+        entries.append(("ignored: unsure", css(IGNORED_OBJECT_COLOR)))
+    entries.append(("dropped", css(DROPPED_COLOR)))
+    return markup.legend(entries, dashed=["ignored: unsure", "dropped"])
 
 
-def _table(candidates: Candidates, threshold: float, own: float) -> str:
-    kept = candidates.kept(threshold)
-    trained = candidates.kept(own)
-    rows = []
+def _table(candidates: Candidates, trial: Trial, snapshot: Snapshot) -> str:
+    """Return how many of each class are kept, ignored and dropped, here and in training."""
+    dropped = ~trial.kept & ~trial.ignored
+    columns = {"kept": trial.kept, "ignored": trial.ignored, "dropped": dropped}
+    if snapshot.unsure_threshold is None:
+        del columns["ignored"]
+    columns[_training_column(snapshot)] = trial.trained
+    rows: list[list[str]] = []
     for label, name in enumerate(THING_NAMES):
         mine = candidates.labels == label
-        if not mine.any():
-            continue
-        counts = [int((mine & kept).sum()), int((mine & ~kept).sum()), int((mine & trained).sum())]
-        key = f'<span class="wb-key"><i style="--key:{class_css(name)}"></i>{name}</span>'
-        rows.append([key, *(str(count) for count in counts)])
-    total = [int(kept.sum()), int((~kept).sum()), int(trained.sum())]
-    rows.append([f"<b>{text}</b>" for text in ("all", *map(str, total))])
-    causes = (
-        f"Of the dropped, {int(candidates.on_ego.sum())} lie on the ego vehicle and "
-        f"{int(candidates.covered.sum())} are covered by better-scored detections."
+        if mine.any():
+            key = f'<span class="wb-key"><i style="--key:{class_css(name)}"></i>{name}</span>'
+            rows.append([key, *(str(int((mine & which).sum())) for which in columns.values())])
+            if not snapshot.has_one_threshold and name in snapshot.class_thresholds:
+                rows[-1][-1] += f" (> {snapshot.class_thresholds[name]:.2f})"
+    totals = [str(int(which.sum())) for which in columns.values()]
+    rows.append([f"<b>{text}</b>" for text in ("all", *totals)])
+    causes = f'<p class="wb-quiet">{_causes(candidates, snapshot)}</p>'
+    return markup.table(["class", *columns], rows, kind="wb-counts") + causes
+
+
+def _training_column(snapshot: Snapshot) -> str:
+    if snapshot.has_one_threshold:
+        return f"kept in training ({snapshot.score_threshold:g})"
+    return "kept in training (threshold of the class)"
+
+
+def _causes(candidates: Candidates, snapshot: Snapshot) -> str:
+    """Return why detections cannot be kept at any threshold, and when one is ignored."""
+    on_ego, covered = int(candidates.on_ego.sum()), int(candidates.covered.sum())
+    text = (
+        f"At any threshold, {on_ego} are dropped on the ego vehicle and {covered} covered by "
+        "better-scored detections"
     )
-    head = ["class", "kept", "dropped", f"kept in training ({own:g})"]
-    return markup.table(head, rows, kind="wb-counts") + f'<p class="wb-quiet">{causes}</p>'
+    if snapshot.min_visible_share:
+        text += (
+            f"; of {int(candidates.sliver.sum())} less than {snapshot.min_visible_share:.0%} is "
+            "left to see"
+        )
+    if snapshot.unsure_threshold is not None:
+        text += (
+            f". What scores more than {snapshot.unsure_threshold:g} and is not kept is ignored "
+            "instead of background"
+        )
+    return text + "."
 
 
-def _curve(candidates: Candidates, threshold: float, own: float) -> plots.Chart:
+def _curve(candidates: Candidates, trial: Trial) -> plots.Chart:
+    threshold, own = trial.threshold, trial.own
     counts = candidates.curve(_THRESHOLDS).astype(np.float64)
     lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
     lines += [

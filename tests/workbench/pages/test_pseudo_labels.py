@@ -70,6 +70,36 @@ def test_draw__curve_marks_both_thresholds(services: Services, read: Any) -> Non
     assert "score threshold" in view.curve
 
 
+def test_draw__unsure_is_ignored_and_not_dropped(services: Services, read: Any) -> None:
+    plain = pseudo_labels.draw(services, DEMO.on_threshold(0.95), read(), 0)
+    view = pseudo_labels.draw(services, DEMO.on_threshold(0.95), read(unsure_threshold=0.3), 0)
+    kept, ignored, dropped, _ = totals(view)
+    assert ignored > 0
+    assert [kept, ignored + dropped] == totals(plain)[:2]
+    assert "ignored: unsure" in view.legend
+    assert "scores more than 0.3" in view.table
+    assert "ignored" not in plain.legend + plain.table
+    assert not np.array_equal(view.picture, plain.picture)
+
+
+def test_draw__slivers_are_counted(services: Services, read: Any) -> None:
+    plain = pseudo_labels.draw(services, DEMO.on_threshold(0.1), read(), 0)
+    view = pseudo_labels.draw(services, DEMO.on_threshold(0.1), read(min_visible_share=0.5), 0)
+    assert totals(view)[0] < totals(plain)[0]
+    assert "less than 50% is left to see" in view.table
+
+
+def test_draw__thresholds_of_classes_stand_beside_what_training_kept(
+    services: Services, read: Any
+) -> None:
+    one = read(class_thresholds={"person": 0.9, "car": 0.9})
+    assert "kept in training (0.9)" in pseudo_labels.draw(services, DEMO, one, 0).table
+    several = read(class_thresholds={"person": 0.64, "car": 0.9})
+    table = pseudo_labels.draw(services, DEMO, several, 0).table
+    assert "threshold of the class" in table
+    assert "(&gt; 0.64)" in table or "(> 0.64)" in table
+
+
 def test_draw__stage_1_has_none(services: Services, read: Any) -> None:
     view = pseudo_labels.draw(services, DEMO, read(stage=1), 0)
     assert isinstance(view, Empty)
