@@ -81,7 +81,25 @@ def test_scored_mask__checks_its_values(label: int, score: float) -> None:
         "bonn_000001_000019_leftImg8bit.png",
         "val/bonn/bonn_000001_000019_gtFine_instanceIds.png",
         "val\\bonn\\bonn_000001_000019_leftImg8bit",
+        "bonn_000001_000019_pred.txt",
+        "bonn_000001_000019.jpg",
     ],
 )
 def test_basename__finds_the_cityscapes_name(name: str) -> None:
     assert basename(name) == "bonn_000001_000019"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("my_own_long_name.png", "my_own_long_name", id="own"),
+        pytest.param(
+            "a/2013_05_28_0_gtFine_instanceIds.png", "2013_05_28_0", id="cityscapes-ending"
+        ),
+        pytest.param("scene.01", "scene.01", id="dots"),
+        pytest.param("bonn_000001_0000199", "bonn_000001_0000199", id="seven-digits"),
+        pytest.param("0000_00_0000000011", "0000_00_0000000011", id="kitti360"),
+    ],
+)
+def test_basename__keeps_other_names_apart(name: str, expected: str) -> None:
+    assert basename(name) == expected

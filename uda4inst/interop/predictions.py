@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ from uda4inst.ops.masks import Rle, rle_encode
 from uda4inst.structures import Size
 
 OUT_OF_CLASS = -1
+_CITYSCAPES_NAME: Final = re.compile(r"[A-Za-z-]+_\d{6}_\d{6}(?![^_.])")
+_ENDING: Final = re.compile(
+    r"(_leftImg8bit|_gt(Fine|Coarse)_\w+)?(\.(png|jpe?g|webp|bmp|tiff?|txt|json))?$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,14 +96,20 @@ class ImagePredictions:
 
 
 def basename(name: str) -> str:
-    """Return the Cityscapes name `{city}_{sequence}_{frame}` inside a file name or path.
+    """Return what names an image in a file name or path.
+
+    That is Cityscapes' `{city}_{sequence}_{frame}` where it is one, whatever follows; else the name
+    without Cityscapes' endings.
 
     Example:
         >>> basename("val/frankfurt/frankfurt_000000_000294_leftImg8bit.png")
         'frankfurt_000000_000294'
+        >>> basename("2013_05_28_drive_0000_sync_0000000250_gtFine_instanceIds.png")
+        '2013_05_28_drive_0000_sync_0000000250'
     """
-    stem = name.replace("\\", "/").rsplit("/", 1)[-1].split(".", 1)[0]
-    return "_".join(stem.split("_")[:3])
+    file = name.replace("\\", "/").rsplit("/", 1)[-1]
+    match = _CITYSCAPES_NAME.match(file)
+    return match[0] if match else _ENDING.sub("", file, count=1)
 
 
 @contextmanager
