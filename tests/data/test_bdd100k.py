@@ -160,6 +160,13 @@ def test_records__some_images_without_semantic_mask(
     assert "1 of 2 images have no semantic mask" in caplog.text
 
 
+def test_unused_files__semantic_masks_without_image(tmp_path: Path) -> None:
+    assert write_image(tmp_path, [[NONE]]).unused_files() == []
+    dataset = write_image(tmp_path, [[NONE]], [[0]])
+    left = save(tmp_path, MASK.replace("a-1", "b"), np.zeros((1, 1), np.uint8))
+    assert dataset.unused_files() == [left]
+
+
 def test_bdd100k__without_labels_needs_pictures_alone(tmp_path: Path) -> None:
     save(tmp_path / "ä b", "images/10k/test/x y.JPG", np.full((2, 3, 3), 90, np.uint8))
     dataset = BDD100K(tmp_path / "ä b", "test", require_labels=False)

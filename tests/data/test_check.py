@@ -269,6 +269,17 @@ def test_check_tree__image_without_instances_is_a_note(own_tree: ToyStreetsTree)
     assert report.ok
 
 
+def test_check_tree__optional_file_without_image_is_a_note(own_tree: ToyStreetsTree) -> None:
+    root = own_tree.source_root
+    (root / "bbox2d").mkdir(exist_ok=True)
+    for name in ("bbox2d_0001.json", "bbox2d_0999.json", "read_me.txt"):
+        (root / "bbox2d" / name).write_text("[]")
+    report = check_tree("urbansyn", root, workers=0)
+    assert found(report) == [("orphan", "bbox2d/bbox2d_0999.json")]
+    assert report.findings[0].severity == "note"
+    assert report.ok
+
+
 def test_check_tree__test_split_without_labels_is_a_note(own_tree: ToyStreetsTree) -> None:
     root = own_tree.target_root
     (root / "leftImg8bit/test/toytown").mkdir(parents=True)

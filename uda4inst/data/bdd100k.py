@@ -107,6 +107,15 @@ class BDD100K(ImageTree):
             )
         return bitmasks, masks
 
+    def unused_files(self) -> list[Path]:
+        """Return the semantic masks that belong to no image."""
+        folder = f"{_MASKS}/{self.split}"
+        if not (self.root / folder).is_dir():
+            return []
+        masks = _files_by_stem(FileIndex(self.root), folder)
+        known = {record.sample_id for record in self.records}
+        return [Path(masks[stem]) for stem in sorted(masks.keys() - known)]
+
     def _read(
         self, record: ImageRecord, *, want_facts: bool
     ) -> tuple[LabelArrays, ObjectFacts | None]:

@@ -11,6 +11,7 @@ from uda4inst.data.check_labels import LabelCheck, blamed_path, say
 from uda4inst.data.findings import Finding, path_below
 from uda4inst.data.records import TreeError
 from uda4inst.data.tree import DatasetOptions, ImageTree
+from uda4inst.errors import UserError
 
 # Names of splits that published data sets use; others are checked by naming them.
 _SPLITS: Final = ("train", "val", "test")
@@ -82,6 +83,8 @@ def list_split(
         findings += more
     if images is not None and labelled is not None:
         findings += _unlabelled(images, labelled, told={found.path for found in findings})
+    if images is not None:
+        findings += _unused(images)
     return Listing(images, labelled, tuple(findings))
 
 
@@ -91,6 +94,16 @@ def _unlabelled(images: ImageTree, labelled: ImageTree, *, told: set[str]) -> li
     alone = [path_below(images.root, r.image) for r in images.records if r.sample_id not in known]
     message = "image has no labels; it is left out where labels are needed"
     return [Finding("missing", path, message, "note") for path in alone if path not in told]
+
+
+def _unused(images: ImageTree) -> list[Finding]:
+    """Return a note on each file of an optional kind without its image."""
+    message = "file has no image; it is not needed"
+    try:
+        paths = [path_below(images.root, path) for path in images.unused_files()]
+    except UserError:  # told already, where the labels were listed
+        return []
+    return [Finding("orphan", path, message, "note") for path in paths]
 
 
 def image_checks(listings: Iterable[Listing]) -> ImageChecks:

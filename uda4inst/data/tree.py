@@ -164,6 +164,10 @@ class ImageTree(ABC):
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
 
+    def unused_files(self) -> Iterable[Path]:
+        """Return the files of an optional kind that belong to no image of the split."""
+        return ()
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.records)

@@ -83,6 +83,14 @@ class UrbanSyn(ImageTree):
             labels = tuple(files[kind][number] for kind in kinds[1:])
             yield ImageRecord(f"rgb_{number}", files["rgb"][number], labels, self.domain)
 
+    def unused_files(self) -> list[Path]:
+        """Return the `bbox2d` files that belong to no image."""
+        if not (self.root / "bbox2d").is_dir():
+            return []
+        boxes = _files_by_number(FileIndex(self.root), "bbox2d", ".json")
+        known = {record.sample_id.removeprefix("rgb_") for record in self.records}
+        return [Path(boxes[number]) for number in sorted(boxes.keys() - known)]
+
     def _read(
         self, record: ImageRecord, *, want_facts: bool
     ) -> tuple[LabelArrays, ObjectFacts | None]:
