@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uda4inst import draw
+from uda4inst import colors, draw
 
 SIZE = (128, 256)
 GRAY = np.full((*SIZE, 3), 90, dtype=np.uint8)
@@ -55,9 +55,9 @@ def test_overlay_instances__empty_slots_are_not_drawn() -> None:
 
 def test_draw_boxes__around_each_instance_and_named() -> None:
     picture = draw.draw_boxes(GRAY, IDS, [0, -1])
-    assert picture[30 * 3 + 1, 40 * 3].tolist() == list(draw.CLASS_COLORS[0])
+    assert picture[30 * 3 + 1, 40 * 3].tolist() == list(colors.CLASS_COLORS[0])
     assert at(picture, 60, 50).tolist() == [90, 90, 90]  # inside: the image
-    assert not has_color(picture, draw.CLASS_COLORS[2])
+    assert not has_color(picture, colors.CLASS_COLORS[2])
 
 
 def test_overlay_semantic__classes_in_their_colors_and_ignore_dimmed() -> None:
@@ -72,8 +72,8 @@ def test_overlay_ignored__objects_and_pixels_without_class() -> None:
     semantic = np.zeros(SIZE, dtype=np.uint8)
     semantic[:20] = 255
     picture = draw.overlay_ignored(GRAY, IDS, semantic, alpha=1.0)
-    assert at(picture, 5, 50).tolist() == list(draw.IGNORED_OBJECT_COLOR)
-    assert at(picture, 15, 50).tolist() == list(draw.NO_CLASS_COLOR)
+    assert at(picture, 5, 50).tolist() == list(colors.IGNORED_OBJECT_COLOR)
+    assert at(picture, 15, 50).tolist() == list(colors.NO_CLASS_COLOR)
     assert at(picture, 60, 50).max() < 90
 
 
@@ -86,7 +86,7 @@ def test_draw_detections__fills_kept_and_dashes_dropped() -> None:
     picture = draw.draw_detections(GRAY, detections)
     assert at(picture, 70, 30)[0] > 120
     assert at(picture, 70, 150).tolist() == [90, 90, 90]
-    assert has_color(picture, draw.DROPPED_COLOR)
+    assert has_color(picture, colors.DROPPED_COLOR)
     assert has_color(picture, (255, 255, 255))  # words
 
 
@@ -98,8 +98,8 @@ def test_draw_detections__takes_masks_along_columns() -> None:
 def test_outline_by_origin__colors_each_object_by_most_of_its_pixels() -> None:
     assert draw.origins_of(IDS, ORIGIN) == {1: 0, 2: 3}
     picture = draw.outline_by_origin(GRAY, IDS, ORIGIN)
-    assert has_color(picture, draw.ORIGIN_COLORS[3])
-    assert not has_color(picture, draw.ORIGIN_COLORS[2])
+    assert has_color(picture, colors.ORIGIN_COLORS[3])
+    assert not has_color(picture, colors.ORIGIN_COLORS[2])
     assert at(picture, 60, 150).tolist() == [90, 90, 90]
 
 
@@ -111,32 +111,17 @@ def test_outline_by_origin__no_instances_is_the_image() -> None:
 
 def test_error_picture__has_the_colors_of_its_codes() -> None:
     codes = np.array([[0, 1, 2, 3, 4]], dtype=np.uint8)
-    assert draw.error_picture(codes)[0].tolist() == [list(c) for c in draw.ERROR_COLORS]
+    assert draw.error_picture(codes)[0].tolist() == [list(c) for c in colors.ERROR_COLORS]
 
 
 def test_error_overlay__shows_green_red_and_grey() -> None:
-    codes = np.full(SIZE, draw.BACKGROUND_RIGHT, dtype=np.uint8)
-    codes[:, :60], codes[:, 60:120], codes[:, 120:180] = draw.RIGHT, draw.WRONG, draw.VOID
+    codes = np.full(SIZE, colors.BACKGROUND_RIGHT, dtype=np.uint8)
+    codes[:, :60], codes[:, 60:120], codes[:, 120:180] = colors.RIGHT, colors.WRONG, colors.VOID
     picture = draw.error_overlay(GRAY, codes)
     assert at(picture, 60, 30).argmax() == 1
     assert at(picture, 60, 90).argmax() == 0
     assert len(set(at(picture, 60, 150).tolist())) == 1
     assert at(picture, 60, 220).max() < 90
-
-
-def test_label_text__crowded_words_make_way_and_then_give_up() -> None:
-    image = np.full((200, 300, 3), 90, dtype=np.uint8)
-    one = draw.label_text(image, [draw.PlacedText("person", (100, 150), (255, 0, 0))])
-    two = draw.label_text(image, [draw.PlacedText("person", (100, 150), (255, 0, 0))] * 2)
-    many = draw.label_text(image, [draw.PlacedText("person", (100, 150), (255, 0, 0))] * 50)
-    drawn = [int((p != 90).any(axis=-1).sum()) for p in (one, two, many)]
-    assert drawn[0] < drawn[1] < drawn[2] < 10 * drawn[0]
-
-
-def test_label_text__stays_inside_the_picture() -> None:
-    image = np.full((40, 60, 3), 90, dtype=np.uint8)
-    picture = draw.label_text(image, [draw.PlacedText("motorcycle 0.99", (0, 0), (255, 0, 0))])
-    assert picture.shape == image.shape
 
 
 def test_upscale__enlarges_only_and_never_mixes_ids() -> None:
@@ -145,11 +130,3 @@ def test_upscale__enlarges_only_and_never_mixes_ids() -> None:
     large = draw.upscale_ids(IDS, 600)
     assert large.shape == (300, 600)
     assert set(np.unique(large)) == {-1, 0, 1, 2}
-
-
-@pytest.mark.parametrize(
-    "entries", [draw.origin_legend(), draw.class_legend(), draw.error_legend(), {"x": (1, 2, 3)}]
-)
-def test_legend__shows_every_color(entries: list[tuple[str, draw.Rgb]]) -> None:
-    picture = draw.legend(entries)
-    assert all(has_color(picture, color) for color in dict(entries).values())

@@ -7,71 +7,38 @@ size*: between 768 and 1280 pixels wide, so that outlines and words are thin and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
-from PIL import ImageDraw, ImageFont
 
-from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.colors import (
+    BACKGROUND_RIGHT,
+    CLASS_COLORS,
+    DROPPED_COLOR,
+    ERROR_COLORS,
+    HALO,
+    IGNORED_OBJECT_COLOR,
+    NO_CLASS_COLOR,
+    ORIGIN_COLORS,
+    RIGHT,
+    VOID,
+    WRONG,
+    Rgb,
+)
+from uda4inst.draw_text import TEXT_HEIGHT, PlacedText, label_text, text_width
 from uda4inst.ops.masks import inner_point
 from uda4inst.structures import Size
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Rgb = tuple[int, int, int]
-Box = tuple[float, float, float, float]
 
 MIN_WIDTH: Final = 768
 MAX_WIDTH: Final = 1280
 
-# Told apart on street scenes; Cityscapes' own car, truck, bus and train are four dark blues.
-CLASS_COLORS: Final[tuple[Rgb, ...]] = (
-    (236, 72, 84),  # person
-    (245, 150, 30),  # rider
-    (64, 140, 255),  # car
-    (150, 100, 245),  # truck
-    (20, 175, 165),  # bus
-    (232, 80, 190),  # train
-    (150, 175, 30),  # motorcycle
-    (165, 120, 95),  # bicycle
-)
-# Where a pasted object comes from, as in the origin maps of mixing: light grey, sky blue, orange
-# and pink differ in hue and lightness for every common kind of colour blindness.
-ORIGIN_NAMES: Final = ("base image", "source", "pseudo-label", "pool")
-ORIGIN_COLORS: Final[tuple[Rgb, ...]] = (
-    (235, 235, 235),
-    (64, 170, 255),
-    (255, 176, 0),
-    (255, 70, 200),
-)
-DROPPED_COLOR: Final[Rgb] = (205, 205, 205)
-# What training leaves out: pixels of ignored objects, and all others without a class.
-IGNORED_OBJECT_COLOR: Final[Rgb] = (255, 70, 200)
-NO_CLASS_COLOR: Final[Rgb] = (255, 176, 0)
-
-# Codes of error maps.
-NOT_OF_INTEREST: Final = 0
-BACKGROUND_RIGHT: Final = 1
-RIGHT: Final = 2
-WRONG: Final = 3
-VOID: Final = 4
-ERROR_NAMES: Final = ("neither", "background, right", "right", "wrong", "void")
-ERROR_COLORS: Final[tuple[Rgb, ...]] = (
-    (24, 24, 26),
-    (16, 74, 40),
-    (60, 200, 90),
-    (228, 50, 50),
-    (120, 120, 120),
-)
-
-_HALO: Final[Rgb] = (12, 12, 14)
-_FONT_PIXELS: Final = 15
-_TEXT_HEIGHT: Final = 21
 _DASH: Final = (7, 6)  # pixels drawn, pixels left out
 _IGNORE_ALPHA: Final = 0.6
 
@@ -87,14 +54,6 @@ class DrawnDetection(NamedTuple):
     score: float
     kept: bool = True
     ignored: bool = False
-
-
-class PlacedText(NamedTuple):
-    """Words and where they belong: (row, column) of the picture they are drawn on."""
-
-    text: str
-    at: tuple[int, int]
-    color: Rgb
 
 
 def display_size(size: Size) -> Size:
@@ -151,7 +110,7 @@ def overlay_instances(
     size = display_size(_size(image))
     canvas = resize(image, size)
     large = _resize_ids(ids, size)
-    _fill(canvas, large < 0, _HALO, _IGNORE_ALPHA)
+    _fill(canvas, large < 0, HALO, _IGNORE_ALPHA)
     texts: list[PlacedText] = []
     for number, label in enumerate(labels, start=1):
         mask = large == number
@@ -187,9 +146,9 @@ def draw_boxes(
         rows, columns = _window(mask)
         first, last = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
         color = CLASS_COLORS[int(label)]
-        for line_color, thickness in ((_HALO, 4), (color, 2)):
+        for line_color, thickness in ((HALO, 4), (color, 2)):
             cv2.rectangle(canvas, first, last, line_color, thickness)
-        above = (rows.start - _TEXT_HEIGHT // 2 - 2, (columns.start + columns.stop) // 2)
+        above = (rows.start - TEXT_HEIGHT // 2 - 2, (columns.start + columns.stop) // 2)
         texts.append(PlacedText(THING_NAMES[int(label)], above, color))
     return label_text(canvas, texts)
 
@@ -207,7 +166,7 @@ def overlay_semantic(image: Image, semantic: NDArray[np.uint8], *, alpha: float 
     large = _resize_ids(semantic, size)
     for known in SEMANTIC_CLASSES:
         _fill(canvas, large == known.train_id, known.color, alpha)
-    _fill(canvas, large == IGNORE_TRAIN_ID, _HALO, _IGNORE_ALPHA)
+    _fill(canvas, large == IGNORE_TRAIN_ID, HALO, _IGNORE_ALPHA)
     return canvas
 
 
@@ -226,7 +185,7 @@ def overlay_ignored(
     canvas = resize(image, size)
     objects = _resize_ids(ids, size) < 0
     others = (_resize_ids(semantic, size) == IGNORE_TRAIN_ID) & ~objects
-    _fill(canvas, ~(objects | others), _HALO, 0.35)
+    _fill(canvas, ~(objects | others), HALO, 0.35)
     _fill(canvas, objects, IGNORED_OBJECT_COLOR, alpha)
     _fill(canvas, others, NO_CLASS_COLOR, alpha)
     return canvas
@@ -284,7 +243,7 @@ def outline_by_origin(image: Image, ids: NDArray[np.integer], origin: NDArray[np
 def origins_of(ids: NDArray[np.integer], origin: NDArray[np.integer]) -> dict[int, int]:
     """Return the origin of every instance that has pixels: that of most of its pixels."""
     inside = ids > 0
-    kinds = len(ORIGIN_NAMES)
+    kinds = len(ORIGIN_COLORS)
     pairs = ids[inside].astype(np.intp) * kinds + origin[inside]
     table = np.bincount(pairs, minlength=kinds * (int(ids.max(initial=0)) + 1)).reshape(-1, kinds)
     return {int(n): int(table[n].argmax()) for n in np.flatnonzero(table.any(axis=1))}
@@ -308,68 +267,10 @@ def error_overlay(image: Image, codes: NDArray[np.uint8], *, alpha: float = 0.55
     size = display_size(_size(image))
     canvas = resize(image, size)
     large = _resize_ids(codes, size)
-    _fill(canvas, large <= BACKGROUND_RIGHT, _HALO, 0.35)
+    _fill(canvas, large <= BACKGROUND_RIGHT, HALO, 0.35)
     for code in (RIGHT, WRONG, VOID):
         _fill(canvas, large == code, ERROR_COLORS[code], alpha)
     return canvas
-
-
-def label_text(image: Image, texts: Sequence[PlacedText]) -> Image:
-    """Return an image with words in small boxes; boxes make way for the ones before them.
-
-    Words without a free place nearby are left out, so the most important come first.
-    """
-    if not texts:
-        return image
-    picture = PilImage.fromarray(image)
-    pen = ImageDraw.Draw(picture)
-    taken: list[Box] = []
-    for text in texts:
-        width, height = round(_font().getlength(text.text)) + 10, _TEXT_HEIGHT
-        place = _free_place(text.at, (height, width), _size(image), taken)
-        if place is None:
-            continue
-        x, y = place
-        taken.append((x, y, x + width, y + height))
-        pen.rounded_rectangle((x, y, x + width, y + height), radius=3, fill=_HALO)
-        pen.rectangle((x, y + 2, x + 2, y + height - 2), fill=text.color)
-        middle = (x + 6, y + height / 2)
-        pen.text(middle, text.text, font=_font(), anchor="lm", fill=(255, 255, 255))
-    return np.array(picture)
-
-
-def legend(entries: Mapping[str, Rgb] | Sequence[tuple[str, Rgb]]) -> Image:
-    """Return a one-line legend: a patch of each colour and its name.
-
-    Example:
-        >>> legend(origin_legend()).shape[0]
-        28
-    """
-    pairs = list(entries.items()) if isinstance(entries, Mapping) else list(entries)
-    widths = [round(_font().getlength(name)) + 42 for name, _ in pairs]
-    picture = PilImage.new("RGB", (sum(widths) + 8, 28), _HALO)
-    pen = ImageDraw.Draw(picture)
-    x = 8
-    for (name, color), width in zip(pairs, widths, strict=True):
-        pen.rectangle((x, 8, x + 14, 20), fill=color)
-        pen.text((x + 21, 14), name, font=_font(), anchor="lm", fill=(255, 255, 255))
-        x += width
-    return np.array(picture)
-
-
-def origin_legend() -> list[tuple[str, Rgb]]:
-    """Return names and colours of the origins, base image first."""
-    return list(zip(ORIGIN_NAMES, ORIGIN_COLORS, strict=True))
-
-
-def class_legend(labels: Sequence[int] = range(NUM_THINGS)) -> list[tuple[str, Rgb]]:
-    """Return names and colours of some thing classes, all by default."""
-    return [(THING_NAMES[label], CLASS_COLORS[label]) for label in labels]
-
-
-def error_legend() -> list[tuple[str, Rgb]]:
-    """Return names and colours of the codes of an error map."""
-    return list(zip(ERROR_NAMES, ERROR_COLORS, strict=True))
 
 
 def _size(image: NDArray[np.uint8]) -> Size:
@@ -420,7 +321,7 @@ def _outline(
         offset=(columns.start, rows.start),
     )
     lines = [c for contour in found for c in (_dashes(contour) if dashed else [contour])]
-    for line_color, width in ((_HALO, thickness + 2), (color, thickness)):
+    for line_color, width in ((HALO, thickness + 2), (color, thickness)):
         cv2.polylines(canvas, lines, not dashed, line_color, width, cv2.LINE_AA)
 
 
@@ -433,30 +334,8 @@ def _dashes(contour: NDArray[Any]) -> list[NDArray[Any]]:
 def _placed(text: str, mask: Mask, color: Rgb) -> PlacedText:
     """Return words that belong to a mask with pixels: inside a large one, above a small one."""
     rows, columns = _window(mask)
-    if columns.stop - columns.start < _font().getlength(text) * 1.3:
+    if columns.stop - columns.start < text_width(text) * 1.3:
         return PlacedText(text, (rows.start - 13, (columns.start + columns.stop) // 2), color)
     place = inner_point(mask[rows, columns])
     assert place is not None
     return PlacedText(text, (rows.start + place[0], columns.start + place[1]), color)
-
-
-def _free_place(
-    at: tuple[int, int], box: tuple[float, float], size: Size, taken: Sequence[Box]
-) -> tuple[float, float] | None:
-    """Return (left, top) for a box near a point that meets none of the taken ones, or None."""
-    height, width = box
-    row, column = at
-    for down, right in ((0, 0), (-1, 0), (1, 0), (0, 0.6), (0, -0.6), (-2, 0), (2, 0)):
-        x = min(max(column - width / 2 + right * width, 0), max(size[1] - width - 1, 0))
-        y = min(max(row - height / 2 + down * (height + 1), 0), max(size[0] - height - 1, 0))
-        if all(
-            x >= r or x + width <= left or y >= b or y + height <= top for left, top, r, b in taken
-        ):
-            return x, y
-    return None
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's built-in font: no font needs to be installed."""
-    return ImageFont.load_default(size=_FONT_PIXELS)

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.colors import IGNORED_OBJECT_COLOR, NO_CLASS_COLOR
 from uda4inst.data import ImageTree
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.draw import (
-    IGNORED_OBJECT_COLOR,
-    NO_CLASS_COLOR,
     display_size,
     draw_boxes,
     overlay_ignored,

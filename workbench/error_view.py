@@ -11,16 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.draw import (
-    ERROR_COLORS,
-    RIGHT,
-    VOID,
-    WRONG,
-    DrawnDetection,
-    draw_detections,
-    error_overlay,
-    overlay_instances,
-)
+from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
+from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
 from workbench import markup

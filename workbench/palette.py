@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from uda4inst.classes import thing_index
-from uda4inst.draw import CLASS_COLORS, Rgb
+from uda4inst.colors import CLASS_COLORS, Rgb
 
 # Curves without a class, in the order they are given out.
 LINE_COLORS: Final[tuple[str, ...]] = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uda4inst.draw import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
+from uda4inst.colors import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import (
     ClassError,

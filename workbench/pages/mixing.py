@@ -11,14 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.draw import (
-    ORIGIN_COLORS,
-    display_size,
-    origins_of,
-    outline_by_origin,
-    overlay_instances,
-    resize,
-)
+from uda4inst.colors import ORIGIN_COLORS
+from uda4inst.draw import display_size, origins_of, outline_by_origin, overlay_instances, resize
 from workbench import markup
 from workbench.edge import Mounted, Page
 from workbench.palette import class_css, css

@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.draw import (
-    DROPPED_COLOR,
-    IGNORED_OBJECT_COLOR,
-    DrawnDetection,
-    draw_detections,
-)
+from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
+from uda4inst.draw import DrawnDetection, draw_detections
 from workbench import markup, plots
 from workbench.candidates import Candidates
 from workbench.edge import Empty, Mounted, Page

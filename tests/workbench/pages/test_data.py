@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from uda4inst.colors import CLASS_COLORS, IGNORED_OBJECT_COLOR
 from uda4inst.data.records import LabelArrays
-from uda4inst.draw import CLASS_COLORS, IGNORED_OBJECT_COLOR
 from uda4inst.errors import UserError
 from workbench.data_checks import Checks
 from workbench.data_view import DataView, data_tick, data_view, draw_overlay, look_at

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uda4inst.draw import ORIGIN_COLORS
+from uda4inst.colors import ORIGIN_COLORS
 from workbench.pages import mixing
 from workbench.services import Services
 from workbench.snapshots import Snapshot

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uda4inst.draw import DROPPED_COLOR
+from uda4inst.colors import DROPPED_COLOR
 from workbench.edge import Empty
 from workbench.pages import pseudo_labels
 from workbench.services import Services

@@ -1,0 +1,48 @@
+"""The colours that classes, origins and errors have in every picture, and the codes of errors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+Rgb = tuple[int, int, int]
+
+# Told apart on street scenes; Cityscapes' own car, truck, bus and train are four dark blues.
+CLASS_COLORS: Final[tuple[Rgb, ...]] = (
+    (236, 72, 84),  # person
+    (245, 150, 30),  # rider
+    (64, 140, 255),  # car
+    (150, 100, 245),  # truck
+    (20, 175, 165),  # bus
+    (232, 80, 190),  # train
+    (150, 175, 30),  # motorcycle
+    (165, 120, 95),  # bicycle
+)
+# Where a pasted object comes from, as in the origin maps of mixing: light grey, sky blue, orange
+# and pink differ in hue and lightness for every common kind of colour blindness. Base image,
+# source, pseudo-label, pool.
+ORIGIN_COLORS: Final[tuple[Rgb, ...]] = (
+    (235, 235, 235),
+    (64, 170, 255),
+    (255, 176, 0),
+    (255, 70, 200),
+)
+DROPPED_COLOR: Final[Rgb] = (205, 205, 205)
+# What training leaves out: pixels of ignored objects, and all others without a class.
+IGNORED_OBJECT_COLOR: Final[Rgb] = (255, 70, 200)
+NO_CLASS_COLOR: Final[Rgb] = (255, 176, 0)
+
+# Codes of error maps.
+NOT_OF_INTEREST: Final = 0
+BACKGROUND_RIGHT: Final = 1
+RIGHT: Final = 2
+WRONG: Final = 3
+VOID: Final = 4
+ERROR_COLORS: Final[tuple[Rgb, ...]] = (
+    (24, 24, 26),
+    (16, 74, 40),
+    (60, 200, 90),
+    (228, 50, 50),
+    (120, 120, 120),
+)
+# Behind words, around lines.
+HALO: Final[Rgb] = (12, 12, 14)
