@@ -14,7 +14,7 @@ import yaml
 
 from uda4inst import cli
 from uda4inst.data.toystreets.write import write_toystreets
-from uda4inst.suites import runner
+from uda4inst.suites import data_check, folder, runner
 from uda4inst.suites.runner import SuiteOutcome
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -39,6 +39,11 @@ def uda4inst(
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def data_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_check, "check_data", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +73,31 @@ def test_suite__mistake_is_one_message_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("data_are_there")
 @pytest.mark.parametrize("engine", ["cloud", "local"])
 def test_suite__an_engine_that_cannot_be_had(uda4inst: Cli, engine: str) -> None:
     at_once = "0" if engine == "local" else "1"
     code, _, err = uda4inst("suite", "table2", "--engine", engine, "--at-once", at_once)
     assert code == 2
     assert err.startswith("error: --")
+
+
+def test_suite__missing_data_are_told_before_anything_starts(uda4inst: Cli, tmp_path: Path) -> None:
+    command = ("suite", "table5", "--scale", "smoke", "--seeds", "0,1")
+    code, _, err = uda4inst(*command, "--set", "data.val.root=elsewhere")
+    assert code == 2
+    assert err.count("data/toystreets/urbansyn") == 1
+    assert err.count("data/toystreets/cityscapes") == 1
+    assert "made by: uda4inst data toystreets data/toystreets" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suite__data_of_finished_runs_may_be_gone(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "run_suite", lambda *_, **__: SuiteOutcome({}, {}))
+    monkeypatch.setattr(folder, "is_finished", lambda _: True)
+    assert uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "0")[0] == 0
 
 
 def test_suite__dry_run_lists_the_runs(uda4inst: Cli, tmp_path: Path) -> None:
@@ -85,6 +109,7 @@ def test_suite__dry_run_lists_the_runs(uda4inst: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("data_are_there")
 @pytest.mark.parametrize(
     ("outcome", "code", "words"),
     [
@@ -104,6 +129,7 @@ def test_suite__exit_code_says_how_it_ended(
     assert words in err
 
 
+@pytest.mark.usefixtures("data_are_there")
 def test_suite__remembers_earlier_seeds(
     uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -121,6 +147,7 @@ def test_suite__remembers_earlier_seeds(
     assert asked == [(0, 1), (2,)]
 
 
+@pytest.mark.usefixtures("data_are_there")
 def test_report__a_suite_without_runs(
     uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -154,10 +181,10 @@ def test_suite__table2_smoke(tmp_path: Path) -> None:
 
     done = process(*command)
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "suites" / "table2-smoke"
-    (stage1,) = (folder / "runs").glob("stage1-*")
+    place = tmp_path / "suites" / "table2-smoke"
+    (stage1,) = (place / "runs").glob("stage1-*")
     for key in ("none", "t2s", "s2t", "both"):
-        run = folder / "runs" / f"{key}-seed0"
+        run = place / "runs" / f"{key}-seed0"
         assert json.loads((run / "status.json").read_text())["state"] == "finished"
         config = yaml.safe_load((run / "config.yaml").read_text())
         assert config["training"]["stage2_from"] == stage1.name
@@ -168,7 +195,7 @@ def test_suite__table2_smoke(tmp_path: Path) -> None:
     assert changed.returncode == 2
     assert "stage 1" not in changed.stderr
     assert "oracle (seed 0)" in changed.stderr
-    report = process(sys.executable, "-m", "uda4inst.cli", "report", str(folder))
+    report = process(sys.executable, "-m", "uda4inst.cli", "report", str(place))
     assert report.returncode == 0, report.stderr
-    assert (folder / "report" / "fig4.png").exists()
+    assert (place / "report" / "fig4.png").exists()
     assert "not run" not in report.stdout

@@ -51,6 +51,7 @@ def suite(
 ) -> None:
     """Run one of the paper's tables: what is finished is skipped, what was cut short goes on."""
     from uda4inst.suites import folder as folders
+    from uda4inst.suites.data_check import check_data
     from uda4inst.suites.definition import SUITES
     from uda4inst.suites.engines import open_engine
     from uda4inst.suites.expand import expand
@@ -75,6 +76,8 @@ def suite(
     if dry_run:
         _list_runs(place, expanded(wanted))
         return
+    runs = expanded(wanted).runs
+    check_data((run for run in runs if not folders.is_finished(place.run(run.name))), size)
     with folders.locked(place):
         opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)

@@ -24,6 +24,7 @@ class Scale:
         presets: configuration by benchmark; rows of other benchmarks are not run.
         settings: values by dotted name, for every run.
         suites: more of them by suite, over those of the rows.
+        make_data: the command that makes its data; empty where they must be fetched.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scale:
     presets: Mapping[str, str]
     settings: Mapping[str, Any]
     suites: Mapping[str, Mapping[str, Any]]
+    make_data: str = ""
 
 
 def load_scales() -> dict[str, Scale]:

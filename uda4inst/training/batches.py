@@ -44,14 +44,24 @@ def check_files(config: Config, validation: ImageTree | None) -> None:
     Raises:
         UserError: files are unreadable, or label maps differ in size from their image.
     """
-    mode = mode_of(config.method)
-    if mode != "labelled":
-        check_sizes(open_dataset(config.data.source, domain="source"))
-    if mode != "source" or config.data.align_offline:
-        labelled = mode == "labelled"
-        check_sizes(open_dataset(config.data.target, domain="target", require_labels=labelled))
+    for dataset in open_trees(config):
+        check_sizes(dataset)
     if validation is not None:
         check_sizes(validation)
+
+
+def open_trees(config: Config) -> Iterator[ImageTree]:
+    """Open the data sets a run trains on, one after the other; no image is looked at.
+
+    Raises:
+        UserError: a tree is missing or incomplete.
+    """
+    mode = mode_of(config.method)
+    if mode != "labelled":
+        yield open_dataset(config.data.source, domain="source")
+    if mode != "source" or config.data.align_offline:
+        labelled = mode == "labelled"
+        yield open_dataset(config.data.target, domain="target", require_labels=labelled)
 
 
 def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:
