@@ -35,6 +35,16 @@ def make_item(*found: tuple[str, int, float], valid_share: float = 1.0) -> Snaps
     )
 
 
+def as_detections(found: list[dict[str, Any]], size: tuple[int, int]) -> Detections:
+    return Detections(
+        labels=torch.tensor([d["label"] for d in found]),
+        class_scores=torch.tensor([d["class_score"] for d in found]),
+        mask_scores=torch.tensor([d["mask_score"] for d in found]),
+        size=size,
+        masks=torch.from_numpy(np.stack([rle_decode(d["rle"]) for d in found])),
+    )
+
+
 def test_settle__better_detection_owns_shared_pixels() -> None:
     settled = settle(make_item(("xx.", 2, 0.9), (".xx", 0, 0.5)), min_valid_share=0.2)
     assert settled.ids.tolist() == [[1, 1, 2]]
@@ -80,13 +90,7 @@ def test_settle__agrees_with_training_at_every_threshold(factories: Any, thresho
     )
     settled = settle(item, min_valid_share=0.2)
     trained = select(
-        Detections(
-            labels=torch.tensor([d["label"] for d in found]),
-            class_scores=torch.tensor([d["class_score"] for d in found]),
-            mask_scores=torch.tensor([d["mask_score"] for d in found]),
-            size=scene.ids.shape,
-            masks=torch.from_numpy(np.stack([rle_decode(d["rle"]) for d in found])),
-        ),
+        as_detections(found, scene.ids.shape),
         score_threshold=threshold,
         valid=torch.from_numpy(~scene.ego),
         min_valid_share=0.2,
@@ -134,13 +138,7 @@ def test_ignored__agrees_with_training(factories: Any, threshold: float) -> None
         "s", "t", None, scene.image, None, None, None, candidates, [True] * len(found), ~scene.ego
     )
     trained = select(
-        Detections(
-            labels=torch.tensor([d["label"] for d in found]),
-            class_scores=torch.tensor([d["class_score"] for d in found]),
-            mask_scores=torch.tensor([d["mask_score"] for d in found]),
-            size=scene.ids.shape,
-            masks=torch.from_numpy(np.stack([rle_decode(d["rle"]) for d in found])),
-        ),
+        as_detections(found, scene.ids.shape),
         score_threshold=threshold,
         valid=torch.from_numpy(~scene.ego),
         min_valid_share=0.2,
