@@ -1,6 +1,7 @@
 """Annotation files remembered between openings: what they list, and where, not what they say.
 
-Looking through a large file takes seconds; the places found in it load in a fraction of one. A file counts as the remembered one while its size and its times of change are the same.
+Looking through a large file takes seconds; the places found in it load in a fraction of one. A file
+counts as the remembered one while its size and its times of change are the same.
 """
 
 from __future__ import annotations
