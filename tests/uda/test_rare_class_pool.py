@@ -107,6 +107,22 @@ def test_draw__keeps_entries_and_counts_draws(sample: DrawSample) -> None:
     assert [e.times_drawn for e in pool.entries] == [drawn.count(0), drawn.count(1)]
 
 
+@pytest.mark.parametrize("chance", [0.1, 0.5, 0.9])
+def test_draw__gives_something_as_often_as_its_chance(sample: DrawSample, chance: float) -> None:
+    pool = filled(sample, 10)
+    pool.draw_chance = chance
+    generator = torch.Generator().manual_seed(0)
+    drawn = [len(pool.draw(generator)) for _ in range(1000)]
+    assert set(drawn) == {0, 5}
+    assert drawn.count(5) / 1000 == pytest.approx(chance, abs=0.05)
+    assert sum(entry.times_drawn for entry in pool.entries) == sum(drawn)
+
+
+def test_draw__that_is_certain_spends_no_randomness_on_its_chance(sample: DrawSample) -> None:
+    expected = torch.randperm(10, generator=torch.Generator().manual_seed(3))[:5].tolist()
+    assert draw_steps(filled(sample, 10), seed=3) == expected
+
+
 def test_store__knows_what_else_the_box_shows(sample: DrawSample) -> None:
     source = sample("BA.", ".A#", labels=[TRAIN, 0])
     pool = RareClassPool()

@@ -106,13 +106,19 @@ class PoolConfig(_Part):
     draw_share: float = Field(
         default=0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
     )
+    draw_chance: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="How likely a source image without a rare instance is to draw from the pool "
+        "(ours); 1: always (paper).",
+    )
     rare_classes: tuple[ThingName, ...] = Field(
         default=("train", "motorcycle"),
         description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
         "Synscapes), bus and motorcycle (SYNTHIA). None: the least frequent class of each group "
         "in the source.",
     )
-
     draw_by_rarity: bool = Field(
         default=False,
         description="Draw an entry the more likely, the less often its class has been stored "

@@ -1,8 +1,9 @@
 """Rare-class balancing: a first-in-first-out store of source instances of rare classes.
 
 UDA4Inst (arXiv 2405.09682 v1), rare-class balancing: at most N = 10 instances; when a source image
-holds no rare instance, a random half of the pool is pasted in S2T, each at its own place. Drawing
-by rarity is ours: a class counts the less, the more often it has been stored.
+holds no rare instance, a random half of the pool is pasted in S2T, each at its own place. Ours are
+drawing by rarity (a class counts the less, the more often it has been stored) and drawing for some
+of these images only, so that a class that is rare does not become one that is everywhere.
 
 What to store or draw is decided on the host from labels that were never on the device; pixels
 stay where the image is. Only the box around an instance is kept, so the pool's memory is bounded
@@ -102,13 +103,22 @@ class RareClassPool:
     Args:
         size: N of the paper, 10.
         draw_share: share of the pool drawn at a time; the paper's half.
+        draw_chance: how likely a draw gives anything; the paper's 1.
         by_rarity: draw an entry with a probability inversely proportional to how often its class
             has been stored since the run began, not each alike.
     """
 
-    def __init__(self, size: int = 10, *, draw_share: float = 0.5, by_rarity: bool = False) -> None:
+    def __init__(
+        self,
+        size: int = 10,
+        *,
+        draw_share: float = 0.5,
+        draw_chance: float = 1.0,
+        by_rarity: bool = False,
+    ) -> None:
         self.size = size
         self.draw_share = draw_share
+        self.draw_chance = draw_chance
         self.by_rarity = by_rarity
         self._entries: list[PoolEntry] = []
         self._stored = [0] * NUM_THINGS
@@ -148,13 +158,16 @@ class RareClassPool:
     def draw(self, generator: torch.Generator) -> tuple[PoolEntry, ...]:
         """Return a random share of the entries, at least one, without replacement.
 
-        An empty pool gives none. Drawn entries stay; their `times_drawn` grows by one.
+        An empty pool gives none, nor does one whose chance has it so. Drawn entries stay; their
+        `times_drawn` grows by one.
 
         Args:
             generator: on the CPU; the draw depends on it and on the pool alone.
         """
         count = len(self._entries)
         if not count:
+            return ()
+        if self.draw_chance < 1 and torch.rand((), generator=generator) >= self.draw_chance:
             return ()
         wanted = max(1, int(count * self.draw_share))
         if self.by_rarity:
