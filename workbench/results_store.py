@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from uda4inst.errors import UserError
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
 from uda4inst.suites.results import SuiteResults, View, collect

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, expand
 from uda4inst.suites.folder import SuiteFolder, suite_folder
 from uda4inst.suites.scales import load_scales

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from uda4inst.errors import UserError
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, expand, stage1_hash
 from uda4inst.suites.scales import find_scale
 from uda4inst.training.config import Config, load_config

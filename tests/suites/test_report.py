@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.report import (
     CSV_COLUMNS,
     csv_text,

@@ -178,7 +178,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from uda4inst.suites import runner
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.engines import LocalEngine
 from uda4inst.suites.expand import expand
 from uda4inst.suites.folder import suite_folder

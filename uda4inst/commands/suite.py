@@ -51,8 +51,8 @@ def suite(
 ) -> None:
     """Run one of the paper's tables: what is finished is skipped, what was cut short goes on."""
     from uda4inst.suites import folder as folders
+    from uda4inst.suites.catalogue import SUITES
     from uda4inst.suites.data_check import check_data
-    from uda4inst.suites.definition import SUITES
     from uda4inst.suites.engines import open_engine
     from uda4inst.suites.expand import expand
     from uda4inst.suites.reuse import take_over

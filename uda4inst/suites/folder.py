@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 
 from uda4inst.errors import UserError
-from uda4inst.suites.definition import SUITES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.files import disk_errors, write_whole

@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.report import read_evaluation
-from uda4inst.suites.definition import SUITES, Row, Suite
+from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, is_finished, open_suite, read_records
 from uda4inst.suites.paper import Metric, PaperNumbers

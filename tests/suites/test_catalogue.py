@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from uda4inst.suites.definition import SUITES, THRESHOLDS
+from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.own_tables import THRESHOLDS
 from uda4inst.training.run_dir import RUN_NAME
 
 
