@@ -60,41 +60,94 @@ def train_at_once(
             "training.modules_at_once must be 1 when several processes train one network, got "
             f"{config.training.modules_at_once}. Set it to 1, or start a single process."
         )
-    waiting = [m for m in modules if _status(m).get("state") != "finished"]
-    running: dict[RunDir, subprocess.Popen[bytes]] = {}
+    work = _Work(modules, at_once=config.training.modules_at_once)
     control = Control(None)
-    stopping, failed = False, ""
     with control.listening():
         try:
-            while waiting or running:
-                while waiting and not stopping and len(running) < config.training.modules_at_once:
-                    module = waiting.pop(0)
-                    running[module] = _start(module, slot=_free_slot(running, modules))
+            while work.is_left:
+                work.start_next()
                 requests = _requests(run)
-                if ("stop" in requests or control.signal) and not stopping:
-                    stopping = True
-                    _ask_to_stop(running)
-                _pass_on(requests, running)
-                message = _reap(running)
-                failed = failed or message
-                if failed and not stopping:
-                    stopping = True
-                    _ask_to_stop(running)
-                if stopping:
-                    waiting.clear()
+                if "stop" in requests or control.signal:
+                    work.stop()
+                _pass_on(requests, work.running)
+                work.look_after()
                 _report(modules, config, status, watch)
                 time.sleep(_LOOK_SECONDS)
         finally:
-            _ask_to_stop(running)
-            for child in running.values():
-                child.wait()
-    if failed:
-        raise RunFailedError(failed)
+            work.end()
+    if work.failure:
+        raise RunFailedError(work.failure)
     done = sum(int(_status(m).get("step", 0)) for m in modules)
     states = {_status(m).get("state") for m in modules}
     if states == {"finished"}:
         return Outcome("finished", done)
     return Outcome("stopped", done, control.signal)
+
+
+class _Work:
+    """Which modules wait and which run.
+
+    Args:
+        modules: all of the run's.
+        at_once: how many may run at the same time.
+    """
+
+    def __init__(self, modules: Sequence[RunDir], *, at_once: int) -> None:
+        self.modules = modules
+        self.at_once = at_once
+        self.waiting = [m for m in modules if _status(m).get("state") != "finished"]
+        self.running: dict[RunDir, subprocess.Popen[bytes]] = {}
+        self.failure = ""
+        self.is_stopping = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a module waits or runs."""
+        return bool(self.waiting or self.running)
+
+    def start_next(self) -> None:
+        """Start waiting modules while there is room."""
+        while self.waiting and len(self.running) < self.at_once:
+            module = self.waiting.pop(0)
+            self.running[module] = _start(module, slot=self._free_slot())
+
+    def stop(self) -> None:
+        """Start no more modules and ask those that run to save and stop, once."""
+        self.waiting.clear()
+        if not self.is_stopping:
+            self.is_stopping = True
+            self._ask_to_stop()
+
+    def look_after(self) -> None:
+        """Forget the modules that have ended; one that failed stops the others."""
+        for module, child in list(self.running.items()):
+            code = child.poll()
+            if code is None:
+                continue
+            del self.running[module]
+            log.info("category group %s ended with exit code %d", module.name, code)
+            if code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+                continue
+            reason = _status(module).get("error") or f"exit code {code}"
+            message = f"category group {module.name}: {reason} ({module.path / 'console.txt'})"
+            self.failure = self.failure or message
+        if self.failure:
+            self.stop()
+
+    def end(self) -> None:
+        """Ask whatever runs to stop, and wait for it."""
+        self._ask_to_stop()
+        for child in self.running.values():
+            child.wait()
+
+    def _ask_to_stop(self) -> None:
+        for child in self.running.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+
+    def _free_slot(self) -> int:
+        taken = {self.modules.index(module) for module in self.running}
+        return next(n for n in range(len(self.modules)) if n not in taken)
 
 
 def _start(module: RunDir, *, slot: int) -> subprocess.Popen[bytes]:
@@ -125,11 +178,6 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_slot(running: dict[RunDir, Any], modules: Sequence[RunDir]) -> int:
-    taken = {modules.index(module) for module in running}
-    return next(n for n in range(len(modules)) if n not in taken)
-
-
 def _requests(run: RunDir) -> frozenset[str]:
     """Return what the run is asked for, and take the requests away."""
     if not run.control.is_dir():
@@ -144,27 +192,6 @@ def _pass_on(requests: frozenset[str], running: dict[RunDir, Any]) -> None:
     for name in requests & frozenset(_PASSED_ON):
         for module in running:
             (module.control / name).touch()
-
-
-def _ask_to_stop(running: dict[RunDir, subprocess.Popen[bytes]]) -> None:
-    for child in running.values():
-        if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
-
-
-def _reap(running: dict[RunDir, subprocess.Popen[bytes]]) -> str:
-    """Forget the modules that have ended; return the message of one that failed."""
-    message = ""
-    for module, child in list(running.items()):
-        code = child.poll()
-        if code is None:
-            continue
-        del running[module]
-        log.info("category group %s ended with exit code %d", module.name, code)
-        if code not in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
-            reason = _status(module).get("error") or f"exit code {code}"
-            message = f"category group {module.name}: {reason} ({module.path / 'console.txt'})"
-    return message
 
 
 def _report(

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from uda4inst.data.toystreets import render_scene, styles
 from uda4inst.models.criterion import Criterion
-from uda4inst.models.mask2former import Mask2Former, build_model, save_student
+from uda4inst.models.mask2former import build_model, save_student
 from uda4inst.structures import InstanceMap, Size
 from uda4inst.training.optim import build_optimizer
 
@@ -165,97 +165,106 @@ def pretrain_toystreets(
     recipe: PretrainRecipe | None = None,
     workers: int = 1,
     device: str = "cpu",
+    save_every: int = 500,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train the tiny preset from scratch on neutral scenes and write its weights to `out`.
 
-    Every 500 steps the state is saved beside `out`; the same call goes on from there, with the
-    same scenes and learning rates. The weights are written as float16 with the recipe as JSON.
+    Now and then the state is saved beside `out`; the same call goes on from there, with the same
+    scenes and learning rates. The weights are written as float16 with the recipe as JSON.
 
     Args:
         out: path of the `.safetensors` file to write.
         recipe: defaults made the shipped start.
         workers: processes that render scenes.
         device: where to train.
+        save_every: steps between saved states.
         progress: called with (step, steps, loss) after each step.
 
     Returns:
         The path written.
     """
     recipe = recipe or PretrainRecipe()
-    torch.manual_seed(recipe.seed)
-    model, _ = build_model("tiny", weights=None)
-    model.to(device).train()
-    criterion = Criterion(num_points=recipe.num_points)
     out.parent.mkdir(parents=True, exist_ok=True)
+    training = _Pretraining(recipe, device=device)
     partial = out.with_suffix(".partial.pt")
-    start, state = _restore(partial, model)
-    optimizer = build_optimizer(
-        model, lr=recipe.lr, weight_decay=recipe.weight_decay, backbone_lr_factor=1.0
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _learning_rate(step, recipe.steps, recipe.warmup_steps)
-    )
-    if state:
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+    training.restore(partial)
     loader = DataLoader(
-        _NeutralStream(recipe, start),
+        _NeutralStream(recipe, training.step),
         batch_size=recipe.batch_size,
         num_workers=workers,
         collate_fn=_collate,
     )
     started, recent = time.time(), []
-    for step, (images, ids, labels) in enumerate(loader, start=start):
-        torch.manual_seed(recipe.seed * 1_000_003 + step)
-        targets = [
-            InstanceMap(ids=i.to(device), labels=n.to(device))
-            for i, n in zip(ids, labels, strict=True)
-        ]
-        pixels = images.to(device).permute(0, 3, 1, 2).float() / 255
-        loss = criterion(model(pixels), targets).total
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
-        schedule.step()
-        recent = [*recent[-99:], float(loss.detach())]
+    for images, ids, labels in loader:
+        recent = [*recent[-99:], training.update(images, ids, labels)]
         if progress:
-            progress(step + 1, recipe.steps, recent[-1])
-        if (step + 1) % 100 == 0:
-            log.info("step %d/%d loss %.3f", step + 1, recipe.steps, sum(recent) / len(recent))
-        if (step + 1) % 500 == 0:
-            _save_partial(partial, step + 1, model, optimizer, schedule)
-    save_student(model, out, dtype=torch.float16)
+            progress(training.step, recipe.steps, recent[-1])
+        if training.step % 100 == 0:
+            mean = sum(recent) / len(recent)
+            log.info("step %d/%d loss %.3f", training.step, recipe.steps, mean)
+        if training.step % save_every == 0:
+            training.save(partial)
+    save_student(training.model, out, dtype=torch.float16)
     facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started)}
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.unlink(missing_ok=True)
     return out
 
 
-def _save_partial(
-    path: Path,
-    step: int,
-    model: Mask2Former,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> None:
-    """Write the training state in one rename."""
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.rename(path)
+class _Pretraining:
+    """The network in training: one update at a time, saved and restored whole."""
 
+    def __init__(self, recipe: PretrainRecipe, *, device: str) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.device = device
+        self.step = 0
+        self.model, _ = build_model("tiny", weights=None)
+        self.model.to(device).train()
+        self.criterion = Criterion(num_points=recipe.num_points)
+        self.optimizer = build_optimizer(
+            self.model, lr=recipe.lr, weight_decay=recipe.weight_decay, backbone_lr_factor=1.0
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _learning_rate(step, recipe.steps, recipe.warmup_steps)
+        )
 
-def _restore(path: Path, model: Mask2Former) -> tuple[int, dict[str, Any]]:
-    """Load a partial state if there is one; return the step to go on from, and the state."""
-    if not path.exists():
-        return 0, {}
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    return int(state["step"]), state
+    def update(self, images: Tensor, ids: list[Tensor], labels: list[Tensor]) -> float:
+        """Learn from one batch; return its loss."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        targets = [
+            InstanceMap(ids=i.to(self.device), labels=n.to(self.device))
+            for i, n in zip(ids, labels, strict=True)
+        ]
+        pixels = images.to(self.device).permute(0, 3, 1, 2).float() / 255
+        loss = self.criterion(self.model(pixels), targets).total
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self, path: Path) -> None:
+        """Write the state in one rename."""
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.rename(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a saved state if there is one."""
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = int(state["step"])
