@@ -26,7 +26,7 @@ WITH_TRAIN = (0, 32, 8, 64, TRAIN)
 WITH_CAR = (24, 0, 32, 8, CAR)
 ALL_ON: dict[str, Any] = {
     "mixing": {"patch_max_area": 80, "blur": True},
-    "pool": {"draw_by_rarity": True},
+    "pool": {"draw_by_rarity": True, "area_budget": 0.2},
     "unsure_threshold": 0.3,
     "min_visible_share": 0.2,
     "adaptive_threshold": {"enabled": True, "momentum": 0.5},

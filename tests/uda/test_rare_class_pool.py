@@ -107,18 +107,38 @@ def test_draw__keeps_entries_and_counts_draws(sample: DrawSample) -> None:
     assert [e.times_drawn for e in pool.entries] == [drawn.count(0), drawn.count(1)]
 
 
-@pytest.mark.parametrize("chance", [0.1, 0.5, 0.9])
-def test_draw__gives_something_as_often_as_its_chance(sample: DrawSample, chance: float) -> None:
+@pytest.mark.parametrize(
+    ("budget", "chance"),
+    [
+        # A draw is five entries whose boxes cover half of the crop each (2x2 of 2x4).
+        pytest.param(0.25, 0.1, id="a-tenth"),
+        pytest.param(1.0, 0.4, id="two-fifths"),
+    ],
+)
+def test_draw__keeps_to_the_area_budget_on_average(
+    sample: DrawSample, budget: float, chance: float
+) -> None:
     pool = filled(sample, 10)
-    pool.draw_chance = chance
+    pool.area_budget = budget
+    assert pool.entries[0].box_share == 0.5
     generator = torch.Generator().manual_seed(0)
     drawn = [len(pool.draw(generator)) for _ in range(1000)]
-    assert set(drawn) == {0, 5}
-    assert drawn.count(5) / 1000 == pytest.approx(chance, abs=0.05)
+    assert sum(drawn) / 5000 == pytest.approx(chance, abs=0.02)
+    assert sum(drawn) * 0.5 / 1000 == pytest.approx(budget, abs=0.05)
     assert sum(entry.times_drawn for entry in pool.entries) == sum(drawn)
 
 
-def test_draw__that_is_certain_spends_no_randomness_on_its_chance(sample: DrawSample) -> None:
+def test_draw__leaves_out_large_entries_before_small_ones(sample: DrawSample) -> None:
+    pool = RareClassPool(2, draw_share=1.0, area_budget=0.25)
+    for label, box in ((TRAIN, (0, 0, 2, 4)), (MOTORCYCLE, (0, 0, 1, 1))):
+        pool.store(sample("AAAA", "AAAA", labels=[label]), RareInstance(0, label, box), step=0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [entry.label for _ in range(1000) for entry in pool.draw(generator)]
+    assert drawn.count(MOTORCYCLE) == 1000  # an eighth of the crop: its half of the budget
+    assert drawn.count(TRAIN) / 1000 == pytest.approx(0.125, abs=0.03)
+
+
+def test_draw__without_a_budget_spends_no_randomness_on_it(sample: DrawSample) -> None:
     expected = torch.randperm(10, generator=torch.Generator().manual_seed(3))[:5].tolist()
     assert draw_steps(filled(sample, 10), seed=3) == expected
 

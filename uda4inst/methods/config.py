@@ -106,12 +106,12 @@ class PoolConfig(_Part):
     draw_share: float = Field(
         default=0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
     )
-    draw_chance: float = Field(
-        default=1.0,
+    area_budget: float | None = Field(
+        default=None,
         gt=0,
         le=1,
-        description="How likely a source image without a rare instance is to draw from the pool "
-        "(ours); 1: always (paper).",
+        description="Share of an image that a draw may hide on average, counted in boxes; large "
+        "entries are pasted less often to keep to it (ours). None: no limit (paper).",
     )
     rare_classes: tuple[ThingName, ...] = Field(
         default=("train", "motorcycle"),

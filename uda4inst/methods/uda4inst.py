@@ -70,8 +70,8 @@ Rare pool     paper: FIFO of 10, a random half pasted when the source image has 
               classes by name.
               v1: no draw without an instance that passes the size filter. Ours: always, as fin.
               As in both: pairs are handled in order, so one may draw what an earlier one stored.
-              `pool.draw_by_rarity` draws classes stored less often more often, `pool.draw_chance`
-              draws for some of the images only (ours).
+              `pool.draw_by_rarity` draws classes stored less often more often, `pool.area_budget`
+              pastes large entries less often (ours).
 LAB           paper: cites He et al., CVPR 2021. v1: probably offline, each source image to one
               random target image. fin: online, crop to paired crop, after augmentation, before
               pseudo-labelling. Ours: as fin.
@@ -171,7 +171,7 @@ class UDA4Inst:
         self.pool = RareClassPool(
             config.pool.size,
             draw_share=config.pool.draw_share,
-            draw_chance=config.pool.draw_chance,
+            area_budget=config.pool.area_budget,
             by_rarity=config.pool.draw_by_rarity,
         )
         self.last_views: Views | None = None

@@ -46,7 +46,7 @@ _NO_EXTENSION: Final[Mapping[str, Any]] = {
     "method.min_visible_share": 0.0,
     "method.soft_weights": False,
     "method.pool.draw_by_rarity": False,
-    "method.pool.draw_chance": 1.0,
+    "method.pool.area_budget": None,
 }
 _UNSURE: Final[Mapping[str, Any]] = {"method.unsure_threshold": 0.4}
 _VISIBLE: Final[Mapping[str, Any]] = {"method.min_visible_share": 0.3}

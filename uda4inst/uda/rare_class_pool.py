@@ -2,8 +2,9 @@
 
 UDA4Inst (arXiv 2405.09682 v1), rare-class balancing: at most N = 10 instances; when a source image
 holds no rare instance, a random half of the pool is pasted in S2T, each at its own place. Ours are
-drawing by rarity (a class counts the less, the more often it has been stored) and drawing for some
-of these images only, so that a class that is rare does not become one that is everywhere.
+drawing by rarity (a class counts the less, the more often it has been stored) and an area budget
+(large entries are pasted less often: a train that fills a fifth of every picture hides what else
+there is to learn, and is no longer rare).
 
 What to store or draw is decided on the host from labels that were never on the device; pixels
 stay where the image is. Only the box around an instance is kept, so the pool's memory is bounded
@@ -96,6 +97,13 @@ class PoolEntry:
     times_drawn: int = 0
     others: Bool[Tensor, "h w"] | None = None
 
+    @property
+    def box_share(self) -> float:
+        """Share of its crop that the box covers: no less than what it hides; not read back."""
+        rows, columns = self.mask.shape
+        height, width = self.crop_size
+        return rows * columns / (height * width)
+
 
 class RareClassPool:
     """At most `size` rare instances, oldest first.
@@ -103,7 +111,8 @@ class RareClassPool:
     Args:
         size: N of the paper, 10.
         draw_share: share of the pool drawn at a time; the paper's half.
-        draw_chance: how likely a draw gives anything; the paper's 1.
+        area_budget: share of an image, in (0, 1], that a draw may hide on average; None: no limit,
+            as in the paper.
         by_rarity: draw an entry with a probability inversely proportional to how often its class
             has been stored since the run began, not each alike.
     """
@@ -113,12 +122,12 @@ class RareClassPool:
         size: int = 10,
         *,
         draw_share: float = 0.5,
-        draw_chance: float = 1.0,
+        area_budget: float | None = None,
         by_rarity: bool = False,
     ) -> None:
         self.size = size
         self.draw_share = draw_share
-        self.draw_chance = draw_chance
+        self.area_budget = area_budget
         self.by_rarity = by_rarity
         self._entries: list[PoolEntry] = []
         self._stored = [0] * NUM_THINGS
@@ -158,8 +167,9 @@ class RareClassPool:
     def draw(self, generator: torch.Generator) -> tuple[PoolEntry, ...]:
         """Return a random share of the entries, at least one, without replacement.
 
-        An empty pool gives none, nor does one whose chance has it so. Drawn entries stay; their
-        `times_drawn` grows by one.
+        An empty pool gives none. With an area budget, each entry of the share is then left out at
+        random, the more likely the larger it is. Drawn entries stay; their `times_drawn` grows by
+        one.
 
         Args:
             generator: on the CPU; the draw depends on it and on the pool alone.
@@ -167,18 +177,28 @@ class RareClassPool:
         count = len(self._entries)
         if not count:
             return ()
-        if self.draw_chance < 1 and torch.rand((), generator=generator) >= self.draw_chance:
-            return ()
         wanted = max(1, int(count * self.draw_share))
         if self.by_rarity:
             order = torch.multinomial(self._rarities(), wanted, generator=generator)
         else:
             order = torch.randperm(count, generator=generator)[:wanted]
-        drawn = [int(i) for i in order]
+        drawn = self._within_budget([int(i) for i in order], generator)
         for index in drawn:
             entry = self._entries[index]
             self._entries[index] = replace(entry, times_drawn=entry.times_drawn + 1)
         return tuple(self._entries[index] for index in drawn)
+
+    def _within_budget(self, indices: list[int], generator: torch.Generator) -> list[int]:
+        """Return the entries that are pasted, by chances that keep the mean area in the budget."""
+        if self.area_budget is None:
+            return indices
+        chances = torch.rand(len(indices), generator=generator).tolist()
+        share = self.area_budget / len(indices)
+        return [
+            index
+            for index, chance in zip(indices, chances, strict=True)
+            if chance * self._entries[index].box_share < share
+        ]
 
     def _rarities(self) -> Float64[Tensor, " N"]:
         """Return the weight of every entry in a draw by rarity."""
