@@ -41,6 +41,16 @@ def test_check_unchanged__settings_that_change_no_result(expanded: Expand) -> No
     check_unchanged(*expanded("table2", "training.checkpoint_every=7", "data.workers=2"))
 
 
+def test_check_unchanged__pool_settings_matter_to_rows_with_a_pool(expanded: Expand) -> None:
+    for table in ("table2", "table5"):
+        begin_all(*expanded(table))
+    check_unchanged(*expanded("table2", "method.pool.area_budget=0.1"))
+    with pytest.raises(
+        UserError, match=r"another for m5 \(seed 0\): method\.pool\.area_budget was"
+    ):
+        check_unchanged(*expanded("table5", "method.pool.area_budget=0.1"))
+
+
 def test_check_unchanged__rare_classes_that_the_data_chose(expanded: Expand) -> None:
     folder, expansion = expanded("table5", "method.pool.rare_classes=[]")
     m5 = next(run for run in expansion.runs if run.row == "m5")

@@ -195,6 +195,22 @@ def test_config_hash__sees_what_changes_results(minimal: Path, override: str) ->
     assert config_hash(load_config(minimal, [override])) != config_hash(load_config(minimal))
 
 
+@pytest.mark.parametrize(
+    "unused",
+    [
+        pytest.param("method.name=source_only", id="source-only"),
+        pytest.param("method.pool.enabled=false", id="no-pool"),
+        pytest.param("method.mixing.s2t=false", id="t2s-alone"),
+    ],
+)
+def test_config_hash__blind_to_a_pool_that_is_not_used(minimal: Path, unused: str) -> None:
+    pool = ["method.pool.area_budget=0.1", "method.pool.size=3"]
+    used, other = (config_hash(load_config(minimal, more)) for more in ([], pool))
+    assert used != other
+    idle, other = (config_hash(load_config(minimal, [unused, *more])) for more in ([], pool))
+    assert idle == other
+
+
 def test_schema__names_agree_with_their_owners() -> None:
     assert get_args(schema.PresetName) == tuple(MODEL_PRESETS)
     assert get_args(schema.Protocol) == tuple(PROTOCOLS)

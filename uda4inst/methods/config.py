@@ -294,6 +294,11 @@ class MethodConfig(_Part):
         return self
 
     @property
+    def draws_from_pool(self) -> bool:
+        """Whether the rare-class pool plays a part."""
+        return self.name == "uda4inst" and self.mixing.s2t and self.pool.enabled
+
+    @property
     def category_groups(self) -> tuple[tuple[str, ...], ...]:
         """The classes of every network of the run."""
         if isinstance(self.groups, str):

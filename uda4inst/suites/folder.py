@@ -21,7 +21,7 @@ from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.files import disk_errors, write_whole
 from uda4inst.training.run_dir import RunDir, current_commit, read_json
-from uda4inst.training.schema import UNHASHED
+from uda4inst.training.schema import hashed_values
 
 _RARE_CLASSES: Final = "method.pool.rare_classes"
 # Differences named in a refusal; more say no more.
@@ -218,7 +218,8 @@ def _differences(run: RunDir, spec: RunSpec) -> list[str]:
     then, now = _flat(config), _flat(spec.config)
     if not spec.config.method.pool.rare_classes:
         # A run that chose its rare classes from the data has written down which.
-        del then[_RARE_CLASSES], now[_RARE_CLASSES]
+        then.pop(_RARE_CLASSES, None)
+        now.pop(_RARE_CLASSES, None)
     return [
         f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
         for key in sorted({*then, *now})
@@ -233,14 +234,12 @@ def _flat(config: Config) -> dict[str, Any]:
     def walk(values: Mapping[str, Any], prefix: str) -> None:
         for key, value in values.items():
             name = f"{prefix}{key}"
-            if name in UNHASHED:
-                continue
             if isinstance(value, Mapping):
                 walk(value, f"{name}.")
             else:
                 flat[name] = value
 
-    walk(config.model_dump(mode="json"), "")
+    walk(hashed_values(config), "")
     return flat
 
 

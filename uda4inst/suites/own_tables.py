@@ -57,6 +57,7 @@ _EXTENSIONS_OF_ONE: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "unsure_visible": ("+ unsure regions ignored, slivers dropped", {**_UNSURE, **_VISIBLE}),
     "soft": ("+ pseudo-labels weighted by score", {"method.soft_weights": True}),
     "rarity": ("+ pool drawn by rarity", {"method.pool.draw_by_rarity": True}),
+    "budget": ("+ pool within an area budget", {"method.pool.area_budget": 0.03}),
 }
 
 

@@ -264,8 +264,11 @@ UNHASHED: Final = (
 )
 
 
-def config_hash(config: Config) -> str:
-    """Return twelve hexadecimal digits that differ when anything that changes results does."""
+def hashed_values(config: Config) -> dict[str, Any]:
+    """Return the settings that change results, nested as in the configuration.
+
+    The pool's settings are left out where nothing is drawn from it.
+    """
     values: dict[str, Any] = config.model_dump(mode="json")
     for name in UNHASHED:
         *parents, last = name.split(".")
@@ -273,7 +276,14 @@ def config_hash(config: Config) -> str:
         for parent in parents:
             part = part[parent]
         part.pop(last, None)
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    if not config.method.draws_from_pool:
+        values["method"]["pool"] = {"enabled": False}
+    return values
+
+
+def config_hash(config: Config) -> str:
+    """Return twelve hexadecimal digits that differ when anything that changes results does."""
+    canonical = json.dumps(hashed_values(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 

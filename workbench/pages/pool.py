@@ -24,10 +24,11 @@ from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire
 from workbench.snapshots import PoolItem, Snapshot
 
 TITLE = "Rare-class pool"
-QUESTION = "Which rare instances wait in the pool, and are they used?"
+QUESTION = "Which rare instances wait in the pool, are they used, and how much do they hide?"
 HINT = "First in, first out: the oldest leaves when a new one enters a full pool."
 TICK_SECONDS = 2.0
 _PATCH_HEIGHT: Final = 160
+_FROM_POOL: Final = 3  # in an origin map (`uda4inst.uda.mixing.Origin`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def draw(snapshot: Snapshot, *, size: int | None) -> PoolView:
     if not snapshot.pool:
         return PoolView(_summary(snapshot, size), _nothing(snapshot))
     cards = "".join(
-        _card(entry, place, count=len(snapshot.pool), full=size == len(snapshot.pool))
+        _card(entry, place, snapshot, full=size == len(snapshot.pool))
         for place, entry in enumerate(snapshot.pool)
     )
     return PoolView(_summary(snapshot, size), f'<div class="wb-cards">{cards}</div>')
@@ -64,8 +65,16 @@ def _summary(snapshot: Snapshot, size: int | None) -> str:
             ("rare classes", ", ".join(snapshot.rare_classes)),
             ("held", held + (f" ({classes})" if classes else "")),
             ("pasted so far, by those held", str(drawn)),
+            ("hidden by the pool in this step's S2T images", _hidden(snapshot)),
         ]
     )
+
+
+def _hidden(snapshot: Snapshot) -> str:
+    """Return the share of every S2T image that comes from the pool; "" without such images."""
+    origins = [item.s2t.origin for item in snapshot.items if item.s2t is not None]
+    shares = [float((o == _FROM_POOL).mean()) for o in origins if o is not None]
+    return ", ".join(_percent(share) for share in shares)
 
 
 def _nothing(snapshot: Snapshot) -> str:
@@ -79,8 +88,9 @@ def _nothing(snapshot: Snapshot) -> str:
     return markup.empty("The pool is empty", text)
 
 
-def _card(entry: PoolItem, place: int, *, count: int, full: bool) -> str:
+def _card(entry: PoolItem, place: int, snapshot: Snapshot, *, full: bool) -> str:
     name = THING_NAMES[entry.label]
+    count = len(snapshot.pool)
     height, width = entry.patch.shape[:2]
     turn = f"{place + 1} of {count}"
     if place == 0:
@@ -96,9 +106,24 @@ def _card(entry: PoolItem, place: int, *, count: int, full: bool) -> str:
         f'<div class="wb-pool-text"><span class="wb-key"><i style="--key:{class_css(name)}"></i>'
         f"<b>{escape(name)}</b></span><small>{turn}</small>"
         f"<span>entered at step {entry.step:,}</span><span>{drawn}</span>"
-        f'<span class="wb-quiet">{width} × {height} px of {escape(entry.sample_id)}</span>'
+        f'<span class="wb-quiet">{width} × {height} px of {escape(entry.sample_id)}'
+        f"{_of_image(entry, snapshot)}</span>"
         "</div></div>"
     )
+
+
+def _of_image(entry: PoolItem, snapshot: Snapshot) -> str:
+    """Return how much of an image an entry hides, where the image's size is known."""
+    targets = [item.target for item in snapshot.items if item.target is not None]
+    if not targets:
+        return ""
+    height, width = targets[0].shape[:2]
+    pixels = np.count_nonzero(entry.patch[..., 3])
+    return f" · {_percent(pixels / (height * width))} of an image"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _data_uri(entry: PoolItem) -> str:

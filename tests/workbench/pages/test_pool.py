@@ -36,6 +36,22 @@ def test_draw__entries_in_order_with_all_that_is_known(read: Any) -> None:
     assert "train, motorcycle" in view.summary
 
 
+def test_draw__says_how_much_the_pool_hides(read: Any) -> None:
+    snapshot = read(pool=4)
+    view = pool.draw(snapshot, size=10)
+    shares = []
+    for item in snapshot.items:
+        pasted = item.s2t.origin == 3
+        shares.append(f"{100 * pasted.sum() / pasted.size:.1f} %")
+    assert shares[0] != "0.0 %"
+    assert ", ".join(shares) in view.summary
+    for entry in snapshot.pool:
+        pixels = (entry.patch[..., 3] > 0).sum()
+        assert f"{100 * pixels / snapshot.items[0].target[..., 0].size:.1f} % of an image" in (
+            view.cards
+        )
+
+
 def test_draw__full_pool_names_who_leaves_next(read: Any) -> None:
     assert "1 of 3 · next out" in pool.draw(read(pool=3), size=3).cards
 
