@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import cv2
 import gradio as gr
@@ -30,6 +31,8 @@ UNEXPECTED = (
     "the details are in the terminal the app was started from."
 )
 T = TypeVar("T")
+# Between two looks at a view that takes long; what is faster is shown at once.
+_PATIENCE_SECONDS: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class Framed:
     Args:
         head: values of the page's head.
         content: makes the rest; an error in it leaves the head in place.
+        waiting: where `content` may take long, says what it is at, on a page that `waits`.
     """
 
     head: Sequence[Any]
     content: Callable[[], Any]
+    waiting: Callable[[], str] | None = None
 
 
 def on_action(
@@ -98,6 +103,7 @@ def on_view(
     name: str,
     page: Page,
     inputs: Sequence[Any] = (),
+    waits: bool = False,
     **options: Any,
 ) -> Any:
     """Bind a redraw of a page; an error takes the place of the page's body.
@@ -109,10 +115,20 @@ def on_view(
         name: unique name of the event in the whole app.
         page: where to show it.
         inputs: components read.
+        waits: whether the view says what it is at while it takes long.
         **options: passed to the event.
     """
+
+    @functools.wraps(view)
+    def draw(*values: Any) -> list[Any]:
+        return page.updates(_outcome(view, *values))
+
+    @functools.wraps(view)
+    def draw_in_steps(*values: Any) -> Iterator[list[Any]]:
+        yield from page.steps(_outcome(view, *values))
+
     return event(
-        functools.wraps(view)(lambda *values: page.updates(_outcome(view, *values))),
+        draw_in_steps if waits else draw,
         inputs=list(inputs),
         outputs=page.outputs,
         **_bound(name, page.outputs, options),
@@ -154,6 +170,17 @@ class Page:
             return [*outcome.head, *self._content(_outcome(outcome.content))]
         return [*(gr.skip() for _ in self.head), *self._content(outcome)]
 
+    def steps(self, outcome: Any) -> Iterator[list[Any]]:
+        """Yield the outputs' values, first those that ask for patience if it takes long."""
+        if not isinstance(outcome, Framed) or outcome.waiting is None:
+            yield self.updates(outcome)
+            return
+        with ThreadPoolExecutor(1) as worker:
+            content = worker.submit(_outcome, outcome.content)
+            while not wait([content], timeout=_PATIENCE_SECONDS).done:
+                yield [*outcome.head, *self._content(Empty(outcome.waiting()))]
+        yield [*outcome.head, *self._content(content.result())]
+
     def _content(self, outcome: Any) -> list[Any]:
         if isinstance(outcome, Empty):
             rest = [gr.skip() for _ in self.parts]
@@ -177,6 +204,7 @@ class Mounted:
         show: draws it for the session and the values of `inputs`.
         inputs: components `show` reads beside the session.
         timer: refreshes it; runs only while the page is on screen.
+        waits: whether `show` says what it is at while it takes long.
         run_chosen: events after which the session is on another run, by name.
     """
 
@@ -186,6 +214,7 @@ class Mounted:
     show: Callable[..., Any]
     inputs: Sequence[Any]
     timer: gr.Timer
+    waits: bool = False
     run_chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def on_choice(
@@ -238,6 +267,7 @@ class Mounted:
             name=f"{self.name}_tick",
             page=self.page,
             inputs=[self.session, *inputs],
+            waits=self.waits,
         )
 
     def on_input(self, event: Callable[..., Any], name: str) -> None:
@@ -251,6 +281,7 @@ class Mounted:
             name=f"{self.name}_{name}",
             page=self.page,
             inputs=[self.session, *self.inputs],
+            waits=self.waits,
             trigger_mode="always_last",
         )
 

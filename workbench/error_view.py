@@ -48,7 +48,21 @@ class ErrorView:
 
 def error_view(services: Services, session: SessionState) -> Framed:
     """Return the page for a session: its controls first, so that they stay usable."""
-    return Framed(_controls(services, session), lambda: _content(services, session))
+    return Framed(
+        _controls(services, session),
+        lambda: _content(services, session),
+        waiting=lambda: _waiting(services, session),
+    )
+
+
+def _waiting(services: Services, session: SessionState) -> str:
+    """Return what is being done, for as long as it takes."""
+    for side, which in zip("AB", sides(services, session), strict=True):
+        counted = services.evaluations.progress(which) if which is not None else None
+        if counted is not None:
+            text = f"{side}: image {counted[0]:,} of {counted[1]:,}"
+            return markup.empty("Comparing predictions with annotation", text)
+    return markup.empty("Reading predictions", "They stay in memory once they are read.")
 
 
 def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, Evaluated | None]:

@@ -89,6 +89,7 @@ class EvaluationStore:
         self._runs = runs
         self._sets: Recent[tuple[Path, int], PredictionSet] = Recent(_SETS_KEPT)
         self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
+        self._progress: dict[Evaluated, tuple[int, int]] = {}
 
     def steps(self, run: str) -> list[int]:
         """Return the steps with stored predictions, oldest first."""
@@ -127,12 +128,26 @@ class EvaluationStore:
         """
         key = self._key(which)
         found = self._recent_set(which, key)
-        return self._indexes.get(
-            (*key, score_threshold),
-            lambda: index_errors(
-                found.images.values(), found.read_truth, score_threshold=score_threshold
-            ),
-        )
+
+        def show(done: int, total: int) -> None:
+            self._progress[which] = (done, total)
+
+        def make() -> ErrorIndex:
+            try:
+                return index_errors(
+                    found.images.values(),
+                    found.read_truth,
+                    score_threshold=score_threshold,
+                    progress=show,
+                )
+            finally:
+                self._progress.pop(which, None)
+
+        return self._indexes.get((*key, score_threshold), make)
+
+    def progress(self, which: Evaluated) -> tuple[int, int] | None:
+        """Return how many images of how many are counted; None while nothing is."""
+        return self._progress.get(which)
 
     def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet:
         return self._sets.get(

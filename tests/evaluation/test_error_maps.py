@@ -111,6 +111,29 @@ def test_error_index__orders_images_worst_first() -> None:
     assert [e.wrong_pixels for e in index.errors()] == [0, 2, 3]
 
 
+def test_index_errors__tells_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    images = [ImagePredictions(f"image{n}", SIZE, ()) for n in range(3)]
+    index_errors(
+        images,
+        lambda _: np.full(SIZE, 7, dtype=np.uint16),
+        score_threshold=0.5,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_confusion__counts_pairs_and_leaves_out_void() -> None:
+    rng = np.random.default_rng(0)
+    truth: NDArray[np.uint8] = rng.choice([*range(9), 255], size=(40, 50)).astype(np.uint8)
+    predicted: NDArray[np.uint8] = rng.integers(0, 9, size=(40, 50)).astype(np.uint8)
+    expected = np.zeros((9, 9), dtype=np.int64)
+    for true, found in zip(truth.ravel().tolist(), predicted.ravel().tolist(), strict=True):
+        if true != 255:
+            expected[true, found] += 1
+    assert np.array_equal(confusion(predicted, truth), expected)
+
+
 def test_index_errors__refuses_another_size() -> None:
     with pytest.raises(UserError, match=r"size \(2, 2\), got \(1, 6\) \(a\)"):
         index_errors(

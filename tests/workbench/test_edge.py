@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,43 @@ def test_on_view__error_of_the_content_leaves_the_controls(page: Page) -> None:
     assert head == "controls"
     assert "broken" in notice.value
     assert not visible(body)
+
+
+def steps_of(page: Page, view: Any) -> list[list[Any]]:
+    event = Event()
+    on_view(event, view, name="show", page=page, waits=True)
+    return list(event.handler())
+
+
+def test_on_view__that_takes_long_says_what_it_is_at(page: Page) -> None:
+    asked = threading.Event()
+
+    def content() -> View:
+        assert asked.wait(timeout=60)
+        return View("a", 1)
+
+    def waiting() -> str:
+        asked.set()
+        return "image 3 of 5"
+
+    first, *_, last = steps_of(page, lambda: Framed(["controls"], content, waiting=waiting))
+    assert (first[0], first[1].value) == ("controls", "image 3 of 5")
+    assert (visible(first[1]), visible(first[2])) == (True, False)
+    assert last[3:] == ["a", 1]
+    assert (visible(last[1]), visible(last[2])) == (False, True)
+
+
+@pytest.mark.parametrize("waiting", [None, lambda: "patience"], ids=["nothing-to-say", "quick"])
+def test_on_view__that_is_quick_is_one_step(page: Page, waiting: Any) -> None:
+    (only,) = steps_of(page, lambda: Framed(["controls"], lambda: View("a", 1), waiting=waiting))
+    assert only[3:] == ["a", 1]
+
+
+def test_on_view__error_after_a_wait_is_told_in_the_page(page: Page) -> None:
+    content = fail(UserError("file must be whole"))
+    *_, last = steps_of(page, lambda: Framed(["controls"], content, waiting=lambda: "patience"))
+    assert last[0] == "controls"
+    assert "file must be whole" in last[1].value
 
 
 def test_on_view__what_nobody_expected_is_told_and_logged(

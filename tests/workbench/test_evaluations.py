@@ -10,8 +10,9 @@ import pytest
 
 from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
+from uda4inst.evaluation import error_maps
 from uda4inst.evaluation.error_maps import true_classes
-from workbench.evaluations import Evaluated, worst_first
+from workbench.evaluations import Evaluated, PredictionSet, worst_first
 from workbench.services import Services
 
 TEACHER = Evaluated("demo", 40, "teacher")
@@ -99,6 +100,24 @@ def test_index__is_kept_per_threshold(services: Services, run: Path) -> None:
 
 
 PEOPLE = Evaluated("demo/modules/person-rider-motorcycle-bicycle", 120, "teacher")
+
+
+def test_progress__while_images_are_counted_and_never_after(
+    services: Services, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int] | None] = []
+    read = PredictionSet.read_truth
+
+    def read_and_look(self: PredictionSet, sample_id: str) -> Any:
+        seen.append(services.evaluations.progress(TEACHER))
+        return read(self, sample_id)
+
+    monkeypatch.setattr(PredictionSet, "read_truth", read_and_look)
+    monkeypatch.setattr(error_maps, "_THREADS", 1)
+    services.evaluations.index(TEACHER, 0.5)
+    assert seen[0] is None
+    assert set(seen[1:]) <= {None, (1, 4), (2, 4), (3, 4)}
+    assert services.evaluations.progress(TEACHER) is None
 
 
 def test_predictions__of_a_group_are_judged_on_its_classes(

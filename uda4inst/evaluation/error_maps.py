@@ -13,10 +13,13 @@ masks once for all classes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +32,7 @@ from uda4inst.structures import Size
 BACKGROUND: Final = 0  # thing index + 1 elsewhere
 VOID_CLASS: Final = 255
 _CLASSES: Final = NUM_THINGS + 1
+_THREADS: Final = min(4, os.cpu_count() or 1)
 
 ErrorOrder = Literal["wrong_pixels", "error_share"]
 
@@ -81,11 +85,12 @@ def predicted_classes(
     Returns:
         uint8 (H, W): 0 background, thing index + 1.
     """
-    painted = np.zeros(size, dtype=np.uint8)
+    height, width = size
+    columns = np.zeros(height * width, dtype=np.uint8)
     kept = (d for d in detections if d.score > score_threshold and d.label != OUT_OF_CLASS)
     for detection in sorted(kept, key=lambda d: d.score):
-        painted[detection.pixels()] = detection.label + 1
-    return painted
+        columns[detection.positions()] = detection.label + 1
+    return np.asarray(cv2.transpose(columns.reshape(width, height)), dtype=np.uint8)
 
 
 def error_map(
@@ -115,9 +120,13 @@ def error_map(
 
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return pixel counts (true class, predicted class), 9 x 9, without void pixels."""
-    seen = truth != VOID_CLASS
-    pairs = truth[seen].astype(np.intp) * _CLASSES + predicted[seen]
-    return np.bincount(pairs, minlength=_CLASSES**2).reshape(_CLASSES, _CLASSES)
+    pairs = np.asarray(cv2.LUT(truth, _FIRST_PAIR)) + predicted
+    # Float counts are exact up to 2^24 pixels, so one row at a time.
+    counts = np.zeros(_CLASSES**2, dtype=np.int64)
+    for rows in np.array_split(pairs, -(-pairs.size // _EXACT_PIXELS) or 1):
+        histogram = cv2.calcHist([rows], [0], None, [256], [0, 256])
+        counts += histogram[: _CLASSES**2, 0].astype(np.int64)
+    return counts.reshape(_CLASSES, _CLASSES)
 
 
 def class_error(counts: NDArray[np.int64], thing: int | None = None) -> ClassError:
@@ -177,20 +186,22 @@ def index_errors(
     read_truth: Callable[[str], NDArray[np.integer]],
     *,
     score_threshold: float,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ErrorIndex:
-    """Read every image's masks once and count.
+    """Read every image's masks once and count, in a few threads.
 
     Args:
         predictions: as `read_predictions` yields them.
         read_truth: returns the raw instance ids of an image by its name.
         score_threshold: only scores above it are painted.
+        progress: told (images done, images in all).
 
     Raises:
         UserError: a file cannot be read, or sizes disagree.
     """
-    sample_ids: list[str] = []
-    counts: list[NDArray[np.int64]] = []
-    for image in predictions:
+    images = list(predictions)
+
+    def count(image: ImagePredictions) -> NDArray[np.int64]:
         truth = true_classes(read_truth(image.sample_id))
         if truth.shape != image.size:
             raise UserError(
@@ -198,10 +209,15 @@ def index_errors(
                 f"({image.sample_id}). Choose the data set they were made on."
             )
         painted = predicted_classes(image.detections, image.size, score_threshold=score_threshold)
-        sample_ids.append(image.sample_id)
-        counts.append(confusion(painted, truth))
-    stacked = np.stack(counts) if counts else np.zeros((0, _CLASSES, _CLASSES), dtype=np.int64)
-    return ErrorIndex(tuple(sample_ids), stacked, score_threshold)
+        return confusion(painted, truth)
+
+    counts = np.zeros((len(images), _CLASSES, _CLASSES), dtype=np.int64)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for place, counted in enumerate(threads.map(count, images)):
+            counts[place] = counted
+            if progress is not None:
+                progress(place + 1, len(images))
+    return ErrorIndex(tuple(image.sample_id for image in images), counts, score_threshold)
 
 
 def _true_class_table() -> NDArray[np.uint8]:
@@ -214,3 +230,6 @@ def _true_class_table() -> NDArray[np.uint8]:
 
 
 _TRUE_CLASS: Final = _true_class_table()
+# Pairs of a true class are numbered from here; those of void lie beyond all others.
+_FIRST_PAIR: Final = (np.minimum(np.arange(256), _CLASSES) * _CLASSES).astype(np.uint8)
+_EXACT_PIXELS: Final = 1 << 24

@@ -66,8 +66,18 @@ class ScoredMask:
             return self.mask
         height, width = self.size
         columns = np.zeros(height * width, dtype=bool)
-        columns[foreground(self.mask)] = True
+        columns[self.positions()] = True
         return columns.reshape(width, height).T
+
+    def positions(self) -> NDArray[np.int64]:
+        """Return the mask's pixels as positions along its columns (column * height + row).
+
+        Raises:
+            ValueError: as `pixels`.
+        """
+        if isinstance(self.mask, np.ndarray):
+            return np.flatnonzero(self.mask.T)
+        return foreground(self.mask)
 
     def rle(self) -> Rle:
         """Return the mask's run-length code."""
