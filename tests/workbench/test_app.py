@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from workbench.app import PAGES, first_session, launch_options
+from workbench.app import PAGES, launch_options
+from workbench.header import first_session
 from workbench.session import SessionState
 
 WORKBENCH = Path(__file__).parents[2] / "workbench"

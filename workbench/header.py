@@ -1,0 +1,179 @@
+"""The line above the tabs: which run, and which network of it, everything is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+
+from workbench import markup, monitor
+from workbench.edge import Mounted, on_action
+from workbench.groups import group_text
+from workbench.services import Services
+from workbench.session import PageName, SessionState
+
+# Pages about one network; the others show the whole run, or its images.
+OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})
+HEADER_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The components of the line."""
+
+    run: gr.Dropdown
+    group: gr.Dropdown
+    line: gr.HTML
+    timer: gr.Timer
+
+
+def first_session(services: Services) -> SessionState:
+    """Return what a new browser looks at: the run that changed last."""
+    return SessionState(run=next(iter(services.runs.names()), None))
+
+
+def build_header() -> Header:
+    """Create the line."""
+    with gr.Row(elem_classes="wb-header", equal_height=True):
+        gr.HTML("<h1>UDA4Inst <span>workbench</span></h1>", elem_classes="wb-brand", min_width=220)
+        run = gr.Dropdown(
+            [],
+            label="Run",
+            show_label=False,
+            container=False,
+            elem_id="run",
+            scale=2,
+            min_width=200,
+        )
+        group = gr.Dropdown(
+            [],
+            label="Category group",
+            show_label=False,
+            container=False,
+            elem_id="group",
+            scale=2,
+            min_width=300,
+            visible=False,
+        )
+        line = gr.HTML(elem_id="run-line")
+    return Header(run, group, line, gr.Timer(HEADER_SECONDS))
+
+
+def wire_header(
+    header: Header,
+    pages: Mapping[PageName, Mounted],
+    session: gr.State,
+    services: Services,
+    app: gr.Blocks,
+    opened: Mapping[str, Any],
+) -> None:
+    """Choose a first run when the app opens, let the header choose another, and show it there.
+
+    Args:
+        header: the line.
+        pages: all of them, to be drawn again for another run.
+        session: what the browser looks at.
+        services: what the pages work with.
+        app: where it all is.
+        opened: events after which another page is on screen, by name.
+    """
+    changes = {**_wire_choices(header, pages, session, services, app), **opened}
+    for page in pages.values():
+        changes |= page.run_chosen
+
+    def show(state: SessionState) -> list[Any]:
+        return [
+            _run_choices(services, state),
+            _group_choices(services, state),
+            _run_line(services, state),
+        ]
+
+    listed = {name: event.success for name, event in changes.items()} | {"listed": header.run.focus}
+    for name, event in listed.items():
+        on_action(
+            event,
+            show,
+            name=f"app_run_{name}",
+            inputs=[session],
+            outputs=[header.run, header.group, header.line],
+        )
+    _wire_timer(header, session, services)
+
+
+def _wire_choices(
+    header: Header,
+    pages: Mapping[PageName, Mounted],
+    session: gr.State,
+    services: Services,
+    app: gr.Blocks,
+) -> dict[str, Any]:
+    """Bind what puts the session on a run or a group; return the events after which it is."""
+    loaded = on_action(
+        app.load, lambda: first_session(services), name="app_load", outputs=[session]
+    )
+    chosen = on_action(
+        header.run.input,
+        lambda state, run: state.on_run(run),
+        name="app_choose_run",
+        inputs=[session, header.run],
+        outputs=[session],
+    )
+    group_chosen = on_action(
+        header.group.input,
+        lambda state, group: state.on_group(group),
+        name="app_choose_group",
+        inputs=[session, header.group],
+        outputs=[session],
+    )
+    for page in pages.values():
+        page.redraw_if_shown_after(loaded, "loaded")
+        page.redraw_if_shown_after(chosen, "run_chosen")
+        page.redraw_if_shown_after(group_chosen, "group_chosen")
+    return {"loaded": loaded, "chosen": chosen}
+
+
+def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
+    """Keep the line up to date while nobody touches it."""
+
+    def tick(state: SessionState, shown: str | None) -> list[Any]:
+        # A run that has just started shows its groups by and by; a list that may be open stays.
+        group = _shown_group(services, state)
+        same = group == (shown or None)
+        return [gr.skip() if same else _group_choices(services, state), _run_line(services, state)]
+
+    on_action(
+        header.timer.tick,
+        tick,
+        name="app_tick",
+        inputs=[session, header.group],
+        outputs=[header.group, header.line],
+    )
+
+
+def _run_line(services: Services, state: SessionState) -> str:
+    if state.run is None or state.run not in services.runs.names():
+        return '<div class="wb-runline wb-quiet">no run yet</div>'
+    summary = services.runs.summary(state.run)
+    return markup.run_line(summary.status, monitor.method_text(summary))
+
+
+def _shown_group(services: Services, state: SessionState) -> str | None:
+    """Return the group in the header: where a page shows one network of several."""
+    return services.group(state) if state.page in OF_ONE_NETWORK else None
+
+
+def _group_choices(services: Services, state: SessionState) -> Any:
+    group = _shown_group(services, state)
+    groups = services.runs.groups(state.run) if state.run is not None else []
+    return gr.Dropdown(
+        choices=[(group_text(name), name) for name in groups],
+        value=group,
+        visible=group is not None,
+    )
+
+
+def _run_choices(services: Services, state: SessionState) -> Any:
+    names = services.runs.names()
+    return gr.Dropdown(choices=names, value=state.run if state.run in names else None)
