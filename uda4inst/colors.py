@@ -28,8 +28,8 @@ ORIGIN_COLORS: Final[tuple[Rgb, ...]] = (
 )
 DROPPED_COLOR: Final[Rgb] = (205, 205, 205)
 # What training leaves out: pixels of ignored objects, and all others without a class.
-IGNORED_OBJECT_COLOR: Final[Rgb] = (255, 70, 200)
-NO_CLASS_COLOR: Final[Rgb] = (255, 176, 0)
+IGNORED_OBJECT_COLOR: Final[Rgb] = (255, 232, 60)
+NO_CLASS_COLOR: Final[Rgb] = (255, 140, 0)
 
 # Codes of error maps.
 NOT_OF_INTEREST: Final = 0

@@ -64,6 +64,7 @@ class Chart:
         from_zero: whether the vertical axis begins at 0.
         steps: draw plateaus instead of slopes (counts over a threshold).
         log: values over time: the legend has the newest, and a few may leave the scale.
+        whole: values are counts: the vertical axis has whole numbers only.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Chart:
     from_zero: bool = True
     steps: bool = False
     log: bool = True
+    whole: bool = False
 
 
 def draw(chart: Chart) -> str:
@@ -138,18 +140,22 @@ class _Scale:
         return np.clip(place, _TOP - 2, self.height - _BOTTOM + 1)
 
 
-def nice_ticks(low: float, high: float, *, count: int = 4) -> list[float]:
-    """Return about `count` round numbers between two values.
+def nice_ticks(low: float, high: float, *, count: int = 4, whole: bool = False) -> list[float]:
+    """Return about `count` round numbers between two values; whole ones only if asked for.
 
     Example:
         >>> nice_ticks(0, 10)
         [0.0, 2.5, 5.0, 7.5, 10.0]
+        >>> nice_ticks(0, 10, whole=True)
+        [0.0, 5.0, 10.0]
     """
     raw = (high - low) / max(count, 1)
     if not math.isfinite(raw) or raw <= 0:
         return [low]
+    raw = max(raw, 1.0) if whole else raw
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= raw * 0.999)
+    steps = (factor * power for factor in (1, 2, 2.5, 5, 10))
+    step = next(s for s in steps if s >= raw * 0.999 and (s == int(s) or not whole))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
@@ -202,7 +208,7 @@ def _value_at(x: Floats, y: Floats, place: float) -> float:
 def _axes(chart: Chart, scale: _Scale) -> list[str]:
     bottom = chart.height - _BOTTOM
     parts: list[str] = []
-    for value in nice_ticks(scale.y_low, scale.y_high):
+    for value in nice_ticks(scale.y_low, scale.y_high, whole=chart.whole):
         y = float(scale.y(value))
         parts.append(f'<path class="wb-grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
         parts.append(

@@ -80,6 +80,14 @@ def test_nice_ticks__round_numbers(low: float, high: float, ticks: list[float]) 
 
 
 @pytest.mark.parametrize(
+    ("high", "ticks"),
+    [(0.2, [0]), (1.06, [0, 1]), (3.2, [0, 1, 2, 3]), (9.5, [0, 5]), (25, [0, 10, 20])],
+)
+def test_nice_ticks__of_counts_are_whole(high: float, ticks: list[float]) -> None:
+    assert nice_ticks(0, high, whole=True) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(12345.0, "12,345"), (1234.5, "1,234"), (0.5, "0.5"), (1.2e-4, "1.2e-04"), (np.nan, "–")],
 )

@@ -201,6 +201,7 @@ def _curve(candidates: Candidates, trial: Trial) -> plots.Chart:
         x_name="score threshold",
         marks=marks,
         steps=True,
+        whole=True,
         height=220,
     )
 
