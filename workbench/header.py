@@ -38,27 +38,23 @@ def build_header() -> Header:
     """Create the line."""
     with gr.Row(elem_classes="wb-header", equal_height=True):
         gr.HTML("<h1>UDA4Inst <span>workbench</span></h1>", elem_classes="wb-brand", min_width=220)
-        run = gr.Dropdown(
-            [],
-            label="Run",
-            show_label=False,
-            container=False,
-            elem_id="run",
-            scale=2,
-            min_width=200,
-        )
-        group = gr.Dropdown(
-            [],
-            label="Category group",
-            show_label=False,
-            container=False,
-            elem_id="group",
-            scale=2,
-            min_width=300,
-            visible=False,
-        )
+        run = _dropdown("Run", "run", min_width=200)
+        group = _dropdown("Category group", "group", min_width=300, visible=False)
         line = gr.HTML(elem_id="run-line")
     return Header(run, group, line, gr.Timer(HEADER_SECONDS))
+
+
+def _dropdown(label: str, name: str, *, min_width: int, visible: bool = True) -> gr.Dropdown:
+    return gr.Dropdown(
+        [],
+        label=label,
+        show_label=False,
+        container=False,
+        elem_id=name,
+        scale=2,
+        min_width=min_width,
+        visible=visible,
+    )
 
 
 def wire_header(

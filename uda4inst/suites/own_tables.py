@@ -8,6 +8,15 @@ from typing import Any, Final
 from uda4inst.suites import paper
 from uda4inst.suites.definition import ORACLE, Row, Suite, self_training, source_training
 
+_SOURCE_ONLY: Final = Row(
+    "source_only",
+    "w/o UDA",
+    source_training("one"),
+    paper.URBANSYN_SOURCE_ONLY,
+    role="source_only",
+    is_extra=True,
+)
+
 THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _PAPER_THRESHOLD: Final = 0.9
 
@@ -17,14 +26,7 @@ THRESHOLD_SWEEP: Final = Suite(
     "The full method at several thresholds. The paper uses 0.9 and says of 0.8 that it was tried, "
     "with more errors and more small objects, but prints no table.",
     (
-        Row(
-            "source_only",
-            "w/o UDA",
-            source_training("one"),
-            paper.URBANSYN_SOURCE_ONLY,
-            role="source_only",
-            is_extra=True,
-        ),
+        _SOURCE_ONLY,
         *(
             Row(
                 f"threshold{round(100 * threshold)}",
@@ -71,14 +73,7 @@ EXTENSIONS: Final = Suite(
     "One network with bidirectional mixing and the pool, and the same with one extension "
     "each. Not in the paper. The teacher's evaluation is the report's other network.",
     (
-        Row(
-            "source_only",
-            "w/o UDA",
-            source_training("one"),
-            paper.URBANSYN_SOURCE_ONLY,
-            role="source_only",
-            is_extra=True,
-        ),
+        _SOURCE_ONLY,
         _extension_row("plain", "UDA4Inst, one network", {}),
         *(
             _extension_row(key, label, settings)
