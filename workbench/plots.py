@@ -147,15 +147,15 @@ def nice_ticks(low: float, high: float, *, count: int = 4, whole: bool = False) 
         >>> nice_ticks(0, 10)
         [0.0, 2.5, 5.0, 7.5, 10.0]
         >>> nice_ticks(0, 10, whole=True)
-        [0.0, 5.0, 10.0]
+        [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
     """
     raw = (high - low) / max(count, 1)
     if not math.isfinite(raw) or raw <= 0:
         return [low]
-    raw = max(raw, 1.0) if whole else raw
-    power = 10.0 ** math.floor(math.log10(raw))
+    least = max(0.8 * raw, 1.0) if whole else 0.999 * raw
+    power = 10.0 ** math.floor(math.log10(least))
     steps = (factor * power for factor in (1, 2, 2.5, 5, 10))
-    step = next(s for s in steps if s >= raw * 0.999 and (s == int(s) or not whole))
+    step = next(s for s in steps if s >= least and (s == int(s) or not whole))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]

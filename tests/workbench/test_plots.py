@@ -81,7 +81,13 @@ def test_nice_ticks__round_numbers(low: float, high: float, ticks: list[float]) 
 
 @pytest.mark.parametrize(
     ("high", "ticks"),
-    [(0.2, [0]), (1.06, [0, 1]), (3.2, [0, 1, 2, 3]), (9.5, [0, 5]), (25, [0, 10, 20])],
+    [
+        (0.2, [0]),
+        (1.06, [0, 1]),
+        (3.2, [0, 1, 2, 3]),
+        (9.5, [0, 2, 4, 6, 8]),
+        (44, [0, 10, 20, 30, 40]),
+    ],
 )
 def test_nice_ticks__of_counts_are_whole(high: float, ticks: list[float]) -> None:
     assert nice_ticks(0, high, whole=True) == pytest.approx(ticks)
