@@ -66,7 +66,7 @@ def test_check_unchanged__names_rows_setting_and_what_to_do(expanded: Expand) ->
     with pytest.raises(UserError) as refused:
         check_unchanged(*expanded("table5", "method.score_threshold=0.7", seeds=(0, 1)))
     message = str(refused.value)
-    assert "m3 (seeds 0, 1), m4 (seeds 0, 1), m5 (seeds 0, 1)" in message
+    assert "another for m3 (seeds 0, 1), m4 (seeds 0, 1), m5 (seeds 0, 1): " in message
     assert "method.score_threshold was 0.8, is 0.7" in message
     assert "another --root" in message
     assert str(folder.path) in message

@@ -196,19 +196,31 @@ def test_config_hash__sees_what_changes_results(minimal: Path, override: str) ->
 
 
 @pytest.mark.parametrize(
-    "unused",
+    ("unused", "changed"),
     [
-        pytest.param("method.name=source_only", id="source-only"),
-        pytest.param("method.pool.enabled=false", id="no-pool"),
-        pytest.param("method.mixing.s2t=false", id="t2s-alone"),
+        pytest.param("method.name=source_only", "method.pool.size=3", id="source-only"),
+        pytest.param("method.name=source_only", "method.score_threshold=0.8", id="no-teacher"),
+        pytest.param("method.name=oracle", "method.mixing.min_area=9", id="oracle"),
+        pytest.param("method.pool.enabled=false", "method.pool.area_budget=0.1", id="no-pool"),
+        pytest.param("method.mixing.s2t=false", "method.pool.draw_share=0.1", id="t2s-alone"),
     ],
 )
-def test_config_hash__blind_to_a_pool_that_is_not_used(minimal: Path, unused: str) -> None:
-    pool = ["method.pool.area_budget=0.1", "method.pool.size=3"]
-    used, other = (config_hash(load_config(minimal, more)) for more in ([], pool))
-    assert used != other
-    idle, other = (config_hash(load_config(minimal, [unused, *more])) for more in ([], pool))
-    assert idle == other
+def test_config_hash__blind_to_what_is_not_used(minimal: Path, unused: str, changed: str) -> None:
+    assert config_hash(load_config(minimal, [changed])) != config_hash(load_config(minimal))
+    idle = config_hash(load_config(minimal, [unused]))
+    assert config_hash(load_config(minimal, [unused, changed])) == idle
+    assert config_hash(load_config(minimal, [unused, "seed=1"])) != idle
+
+
+@pytest.mark.parametrize("name", ["source_only", "oracle"])
+def test_config_hash__sees_groups_and_alignment_without_self_training(
+    minimal: Path, name: str
+) -> None:
+    base = [f"method.name={name}"]
+    for change in ("method.lab_alignment=false", "method.groups=one", "model.num_points=99"):
+        assert config_hash(load_config(minimal, [*base, change])) != config_hash(
+            load_config(minimal, base)
+        )
 
 
 def test_schema__names_agree_with_their_owners() -> None:

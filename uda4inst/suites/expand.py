@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
+from uda4inst.methods.config import OF_SELF_TRAINING
 from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
@@ -25,16 +26,7 @@ UNSEEN_BY_STAGE_1: Final = (
     "data.val",
     "evaluation",
     "method.name",
-    "method.ema_decay",
-    "method.score_threshold",
-    "method.joint_forward",
-    "method.mixing",
-    "method.pool",
-    "method.ego",
-    "method.adaptive_threshold",
-    "method.unsure_threshold",
-    "method.min_visible_share",
-    "method.soft_weights",
+    *(f"method.{name}" for name in OF_SELF_TRAINING),
     "training.stage2_steps",
     "training.stage2_from",
 )

@@ -198,7 +198,7 @@ def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
     if not changed:
         return
     rows = ", ".join(
-        f"{row} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+        f"{row} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))})"
         for row, seeds in changed.items()
     )
     named = list(differences)[:_NAMED] + (["..."] if len(differences) > _NAMED else [])

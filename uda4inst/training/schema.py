@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
-from uda4inst.methods.config import MethodConfig
+from uda4inst.methods.config import OF_SELF_TRAINING, MethodConfig
 from uda4inst.training.run_dir import check_run_name
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
@@ -267,7 +267,8 @@ UNHASHED: Final = (
 def hashed_values(config: Config) -> dict[str, Any]:
     """Return the settings that change results, nested as in the configuration.
 
-    The pool's settings are left out where nothing is drawn from it.
+    What is not used is left out: self-training's settings where there is none, the pool's where
+    nothing is drawn from it.
     """
     values: dict[str, Any] = config.model_dump(mode="json")
     for name in UNHASHED:
@@ -276,7 +277,10 @@ def hashed_values(config: Config) -> dict[str, Any]:
         for parent in parents:
             part = part[parent]
         part.pop(last, None)
-    if not config.method.draws_from_pool:
+    if config.method.name != "uda4inst":
+        for name in OF_SELF_TRAINING:
+            del values["method"][name]
+    elif not config.method.draws_from_pool:
         values["method"]["pool"] = {"enabled": False}
     return values
 

@@ -192,7 +192,7 @@ class RareClassPool:
         """Return the entries that are pasted, by chances that keep the mean area in the budget."""
         if self.area_budget is None:
             return indices
-        chances = torch.rand(len(indices), generator=generator).tolist()
+        chances = [float(c) for c in torch.rand(len(indices), generator=generator)]
         share = self.area_budget / len(indices)
         return [
             index
