@@ -12,7 +12,7 @@ each with `method.groups=one`; Table 5's M3 adds `method.pool.enabled=false` to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, cast
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -181,21 +181,6 @@ def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
             f"{' and '.join(faults) or 'an empty group'}. Complete the groups, or take one of "
             f"{', '.join(CATEGORY_GROUPINGS)}"
         )
-
-
-# What only self-training looks at; nothing to source training and to the upper bound.
-OF_SELF_TRAINING: Final = (
-    "ema_decay",
-    "score_threshold",
-    "joint_forward",
-    "mixing",
-    "pool",
-    "ego",
-    "adaptive_threshold",
-    "unsure_threshold",
-    "min_visible_share",
-    "soft_weights",
-)
 
 
 class MethodConfig(_Part):

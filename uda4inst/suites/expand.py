@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
-from uda4inst.methods.config import OF_SELF_TRAINING
 from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
-from uda4inst.training.schema import UNHASHED
+from uda4inst.training.schema import OF_SELF_TRAINING, UNHASHED
 
 # What stage 1, which is source training, cannot see. A setting that is not listed here keeps
 # stage-1 runs apart, so a new one is never shared by mistake. The seed is in the run's name.
@@ -26,7 +25,7 @@ UNSEEN_BY_STAGE_1: Final = (
     "data.val",
     "evaluation",
     "method.name",
-    *(f"method.{name}" for name in OF_SELF_TRAINING),
+    *OF_SELF_TRAINING,
     "training.stage2_steps",
     "training.stage2_from",
 )

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
-from uda4inst.methods.config import OF_SELF_TRAINING, MethodConfig
+from uda4inst.methods.config import MethodConfig
 from uda4inst.training.run_dir import check_run_name
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
@@ -264,6 +264,21 @@ UNHASHED: Final = (
 )
 
 
+# What only self-training looks at; nothing to source training and to the upper bound.
+OF_SELF_TRAINING: Final = (
+    "method.ema_decay",
+    "method.score_threshold",
+    "method.joint_forward",
+    "method.mixing",
+    "method.pool",
+    "method.ego",
+    "method.adaptive_threshold",
+    "method.unsure_threshold",
+    "method.min_visible_share",
+    "method.soft_weights",
+)
+
+
 def hashed_values(config: Config) -> dict[str, Any]:
     """Return the settings that change results, nested as in the configuration.
 
@@ -271,16 +286,14 @@ def hashed_values(config: Config) -> dict[str, Any]:
     nothing is drawn from it.
     """
     values: dict[str, Any] = config.model_dump(mode="json")
-    for name in UNHASHED:
+    is_bound = config.method.name in ("source_only", "oracle")
+    for name in (*UNHASHED, *OF_SELF_TRAINING) if is_bound else UNHASHED:
         *parents, last = name.split(".")
         part = values
         for parent in parents:
             part = part[parent]
         part.pop(last, None)
-    if config.method.name != "uda4inst":
-        for name in OF_SELF_TRAINING:
-            del values["method"][name]
-    elif not config.method.draws_from_pool:
+    if not is_bound and not config.method.draws_from_pool:
         values["method"]["pool"] = {"enabled": False}
     return values
 
