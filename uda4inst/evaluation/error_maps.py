@@ -121,12 +121,8 @@ def error_map(
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return pixel counts (true class, predicted class), 9 x 9, without void pixels."""
     pairs = np.asarray(cv2.LUT(truth, _FIRST_PAIR)) + predicted
-    # Float counts are exact up to 2^24 pixels, so one row at a time.
-    counts = np.zeros(_CLASSES**2, dtype=np.int64)
-    for rows in np.array_split(pairs, -(-pairs.size // _EXACT_PIXELS) or 1):
-        histogram = cv2.calcHist([rows], [0], None, [256], [0, 256])
-        counts += histogram[: _CLASSES**2, 0].astype(np.int64)
-    return counts.reshape(_CLASSES, _CLASSES)
+    counts = np.bincount(pairs.ravel(), minlength=_CLASSES**2)
+    return counts[: _CLASSES**2].reshape(_CLASSES, _CLASSES)
 
 
 def class_error(counts: NDArray[np.int64], thing: int | None = None) -> ClassError:
@@ -232,4 +228,3 @@ def _true_class_table() -> NDArray[np.uint8]:
 _TRUE_CLASS: Final = _true_class_table()
 # Pairs of a true class are numbered from here; those of void lie beyond all others.
 _FIRST_PAIR: Final = (np.minimum(np.arange(256), _CLASSES) * _CLASSES).astype(np.uint8)
-_EXACT_PIXELS: Final = 1 << 24
