@@ -175,11 +175,14 @@ class Page:
         if not isinstance(outcome, Framed) or outcome.waiting is None:
             yield self.updates(outcome)
             return
+        head = outcome.head
         with ThreadPoolExecutor(1) as worker:
             content = worker.submit(_outcome, outcome.content)
             while not wait([content], timeout=_PATIENCE_SECONDS).done:
-                yield [*outcome.head, *self._content(Empty(outcome.waiting()))]
-        yield [*outcome.head, *self._content(content.result())]
+                yield [*head, *self._content(Empty(outcome.waiting()))]
+                # Once on screen the controls are the user's, who may touch them meanwhile.
+                head = [gr.skip() for _ in outcome.head]
+        yield [*head, *self._content(content.result())]
 
     def _content(self, outcome: Any) -> list[Any]:
         if isinstance(outcome, Empty):

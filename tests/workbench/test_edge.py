@@ -109,6 +109,7 @@ def test_on_view__that_takes_long_says_what_it_is_at(page: Page) -> None:
     first, *_, last = steps_of(page, lambda: Framed(["controls"], content, waiting=waiting))
     assert (first[0], first[1].value) == ("controls", "image 3 of 5")
     assert (visible(first[1]), visible(first[2])) == (True, False)
+    assert last[0] == gr.skip()  # a control chosen meanwhile stays
     assert last[3:] == ["a", 1]
     assert (visible(last[1]), visible(last[2])) == (False, True)
 
