@@ -83,7 +83,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             return UNCHANGED
         return error_view(services, state)
 
-    mounted = Mounted("error_maps", session, page, show, [], timer, waits=True)
+    mounted = Mounted("error_maps", session, page, show, [], timer)
     mounted.on_tick(tick, inputs=[controls.step])
     _wire_choices(controls, mounted)
     _wire_position(controls, mounted, services)
