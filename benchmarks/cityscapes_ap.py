@@ -28,8 +28,8 @@ from uda4inst.classes import THING_CLASSES
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.ground_truth import find_ground_truth
 from uda4inst.evaluation.scoring import evaluate_predictions
-from uda4inst.interop.cityscapes_submission import write_submission
-from uda4inst.interop.predictions import ImagePredictions, ScoredMask
+from uda4inst.formats.cityscapes_submission import write_submission
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 
 
 def ellipse(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.bool_]:

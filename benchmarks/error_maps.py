@@ -15,7 +15,7 @@ from cityscapes_ap import make_set
 
 from uda4inst.evaluation.error_maps import index_errors
 from uda4inst.evaluation.ground_truth import find_ground_truth
-from uda4inst.interop.predictions import read_predictions, to_line, writing_text
+from uda4inst.formats.predictions import read_predictions, to_line, writing_text
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from uda4inst.data import DATASETS
+from uda4inst.data.readers import DATASETS
 
 _SETTLING = 2.5  # folders changed in the last two seconds are not remembered
 _REPEATS = 5

@@ -20,12 +20,13 @@ import cv2
 import numpy as np
 import torch
 
-from uda4inst.data import Cityscapes, ImageTree, UrbanSyn
-from uda4inst.data.dataset import _move_instances
-from uda4inst.data.toystreets.write import write_toystreets
+from uda4inst.data.readers import Cityscapes, UrbanSyn
+from uda4inst.data.stream.dataset import _move_instances
+from uda4inst.data.tree import ImageTree
 from uda4inst.ops.color import lab_to_rgb, rgb_to_lab
 from uda4inst.ops.geometric import GeometricPolicy
 from uda4inst.ops.photometric import Distortion
+from uda4inst.toystreets.write import write_toystreets
 
 SHORT_SIDES = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0)
 

@@ -20,14 +20,14 @@ import torch
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.config import DatasetRef
-from uda4inst.data.dataset import open_dataset
+from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.methods.base import class_thresholds
-from uda4inst.models.decode import decode
+from uda4inst.models.mask2former.decode import decode
+from uda4inst.run_folder.checkpoints import numbered, open_checkpoint
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.structures import InstanceMap
-from uda4inst.training.checkpoint import numbered, open_checkpoint
 from uda4inst.training.config import load_config
-from uda4inst.training.run_dir import RunDir
 from uda4inst.training.schema import Config
 from uda4inst.training.validation import choose_device, load_network
 from uda4inst.uda.pseudo_labels import select

@@ -32,9 +32,9 @@ from transformers import Mask2FormerForUniversalSegmentation
 from uda4inst.classes import CATEGORY_GROUPINGS, thing_index
 from uda4inst.methods import METHODS
 from uda4inst.methods.config import MethodConfig
-from uda4inst.models.criterion import Criterion
-from uda4inst.models.decode import decode
-from uda4inst.models.mask2former import MODEL_PRESETS, Mask2Former
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.decode import decode
+from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, Size, TargetSample
 
 Step = Callable[[], None]

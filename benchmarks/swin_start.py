@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from uda4inst.data.toystreets.write import write_toystreets
+from uda4inst.toystreets.write import write_toystreets
 
 NAME = "facebook/mask2former-swin-large-coco-instance"
 COMMIT = "0" * 40

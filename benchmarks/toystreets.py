@@ -13,7 +13,7 @@ from typing import get_args
 
 import cv2
 
-from uda4inst.data.toystreets import ToyDomain, render_scene, scene_layout
+from uda4inst.toystreets import ToyDomain, render_scene, scene_layout
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from workbench.metrics import MetricsReader
-from workbench.monitor import curves
+from workbench.pages.train.monitor import curves
+from workbench.stores.metrics import MetricsReader
 
 
 def refresh(reader: MetricsReader) -> tuple[float, float]:

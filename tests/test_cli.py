@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from uda4inst import cli, doctor
-from uda4inst.data.toystreets.write import write_toystreets
 from uda4inst.methods import METHODS
+from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training import launch
 from uda4inst.training.journal import RunFailedError
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from uda4inst import cli
-from uda4inst.data.toystreets.write import write_toystreets
 from uda4inst.suites import data_check, folder, runner
 from uda4inst.suites.runner import SuiteOutcome
+from uda4inst.toystreets.write import write_toystreets
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -21,14 +21,17 @@ ALLOWED: dict[str, set[str]] = {
     "colors": set(),
     "draw_text": BASE | {"colors"},
     "draw": BASE | {"ops", "colors", "draw_text"},
-    "data": BASE | {"ops"},
+    "formats": BASE | {"ops"},
+    "data": BASE | {"ops", "formats"},
+    "toystreets": BASE | {"ops", "formats"},
     "models": BASE | {"ops"},
     "uda": BASE | {"ops", "data", "models"},
     "methods": BASE | {"ops", "data", "models", "uda"},
-    "interop": BASE | {"ops", "models"},
-    "evaluation": BASE | {"ops", "colors", "models", "interop"},
-    "training": BASE | {"ops", "data", "models", "uda", "methods", "evaluation", "interop"},
-    "suites": BASE | {"evaluation", "training"},
+    "evaluation": BASE | {"ops", "colors", "models", "formats"},
+    "run_folder": BASE | {"ops", "data", "models", "uda", "methods", "formats"},
+    "training": BASE
+    | {"ops", "data", "models", "uda", "methods", "evaluation", "formats", "run_folder"},
+    "suites": BASE | {"evaluation", "formats", "run_folder", "training"},
     "doctor": BASE,
 }
 ALLOWED["commands"] = ALLOWED["cli"] = set(ALLOWED) | {"commands", "cli"}
@@ -41,14 +44,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "fiftyone": ("workbench/sessions", "uda4inst/doctor.py"),
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
-    "detectron2": ("uda4inst/interop", "uda4inst/doctor.py"),
+    "detectron2": ("uda4inst/exchange", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
-    "msgspec": ("uda4inst/data/coco_scan.py",),
+    "msgspec": ("uda4inst/data/readers/coco_scan.py",),
     "pycocotools": (
         "uda4inst/ops/masks.py",
-        "uda4inst/data/coco_folder.py",
+        "uda4inst/data/readers/coco_folder.py",
         "uda4inst/evaluation/coco_ap.py",
-        "uda4inst/interop/coco.py",
+        "uda4inst/formats/coco.py",
     ),
 }
 
@@ -83,7 +86,9 @@ def test_imports__follow_the_layers(path: Path) -> None:
         offenders += [n for n in names if n.startswith("uda4inst") and part_of(n) not in allowed]
         offenders += [n for n in names if n.startswith("workbench")]
     if relative.startswith("workbench/pages/"):
-        offenders += [n for n in names if n.startswith("workbench.pages")]
+        room = ".".join(relative.split("/")[:3])
+        pages = [n for n in names if n.startswith("workbench.pages.")]
+        offenders += [n for n in pages if n != room and not n.startswith(f"{room}.")]
     for third_party, owners in OWNERS.items():
         uses = {n.split(".")[0] for n in names}
         if third_party in uses and not relative.startswith(owners):

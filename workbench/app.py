@@ -13,12 +13,18 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from workbench.edge import Mounted, on_action
 from workbench.header import build_header, wire_header
-from workbench.pages import data, error_maps, mixing, pool, pseudo_labels, results, train
+from workbench.pages.data import page as data
+from workbench.pages.error_maps import page as error_maps
+from workbench.pages.mixing import page as mixing
+from workbench.pages.pool import page as pool
+from workbench.pages.pseudo_labels import page as pseudo_labels
+from workbench.pages.results import page as results
+from workbench.pages.train import page as train
 from workbench.services import Services
 from workbench.session import PageName, SessionState
-from workbench.theme import CSS_PATH, make_theme
+from workbench.ui.edge import Mounted, on_action
+from workbench.ui.theme import CSS_PATH, make_theme
 
 PAGES: Final[dict[PageName, ModuleType]] = {
     "train": train,

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import gradio as gr
 
-from workbench import markup, monitor
-from workbench.edge import Mounted, on_action
-from workbench.groups import group_text
+from workbench.pages.train import monitor
 from workbench.services import Services
 from workbench.session import PageName, SessionState
+from workbench.stores.groups import group_text
+from workbench.ui import markup
+from workbench.ui.edge import Mounted, on_action
 
 # Pages about one network; the others show the whole run, or its images.
 OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.candidates import CandidateStore
-from workbench.data_checks import Checks
-from workbench.data_sets import DataSets
-from workbench.data_shares import ClassShares
-from workbench.evaluations import EvaluationStore
-from workbench.groups import module_of
-from workbench.jobs import Jobs
-from workbench.metrics import MetricsStore
-from workbench.presets import Presets
-from workbench.results_store import SuiteStore
-from workbench.runs import RunStore
+from workbench.jobs.data_checks import Checks
+from workbench.jobs.trainers import Jobs
 from workbench.session import SessionState
-from workbench.snapshots import SnapshotStore
+from workbench.stores.candidates import CandidateStore
+from workbench.stores.class_shares import ClassShares
+from workbench.stores.data_sets import DataSets
+from workbench.stores.evaluations import EvaluationStore
+from workbench.stores.groups import module_of
+from workbench.stores.metrics import MetricsStore
+from workbench.stores.presets import Presets
+from workbench.stores.runs import RunStore
+from workbench.stores.snapshots import SnapshotStore
+from workbench.stores.suites import SuiteStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from workbench import markup
-from workbench.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
-from workbench.groups import group_text, shown_name, split_name
 from workbench.services import Services
 from workbench.session import PageName, SessionState
-from workbench.snapshots import Snapshot, nearest
+from workbench.stores.groups import group_text, shown_name, split_name
+from workbench.stores.snapshots import Snapshot, nearest
+from workbench.ui import markup
+from workbench.ui.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
 
 Draw = Callable[[Snapshot, int], Any]
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uda4inst.data import DatasetOptions, ObjectFilter, UrbanSyn
 from uda4inst.data import class_counts as module
 from uda4inst.data.class_counts import class_counts
-from uda4inst.data.toystreets.write import ToyStreetsTree
+from uda4inst.data.readers import UrbanSyn
+from uda4inst.data.tree import DatasetOptions, ObjectFilter
+from uda4inst.toystreets.write import ToyStreetsTree
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from uda4inst.data import DATASETS
 from uda4inst.data.config import DataConfig, FormatName
+from uda4inst.data.readers import DATASETS
 
 REF = {"format": "urbansyn", "root": "data/u"}
 TREES: dict[str, Any] = {"source": REF, "target": REF, "val": REF}

@@ -9,8 +9,8 @@ import pytest
 
 from uda4inst.data.config import TargetRef
 from uda4inst.data.ego_vehicle import cityscapes_region, valid_region
-from uda4inst.data.toystreets.encode import encode_png
 from uda4inst.errors import UserError
+from uda4inst.toystreets.encode import encode_png
 
 MASK = np.array([[255, 20, 255, 255], [19, 0, 0, 255]], dtype=np.uint8)
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from uda4inst.data import Cityscapes, UrbanSyn
+from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.data.records import shorten
-from uda4inst.data.toystreets.write import ToyStreetsTree
 from uda4inst.data.tree import check_sizes, describe
 from uda4inst.errors import UserError
+from uda4inst.toystreets.write import ToyStreetsTree
 
 
 def test_check_sizes__passes_good_trees(tree: ToyStreetsTree) -> None:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from uda4inst.interop.predictions import ImagePredictions, ScoredMask
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 
 RandomSet = list[tuple[NDArray[np.int32], ImagePredictions]]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
-from uda4inst.interop.cityscapes_submission import read_submission, write_submission
-from uda4inst.interop.predictions import ScoredMask
+from uda4inst.formats.cityscapes_submission import read_submission, write_submission
+from uda4inst.formats.predictions import ScoredMask
 from uda4inst.ops.masks import rle_encode
 
 RandomSets = Callable[[int], Any]

@@ -15,8 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from uda4inst.evaluation.coco_ap import CocoAP
-from uda4inst.interop.coco import CocoImage, image_numbers, write_ground_truth, write_results
-from uda4inst.interop.predictions import ScoredMask
+from uda4inst.formats.coco import CocoImage, image_numbers, write_ground_truth, write_results
+from uda4inst.formats.predictions import ScoredMask
 
 SIZE = (40, 60)
 CAR = 2

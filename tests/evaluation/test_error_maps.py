@@ -17,7 +17,7 @@ from uda4inst.evaluation.error_maps import (
     predicted_classes,
     true_classes,
 )
-from uda4inst.interop.predictions import ImagePredictions, ScoredMask
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 
 PERSON, CAR = 0, 2
 SIZE = (1, 6)

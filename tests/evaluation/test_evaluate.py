@@ -18,11 +18,11 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model, resized_size
 from uda4inst.evaluation.ground_truth import read_instance_ids
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
-from uda4inst.interop.cityscapes_submission import write_submission
-from uda4inst.interop.coco import image_numbers, write_results
-from uda4inst.interop.predictions import read_predictions
-from uda4inst.models.mask2former import build_model
-from uda4inst.models.prediction import Prediction
+from uda4inst.formats.cityscapes_submission import write_submission
+from uda4inst.formats.coco import image_numbers, write_results
+from uda4inst.formats.predictions import read_predictions
+from uda4inst.models.mask2former.network import build_model
+from uda4inst.models.mask2former.prediction import Prediction
 
 CAR, PERSON = 2, 0
 SIZES = ((64, 96), (64, 96), (40, 72))

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from uda4inst.methods.config import MethodConfig
 from uda4inst.methods.uda4inst import UDA4Inst
-from uda4inst.models.criterion import Criterion
-from uda4inst.models.prediction import Prediction
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 
 SIZE = (32, 64)

@@ -18,7 +18,7 @@ from uda4inst.methods.base import (
     view_losses,
 )
 from uda4inst.methods.config import MethodConfig
-from uda4inst.models.criterion import Criterion, CriterionLosses
+from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch, InstanceMap, Sample
 from uda4inst.uda.mixing import Mixed

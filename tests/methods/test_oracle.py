@@ -7,7 +7,7 @@ import torch
 
 from uda4inst.methods.config import MethodConfig
 from uda4inst.methods.oracle import Oracle
-from uda4inst.models.criterion import Criterion
+from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.structures import DomainBatch
 
 MakePainter = Callable[[], torch.nn.Module]

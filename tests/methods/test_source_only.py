@@ -9,7 +9,7 @@ import torch
 from uda4inst.methods.config import MethodConfig
 from uda4inst.methods.oracle import Oracle
 from uda4inst.methods.source_only import SourceOnly
-from uda4inst.models.criterion import Criterion
+from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch
 

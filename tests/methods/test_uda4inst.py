@@ -13,8 +13,8 @@ from uda4inst.methods.base import LossTerm, Views
 from uda4inst.methods.config import MethodConfig
 from uda4inst.methods.source_only import SourceOnly
 from uda4inst.methods.uda4inst import UDA4Inst
-from uda4inst.models.criterion import Criterion
-from uda4inst.models.mask2former import build_model
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.network import build_model
 from uda4inst.structures import DomainBatch
 from uda4inst.uda.mixing import Origin
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from uda4inst.methods.uda4inst import UDA4Inst
-from uda4inst.models.criterion import Criterion
+from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.ops.blur import blur_5x5
 from uda4inst.structures import DomainBatch
 from uda4inst.uda.mixing import Mixed, Origin

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uda4inst.models.mask2former import Mask2Former, build_model
-from uda4inst.models.prediction import Prediction
+from uda4inst.models.mask2former.network import Mask2Former, build_model
+from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import InstanceMap
 
 MakePrediction = Callable[..., Prediction]

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from uda4inst.run_folder.layout import RUN_NAME
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.own_tables import THRESHOLDS
-from uda4inst.training.run_dir import RUN_NAME
 
 
 def printed(suite: str) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import create_run
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import (
     SuiteFolder,
@@ -19,7 +20,6 @@ from uda4inst.suites.folder import (
     write_config,
 )
 from uda4inst.training.config import load_config, to_yaml
-from uda4inst.training.run_dir import create_run
 
 Expand = Callable[..., tuple[SuiteFolder, Expansion]]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from uda4inst.run_folder.layout import create_run
 from uda4inst.suites.engines import LocalEngine
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import SuiteFolder, read_records
 from uda4inst.suites.runner import SuiteOutcome, SuiteProgress, run_suite
 from uda4inst.training.config import to_yaml
-from uda4inst.training.run_dir import create_run
 
 Expand = Callable[..., tuple[SuiteFolder, Expansion]]
 Trainer = tuple[str, ...]

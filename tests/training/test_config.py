@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import PROTOCOLS
-from uda4inst.models.presets import MODEL_PRESETS
+from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.training import schema
 from uda4inst.training.config import Config, config_hash, load_config, preset_names, to_yaml
 

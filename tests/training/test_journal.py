@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from uda4inst.methods.base import LossTerm
+from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.training.journal import Journal, RunFailedError, StepFacts
-from uda4inst.training.metrics import MetricsLog
 
 Make = Callable[[int], Journal]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uda4inst.models.mask2former import BACKBONE_PREFIX, Mask2Former, build_model
+from uda4inst.models.mask2former.network import BACKBONE_PREFIX, Mask2Former, build_model
 from uda4inst.training.optim import (
     build_optimizer,
     learning_rate_share,

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from uda4inst.training.metrics import VARYING_FIELDS
-from uda4inst.training.run_dir import RunDir
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.metrics import VARYING_FIELDS
 
 pytestmark = pytest.mark.e2e
 
-DRIVER = Path(__file__).parent / "one_of_two_trainers.py"
+DRIVER = Path(__file__).parents[1] / "support" / "one_of_two_trainers.py"
 
 
 def run_two(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

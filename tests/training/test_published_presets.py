@@ -9,10 +9,10 @@ import pytest
 from published_trees import write_tree
 
 from uda4inst.errors import UserError
-from uda4inst.training import category_groups
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import load_config, preset_names
+from uda4inst.training.groups import category_groups
 from uda4inst.training.loop import Outcome
-from uda4inst.training.run_dir import RunDir
 
 SOURCES = ("urbansyn", "synscapes", "synthia")
 TARGETS = ("cityscapes", "kitti360")

@@ -22,19 +22,19 @@ from mini_network import TINY_MINI
 from safetensors.torch import load_file
 
 from uda4inst.errors import UserError
-from uda4inst.models.criterion import Criterion, CriterionLosses
-from uda4inst.models.presets import MODEL_PRESETS
-from uda4inst.training import checkpoint as checkpoint_module
+from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
+from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.run_folder import checkpoints as checkpoint_module
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.metrics import VARYING_FIELDS
 from uda4inst.training import launch
 from uda4inst.training.config import load_config
 from uda4inst.training.journal import RunFailedError
-from uda4inst.training.metrics import VARYING_FIELDS
-from uda4inst.training.run_dir import RunDir
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("tiny_is_mini")]
 
 Overrides = Callable[..., list[str]]
-DRIVER = Path(__file__).parent / "interrupted_trainer.py"
+DRIVER = Path(__file__).parents[1] / "support" / "interrupted_trainer.py"
 PRESET = "toystreets_smoke"
 
 

@@ -1,40 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import factories as factories_module
 import pytest
+import suite_factory as suite_factory_module
 
-from uda4inst.data.toystreets.write import write_toystreets
+from uda4inst.toystreets.write import write_toystreets
 from workbench.services import Services, make_services
 
 
-def _load(file: str) -> Any:
-    """Load a module of this folder under a name of its own: test folders are no packages."""
-    name = f"workbench_{file}"
-    if name not in sys.modules:
-        path = Path(__file__).with_name(f"{file}.py")
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+@pytest.fixture(scope="session")
+def factories() -> ModuleType:
+    return factories_module
 
 
 @pytest.fixture(scope="session")
-def factories() -> Any:
-    return _load("factories")
-
-
-@pytest.fixture(scope="session")
-def suite_factory() -> Any:
-    return _load("suite_factory")
+def suite_factory() -> ModuleType:
+    return suite_factory_module
 
 
 @pytest.fixture(scope="session")

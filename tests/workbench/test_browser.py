@@ -142,7 +142,7 @@ def free_port() -> int:
 def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     from playwright.sync_api import expect, sync_playwright
 
-    from uda4inst.data.toystreets.write import write_toystreets
+    from uda4inst.toystreets.write import write_toystreets
 
     folder = tmp_path_factory.mktemp("browser")
     shots = Path(os.environ.get("WORKBENCH_SCREENSHOTS", folder / "screenshots"))

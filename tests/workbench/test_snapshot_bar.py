@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from workbench.edge import UNCHANGED, Empty, Framed
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import _followed, _moved, snapshot_tick, snapshot_view
+from workbench.ui.edge import UNCHANGED, Empty, Framed
 
 DEMO = SessionState(run="demo")
 

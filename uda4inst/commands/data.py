@@ -46,7 +46,7 @@ def toystreets(
 ) -> None:
     """Write ToyStreets: source as a UrbanSyn tree, target as a Cityscapes tree."""
     from uda4inst.commands.terminal import counting
-    from uda4inst.data.toystreets.write import write_toystreets
+    from uda4inst.toystreets.write import write_toystreets
 
     height_width = parse_size(size)
     with counting("scenes") as show:
@@ -81,8 +81,8 @@ def pretrain(
     """Pre-train the tiny network on neutral ToyStreets: the start that the package carries."""
     from dataclasses import replace
 
+    from recipes.toystreets_start import PretrainRecipe, pretrain_toystreets
     from uda4inst.commands.terminal import counting
-    from uda4inst.training.pretrain import PretrainRecipe, pretrain_toystreets
 
     recipe = replace(PretrainRecipe(), seed=seed)
     if steps is not None:

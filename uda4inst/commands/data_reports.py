@@ -55,8 +55,8 @@ def check(
     message and severity (error or note).
     """
     from uda4inst.commands.terminal import counting
-    from uda4inst.data.check import check_tree
-    from uda4inst.data.formats import format_class
+    from uda4inst.data.readers import format_class
+    from uda4inst.data.reports.check import check_tree
 
     format_class(name)
     _require_root(root)
@@ -96,8 +96,8 @@ def stats(
     from rich.console import Console
 
     from uda4inst.commands.terminal import counting
-    from uda4inst.data.statistics import collect_statistics
-    from uda4inst.data.statistics_text import plot_statistics, table_of
+    from uda4inst.data.reports.statistics import collect_statistics
+    from uda4inst.data.reports.statistics_text import plot_statistics, table_of
 
     if plot is not None:
         _require_picture(plot)
@@ -133,7 +133,7 @@ def export(
 ) -> None:
     """Write a labelled tree in COCO's format, or as a tree named like Cityscapes'."""
     from uda4inst.commands.terminal import counting
-    from uda4inst.data.export import export_cityscapes, export_coco
+    from uda4inst.data.reports.export import export_cityscapes, export_coco
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
@@ -163,7 +163,7 @@ def _options(annotations: Path | None, unnumbered: str) -> DatasetOptions:
 
 def _open(name: str, root: Path, split: str | None, options: DatasetOptions) -> ImageTree:
     """Open a labelled tree."""
-    from uda4inst.data.formats import format_class
+    from uda4inst.data.readers import format_class
 
     kind = format_class(name)
     _require_root(root)

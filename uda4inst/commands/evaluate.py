@@ -64,8 +64,8 @@ def _of_predictions(predictions: Path, target: Path | None, split: str) -> dict[
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
     """Evaluate a checkpoint and write the result into the run folder."""
     from uda4inst.commands.terminal import counting
-    from uda4inst.training import category_groups
-    from uda4inst.training.run_dir import find_run
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.groups import category_groups
 
     run = find_run(name, root=root)
     with counting("loading") as show:

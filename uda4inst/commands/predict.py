@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from uda4inst.interop.predictions import ScoredMask
-    from uda4inst.training.run_dir import RunDir
+    from uda4inst.formats.predictions import ScoredMask
+    from uda4inst.run_folder.layout import RunDir
 
 
 def predict(
@@ -39,9 +39,9 @@ def predict(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """Write each picture with its detections, and predictions.jsonl.gz with all of them."""
-    from uda4inst.interop.predictions import ImagePredictions, to_line, writing_text
-    from uda4inst.training.merging import merge_detections
-    from uda4inst.training.run_dir import find_run
+    from uda4inst.formats.predictions import ImagePredictions, to_line, writing_text
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.groups.merging import merge_detections
 
     names = _names(images)
     found = find_run(run, root=root)
@@ -81,9 +81,9 @@ def _networks(
     Raises:
         UserError: there is no such checkpoint or network.
     """
-    from uda4inst.training.category_groups import is_grouped, modules_of
-    from uda4inst.training.checkpoint import open_checkpoint
+    from uda4inst.run_folder.checkpoints import open_checkpoint
     from uda4inst.training.config import load_config
+    from uda4inst.training.groups.category_groups import is_grouped, modules_of
     from uda4inst.training.validation import choose_device, load_network
 
     networks: list[_Network] = []

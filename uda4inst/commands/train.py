@@ -33,7 +33,7 @@ def train(
     settings = load_config(config, overrides or [])
 
     def work(watch: Callable[[Progress], None]) -> Outcome:
-        from uda4inst.training import category_groups
+        from uda4inst.training.groups import category_groups
 
         return category_groups.train(settings, watch=watch)
 
@@ -53,12 +53,12 @@ def resume(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """Go on with a run that was stopped or killed; it ends as if it never had been."""
-    from uda4inst.training.run_dir import find_run
+    from uda4inst.run_folder.layout import find_run
 
     found = find_run(run, root=root)
 
     def work(watch: Callable[[Progress], None]) -> Outcome:
-        from uda4inst.training import category_groups
+        from uda4inst.training.groups import category_groups
 
         return category_groups.resume(found, step=step, watch=watch)
 

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 from tqdm import tqdm
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.data.index import cache_folder
+from uda4inst.data.files.listing import cache_folder
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from uda4inst.data.config import TargetRef
-from uda4inst.data.png import read_gray8
+from uda4inst.data.files.png import read_gray8
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 

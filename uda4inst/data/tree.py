@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
-from uda4inst.data.images import picture_size, read_picture
-from uda4inst.data.index import FileIndex
-from uda4inst.data.png import read_header
+from uda4inst.data.files.images import picture_size, read_picture
+from uda4inst.data.files.listing import FileIndex
+from uda4inst.data.files.png import read_header
+from uda4inst.data.files.run_lengths import Runs
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
@@ -26,7 +27,6 @@ from uda4inst.data.records import (
     make_sample,
     shorten,
 )
-from uda4inst.data.runs import Runs
 from uda4inst.errors import UserError
 from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
 

@@ -25,9 +25,9 @@ from pycocotools.cocoeval import COCOeval
 
 from uda4inst.classes import NUM_THINGS, THING_NAMES
 from uda4inst.evaluation.results import APResult, ClassAP
-from uda4inst.interop.coco import annotations_of
-from uda4inst.interop.predictions import OUT_OF_CLASS, ScoredMask
-from uda4inst.interop.rle import run_lengths
+from uda4inst.formats.coco import annotations_of
+from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
+from uda4inst.formats.rle import run_lengths
 
 MAX_DETECTIONS: Final = 100  # an image and class, COCO's default
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, VOID_LABEL_IDS
 from uda4inst.colors import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
 from uda4inst.errors import UserError
-from uda4inst.interop.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask
+from uda4inst.formats.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask
 from uda4inst.structures import Size
 
 BACKGROUND: Final = 0  # thing index + 1 elsewhere

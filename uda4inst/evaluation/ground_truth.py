@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from uda4inst.classes import MAX_LABEL_ID
 from uda4inst.errors import UserError
-from uda4inst.interop.predictions import basename
+from uda4inst.formats.predictions import basename
 from uda4inst.structures import Size
 
 _SUFFIX = "_gtFine_instanceIds.png"

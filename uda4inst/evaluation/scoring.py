@@ -15,9 +15,9 @@ from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
 from uda4inst.evaluation.ground_truth import GroundTruth, find_ground_truth, read_instance_ids
 from uda4inst.evaluation.results import restrict
-from uda4inst.interop.cityscapes_submission import MaskLine, read_submission
-from uda4inst.interop.coco import read_results
-from uda4inst.interop.predictions import ScoredMask, basename, read_predictions
+from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
+from uda4inst.formats.coco import read_results
+from uda4inst.formats.predictions import ScoredMask, basename, read_predictions
 
 Progress = Callable[[int, int], None]  # images done, images in all
 Accumulator = CityscapesAP | CocoAP
@@ -71,7 +71,7 @@ def evaluate_predictions(
 
     Args:
         path: a Cityscapes submission folder (every image needs its text file), a COCO results
-            JSON (see `interop.coco.read_results` for the accepted ids), or a predictions file of
+            JSON (see `formats.coco.read_results` for the accepted ids), or a predictions file of
             a run (`.jsonl.gz`). In the last two an image may be left out: nothing was found there.
         root: a Cityscapes tree; only `gtFine/<split>/*/*_gtFine_instanceIds.png` is read.
         split: the annotated split.

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.methods.config import MethodConfig
-from uda4inst.models.criterion import Criterion, CriterionLosses
 from uda4inst.models.ema import EmaTeacher
-from uda4inst.models.prediction import Prediction
+from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
+from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.uda.mixing import Mixed

@@ -19,8 +19,8 @@ from torch import nn
 
 from uda4inst.methods.base import Forward, LossTerm, Views, device_of, sample_view, view_losses
 from uda4inst.methods.config import MethodConfig
-from uda4inst.models.criterion import Criterion
 from uda4inst.models.ema import EmaTeacher
+from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.structures import DomainBatch
 
 

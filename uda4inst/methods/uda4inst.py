@@ -107,9 +107,9 @@ from uda4inst.methods.base import (
     view_losses,
 )
 from uda4inst.methods.config import MethodConfig
-from uda4inst.models.criterion import Criterion
-from uda4inst.models.decode import decode
 from uda4inst.models.ema import EmaTeacher
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.decode import decode
 from uda4inst.ops.blur import blur_5x5
 from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.uda.adaptive_threshold import AdaptiveThresholds

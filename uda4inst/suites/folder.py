@@ -16,11 +16,11 @@ from typing import Any, Final
 import yaml
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.atomic import disk_errors, write_whole
+from uda4inst.run_folder.layout import RunDir, current_commit, read_json
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
-from uda4inst.training.files import disk_errors, write_whole
-from uda4inst.training.run_dir import RunDir, current_commit, read_json
 from uda4inst.training.schema import hashed_values
 
 _RARE_CLASSES: Final = "method.pool.rare_classes"

@@ -14,6 +14,7 @@ from typing import Final
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.run_folder.atomic import disk_errors, write_whole
 from uda4inst.suites import figures
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.paper import METRICS, Metric, PaperNumbers
@@ -27,7 +28,6 @@ from uda4inst.suites.results import (
     SuiteResults,
     View,
 )
-from uda4inst.training.files import disk_errors, write_whole
 
 NOT_PUBLISHED: Final = "not published"
 NOT_RUN: Final = "not run"

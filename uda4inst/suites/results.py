@@ -15,13 +15,13 @@ from typing import Any, Final, Literal
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.report import read_evaluation
+from uda4inst.run_folder.layout import RunDir, numbered, read_json
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, is_finished, open_suite, read_records
 from uda4inst.suites.paper import Metric, PaperNumbers
 from uda4inst.suites.scales import Scale, find_scale
-from uda4inst.training.run_dir import RunDir, numbered, read_json
 
 Network = Literal["student", "teacher"]
 Protocol = Literal["cityscapes", "coco"]

@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, read_records
 from uda4inst.training.config import config_hash, load_config
-from uda4inst.training.files import TEMPORARY_PREFIX, disk_errors, whole_folder
-from uda4inst.training.run_dir import RunDir
 
 
 def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:

@@ -24,12 +24,12 @@ from typing import Any, Final, Literal
 import psutil
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.atomic import remove_folder
+from uda4inst.run_folder.layout import RunDir, current_commit, read_json
 from uda4inst.suites.engines import Ending, Engine, Handle, Job
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, write_config
 from uda4inst.suites.machine import hardware
-from uda4inst.training.files import remove_folder
-from uda4inst.training.run_dir import RunDir, current_commit, read_json
 
 log = logging.getLogger(__name__)
 

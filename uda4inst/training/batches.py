@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator
 
-from uda4inst.data.dataset import Mode, open_dataset
-from uda4inst.data.loading import build_loader
+from uda4inst.data.stream.dataset import Mode, open_dataset
+from uda4inst.data.stream.loading import build_loader
 from uda4inst.data.tree import ImageTree, check_sizes
 from uda4inst.methods.config import MethodConfig
 from uda4inst.structures import DomainBatch

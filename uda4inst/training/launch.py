@@ -10,17 +10,10 @@ from pathlib import Path
 
 from uda4inst.data.tree import ImageTree, describe
 from uda4inst.errors import UserError
-from uda4inst.structures import DomainBatch
-from uda4inst.training.batches import check_files, open_batches
-from uda4inst.training.checkpoint import Checkpoint, latest_step, open_checkpoint, return_to
-from uda4inst.training.config import Config, load_config, to_yaml
-from uda4inst.training.control import Control
-from uda4inst.training.files import disk_errors, remove_folder
-from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
-from uda4inst.training.loop import Outcome, Progress, Trainer
-from uda4inst.training.metrics import MetricsLog
-from uda4inst.training.processes import Processes
-from uda4inst.training.run_dir import (
+from uda4inst.run_folder.atomic import disk_errors, remove_folder
+from uda4inst.run_folder.checkpoints import Checkpoint, latest_step, open_checkpoint, return_to
+from uda4inst.run_folder.control import Control
+from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
     create_run,
@@ -28,8 +21,15 @@ from uda4inst.training.run_dir import (
     numbered,
     record_command,
 )
+from uda4inst.run_folder.metrics import MetricsLog
+from uda4inst.run_folder.status import StatusFile
+from uda4inst.structures import DomainBatch
+from uda4inst.training.batches import check_files, open_batches
+from uda4inst.training.config import Config, load_config, to_yaml
+from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
+from uda4inst.training.loop import Outcome, Progress, Trainer
+from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
-from uda4inst.training.status import StatusFile
 from uda4inst.training.validation import open_validation
 
 log = logging.getLogger(__name__)

@@ -16,15 +16,15 @@ from typing import Final, Literal
 import torch
 
 from uda4inst.data.tree import ImageTree
+from uda4inst.run_folder.atomic import disk_errors
+from uda4inst.run_folder.checkpoints import save_checkpoint
+from uda4inst.run_folder.control import Control, Wishes
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.snapshots import write_snapshot
+from uda4inst.run_folder.status import StatusFile
 from uda4inst.structures import DomainBatch
-from uda4inst.training.checkpoint import save_checkpoint
-from uda4inst.training.control import Control, Wishes
-from uda4inst.training.files import disk_errors
 from uda4inst.training.journal import Journal, OtherProcessFailedError, StepFacts
-from uda4inst.training.run_dir import RunDir
 from uda4inst.training.session import Session
-from uda4inst.training.snapshot import write_snapshot
-from uda4inst.training.status import StatusFile
 from uda4inst.training.validation import (
     Interrupted,
     choose_networks,

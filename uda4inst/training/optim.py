@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from uda4inst.models.mask2former import BACKBONE_PREFIX
+from uda4inst.models.mask2former.network import BACKBONE_PREFIX
 
 NORMS: Final = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 # Parameters that are embeddings or position tables without being in an nn.Embedding.

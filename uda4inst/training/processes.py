@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uda4inst.errors import UserError
 from uda4inst.methods.base import Forward
-from uda4inst.models.prediction import Prediction
+from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.training.config import Config
 
 # Processes wait for one another this long at most: the first of them may be evaluating, or paused.

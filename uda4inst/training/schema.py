@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from uda4inst.data.config import DataConfig
 from uda4inst.methods.config import MethodConfig
-from uda4inst.training.run_dir import check_run_name
+from uda4inst.run_folder.layout import check_run_name
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
 PresetName = Literal["tiny", "swin_t", "swin_s", "swin_b", "swin_l"]

@@ -16,10 +16,10 @@ import torch
 from uda4inst.errors import UserError
 from uda4inst.methods import METHODS
 from uda4inst.methods.base import Method
-from uda4inst.models.criterion import Criterion
-from uda4inst.models.mask2former import Mask2Former, build_model
-from uda4inst.models.pretrained import LoadReport, load_weights
-from uda4inst.training.checkpoint import (
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.network import Mask2Former, build_model
+from uda4inst.models.mask2former.pretrained import LoadReport, load_weights
+from uda4inst.run_folder.checkpoints import (
     MANIFEST,
     OPTIMIZER,
     STATE,
@@ -28,10 +28,10 @@ from uda4inst.training.checkpoint import (
     open_checkpoint,
     read_checkpoint,
 )
+from uda4inst.run_folder.layout import find_run
 from uda4inst.training.config import Config, config_hash, load_config
 from uda4inst.training.optim import build_optimizer, learning_rate_share, set_learning_rate
 from uda4inst.training.processes import Processes
-from uda4inst.training.run_dir import find_run
 
 log = logging.getLogger(__name__)
 

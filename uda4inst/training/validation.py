@@ -9,16 +9,17 @@ from typing import Any
 import torch
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.data import DATASETS, ImageTree
-from uda4inst.data.dataset import open_dataset
+from uda4inst.data.readers import DATASETS
+from uda4inst.data.stream.dataset import open_dataset
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
-from uda4inst.models.mask2former import Mask2Former, build_model
-from uda4inst.models.pretrained import load_weights
-from uda4inst.training.checkpoint import Checkpoint, NetworkName, open_checkpoint
+from uda4inst.models.mask2former.network import Mask2Former, build_model
+from uda4inst.models.mask2former.pretrained import load_weights
+from uda4inst.run_folder.atomic import disk_errors, write_json
+from uda4inst.run_folder.checkpoints import Checkpoint, NetworkName, open_checkpoint
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import Config, config_hash, load_config
-from uda4inst.training.files import disk_errors, write_json
-from uda4inst.training.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 

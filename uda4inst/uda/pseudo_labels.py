@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from uda4inst.models.decode import upsample
+from uda4inst.models.mask2former.decode import upsample
 from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, Detections, InstanceMap, Size
 
 # Pixels of masks handled at once: 16 masks of 1024x1024. Its temporaries stay near 200 MB there.

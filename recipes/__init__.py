@@ -1,0 +1,1 @@
+"""How the shipped starts were made: trainings that no method of the paper is made of."""

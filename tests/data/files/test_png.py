@@ -1,0 +1,173 @@
+"""Reading PNGs: every layout the data sets use, and every way a file can be broken."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from uda4inst.data.files.png import (
+    PngHeader,
+    read_colors,
+    read_gray8,
+    read_gray16,
+    read_header,
+    read_image,
+    read_indices,
+)
+from uda4inst.errors import UserError
+from uda4inst.toystreets.encode import encode_png
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("smooth", [False, True], ids=["map", "picture"])
+def test_encode_png__reads_back_the_same(tmp_path: Path, smooth: bool) -> None:
+    path = tmp_path / "a.png"
+    gray, deep, rgb, rgba = (
+        noise(5, 7),
+        noise(5, 7, dtype=np.uint16),
+        noise(5, 7, 3),
+        noise(4, 3, 4),
+    )
+    path.write_bytes(encode_png(gray, smooth=smooth))
+    np.testing.assert_array_equal(read_gray8(path, what="map"), gray)
+    path.write_bytes(encode_png(deep, smooth=smooth))
+    np.testing.assert_array_equal(read_gray16(path, what="map"), deep)
+    path.write_bytes(encode_png(rgb, smooth=smooth))
+    np.testing.assert_array_equal(read_image(path), rgb)
+    path.write_bytes(encode_png(rgba, smooth=smooth))
+    np.testing.assert_array_equal(read_colors(path, what="map", allow={"8-bit RGBA"}), rgba)
+    np.testing.assert_array_equal(read_image(path), rgba[..., :3])
+
+
+def test_read_image__agrees_with_files_of_another_encoder(tmp_path: Path) -> None:
+    rgb = noise(9, 11, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), rgb[..., ::-1])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
+
+
+def test_read_header__tells_size_and_layout(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(noise(5, 7, dtype=np.uint16)))
+    assert read_header(tmp_path / "a.png") == PngHeader(size=(5, 7), layout="16-bit gray")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.995])
+def test_read_image__cut_file(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "cut.png"
+    data = encode_png(noise(64, 64, 3), smooth=True)
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(UserError, match=r"complete PNG, got one cut short after \d+ bytes .*cut"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("missing", [1, 4, 12])
+def test_read_image__last_bytes_missing(tmp_path: Path, missing: int) -> None:
+    path = tmp_path / "cut.png"
+    path.write_bytes(encode_png(noise(64, 64, 3))[:-missing])
+    with pytest.raises(UserError, match="cut short"):
+        read_image(path)
+
+
+def test_read_image__damaged_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(encode_png(noise(64, 64, 3)))
+    data[len(data) // 2] ^= 0xFF
+    path = tmp_path / "bad.png"
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"undamaged PNG, got one that cannot be decoded .*bad.png"):
+        read_image(path)
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [(b"", "an empty file"), (b"GIF89a" * 20, "another kind of file")],
+    ids=["empty", "gif"],
+)
+def test_read_image__no_png(tmp_path: Path, content: bytes, got: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"must be a PNG, got {got}"):
+        read_image(path)
+    with pytest.raises(UserError, match=f"must be a PNG, got {got}"):
+        read_header(path)
+
+
+def test_read_image__missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be readable, got no such file .*gone.png"):
+        read_image(tmp_path / "gone.png")
+
+
+def test_read_image__folder_in_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="must be readable, got is a directory"):
+        read_image(tmp_path)
+
+
+def test_read_image__gray_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(noise(4, 4)))
+    with pytest.raises(
+        UserError, match="image must be a PNG of 8-bit RGB or 8-bit RGBA, got 8-bit"
+    ):
+        read_image(tmp_path / "a.png")
+
+
+def palette_png(path: Path, indices: np.ndarray) -> Path:
+    image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
+    image.putpalette(list(range(255, -1, -1)) * 3)
+    image.save(path)
+    return path
+
+
+def test_read_indices__palette_keeps_its_indices(tmp_path: Path) -> None:
+    indices = noise(5, 7)
+    path = palette_png(tmp_path / "a.png", indices)
+    np.testing.assert_array_equal(read_indices(path, what="map"), indices)
+    assert read_header(path).layout == "palette"
+
+
+def test_read_indices__palette_with_transparency(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(5, 7))
+    Image.open(path).save(path, transparency=0)
+    np.testing.assert_array_equal(read_indices(path, what="map"), noise(5, 7))
+
+
+def test_read_indices__gray_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(noise(5, 7)))
+    np.testing.assert_array_equal(read_indices(tmp_path / "a.png", what="map"), noise(5, 7))
+
+
+def test_read_indices__damaged_palette_file(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(64, 64))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 40] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"label map must be an undamaged PNG, got .* \(.*a.png\)"):
+        read_indices(path, what="label map")
+
+
+def test_read_gray16__palette_file_has_lost_the_numbers(tmp_path: Path) -> None:
+    path = palette_png(tmp_path / "a.png", noise(5, 7))
+    with pytest.raises(UserError, match=r"16-bit gray, got palette \(.*a.png\). .*lost the instan"):
+        read_gray16(path, what="instance map")
+
+
+@pytest.mark.parametrize("read", [read_header, read_image], ids=["header", "image"])
+@pytest.mark.parametrize(
+    ("width", "height"), [(2**31 - 1, 2**31 - 1), (2**13, 2**13), (0, 5), (5, 0)]
+)
+def test_read_image__declared_size_that_the_file_cannot_hold(
+    tmp_path: Path, read: Callable[[Path], object], width: int, height: int
+) -> None:
+    data = bytearray(encode_png(noise(4, 4, 3)))
+    data[16:24] = struct.pack(">II", width, height)
+    (tmp_path / "a.png").write_bytes(bytes(data))
+    message = rf"image file must .*, got {height}x{width} in {len(data)} bytes \(.*a.png\)"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "a.png")

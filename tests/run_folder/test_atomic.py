@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from uda4inst.errors import UserError
+from uda4inst.run_folder.atomic import (
+    disk_errors,
+    remove_leftovers,
+    whole_folder,
+    write_json,
+    write_whole,
+)
+
+
+def test_write_whole__replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_write_json__refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_folder__appears_only_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "00000001"
+    with whole_folder(final) as folder:
+        (folder / "a").write_text("x")
+        assert not final.exists()
+    assert (final / "a").read_text() == "x"
+    assert [p.name for p in tmp_path.iterdir()] == ["00000001"]
+
+
+def test_whole_folder__replaces_what_was_there(tmp_path: Path) -> None:
+    final = tmp_path / "00000001"
+    final.mkdir()
+    (final / "old").touch()
+    with whole_folder(final) as folder:
+        (folder / "new").touch()
+    assert [p.name for p in final.iterdir()] == ["new"]
+
+
+def test_whole_folder__error_keeps_what_was_there(tmp_path: Path) -> None:
+    final = tmp_path / "00000001"
+    final.mkdir()
+    (final / "old").touch()
+    with pytest.raises(RuntimeError), whole_folder(final):
+        raise RuntimeError
+    assert [p.name for p in final.iterdir()] == ["old"]
+    assert [p.name for p in tmp_path.iterdir()] == ["00000001"]
+
+
+def test_remove_leftovers__takes_unfinished_things_only(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-00000004").mkdir()
+    (tmp_path / ".tmp-00000004" / "half").touch()
+    (tmp_path / ".tmp-latest").touch()
+    (tmp_path / "00000002").mkdir()
+    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "missing")
+    assert [p.name for p in tmp_path.iterdir()] == ["00000002"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param(OSError(errno.ENOSPC, "No space left"), "a full disk", id="full"),
+        pytest.param(OSError(errno.EDQUOT, "Quota exceeded"), "a full disk", id="quota"),
+        pytest.param(OSError(errno.EIO, "Input/output error"), "Input/output error", id="broken"),
+    ],
+)
+def test_disk_errors__say_what_where_and_what_to_do(
+    tmp_path: Path, error: OSError, words: str
+) -> None:
+    where = tmp_path / "not" / "there"
+    with (
+        pytest.raises(UserError, match=words) as caught,
+        disk_errors("checkpoint of step 7", where, next_step="Make room."),
+    ):
+        raise error
+    assert str(caught.value).startswith("checkpoint of step 7 must fit on the disk")
+    assert str(where) in str(caught.value)
+    assert str(caught.value).endswith("Make room.")

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from uda4inst.methods.base import Views
+from uda4inst.methods.config import MethodConfig
+from uda4inst.ops.masks import rle_decode
+from uda4inst.run_folder.snapshots import write_snapshot
+from uda4inst.structures import Detections, InstanceMap, Sample, TargetSample
+from uda4inst.uda.mixing import Mixed
+from uda4inst.uda.rare_class_pool import PoolEntry
+
+
+def instances(rows: list[list[int]], labels: list[int]) -> InstanceMap:
+    return InstanceMap(torch.tensor(rows, dtype=torch.int32), torch.tensor(labels))
+
+
+def image(value: float, size: tuple[int, int] = (2, 3)) -> torch.Tensor:
+    return torch.full((3, *size), value)
+
+
+def full_views() -> Views:
+    masks = torch.zeros(3, 2, 3, dtype=torch.bool)
+    masks[0, 0], masks[1, 1], masks[2, :, 0] = True, True, True
+    detections = Detections(
+        labels=torch.tensor([2, 0, 5]),
+        class_scores=torch.tensor([0.99, 0.6, 0.04]),
+        mask_scores=torch.tensor([0.98, 0.5, 0.9]),
+        size=(2, 3),
+        masks=masks,
+    )
+    valid = torch.ones(2, 3, dtype=torch.bool)
+    valid[1, 2] = False
+    pseudo = instances([[1, 1, 1], [0, 0, 0]], [2, -1, -1])
+    source = Sample(
+        image(0.5), instances([[0, 0, 7], [-1, 0, 7]], [1, 1, 1, 1, 1, 1, 6]), "s0", "source"
+    )
+    mixed = Mixed(
+        image(0.25),
+        instances([[1, 1, 2], [0, 0, 2]], [2, 6]),
+        torch.tensor([[2, 2, 1], [0, 0, 1]], dtype=torch.uint8),
+    )
+    entry = PoolEntry(
+        image=image(1.0, (1, 2)),
+        mask=torch.tensor([[True, False]]),
+        label=6,
+        offset=(0, 1),
+        crop_size=(2, 3),
+        sample_id="s9",
+        step=4,
+        times_drawn=2,
+    )
+    return Views(
+        source=(source,) * 3,
+        target=(TargetSample(image(0.0), valid, "t0"),) * 3,
+        detections=(detections,) * 3,
+        pseudo_labels=(pseudo,) * 3,
+        s2t=(mixed,) * 3,
+        t2s=(mixed,) * 3,
+        pool=(entry,),
+    )
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    facts = json.loads((folder / "snapshot.json").read_text())
+    with np.load(folder / "arrays.npz") as arrays:
+        return facts, dict(arrays)
+
+
+def write(tmp_path: Path, views: Views, step: int = 12, stage: int = 2, **config: Any) -> Path:
+    return write_snapshot(
+        tmp_path, views, step=step, stage=stage, config=MethodConfig(**config), kept=2
+    )
+
+
+def test_write_snapshot__facts(tmp_path: Path) -> None:
+    facts, _ = read(write(tmp_path, full_views()))
+    assert (facts["step"], facts["stage"], facts["method"]) == (12, 2, "uda4inst")
+    assert facts["score_threshold"] == 0.9
+    assert facts["rare_classes"] == ["train", "motorcycle"]
+    assert [(i["source_id"], i["target_id"]) for i in facts["items"]] == [("s0", "t0")] * 2
+    assert facts["pool"] == [
+        {"label": 6, "sample_id": "s9", "step": 4, "times_drawn": 2, "patch": "pool_0"}
+    ]
+
+
+def test_write_snapshot__detections_above_the_lowest_score_best_first(tmp_path: Path) -> None:
+    facts, _ = read(write(tmp_path, full_views()))
+    first, second = facts["items"][0]["detections"]
+    assert facts["items"][0]["kept"] == [True, False]
+    assert (first["label"], second["label"]) == (2, 0)
+    assert first["score"] == pytest.approx(0.99 * 0.98)
+    assert (second["class_score"], second["mask_score"]) == pytest.approx((0.6, 0.5))
+    assert rle_decode(second["rle"]).tolist() == [[False] * 3, [True] * 3]
+    assert (first["valid_share"], second["valid_share"]) == pytest.approx((1.0, 2 / 3))
+
+
+def test_write_snapshot__what_became_of_a_score(tmp_path: Path) -> None:
+    thresholds = torch.full((8,), math.inf)
+    thresholds[[2, 6]] = torch.tensor([0.9, 0.75])
+    views = replace(full_views(), thresholds=thresholds)
+    facts, arrays = read(write(tmp_path, views, unsure_threshold=0.4, min_visible_share=0.3))
+    assert facts["class_thresholds"] == pytest.approx({"car": 0.9, "motorcycle": 0.75})
+    assert (facts["unsure_threshold"], facts["min_visible_share"]) == (0.4, 0.3)
+    assert np.array_equal(arrays["valid_1"], views.target[1].valid.numpy())
+
+
+def test_write_snapshot__arrays(tmp_path: Path) -> None:
+    _, arrays = read(write(tmp_path, full_views()))
+    per_item = {"source", "target", "valid", "s2t", "t2s", "s2t_origin", "t2s_origin"}
+    per_item |= {f"{v}_{k}" for v in ("source", "pseudo", "s2t", "t2s") for k in ("ids", "labels")}
+    assert set(arrays) == {f"{name}_{i}" for name in per_item for i in (0, 1)} | {"pool_0"}
+    assert arrays["source_0"].dtype == np.uint8
+    assert arrays["source_0"].shape == (2, 3, 3)
+    assert (arrays["source_0"] == 128).all()
+    # Empty slots and vanished instances are gone.
+    assert arrays["source_ids_0"].tolist() == [[0, 0, 1], [-1, 0, 1]]
+    assert arrays["source_labels_0"].tolist() == [6]
+    assert arrays["pseudo_ids_0"].tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert arrays["pseudo_labels_0"].tolist() == [2]
+    assert arrays["s2t_origin_0"].tolist() == [[2, 2, 1], [0, 0, 1]]
+    assert arrays["s2t_ids_0"].dtype == np.int32
+    assert arrays["pool_0"].tolist() == [[[255, 255, 255, 255], [255, 255, 255, 0]]]
+
+
+def test_write_snapshot__views_that_are_off_are_absent(tmp_path: Path) -> None:
+    views = full_views()
+    stage1 = Views(source=views.source, target=views.target)
+    facts, arrays = read(write(tmp_path, stage1, stage=1))
+    assert facts["method"] == "source_only"
+    assert facts["items"][0]["detections"] == []
+    assert set(arrays) == {
+        f"{name}_{i}"
+        for name in ("source", "source_ids", "source_labels", "target", "valid")
+        for i in (0, 1)
+    }
+    assert facts["class_thresholds"] == {}
+
+
+def test_write_snapshot__oracle_shows_its_target_images(tmp_path: Path) -> None:
+    labelled = Views(labelled=full_views().source[:1])
+    facts, arrays = read(write(tmp_path, labelled, stage=1, name="oracle"))
+    assert facts["method"] == "oracle"
+    assert facts["items"][0]["source_id"] is None
+    assert facts["items"][0]["target_id"] == "s0"
+    assert set(arrays) == {"target_0"}
+
+
+def test_write_snapshot__keeps_the_newest(tmp_path: Path) -> None:
+    for step in (0, 5, 10):
+        write(tmp_path, full_views(), step=step)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000005", "00000010"]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.pages.pool import page as pool
+from workbench.services import Services
+
+
+@pytest.fixture
+def read(services: Services, write_run: Callable[..., Path], factories: Any) -> Any:
+    run = write_run(steps=4)
+
+    def make(**options: Any) -> Any:
+        factories.write_snapshot(run, 100, **options)
+        return services.snapshots.read("demo", 100)
+
+    return make
+
+
+def test_draw__entries_in_order_with_all_that_is_known(read: Any) -> None:
+    snapshot = read(pool=4)
+    view = pool.draw(snapshot, size=10)
+    steps = [int(s) for s in re.findall(r"entered at step (\d+)", view.cards)]
+    assert steps == [88, 91, 94, 97]
+    assert view.cards.count("data:image/png;base64,") == 4
+    for entry in snapshot.pool:
+        assert entry.sample_id in view.cards
+    for word in ("motorcycle", "drawn 2 times", "drawn once", "never drawn", "1 of 4 · oldest"):
+        assert word in view.cards
+    assert "4 of 10" in view.summary
+    assert "train, motorcycle" in view.summary
+
+
+def test_draw__says_how_much_the_pool_hides(read: Any) -> None:
+    snapshot = read(pool=4)
+    view = pool.draw(snapshot, size=10)
+    shares = []
+    for item in snapshot.items:
+        pasted = item.s2t.origin == 3
+        shares.append(f"{100 * pasted.sum() / pasted.size:.1f} %")
+    assert shares[0] != "0.0 %"
+    assert ", ".join(shares) in view.summary
+    for entry in snapshot.pool:
+        pixels = (entry.patch[..., 3] > 0).sum()
+        assert f"{100 * pixels / snapshot.items[0].target[..., 0].size:.1f} % of an image" in (
+            view.cards
+        )
+
+
+def test_draw__full_pool_names_who_leaves_next(read: Any) -> None:
+    assert "1 of 3 · next out" in pool.draw(read(pool=3), size=3).cards
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pool": 0}, "No train or motorcycle has been seen yet"),
+        ({"stage": 1}, "the pool fills in stage 2"),
+    ],
+    ids=["none-seen", "stage-1"],
+)
+def test_draw__empty_pool_says_why(read: Any, options: dict[str, int], words: str) -> None:
+    view = pool.draw(read(**options), size=10)
+    assert "The pool is empty" in view.cards
+    assert words in view.cards

@@ -1,0 +1,1 @@
+"""What readers read with: pictures, listings that are remembered, label maps as run lengths."""

@@ -1,0 +1,52 @@
+"""A file for each data set, and the names people type for them.
+
+To add one: its file, one line in `DATASETS`, one in `data/config.py`'s `FormatName`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from uda4inst.data.readers.bdd100k import BDD100K
+from uda4inst.data.readers.cityscapes import Cityscapes
+from uda4inst.data.readers.coco_folder import CocoFolder
+from uda4inst.data.readers.gta5 import GTA5
+from uda4inst.data.readers.image_folder import ImageFolder
+from uda4inst.data.readers.kitti360 import Kitti360
+from uda4inst.data.readers.synscapes import Synscapes
+from uda4inst.data.readers.synthia import Synthia
+from uda4inst.data.readers.urbansyn import UrbanSyn
+from uda4inst.data.tree import ImageTree
+from uda4inst.errors import UserError
+
+# Format name, as in the configuration -> data set class.
+DATASETS: Final[dict[str, type[ImageTree]]] = {
+    "urbansyn": UrbanSyn,
+    "cityscapes": Cityscapes,
+    "kitti360": Kitti360,
+    "bdd100k": BDD100K,
+    "images": ImageFolder,
+    "gta5": GTA5,
+    "synscapes": Synscapes,
+    "synthia": Synthia,
+    "coco": CocoFolder,
+}
+
+
+def format_class(name: str) -> type[ImageTree]:
+    """Return the data set class of a format.
+
+    Raises:
+        UserError: there is none of that name; the message lists the known and the nearest.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+    hint = f"Did you mean {near[0]}?" if near else "Choose one of these."
+    raise UserError(f"NAME must be a format ({', '.join(DATASETS)}), got {name!r}. {hint}")
+
+
+def format_name(dataset: ImageTree) -> str:
+    """Return the name of a data set's format: its key in `DATASETS`."""
+    return next(name for name, kind in DATASETS.items() if kind is type(dataset))

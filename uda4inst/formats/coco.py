@@ -1,0 +1,321 @@
+"""COCO's instance JSON: ground truth made from Cityscapes annotation, and result files.
+
+Ids, all starting at 1 (pycocotools takes a match id of 0 for "unmatched"): images by sorted name,
+categories in the order of the eight thing classes, annotations by image and raw value. Masks are
+compressed run-length codes of the exact pixels: holes, parts and occlusion stay.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import pycocotools.mask as coco_mask
+from numpy.typing import NDArray
+
+from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES
+from uda4inst.errors import UserError
+from uda4inst.formats.predictions import (
+    OUT_OF_CLASS,
+    ImagePredictions,
+    ScoredMask,
+    basename,
+    writing_text,
+)
+from uda4inst.formats.rle import run_lengths
+from uda4inst.ops.masks import CATEGORIES, Rle, box_xywh, rle_encode
+from uda4inst.structures import Size
+
+_SHOWN_OFFENDERS: Final = 5
+_FIRST_INSTANCE_ID: Final = 24  # Cityscapes label ids of classes with instances: 24..33
+_LAST_INSTANCE_ID: Final = 33
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One image of a ground-truth file: name for people, size, and its raw Cityscapes map.
+
+    Args:
+        name: Cityscapes basename.
+        file_name: path of the picture, as readers of the JSON should find it.
+        instance_ids: raw values of its `instanceIds` file.
+    """
+
+    name: str
+    file_name: str
+    instance_ids: NDArray[np.integer]
+
+
+def image_numbers(names: Iterable[str]) -> dict[str, int]:
+    """Return the image id of every name: its place in sorted order, from 1."""
+    return {name: number for number, name in enumerate(sorted(names), start=1)}
+
+
+def annotations_of(
+    instance_ids: NDArray[np.integer], *, image_id: int, first_id: int
+) -> list[dict[str, Any]]:
+    """Return the annotations of one image: objects, and groups as crowds.
+
+    Args:
+        instance_ids: raw values of an `instanceIds` file, (H, W).
+        image_id: of the image they belong to.
+        first_id: of the first annotation; the rest count on.
+    """
+    along_columns = np.ascontiguousarray(instance_ids.T)
+    values = np.flatnonzero(np.bincount(along_columns.ravel()))
+    annotations: list[dict[str, Any]] = []
+    for value in values.tolist():
+        thing = int(LABEL_TO_THING[value if value < 1000 else value // 1000])
+        if thing < 0:
+            continue
+        mask = (along_columns == value).T
+        annotations.append(
+            {
+                "id": first_id + len(annotations),
+                "image_id": image_id,
+                "category_id": thing + 1,
+                "iscrowd": int(value < 1000),
+                "area": int(np.count_nonzero(mask)),
+                "bbox": box_xywh(mask),
+                "segmentation": rle_encode(mask),
+            }
+        )
+    return annotations
+
+
+def write_ground_truth(path: Path, images: Iterable[CocoImage]) -> int:
+    """Write a COCO instance file; return the number of annotations.
+
+    Args:
+        path: of the JSON file, written whole or not at all.
+        images: sorted by name, so that ids agree with `image_numbers`.
+
+    Raises:
+        ValueError: the images are not sorted by name.
+    """
+    records: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    last = ""
+    for number, image in enumerate(images, start=1):
+        if image.name <= last:
+            raise ValueError(f"images must be sorted by name, got {image.name!r} after {last!r}.")
+        last = image.name
+        height, width = image.instance_ids.shape
+        records.append(
+            {"id": number, "file_name": image.file_name, "height": height, "width": width}
+        )
+        annotations += annotations_of(
+            image.instance_ids, image_id=number, first_id=len(annotations) + 1
+        )
+    document = {
+        "info": {"description": "Cityscapes instances, groups as crowds"},
+        "licenses": [],
+        "images": records,
+        "annotations": annotations,
+        "categories": list(CATEGORIES),
+    }
+    with writing_text(path) as write:
+        write(json.dumps(document))
+    return len(annotations)
+
+
+def result_entries(predictions: ImagePredictions, image_id: int | str) -> list[dict[str, Any]]:
+    """Return the result entries of one image; detections outside the eight are left out."""
+    return [
+        {
+            "image_id": image_id,
+            "category_id": detection.label + 1,
+            "segmentation": detection.rle(),
+            "score": float(detection.score),
+        }
+        for detection in predictions.detections
+        if detection.label != OUT_OF_CLASS
+    ]
+
+
+def write_results(
+    path: Path,
+    predictions: Iterable[ImagePredictions],
+    *,
+    numbers: Mapping[str, int] | None = None,
+) -> int:
+    """Write a COCO results file; return the number of entries.
+
+    Args:
+        path: of the JSON file, written whole or not at all.
+        predictions: one entry per image.
+        numbers: image id by Cityscapes basename (`image_numbers`); without it the ids are the
+            basenames themselves, which nothing can number otherwise.
+    """
+    entries: list[dict[str, Any]] = []
+    for image in predictions:
+        name = basename(image.sample_id)
+        entries += result_entries(image, name if numbers is None else numbers[name])
+    with writing_text(path) as write:
+        write(json.dumps(entries, allow_nan=False))
+    return len(entries)
+
+
+def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[ScoredMask]]:
+    """Return the detections of every image of a COCO results file; images may have none.
+
+    Accepted forms:
+
+    - the usual list of entries, or an object with `annotations` (the entries) and `images`
+      (`id`, `file_name`), which then says what the image ids mean;
+    - `image_id`: Cityscapes basename, a file name or path that begins with it, or, without
+      `images`, the place (from 1) of the image among the sorted names of the split;
+    - `category_id`: 1..8 in class order, or Cityscapes ids 24..33 throughout;
+    - `segmentation`: compressed or uncompressed run-length code, or polygons.
+
+    Args:
+        path: of the JSON file.
+        sizes: (height, width) of every image of the split by Cityscapes basename.
+
+    Raises:
+        UserError: the file cannot be read, or entries are malformed (all are counted, five shown).
+    """
+    entries, names_by_id = _open(path, sizes)
+    cityscapes_ids = any(
+        isinstance(e.get("category_id"), int) and e["category_id"] >= _FIRST_INSTANCE_ID
+        for e in entries
+    )
+    found: dict[str, list[ScoredMask]] = {name: [] for name in sizes}
+    problems: list[str] = []
+    for number, entry in enumerate(entries):
+        try:
+            name = _name_of(entry.get("image_id"), sizes, names_by_id)
+            label = _label_of(entry.get("category_id"), cityscapes_ids=cityscapes_ids)
+            rle = _rle_of(entry.get("segmentation"), sizes[name])
+            found[name].append(ScoredMask(label, _score_of(entry.get("score")), rle))
+        except (ValueError, OverflowError) as error:
+            problems.append(f"entry {number}: {error}")
+    if problems:
+        more = len(problems) - _SHOWN_OFFENDERS
+        raise UserError(
+            f"COCO results must be well-formed, got {len(problems)} bad of {len(entries)} entries "
+            f"({path}):\n  "
+            + "\n  ".join(problems[:_SHOWN_OFFENDERS])
+            + (f"\n  and {more} more" if more > 0 else "")
+        )
+    return found
+
+
+def _open(
+    path: Path, sizes: Mapping[str, Size]
+) -> tuple[list[dict[str, Any]], dict[int | str, str] | None]:
+    """Return the entries, and the image names by id where the file states them."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UserError(
+            f"COCO results must be a readable JSON file, got {error} ({path})."
+        ) from error
+    names: dict[int | str, str] | None = None
+    if isinstance(document, dict) and {"images", "annotations"} <= document.keys():
+        try:
+            names = {image["id"]: basename(image["file_name"]) for image in document["images"]}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"images of COCO results must have id and file_name, got an entry without ({path})."
+            ) from error
+        document = document["annotations"]
+    if not isinstance(document, list) or not all(isinstance(e, dict) for e in document):
+        raise UserError(
+            "COCO results must be a list of entries (image_id, category_id, segmentation, score), "
+            f"or an object with images and annotations, got {type(document).__name__} ({path})."
+        )
+    return document, names
+
+
+def _name_of(
+    image_id: object, sizes: Mapping[str, Size], names: Mapping[int | str, str] | None
+) -> str:
+    if not isinstance(image_id, int | str) or isinstance(image_id, bool):
+        raise ValueError(f"image_id must be a name or a number, got {image_id!r}")
+    if names is not None and image_id in names:
+        name = names[image_id]
+    elif isinstance(image_id, str):
+        name = basename(image_id)
+    else:
+        ordered = sorted(sizes) if names is None else []
+        if not 1 <= image_id <= len(ordered):
+            raise ValueError(
+                f"image_id must be listed in images, got {image_id}"
+                if names is not None
+                else f"image_id must lie in 1..{len(ordered)} (place among the sorted names), "
+                f"or be a Cityscapes name, got {image_id}"
+            )
+        name = ordered[image_id - 1]
+    if name not in sizes:
+        raise ValueError(f"image_id must name an image of the split, got {image_id!r}")
+    return name
+
+
+def _label_of(category_id: object, *, cityscapes_ids: bool) -> int:
+    if isinstance(category_id, int) and not isinstance(category_id, bool):
+        if cityscapes_ids and _FIRST_INSTANCE_ID <= category_id <= _LAST_INSTANCE_ID:
+            return int(LABEL_TO_THING[category_id])
+        if not cityscapes_ids and 1 <= category_id <= NUM_THINGS:
+            return category_id - 1
+    known = ", ".join(f"{i} {c.name}" for i, c in enumerate(THING_CLASSES, start=1))
+    raise ValueError(
+        f"category_id must be one of {known}, or Cityscapes ids "
+        f"{_FIRST_INSTANCE_ID}..{_LAST_INSTANCE_ID} in every entry, got {category_id!r}"
+    )
+
+
+def _score_of(score: object) -> float:
+    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
+        return float(score)
+    raise ValueError(f"score must be a finite number, got {score!r}")
+
+
+def _rle_of(segmentation: object, size: Size) -> Rle:
+    """Return the compressed code of any of COCO's three forms of a mask."""
+    height, width = size
+    coder = cast(Any, coco_mask)
+    if isinstance(segmentation, list):
+        if not segmentation or not all(_is_polygon(part, size) for part in segmentation):
+            raise ValueError(
+                "polygons must be lists of at least 3 points [x1, y1, x2, y2, ...] within or near "
+                "the image"
+            )
+        merged = coder.merge(coder.frPyObjects(segmentation, height, width))
+        return Rle(size=[height, width], counts=merged["counts"].decode("ascii"))
+    if not isinstance(segmentation, dict) or {"size", "counts"} - segmentation.keys():
+        raise ValueError(
+            "segmentation must be a run-length code {size, counts} or polygons, got "
+            f"{type(segmentation).__name__}"
+        )
+    counts = segmentation["counts"]
+    if segmentation["size"] != [height, width]:
+        raise ValueError(
+            f"segmentation size must be the image's [{height}, {width}], got {segmentation['size']}"
+        )
+    if isinstance(counts, str):
+        rle = Rle(size=[height, width], counts=counts)
+        run_lengths(rle)
+        return rle
+    if not isinstance(counts, list) or not all(isinstance(c, int) and c >= 0 for c in counts):
+        raise ValueError("counts must be text, or a list of run lengths")
+    if sum(counts) != height * width:
+        raise ValueError(f"counts must fill {height}x{width} pixels, got {sum(counts)}")
+    code = coder.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return Rle(size=[height, width], counts=code["counts"].decode("ascii"))
+
+
+def _is_polygon(part: object, size: Size) -> bool:
+    """Whether a value can be drawn; pycocotools takes memory by the length of a polygon's sides."""
+    reach = 2 * max(size)
+    return (
+        isinstance(part, list)
+        and len(part) >= 6
+        and len(part) % 2 == 0
+        and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
+    )

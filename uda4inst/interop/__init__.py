@@ -1,1 +1,0 @@
-"""Formats of other people's tools: COCO, Cityscapes submissions, and our predictions file."""

@@ -1,0 +1,342 @@
+"""Mask2Former's loss: bipartite matching, then class, mask and dice terms on all decoder layers.
+
+Equal to the library's `Mask2FormerLoss` on the same points (see `tests/models/test_criterion.py`),
+but built for fixed-size id maps on a device: no mask is materialised, all layers, images and views
+are matched with one device-to-host transfer, and empty slots cost nothing.
+
+Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.3 and the authors'
+`criterion.py` and `matcher.py`. Departures, all in which points are looked at: matching points are
+drawn once an image, not once an image and layer; the candidates of importance sampling are drawn
+once a view, not once a mask (each mask still chooses its own); points that touch an ignore pixel
+have weight 0, and so has the class term of an unmatched query whose mask lies mostly on ignored
+pixels, as it may be right (the original has no ignore).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
+from torch.nn import functional as F
+
+from uda4inst.classes import NUM_THINGS
+from uda4inst.models.mask2former.mask_loss import PointPool, mask_losses
+from uda4inst.models.mask2former.matching import Match, assign
+from uda4inst.models.mask2former.points import random_points, sample_logits, sample_slots
+from uda4inst.models.mask2former.prediction import MASK_STRIDE, Prediction
+from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
+
+# Where empty slots are thrown out before any work: looking at values is free there, and a pseudo-
+# label map has a hundred slots of which a few are filled. A GPU would have to stop for it.
+_COMPACT_ON: Final = frozenset({"cpu"})
+
+View = tuple[Prediction, Sequence[InstanceMap]]
+SlotWeights = Sequence[Float32[Tensor, " _"]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CriterionLosses:
+    """The three terms of one view, unweighted, summed over the layers."""
+
+    class_loss: Float32[Tensor, ""]
+    mask_loss: Float32[Tensor, ""]
+    dice_loss: Float32[Tensor, ""]
+    total: Float32[Tensor, ""]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Targets:
+    """The id maps of one view, flattened, their slots padded to one number with empty ones."""
+
+    ids: Int64[Tensor, "B HW"]
+    labels: Int64[Tensor, "B N"]
+    alive: Bool[Tensor, "B N"]
+    ignores: Bool[Tensor, ""]
+    size: Size
+    weights: Float32[Tensor, "B N"] | None
+
+
+class Criterion(nn.Module):
+    """The loss of Mask2Former over id maps.
+
+    Args:
+        num_classes: thing classes; class logits have one more, "no object".
+        class_weight: weight of the class term, in matching and loss (2, Mask2Former).
+        mask_weight: weight of the binary cross-entropy (5, Mask2Former).
+        dice_weight: weight of the dice term (5, Mask2Former).
+        no_object_weight: weight of "no object" in the class term (0.1, Mask2Former).
+        num_points: points per image in matching and per mask in the loss (12,544 = 112x112,
+            Mask2Former). A 128x256 image has 2,048 mask-logit cells, so far fewer do there.
+        oversample_ratio: candidates per point (3, PointRend).
+        importance_ratio: share of points taken where the mask is least certain (.75, PointRend).
+
+    Example:
+        >>> losses = Criterion(num_points=64)(prediction, targets)  # doctest: +SKIP
+        >>> losses.total.backward()  # doctest: +SKIP
+    """
+
+    _class_weights: Tensor
+
+    def __init__(
+        self,
+        num_classes: int = NUM_THINGS,
+        class_weight: float = 2.0,
+        *,
+        mask_weight: float = 5.0,
+        dice_weight: float = 5.0,
+        no_object_weight: float = 0.1,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_ratio: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.class_weight = class_weight
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+        self.num_points = num_points
+        self.oversample_ratio = oversample_ratio
+        self.importance_ratio = importance_ratio
+        weights = torch.ones(num_classes + 1)
+        weights[-1] = no_object_weight
+        self.register_buffer("_class_weights", weights, persistent=False)
+
+    def forward(
+        self,
+        prediction: Prediction,
+        targets: Sequence[InstanceMap],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> CriterionLosses:
+        """Return the losses of one view; see `many`."""
+        return self.many([(prediction, targets)], generator=generator)[0]
+
+    def many(
+        self,
+        views: Sequence[View],
+        *,
+        slot_weights: Sequence[SlotWeights | None] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[CriterionLosses]:
+        """Return the losses of several views, each normalised on its own, with one host sync.
+
+        Args:
+            views: predictions with the id maps of their images. Slots with label -1 or without
+                pixels are not matched; maps may be empty.
+            slot_weights: per view, None or a weight for every slot of every map: what the matched
+                slot adds to each term is multiplied by it, while the terms are normalised as if
+                it were 1. None: all of them 1.
+            generator: draws the points, on the predictions' device.
+
+        Returns:
+            One result per view. Zero instances give a finite loss with gradients. Non-finite
+            logits give a non-finite loss, not an error.
+
+        Raises:
+            ValueError: a view has another number of targets than images, or sizes differ.
+        """
+        weights = slot_weights or [None] * len(views)
+        with torch.autocast(views[0][0].class_logits.device.type, enabled=False):
+            prepared = [_pack(*view, each) for view, each in zip(views, weights, strict=True)]
+            with torch.no_grad():
+                counts = _mean_over_processes(torch.stack([t.alive.sum() for t in prepared]))
+                costs = [
+                    self._costs(prediction, targets, generator)
+                    for (prediction, _), targets in zip(views, prepared, strict=True)
+                ]
+                matches = assign(costs, [t.alive for t in prepared], [t.ignores for t in prepared])
+            return [
+                self._losses(view[0], targets, match, count, generator)
+                for view, targets, match, count in zip(
+                    views, prepared, matches, counts.unbind(), strict=True
+                )
+            ]
+
+    def _costs(
+        self, prediction: Prediction, targets: _Targets, generator: torch.Generator | None
+    ) -> Float32[Tensor, "L B Q N"]:
+        """Return the matching costs of every layer, image, query and slot."""
+        points = random_points(
+            len(prediction),
+            self.num_points,
+            device=prediction.mask_logits.device,
+            generator=generator,
+        )
+        truth, valid = _truth_at(points, targets, prediction)
+        share = (valid / valid.sum(-1, keepdim=True).clamp(min=1))[:, None]
+        truth_share, valid = truth * share, valid[:, None]
+        truth = truth * valid
+        costs: list[Tensor] = []
+        for class_logits, mask_logits in zip(  # layer by layer, which bounds the memory
+            prediction.class_logits, prediction.mask_logits, strict=True
+        ):
+            values = sample_logits(mask_logits.float(), points)
+            # cross-entropy of logit x and target t is softplus(x) - x t: one product, not two
+            cross_entropy = F.softplus(values) @ share.mT - values @ truth_share.mT
+            inside = values.sigmoid()
+            area = inside @ valid.mT + truth.sum(-1)[:, None]
+            dice = 1 - (2 * (inside @ truth.mT) + 1) / (area + 1)
+            probability = class_logits.float().softmax(-1)
+            wanted = targets.labels.clamp(min=0)[:, None].expand(-1, probability.shape[1], -1)
+            costs.append(
+                self.mask_weight * cross_entropy
+                + self.dice_weight * dice
+                - self.class_weight * probability.gather(-1, wanted)
+            )
+        return torch.stack(costs)
+
+    def _losses(
+        self,
+        prediction: Prediction,
+        targets: _Targets,
+        match: Match,
+        count: Float32[Tensor, ""],
+        generator: torch.Generator | None,
+    ) -> CriterionLosses:
+        """Return the three terms of one view."""
+        class_loss = self._class_loss(prediction, targets, match)
+        if len(match) > 0:
+            sums = self._mask_losses(prediction, targets, match, generator)
+        else:  # 0, and yet a function of the mask logits: every parameter gets a gradient
+            sums = prediction.mask_logits.float().sum() * torch.zeros_like(count).expand(2)
+        mask_loss, dice_loss = (sums / count).unbind()
+        total = (
+            self.class_weight * class_loss
+            + self.mask_weight * mask_loss
+            + self.dice_weight * dice_loss
+        )
+        return CriterionLosses(class_loss, mask_loss, dice_loss, total)
+
+    def _mask_losses(
+        self,
+        prediction: Prediction,
+        targets: _Targets,
+        match: Match,
+        generator: torch.Generator | None,
+    ) -> Float32[Tensor, 2]:
+        """Return cross-entropy and dice of the matched masks, summed over them."""
+        with torch.no_grad():
+            pool = PointPool.draw(
+                self.num_points,
+                oversample_ratio=self.oversample_ratio,
+                importance_ratio=self.importance_ratio,
+                device=prediction.mask_logits.device,
+                generator=generator,
+            )
+            points = pool.points.expand(len(prediction), -1, -1)
+            truth, valid = _truth_at(points, targets, prediction)
+        return mask_losses(
+            prediction.mask_logits[match.layer, match.image, match.query].float(),
+            pool,
+            truth=truth.flatten(0, 1),
+            valid=valid if match.ignores else None,
+            row=match.image * truth.shape[1] + match.slot,
+            image=match.image,
+            weight=None if targets.weights is None else targets.weights[match.image, match.slot],
+        )
+
+    def _class_loss(
+        self, prediction: Prediction, targets: _Targets, match: Match
+    ) -> Float32[Tensor, ""]:
+        """Return the weighted cross-entropy, a mean per layer, summed over the layers."""
+        logits = prediction.class_logits.float()
+        wanted = torch.full(
+            logits.shape[:-1], self.num_classes, dtype=torch.int64, device=logits.device
+        )
+        wanted[match.layer, match.image, match.query] = targets.labels[match.image, match.slot]
+        weight = self._class_weights[wanted]
+        if match.ignores:
+            unmatched = wanted == self.num_classes
+            weight = weight.masked_fill(unmatched & _mostly_ignored(prediction, targets), 0.0)
+        surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0] * weight
+        if targets.weights is not None:
+            trust = torch.ones_like(weight)
+            trust[match.layer, match.image, match.query] = targets.weights[match.image, match.slot]
+            surprise = surprise * trust
+        # every query of a layer may lie on ignored pixels
+        total = weight.sum((1, 2)).clamp(min=torch.finfo(weight.dtype).tiny)
+        return (surprise.sum((1, 2)) / total).sum()
+
+
+def _pack(
+    prediction: Prediction, targets: Sequence[InstanceMap], weights: SlotWeights | None
+) -> _Targets:
+    """Stack the id maps of one view and pad their slots with empty ones."""
+    if len(targets) != len(prediction):
+        raise ValueError(
+            f"targets must number {len(prediction)}, one per image, got {len(targets)}."
+        )
+    sizes = {target.size for target in targets}
+    if sizes != {prediction.size}:
+        raise ValueError(f"targets must have the images' size {prediction.size}, got {sizes}.")
+    if weights is not None and [len(w) for w in weights] != [len(t) for t in targets]:
+        raise ValueError(
+            f"slot_weights must number {[len(t) for t in targets]}, one per slot of each target, "
+            f"got {[len(w) for w in weights]}."
+        )
+    if prediction.class_logits.device.type in _COMPACT_ON:
+        if weights is not None:
+            weights = [w[t.areas() > 0] for w, t in zip(weights, targets, strict=True)]
+        targets = [target.compact() for target in targets]
+    slots = max(len(target) for target in targets)
+    labels = torch.stack(
+        [F.pad(target.labels, (0, slots - len(target)), value=EMPTY_SLOT) for target in targets]
+    )
+    ids = torch.stack([target.ids for target in targets]).flatten(1).long()
+    owned = torch.zeros((len(targets), slots + 2), dtype=torch.bool, device=ids.device)
+    owned.scatter_(1, ids - IGNORE_ID, True)
+    return _Targets(
+        ids=ids,
+        labels=labels,
+        alive=owned[:, 2:] & (labels >= 0),
+        ignores=owned[:, 0].any(),
+        size=prediction.size,
+        weights=None
+        if weights is None
+        else torch.stack([F.pad(w, (0, slots - len(w)), value=1.0) for w in weights]),
+    )
+
+
+@torch.no_grad()
+def _mostly_ignored(prediction: Prediction, targets: _Targets) -> Bool[Tensor, "L B Q"]:
+    """Return which queries have more than half of their mask's area on ignored pixels.
+
+    Each layer's own masks (logit > 0), at the resolution of the logits. Padding does not count.
+    """
+    height, width = targets.size
+    ignored = (targets.ids == IGNORE_ID).view(-1, height, width)
+    padding = (0, prediction.padded_size[1] - width, 0, prediction.padded_size[0] - height)
+    pixels = F.pad(torch.stack([ignored, torch.ones_like(ignored)], dim=1).float(), padding)
+    shares = F.avg_pool2d(pixels, MASK_STRIDE).flatten(2).mT  # of every mask cell
+    found: list[Tensor] = []
+    for logits in prediction.mask_logits:  # layer by layer, which bounds the memory
+        lost, area = ((logits > 0).flatten(2).float() @ shares).unbind(-1)
+        found.append(2 * lost > area)
+    return torch.stack(found)
+
+
+def _truth_at(
+    points: Float32[Tensor, "B P 2"], targets: _Targets, prediction: Prediction
+) -> tuple[Float32[Tensor, "B N P"], Float32[Tensor, "B P"]]:
+    """Return every slot's mask at points of its image, and 0 where a point is ignored."""
+    return sample_slots(
+        targets.ids,
+        points,
+        slots=targets.labels.shape[1],
+        size=targets.size,
+        padded=prediction.padded_size,
+    )
+
+
+def _mean_over_processes(counts: Int64[Tensor, " V"]) -> Float32[Tensor, " V"]:
+    """Return masks per process, at least 1: the library's normalisation, one collective."""
+    totals = counts.float()
+    if is_available() and is_initialized():
+        all_reduce(totals, op=ReduceOp.SUM)
+        totals = totals / get_world_size()
+    return totals.clamp(min=1)

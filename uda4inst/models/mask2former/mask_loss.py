@@ -1,0 +1,134 @@
+"""Cross-entropy and dice of matched masks at points chosen where each mask is least certain.
+
+Reference: Kirillov et al., PointRend, CVPR 2020, sec. 3.1; Mask2Former, sec. 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from uda4inst.models.mask2former.points import random_points, sample_logits
+
+# Logits sampled at once. On a CPU a chunk's 4 MiB stay in the cache and need no fresh pages from
+# the system (3x faster than all at once, 320 masks x 40,768 points); a GPU is kept busy by 256 MiB.
+_CHUNK_VALUES: Final = {"cpu": 2**20}
+_CHUNK_VALUES_ON_DEVICE: Final = 2**26
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointPool:
+    """Points drawn once for all masks of a view; each mask then takes its own share of them.
+
+    Args:
+        points: `candidates` points to choose from, then points that every mask takes.
+        candidates: how many there are to choose from.
+        chosen: how many of them a mask takes.
+    """
+
+    points: Float32[Tensor, "C 2"]
+    candidates: int
+    chosen: int
+
+    @classmethod
+    def draw(
+        cls,
+        num_points: int,
+        *,
+        oversample_ratio: float,
+        importance_ratio: float,
+        device: torch.device,
+        generator: torch.Generator | None,
+    ) -> PointPool:
+        """Draw `num_points` x `oversample_ratio` candidates, and the random rest."""
+        candidates, chosen = int(num_points * oversample_ratio), int(num_points * importance_ratio)
+        points = [
+            random_points(count, device=device, generator=generator)
+            for count in (candidates, num_points - chosen)
+        ]
+        return cls(torch.cat(points), candidates, chosen)
+
+    @torch.no_grad()
+    def choose(self, logits: Float32[Tensor, "K 1 h w"]) -> Int64[Tensor, "K P"]:
+        """Return which points each mask takes: the candidates nearest to 0, and the rest."""
+        masks = len(logits)
+        values = sample_logits(logits, self.points[: self.candidates].expand(masks, -1, -1))
+        nearest = _smallest(values[:, 0].abs(), self.chosen)
+        rest = torch.arange(self.candidates, len(self.points), device=logits.device)
+        return torch.cat([nearest, rest.expand(masks, -1)], dim=1)
+
+    def at(self, index: Int64[Tensor, "K P"]) -> Float32[Tensor, "K P 2"]:
+        """Return points by index."""
+        return self.points.index_select(0, index.flatten()).view(*index.shape, 2)
+
+
+def _smallest(values: Float32[Tensor, "K C"], count: int) -> Int64[Tensor, "K {count}"]:
+    """Return where each row's smallest values are, in no order."""
+    if values.device.type == "cpu" and 0 < count < values.shape[1]:  # numpy: 3x faster than topk
+        return torch.from_numpy(np.argpartition(values.numpy(), count, axis=1)[:, :count])
+    return values.topk(count, dim=1, largest=False, sorted=False).indices
+
+
+def mask_losses(
+    logits: Float32[Tensor, "K h w"],
+    pool: PointPool,
+    *,
+    truth: Float32[Tensor, "R C"],
+    valid: Float32[Tensor, "B C"] | None,
+    row: Int64[Tensor, " K"],
+    image: Int64[Tensor, " K"],
+    weight: Float32[Tensor, " K"] | None = None,
+) -> Float32[Tensor, 2]:
+    """Return cross-entropy and dice, each a mean over a mask's points, summed over the masks.
+
+    Args:
+        logits: of K matched masks.
+        pool: the points to choose from.
+        truth: masks at the pool's points.
+        valid: 0 at points to leave out, per image; None for none.
+        row: which row of `truth` each mask should be.
+        image: which row of `valid` counts for each mask.
+        weight: how much each mask counts; None: all of them 1.
+    """
+    limit = _CHUNK_VALUES.get(logits.device.type, _CHUNK_VALUES_ON_DEVICE)
+    chunk = max(1, limit // len(pool.points))
+    terms: list[Tensor] = []
+    for some, rows, images in zip(
+        logits[:, None].split(chunk), row.split(chunk), image.split(chunk), strict=True
+    ):
+        index = pool.choose(some.detach())
+        terms.append(
+            _terms(
+                sample_logits(some, pool.at(index))[:, 0],
+                truth.index_select(0, rows).gather(1, index),
+                None if valid is None else valid.index_select(0, images).gather(1, index),
+            )
+        )
+    per_mask = torch.cat(terms, dim=1)
+    return (per_mask if weight is None else per_mask * weight).sum(1)
+
+
+def _terms(
+    values: Float32[Tensor, "K P"],
+    truth: Float32[Tensor, "K P"],
+    valid: Float32[Tensor, "K P"] | None,
+) -> Float32[Tensor, "2 K"]:
+    """Return both terms of every mask."""
+    inside = values.sigmoid()
+    if valid is None:
+        per_mask = F.binary_cross_entropy_with_logits(values, truth, reduction="none").mean(-1)
+    else:
+        share = valid / valid.sum(-1, keepdim=True).clamp(min=1)
+        per_mask = F.binary_cross_entropy_with_logits(
+            values, truth, weight=share, reduction="none"
+        ).sum(-1)
+        inside, truth = inside * valid, truth * valid
+    overlap = 2 * (inside * truth).sum(-1)
+    dice = 1 - (overlap + 1) / (inside.sum(-1) + truth.sum(-1) + 1)
+    return torch.stack([per_mask, dice])

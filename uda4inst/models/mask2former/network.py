@@ -1,0 +1,152 @@
+"""Mask2Former with a Swin backbone, by `transformers`: images in, predictions of all layers out.
+
+The network is the library's; normalisation, padding and what a prediction is are ours. Its loss
+is not used (see `criterion`), nor its post-processing (see `decode`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import Final
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerForUniversalSegmentation
+
+from uda4inst.classes import NUM_THINGS
+from uda4inst.errors import UserError
+from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
+from uda4inst.models.mask2former.pretrained import LoadReport, adapt, load_weights, save_student
+
+__all__ = [
+    "BACKBONE_PREFIX",
+    "MODEL_PRESETS",
+    "LoadReport",
+    "Mask2Former",
+    "Prediction",
+    "build_model",
+    "count_parameters",
+    "save_student",
+]
+
+# Names of the backbone's parameters in `Mask2Former.named_parameters()` start with this.
+BACKBONE_PREFIX: Final = "network.model.pixel_level_module.encoder."
+STRIDE: Final = 32  # the coarsest Swin stage; images are padded to multiples of it
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published Swin was trained with
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+
+class Mask2Former(nn.Module):
+    """The library's network behind our structures.
+
+    Args:
+        preset: which architecture.
+        num_classes: thing classes; the network predicts one more, "no object".
+        gradient_checkpointing: recompute the backbone's blocks in the backward pass: less memory,
+            one more backbone forward.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        preset: ModelPreset,
+        *,
+        num_classes: int = NUM_THINGS,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.preset = preset
+        self.num_classes = num_classes
+        self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
+        adapt(self.network)
+        if gradient_checkpointing:
+            self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        self.register_buffer("_mean", mean, persistent=False)
+        self.register_buffer("_std", std, persistent=False)
+
+    def train(self, mode: bool = True) -> Mask2Former:
+        """Switch between training and evaluation, keeping the pixel decoder free of syncs.
+
+        Its encoder layers ask, when training, whether their output is finite, which stops the
+        device once a layer. Training mode changes nothing else in them (dropout is 0), and a
+        non-finite loss stops the run anyway.
+        """
+        super().train(mode)
+        for layer in self.network.model.pixel_level_module.decoder.encoder.layers:
+            layer.training = False
+        return self
+
+    def forward(self, images: Float32[Tensor, "B 3 H W"]) -> Prediction:
+        """Predict classes and masks.
+
+        Args:
+            images: RGB in [0, 1], any size; normalised and padded to multiples of 32 in here.
+
+        Returns:
+            Predictions of every layer, the last one the final; bf16 under bf16 autocast.
+        """
+        height, width = images.shape[-2:]
+        pixels = F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
+        output = self.network(pixel_values=pixels, output_auxiliary_logits=True)
+        layers = output.auxiliary_logits
+        return Prediction(
+            class_logits=torch.stack(
+                [*(layer["class_queries_logits"] for layer in layers), output.class_queries_logits]
+            ),
+            mask_logits=torch.stack(
+                [*(layer["masks_queries_logits"] for layer in layers), output.masks_queries_logits]
+            ),
+            size=(height, width),
+        )
+
+
+def build_model(
+    preset: str,
+    *,
+    weights: str | Path | None,
+    num_classes: int = NUM_THINGS,
+    gradient_checkpointing: bool = False,
+) -> tuple[Mask2Former, LoadReport]:
+    """Build a network and fill it.
+
+    Args:
+        preset: one of `MODEL_PRESETS`.
+        weights: None for a fresh start (from torch's generator, so seed it first); "toystreets"
+            for the small start in the package; a name on the Hugging Face hub such as
+            "facebook/mask2former-swin-large-coco-instance"; a folder in that format; or a
+            .safetensors file written by `save_student`.
+        num_classes: thing classes. A class head of another size in `weights` is not loaded.
+        gradient_checkpointing: see `Mask2Former`.
+
+    Returns:
+        The network in training mode on the CPU, and what was and was not loaded.
+
+    Raises:
+        UserError: unknown preset; weights missing, unreadable or of another architecture.
+    """
+    if preset not in MODEL_PRESETS:
+        near = difflib.get_close_matches(preset, MODEL_PRESETS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(
+            f"model.preset must be one of {', '.join(MODEL_PRESETS)}, got {preset!r}.{hint}"
+        )
+    model = Mask2Former(
+        MODEL_PRESETS[preset],
+        num_classes=num_classes,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    model.train()
+    return model, load_weights(model, weights)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable values."""
+    return sum(math.prod(p.shape) for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,339 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is a folder that appears whole (temporary name, sync, rename) and carries a manifest
+with the hash of every file. `latest` names the newest and moves last, so a process killed at any
+moment leaves a complete one behind. Weights are safetensors; the rest is read with
+`weights_only=True`, so a checkpoint from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from uda4inst.errors import UserError
+from uda4inst.models.mask2former.network import Mask2Former, save_student
+from uda4inst.run_folder.atomic import (
+    disk_errors,
+    remove_folder,
+    whole_folder,
+    write_json,
+    write_synced,
+    write_whole,
+)
+from uda4inst.run_folder.layout import numbered, versions
+
+STUDENT: Final = "student.safetensors"
+TEACHER: Final = "teacher.safetensors"
+OPTIMIZER: Final = "optimizer.pt"
+STATE: Final = "state.pt"
+MANIFEST: Final = "manifest.json"
+LATEST: Final = "latest"
+
+NetworkName = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What goes into a checkpoint.
+
+    Args:
+        step: optimizer updates done.
+        stage: stage in which the last of them was done.
+        student: the trained network, not wrapped.
+        teacher: its moving average; None for methods and stages without one.
+        optimizer: the optimizer's state.
+        state: everything else (method, random numbers), loadable with `weights_only=True`.
+        config_hash: of the run's configuration.
+        kept: a checkpoint that is never removed to make room (the stage boundary).
+    """
+
+    step: int
+    stage: int
+    student: Mask2Former
+    teacher: Mask2Former | None
+    optimizer: Mapping[str, Any]
+    state: Mapping[str, Any]
+    config_hash: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint on disk.
+
+    Args:
+        folder: where it lies.
+        manifest: what is in it.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer updates done."""
+        return int(self.manifest["step"])
+
+    @property
+    def stage(self) -> int:
+        """Stage in which the last update was done."""
+        return int(self.manifest["stage"])
+
+    @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """Which networks it holds."""
+        return ("student", "teacher") if TEACHER in self.manifest["files"] else ("student",)
+
+    def weights(self, network: NetworkName) -> Path:
+        """Return the weight file of a network.
+
+        Raises:
+            UserError: the checkpoint has no such network.
+        """
+        if network not in self.networks:
+            raise UserError(
+                f"network must be one of the checkpoint's ({', '.join(self.networks)}), got "
+                f"{network!r} ({self.folder}). A teacher exists in stage 2 of uda4inst only."
+            )
+        return self.folder / f"{network}.safetensors"
+
+    def load(self, name: str) -> dict[str, Any]:
+        """Return the content of `optimizer.pt` or `state.pt`, on the CPU."""
+        return torch.load(self.folder / name, map_location="cpu", weights_only=True)
+
+    def check_architecture(self, model: Mask2Former) -> None:
+        """Raise unless the checkpoint is one of this network.
+
+        Raises:
+            UserError: it was written for another architecture.
+        """
+        wanted, got = architecture(model), dict(self.manifest["architecture"])
+        if got != wanted:
+            raise UserError(
+                f"checkpoint must be of architecture {_listed(wanted)}, got {_listed(got)} "
+                f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
+                "checkpoint."
+            )
+
+
+def architecture(model: Mask2Former) -> dict[str, Any]:
+    """Return what must agree for weights to fit a network."""
+    return {
+        "preset": model.preset.name,
+        "num_classes": model.num_classes,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
+    """Write a checkpoint, move `latest` to it, and remove old ones.
+
+    Args:
+        checkpoints: the run's `checkpoints/`.
+        contents: what to write.
+        kept: how many to keep, beside those marked as kept.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        UserError: the disk is full or fails; earlier checkpoints are as they were.
+    """
+    final = checkpoints / f"{contents.step:08d}"
+    earlier = latest_step(checkpoints)
+    after = (
+        "The run starts again from its beginning"
+        if earlier is None
+        else (f"The run goes on from step {earlier}")
+    )
+    with disk_errors(
+        f"checkpoint of step {contents.step}",
+        final,
+        next_step=f"Make room for about {_mebibytes(contents)} MiB, then "
+        f"`uda4inst resume {checkpoints.parent}`. {after}.",
+    ):
+        with whole_folder(final) as folder:
+            _write(folder, contents)
+        write_whole(checkpoints / LATEST, final.name + "\n")
+    _make_room(checkpoints, kept=kept)
+    return final
+
+
+def _write(folder: Path, contents: Contents) -> None:
+    save_student(contents.student, folder / STUDENT)
+    if contents.teacher is not None:
+        save_student(contents.teacher, folder / TEACHER)
+    write_synced(folder / OPTIMIZER, _packed(contents.optimizer))
+    write_synced(folder / STATE, _packed(contents.state))
+    manifest = {
+        "step": contents.step,
+        "stage": contents.stage,
+        "kept": contents.kept,
+        "architecture": architecture(contents.student),
+        "config_hash": contents.config_hash,
+        "files": {path.name: _fingerprint(path) for path in sorted(folder.iterdir())},
+        "versions": versions(),
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def _mebibytes(contents: Contents) -> int:
+    """Return about how much room a checkpoint takes."""
+
+    def size(value: Any) -> int:
+        if isinstance(value, Tensor):
+            return value.numel() * value.element_size()
+        if isinstance(value, Mapping):
+            return sum(size(item) for item in value.values())
+        return sum(size(item) for item in value) if isinstance(value, list | tuple) else 0
+
+    networks = [n.state_dict() for n in (contents.student, contents.teacher) if n is not None]
+    return 1 + size([networks, contents.optimizer, contents.state]) // 2**20
+
+
+def _packed(value: Mapping[str, Any]) -> bytes:
+    """Return torch's file of a value; in memory, because torch hides what a full disk said."""
+    buffer = io.BytesIO()
+    torch.save(dict(value), buffer)
+    return buffer.getvalue()
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "bytes": path.stat().st_size}
+
+
+def _make_room(checkpoints: Path, *, kept: int) -> None:
+    """Remove the oldest checkpoints beyond `kept`, not counting those that are kept for good."""
+    passing = [
+        folder
+        for step in numbered(checkpoints)
+        if not _is_kept(folder := checkpoints / f"{step:08d}")
+    ]
+    for folder in passing[:-kept]:
+        remove_folder(folder)
+
+
+def _is_kept(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def latest_step(checkpoints: Path) -> int | None:
+    """Return the step of the newest complete checkpoint; None before the first."""
+    try:
+        step = int((checkpoints / LATEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        step = None
+    complete = [s for s in numbered(checkpoints) if (checkpoints / f"{s:08d}" / MANIFEST).is_file()]
+    if step in complete:
+        return step
+    return complete[-1] if complete else None
+
+
+def open_checkpoint(checkpoints: Path, *, step: int | None = None) -> Checkpoint:
+    """Return a checkpoint after comparing every file with its manifest.
+
+    Args:
+        checkpoints: a run's `checkpoints/`.
+        step: which one; None for the latest.
+
+    Raises:
+        UserError: there is none, or a file is missing, truncated or changed.
+    """
+    known = numbered(checkpoints)
+    chosen = latest_step(checkpoints) if step is None else step
+    if chosen is None or chosen not in known:
+        listed = ", ".join(str(s) for s in known) or "none"
+        wanted = "a checkpoint" if step is None else f"step {step}"
+        raise UserError(
+            f"checkpoint must be one of the run's (steps: {listed}), got {wanted} "
+            f"({checkpoints}). Choose one of these steps, or start the run again."
+        )
+    return read_checkpoint(checkpoints / f"{chosen:08d}")
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return the checkpoint in a folder after comparing every file with its manifest.
+
+    Raises:
+        UserError: a file is missing, truncated or changed; the message names older checkpoints.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = {str(name): dict(facts) for name, facts in manifest["files"].items()}
+        step, _ = int(manifest["step"]), int(manifest["stage"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"checkpoint must have a readable {MANIFEST}, got {type(error).__name__}: {error} "
+            f"({path}). {_older(folder)}"
+        ) from error
+    faults = [
+        f"{name} {fault}"
+        for name, facts in files.items()
+        if (fault := _fault(folder / name, facts)) is not None
+    ]
+    if faults:
+        raise UserError(
+            f"checkpoint of step {step} must be as it was written, got {'; '.join(faults)} "
+            f"({folder}). {_older(folder)}"
+        )
+    return Checkpoint(folder, manifest)
+
+
+def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a file, or None."""
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    if size != facts["bytes"]:
+        return f"truncated ({size} of {facts['bytes']} bytes)"
+    if _fingerprint(path)["sha256"] != facts["sha256"]:
+        return "changed (its sha256 differs)"
+    return None
+
+
+def _older(folder: Path) -> str:
+    """Return what to do about an unusable checkpoint."""
+    others = [s for s in numbered(folder.parent) if f"{s:08d}" != folder.name]
+    if not others:
+        return "There is no other checkpoint: start the run again under another name."
+    older = [s for s in others if f"{s:08d}" < folder.name] or others
+    return (
+        f"Go on from another one: `uda4inst resume {folder.parent.parent} --from {older[-1]}` "
+        f"(steps: {', '.join(str(s) for s in others)})."
+    )
+
+
+def return_to(checkpoints: Path, step: int, *, kept: int) -> None:
+    """Make a step the latest; remove the checkpoints after it, and what a kill left undone.
+
+    Args:
+        checkpoints: a run's `checkpoints/`.
+        step: step the run goes on from; 0 when it begins anew.
+        kept: how many to keep, beside those marked as kept.
+    """
+    if (checkpoints / f"{step:08d}").is_dir():
+        write_whole(checkpoints / LATEST, f"{step:08d}\n")
+    for other in numbered(checkpoints):
+        folder = checkpoints / f"{other:08d}"
+        if other > step or not (folder / MANIFEST).is_file():
+            remove_folder(folder)
+    _make_room(checkpoints, kept=kept)
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())

@@ -1,0 +1,180 @@
+"""Snapshots: what a method's `prepare` made at one step, for people to look at.
+
+A snapshot shows the first items of the batch exactly as training saw them, with every detection
+of the teacher above a low score, so that the app can try thresholds without a network.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.methods.base import Views
+from uda4inst.methods.config import MethodConfig
+from uda4inst.models.mask2former.decode import full_masks
+from uda4inst.ops.masks import rle_encode
+from uda4inst.run_folder.atomic import remove_folder, whole_folder, write_json, write_synced
+from uda4inst.run_folder.layout import numbered
+from uda4inst.structures import Detections, InstanceMap, TargetSample
+from uda4inst.uda.mixing import Mixed
+from uda4inst.uda.pseudo_labels import valid_shares
+from uda4inst.uda.rare_class_pool import PoolEntry
+
+ITEMS: Final = 2
+# Detections below this are noise at any threshold one would choose.
+LOWEST_SCORE: Final = 0.05
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_snapshot(
+    snapshots: Path, views: Views, *, step: int, stage: int, config: MethodConfig, kept: int
+) -> Path:
+    """Write a snapshot folder and remove the oldest beyond `kept`.
+
+    Args:
+        snapshots: the run's `snapshots/`.
+        views: what the step trained on, on any device.
+        step: the step they belong to.
+        stage: its stage.
+        config: the method's configuration.
+        kept: how many snapshots to keep.
+
+    Returns:
+        The snapshot's folder.
+    """
+    arrays: Arrays = {}
+    items = [_item(views, index, arrays, config) for index in range(_count(views))]
+    facts = {
+        "step": step,
+        "stage": stage,
+        "method": config.name if stage == 2 or config.name == "oracle" else "source_only",
+        "score_threshold": config.score_threshold,
+        "class_thresholds": _class_thresholds(views),
+        "unsure_threshold": config.unsure_threshold,
+        "min_visible_share": config.min_visible_share,
+        "rare_classes": list(config.pool.rare_classes),
+        "classes": list(config.classes),
+        "items": items,
+        "pool": [_pool_item(entry, number, arrays) for number, entry in enumerate(views.pool)],
+    }
+    final = snapshots / f"{step:08d}"
+    with whole_folder(final) as folder:
+        packed = io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **arrays)
+        write_synced(folder / "arrays.npz", packed.getvalue())
+        write_json(folder / "snapshot.json", facts)
+    for old in numbered(snapshots)[:-kept]:
+        remove_folder(snapshots / f"{old:08d}")
+    return final
+
+
+def _class_thresholds(views: Views) -> Mapping[str, float]:
+    """Return what a score had to exceed, of every class that is learned."""
+    if views.thresholds is None:
+        return {}
+    named = zip(THING_NAMES, views.thresholds.tolist(), strict=True)
+    return {name: threshold for name, threshold in named if math.isfinite(threshold)}
+
+
+def _count(views: Views) -> int:
+    """How many items of the batch are shown."""
+    return min(ITEMS, max(len(views.source), len(views.target), len(views.labelled)))
+
+
+def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dict[str, Any]:
+    """Add one batch item's arrays and return its facts."""
+    facts: dict[str, Any] = {"source_id": None, "target_id": None, "detections": [], "kept": []}
+    if index < len(views.source):
+        source = views.source[index]
+        facts["source_id"] = source.sample_id
+        arrays[f"source_{index}"] = _pixels(source.image)
+        _add_map(arrays, "source", index, source.instances)
+    if index < len(views.target):
+        facts["target_id"] = views.target[index].sample_id
+        arrays[f"target_{index}"] = _pixels(views.target[index].image)
+        arrays[f"valid_{index}"] = views.target[index].valid.cpu().numpy()
+    if index < len(views.labelled):
+        facts["target_id"] = views.labelled[index].sample_id
+        arrays[f"target_{index}"] = _pixels(views.labelled[index].image)
+    if index < len(views.pseudo_labels):
+        _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
+        facts["detections"], facts["kept"] = _detections(
+            views.detections[index], views.pseudo_labels[index], views.target[index], config
+        )
+    for name, mixed in _mixed(views, index):
+        arrays[f"{name}_{index}"] = _pixels(mixed.image)
+        arrays[f"{name}_origin_{index}"] = mixed.origin.cpu().numpy()
+        _add_map(arrays, name, index, mixed.instances)
+    return facts
+
+
+def _mixed(views: Views, index: int) -> Iterator[tuple[str, Mixed]]:
+    """Yield the mixed views there are of one item."""
+    for name, all_mixed in (("s2t", views.s2t), ("t2s", views.t2s)):
+        mixed = all_mixed[index] if index < len(all_mixed) else None
+        if mixed is not None:  # a pair may be mixed one way only (`mixing.batch`)
+            yield name, mixed
+
+
+def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> None:
+    compact = instances.to("cpu").compact()
+    arrays[f"{view}_ids_{index}"] = compact.ids.numpy()
+    arrays[f"{view}_labels_{index}"] = compact.labels.numpy()
+
+
+def _detections(
+    detections: Detections,
+    pseudo_labels: InstanceMap,
+    target: TargetSample,
+    config: MethodConfig,
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:
+    """Return the detections worth showing, best first, and which became pseudo-labels."""
+    shares = valid_shares(detections, target.valid).tolist()
+    scores = detections.scores.tolist()
+    masks = full_masks(detections).cpu().numpy()
+    kept = (pseudo_labels.labels >= 0).tolist()
+    # Detections of classes that are not learned are no candidates at any threshold.
+    learned = [label in config.class_labels for label in detections.labels.tolist()]
+    shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
+    facts = [
+        {
+            "label": int(detections.labels[index]),
+            "score": scores[index],
+            "class_score": float(detections.class_scores[index]),
+            "mask_score": float(detections.mask_scores[index]),
+            "rle": rle_encode(masks[index]),
+            "valid_share": shares[index],
+        }
+        for index in shown
+    ]
+    return facts, [kept[index] for index in shown]
+
+
+def _pool_item(entry: PoolEntry, number: int, arrays: Arrays) -> dict[str, Any]:
+    """Add the patch of one pool entry (RGBA, transparent off the instance); return its facts."""
+    patch = f"pool_{number}"
+    alpha = entry.mask.cpu().numpy().astype(np.uint8)[..., None] * 255
+    arrays[patch] = np.concatenate([_pixels(entry.image), alpha], axis=-1)
+    return {
+        "label": entry.label,
+        "sample_id": entry.sample_id,
+        "step": entry.step,
+        "times_drawn": entry.times_drawn,
+        "patch": patch,
+    }
+
+
+def _pixels(image: Tensor) -> NDArray[np.uint8]:
+    """Return an image in [0, 1] as (H, W, 3) bytes."""
+    scaled = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,294 @@
+"""Runs of one network per category group (paper, sec. III-B): modules of one run, in one folder.
+
+Each module is an ordinary run in RUN/modules, which learns the classes of its group and nothing
+else: own student, teacher, pool and both stages. Modules train one after another in this process,
+or several at once in processes of their own, each on its own GPU. What the run predicts is the
+instances of all its modules with their scores.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.data.class_counts import class_counts
+from uda4inst.data.stream.dataset import open_dataset
+from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import (
+    RunDir,
+    check_is_new,
+    create_run,
+    find_run,
+    locked,
+    read_json,
+    record_command,
+)
+from uda4inst.run_folder.status import StatusFile
+from uda4inst.training import launch
+from uda4inst.training.batches import check_files
+from uda4inst.training.config import Config, load_config, to_yaml
+from uda4inst.training.groups.merging import merge_evaluations
+from uda4inst.training.groups.module_processes import train_at_once
+from uda4inst.training.loop import Outcome, Progress
+from uda4inst.training.processes import Processes
+from uda4inst.training.validation import Progress as EvaluationProgress
+from uda4inst.training.validation import evaluate_checkpoint, open_validation
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[Progress], None]
+
+
+def train(config: Config, *, watch: Watch | None = None) -> Outcome:
+    """Start a new run of one or several groups and train it.
+
+    Args:
+        config: the whole configuration.
+        watch: told about progress, on the first process.
+
+    Raises:
+        UserError: the run exists, or data or weights cannot be used (nothing is left behind); or,
+            once it trains, a file cannot be read or written.
+        RunFailedError: a loss is not finite.
+    """
+    if len(config.method.category_groups) == 1:
+        return launch.train(_with_rare_classes(config), watch=watch)
+    run = RunDir(Path(config.run.root) / config.run.name)
+    check_is_new(run)
+    config = _with_rare_classes(config)
+    check_files(config, open_validation(config))
+    is_first = _on_first(config, lambda: _create(run, config))
+    try:
+        return resume(run, watch=watch)
+    except UserError:
+        if is_first and not any(run.modules.glob("*/metrics.jsonl")):
+            shutil.rmtree(run.path)  # nothing was trained: the name is free again
+        raise
+
+
+def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) -> Outcome:
+    """Go on with a run of one or several groups.
+
+    Args:
+        run: an existing run without a trainer.
+        step: step of the checkpoint; None for the latest. A run of several groups goes on from
+            the latest alone.
+        watch: told about progress, on the first process.
+
+    Raises:
+        UserError: another trainer is at work; a checkpoint is damaged or of another network.
+        RunFailedError: a loss is not finite.
+    """
+    if not is_grouped(run):
+        return launch.resume(run, step=step, watch=watch)
+    if step is not None:
+        raise UserError(
+            f"--from must be given for one category group of {run.name!r}, got the whole run. "
+            f"Take one of {', '.join(str(m.path) for m in modules_of(run))}, then resume the run."
+        )
+    config = load_config(run.config)
+    with ExitStack() as held:
+        is_first = _on_first(config, lambda: held.enter_context(locked(run)))
+        if is_first:
+            return _train_modules(run, config, watch=watch)
+        return _train_in_turn(run, modules_of(run), config, status=None, watch=None)
+
+
+def is_grouped(run: RunDir) -> bool:
+    """Whether a run has one network per category group."""
+    return run.modules.is_dir()
+
+
+def modules_of(run: RunDir) -> list[RunDir]:
+    """Return the run folders of the groups, in the order of the configuration."""
+    groups = load_config(run.config).method.category_groups
+    return [RunDir(run.modules / module_name(group)) for group in groups]
+
+
+def module_name(group: tuple[str, ...]) -> str:
+    """Return the folder name of a group."""
+    return "-".join(group)
+
+
+def module_config(config: Config, group: tuple[str, ...]) -> Config:
+    """Return the configuration of a group's module.
+
+    Raises:
+        UserError: stage 2 starts from a run of other groups.
+    """
+    name = module_name(group)
+    root = Path(config.run.root) / config.run.name / "modules"
+    training = config.training
+    if training.stage2_from:
+        start = _module_start(training.stage2_from, name, root=Path(config.run.root))
+        training = training.model_copy(update={"stage2_from": str(start)})
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"root": str(root), "name": name}),
+            "method": config.method.model_copy(update={"groups": "one", "classes": group}),
+            "training": training,
+        }
+    )
+
+
+def _module_start(place: str, name: str, *, root: Path) -> Path:
+    """Return the run folder of the same group in the run that stage 2 starts from."""
+    found = find_run(place, root=root)
+    start = found.modules / name
+    if not start.is_dir():
+        known = sorted(p.name for p in found.modules.glob("*")) or ["one network for all classes"]
+        raise UserError(
+            "training.stage2_from must name a run of the same category groups, got "
+            f"{found.path}, which has {', '.join(known)} and not {name}. Choose another run, or "
+            "set method.groups to its groups."
+        )
+    return start
+
+
+def _with_rare_classes(config: Config) -> Config:
+    """Return the configuration with rare classes named: proposed from the source if empty.
+
+    The least frequent class of each group that occurs at all.
+    """
+    method = config.method
+    if method.pool.rare_classes or method.name != "uda4inst" or not method.pool.enabled:
+        return config
+    counts = class_counts(open_dataset(config.data.source, domain="source")).sum(axis=0)
+    groups = [method.classes] if method.classes else method.category_groups
+    rare = []
+    for group in groups:
+        labels = np.array([thing_index(name) for name in group])
+        labels = labels[counts[labels] > 0]
+        if len(labels):
+            rare.append(THING_NAMES[labels[counts[labels].argmin()]])
+    log.info("rare classes, proposed from the source: %s", ", ".join(rare))
+    pool = method.pool.model_copy(update={"rare_classes": tuple(rare)})
+    return config.model_copy(update={"method": method.model_copy(update={"pool": pool})})
+
+
+def _on_first(config: Config, work: Callable[[], object]) -> bool:
+    """Run something on the first process; return whether this is it."""
+    processes = Processes.join(config)
+    try:
+        processes.on_first(work)
+        return processes.is_first
+    finally:
+        processes.leave()
+
+
+def _create(run: RunDir, config: Config) -> None:
+    """Make the folders of the run and its modules."""
+    configs = [module_config(config, group) for group in config.method.category_groups]
+    create_run(run, config_yaml=to_yaml(config))
+    for module in configs:
+        folder = RunDir(Path(module.run.root) / module.run.name)
+        create_run(folder, config_yaml=to_yaml(module))
+
+
+def _train_modules(run: RunDir, config: Config, *, watch: Watch | None) -> Outcome:
+    """Train what is unfinished, then merge what the modules predict."""
+    modules, training = modules_of(run), config.training
+    steps = training.total_steps
+    record_command(run)
+    status = StatusFile(run.status, steps=steps * len(modules), every=training.heartbeat_seconds)
+    status.start()
+    try:
+        with launch.logging_to(run.log):
+            if training.modules_at_once > 1:
+                outcome = train_at_once(run, modules, config, status=status, watch=watch)
+            else:
+                outcome = _train_in_turn(run, modules, config, status=status, watch=watch)
+            if outcome.state == "finished" and open_validation(config) is not None:
+                status.update(message="Merging what the category groups predict.")
+                merge_evaluations(run, modules, config)
+    except BaseException as error:
+        status.close("failed", error=str(error) or type(error).__name__)
+        raise
+    status.update(step=outcome.step)
+    status.close(outcome.state)
+    return outcome
+
+
+def _train_in_turn(
+    run: RunDir,
+    modules: list[RunDir],
+    config: Config,
+    *,
+    status: StatusFile | None,
+    watch: Watch | None,
+) -> Outcome:
+    """Train one module after another in this process."""
+    steps = config.training.total_steps
+    for number, module in enumerate(modules):
+        if _is_finished(module):
+            continue
+        done = number * steps
+
+        def follow(
+            progress: Progress, done: int = done, name: str = module.name, number: int = number
+        ) -> None:
+            left = progress.seconds_left
+            if left is not None and progress.step < steps:  # the other modules take as long
+                left *= 1 + (len(modules) - number - 1) * steps / (steps - progress.step)
+            if status:
+                status.update(step=done + progress.step, stage=progress.stage, eta_seconds=left)
+            if watch:
+                told = replace(
+                    progress,
+                    step=done + progress.step,
+                    steps=steps * len(modules),
+                    seconds_left=left,
+                    message=f"{name}: {progress.message}" if progress.message else name,
+                )
+                watch(told)
+
+        log.info("category group %s", module.name)
+        outcome = launch.resume(module, watch=follow, control=run.control, above=status)
+        if outcome.state == "stopped":
+            return replace(outcome, step=done + outcome.step)
+    return Outcome("finished", steps * len(modules))
+
+
+def evaluate(
+    run: RunDir, *, step: int | None = None, progress: EvaluationProgress | None = None
+) -> dict[str, Any]:
+    """Evaluate a checkpoint of a run of one or several groups.
+
+    Args:
+        run: the run.
+        step: step of the checkpoint, counted per group; None for the latest.
+        progress: called after every image with (network, done, all).
+
+    Returns:
+        What was written to `evaluation/<step>.json`, of all groups together.
+
+    Raises:
+        UserError: a group has no such checkpoint, or validation images are gone.
+    """
+    if not is_grouped(run):
+        return evaluate_checkpoint(run, step=step, progress=progress)
+    modules = modules_of(run)
+    found = [evaluate_checkpoint(module, step=step, progress=progress) for module in modules]
+    steps = {record["step"] for record in found}
+    if len(steps) > 1:
+        raise UserError(
+            f"category groups of {run.name!r} must have checkpoints of one step, got "
+            f"{', '.join(str(s) for s in sorted(steps))}. Resume the run, or choose a --step."
+        )
+    (evaluated,) = steps
+    run.evaluation_of(evaluated).unlink(missing_ok=True)  # judged anew, so merged anew
+    merge_evaluations(run, modules, load_config(run.config))
+    return read_json(run.evaluation_of(evaluated))
+
+
+def _is_finished(module: RunDir) -> bool:
+    """Whether a module's run has come to its end."""
+    return module.status.exists() and read_json(module.status).get("state") == "finished"

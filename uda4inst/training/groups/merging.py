@@ -1,0 +1,133 @@
+"""What a run of several category groups predicts: the instances of all its modules together.
+
+The paper's fusion: lists are joined, scores stay as they are, nothing is suppressed. Every step at
+which all modules were evaluated gives one merged result; no network runs for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from uda4inst.errors import UserError
+from uda4inst.evaluation.scoring import accumulators, results_json
+from uda4inst.formats.predictions import (
+    ImagePredictions,
+    ScoredMask,
+    read_predictions,
+    to_line,
+    writing_text,
+)
+from uda4inst.run_folder.atomic import disk_errors, write_json
+from uda4inst.run_folder.layout import RunDir, numbered, read_json
+from uda4inst.training.config import Config, config_hash
+from uda4inst.training.validation import require_validation, summary
+
+log = logging.getLogger(__name__)
+
+
+def merge_detections(parts: Sequence[Sequence[ScoredMask]]) -> tuple[ScoredMask, ...]:
+    """Return the detections of several networks on one image as one list, best score first.
+
+    Equal scores keep the order of the networks, so the result depends on nothing else.
+    """
+    joined = [detection for part in parts for detection in part]
+    return tuple(sorted(joined, key=lambda detection: -detection.score))
+
+
+def merge_evaluations(
+    run: RunDir, modules: Sequence[RunDir], config: Config
+) -> list[dict[str, Any]]:
+    """Merge the modules' stored predictions of every step they share, and judge them.
+
+    Args:
+        run: where results and merged predictions go.
+        modules: the run folders of the groups.
+        config: the run's; its `evaluation` part says how.
+
+    Returns:
+        What was written, one record a step; steps merged before are left as they are.
+
+    Raises:
+        UserError: predictions or annotation cannot be read, or the disk is full.
+    """
+    shared = set.intersection(*(set(numbered(m.evaluation)) for m in modules))
+    records: list[dict[str, Any]] = []
+    for step in sorted(shared):
+        found = [m.evaluation / "predictions" / f"{step:08d}" for m in modules]
+        networks = [
+            network
+            for network in ("student", "teacher")
+            if all((folder / f"{network}.jsonl.gz").is_file() for folder in found)
+        ]
+        own = _sources(modules, step)
+        if networks and not _is_merged(run, step, own):
+            records.append(_merge_step(run, found, networks, config, step=step, sources=own))
+    return records
+
+
+def _sources(modules: Sequence[RunDir], step: int) -> dict[str, str]:
+    """Return the configuration hash behind each module's result of a step."""
+    return {m.name: str(read_json(m.evaluation_of(step)).get("config_hash")) for m in modules}
+
+
+def _is_merged(run: RunDir, step: int, sources: dict[str, str]) -> bool:
+    path = run.evaluation_of(step)
+    return path.exists() and read_json(path).get("modules") == sources
+
+
+def _merge_step(
+    run: RunDir,
+    found: Sequence[Path],
+    networks: Sequence[str],
+    config: Config,
+    *,
+    step: int,
+    sources: dict[str, str],
+) -> dict[str, Any]:
+    dataset, settings = require_validation(config), config.evaluation
+    count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
+    results: dict[str, Any] = {}
+    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+        for network in networks:
+            parts = [_read(folder / f"{network}.jsonl.gz") for folder in found]
+            scores = accumulators(settings.protocols)
+            path = run.evaluation / "predictions" / f"{step:08d}" / f"{network}.jsonl.gz"
+            with writing_text(path, compressed=True) as write:
+                for index in range(count):
+                    name = dataset.basename(index)
+                    truth = dataset.read_instance_ids(index)
+                    merged = merge_detections([part.get(name, ()) for part in parts])
+                    for accumulator in scores.values():
+                        accumulator.add(truth, merged)
+                    size = (int(truth.shape[0]), int(truth.shape[1]))
+                    write(to_line(ImagePredictions(name, size, merged)))
+            results[network] = results_json(scores)
+            log.info("step %d, %s, merged: %s", step, network, summary(results[network]))
+        record = {
+            "step": step,
+            "config_hash": config_hash(config),
+            "dataset": f"{dataset.name} ({dataset.root})",
+            "split": dataset.split,
+            "images": count,
+            "modules": sources,
+            "results": results,
+        }
+        write_json(run.evaluation_of(step), record)
+    return record
+
+
+def _read(path: Path) -> dict[str, tuple[ScoredMask, ...]]:
+    """Return a module's detections by image.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return {image.sample_id: image.detections for image in read_predictions(path)}
+    except UserError as error:
+        raise UserError(
+            f"{error} Or evaluate the module anew: uda4inst evaluate {path.parents[3]}"
+        ) from error

@@ -1,0 +1,1 @@
+"""What the workbench starts: trainers and checks, each a process of its own."""

@@ -1,0 +1,84 @@
+"""What is known of a training process before it writes its run folder.
+
+`<runs>/.queue/<name>/` holds the configuration the process was started with and `record.json`.
+Once the process has signed the run folder, that folder says more and the record is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from uda4inst.run_folder.atomic import write_json
+
+logger = logging.getLogger(__name__)
+
+QUEUE = ".queue"
+_RECORD = "record.json"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRecord:
+    """A process that was started for a run.
+
+    Args:
+        name: name of the run.
+        pid: process id on `host`.
+        host: machine it was started on.
+        started: unix seconds just before the start.
+        argv: the command.
+        console: file that receives its output.
+    """
+
+    name: str
+    pid: int
+    host: str
+    started: float
+    argv: tuple[str, ...]
+    console: Path
+
+    @property
+    def started_iso(self) -> str:
+        """The start as ISO 8601 in UTC."""
+        return datetime.fromtimestamp(self.started, tz=UTC).isoformat(timespec="seconds")
+
+
+def queue_folder(root: Path, name: str) -> Path:
+    """Return where the record of a run lies."""
+    return root / QUEUE / name
+
+
+def record_names(root: Path) -> list[str]:
+    """Return the names of the runs that have a record."""
+    folder = root / QUEUE
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if (path / _RECORD).is_file())
+
+
+def read_record(root: Path, name: str) -> QueueRecord | None:
+    """Return the record of a run, or None when there is none."""
+    try:
+        raw = json.loads((queue_folder(root, name) / _RECORD).read_text(encoding="utf-8"))
+        return QueueRecord(**{**raw, "argv": tuple(raw["argv"]), "console": Path(raw["console"])})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("queue record of %s cannot be read: %s", name, error)
+        return None
+
+
+def write_record(root: Path, record: QueueRecord) -> None:
+    """Write the record of a run, whole or not at all."""
+    folder = queue_folder(root, record.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / _RECORD, {**asdict(record), "console": str(record.console)})
+
+
+def forget(root: Path, name: str) -> None:
+    """Delete the record of a run; harmless when another app has just done so."""
+    shutil.rmtree(queue_folder(root, name), ignore_errors=True)

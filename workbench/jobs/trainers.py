@@ -1,0 +1,208 @@
+"""Start trainers as processes of their own and send them requests through the run folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import check_run_name
+from workbench.jobs.processes import this_host
+from workbench.jobs.queue_records import QueueRecord, queue_folder, write_record
+from workbench.stores.groups import FOLDER, group_text, module_of
+from workbench.stores.runs import RunStatus, RunStore
+
+logger = logging.getLogger(__name__)
+
+Request = Literal["pause", "resume", "stop", "snapshot"]
+TRAINER: tuple[str, ...] = (sys.executable, "-m", "uda4inst.cli")
+
+# States in which a request means something.
+REQUESTABLE: dict[Request, frozenset[str]] = {
+    "pause": frozenset({"running"}),
+    "resume": frozenset({"paused"}),
+    "stop": frozenset({"queued", "running", "paused"}),
+    "snapshot": frozenset({"running"}),
+}
+RESTARTABLE: frozenset[str] = frozenset({"stopped", "dead", "failed"})
+
+
+def live_groups(store: RunStore, name: str) -> list[str]:
+    """Return the category groups of a run whose networks are at work.
+
+    With several at once each has a process of its own, which lives on when the run's is killed.
+    """
+    return [module.group for module in store.modules(name) if module.status.live]
+
+
+class Jobs:
+    """Starts, resumes and controls training processes.
+
+    A trainer gets its own session, so it lives on when the app or the page ends. What it does is
+    read from its run folder alone; the processes are kept only to be reaped.
+
+    Args:
+        store: the runs.
+        trainer: command that understands `train CONFIG` and `resume RUN`.
+    """
+
+    def __init__(self, store: RunStore, *, trainer: Sequence[str] = TRAINER) -> None:
+        self._store = store
+        self._trainer = tuple(trainer)
+        self._lock = threading.Lock()
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str, config_yaml: str) -> None:
+        """Start training a new run with a complete configuration.
+
+        Raises:
+            UserError: the name is no folder name or is taken.
+        """
+        check_run_name(name)
+        folder = self._store.root / name
+        with self._lock:
+            if not self._store.is_free(name):
+                raise UserError(
+                    f"run.name must be new, got {name!r}, which exists in {self._store.root}. "
+                    "Choose another name, or restart that run from a checkpoint."
+                )
+            queue = queue_folder(self._store.root, name)
+            queue.mkdir(parents=True, exist_ok=True)
+            config = queue / "config.yaml"
+            config.write_text(config_yaml, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            self._spawn(name, ("train", str(config)), console=folder / "console.txt", mode="wb")
+
+    def resume(self, name: str, *, step: int | None = None) -> None:
+        """Start a trainer that continues a run from a checkpoint.
+
+        Args:
+            name: an existing run without a living trainer.
+            step: step of the checkpoint; None takes the latest. A run of several category groups
+                goes on from the latest alone.
+
+        Raises:
+            UserError: the run, or a network of it, is at work, or has no such checkpoint.
+        """
+        folder = self._store.folder(name)
+        with self._lock:
+            state = self._store.status(name).state
+            if state not in RESTARTABLE:
+                raise UserError(
+                    f"a run to restart must be stopped, dead or failed, {name!r} is {state}. "
+                    "Stop it first, or start a new run."
+                )
+            groups = self._store.groups(name)
+            if groups:
+                self._check_whole(name, groups, step)
+            known = self._store.checkpoints(name)
+            if not groups and (not known or (step is not None and step not in known)):
+                steps = ", ".join(str(s) for s in known) or "none"
+                raise UserError(
+                    f"checkpoint must be one of those of {name!r} (steps: {steps}), got "
+                    f"{'the latest' if step is None else step}. Choose another, or start a new run."
+                )
+            arguments = ("resume", str(folder), *(() if step is None else ("--from", str(step))))
+            self._spawn(name, arguments, console=folder / "console.txt", mode="ab")
+
+    def request(self, name: str, what: Request) -> None:
+        """Ask the trainer of a run for something; it obeys after the step it is in.
+
+        Raises:
+            UserError: no trainer is in a state to obey.
+        """
+        status = self._store.status(name)
+        left = () if status.live else live_groups(self._store, name)
+        if what == "stop" and left:
+            for group in left:
+                self._leave(module_of(name, group), what)
+            return
+        if status.state not in REQUESTABLE[what]:
+            raise UserError(
+                f"a run to {what} must be {' or '.join(sorted(REQUESTABLE[what]))}, "
+                f"{name!r} is {status.state}. Nothing was done."
+            )
+        if status.state == "queued":
+            # A trainer that is starting throws away what it finds in its mailbox.
+            self._terminate(status)
+            return
+        self._leave(name, what)
+
+    def pending(self, name: str) -> list[str]:
+        """Return the requests a run's trainer has not obeyed yet."""
+        control = self._store.root / name / "control"
+        if not control.is_dir():
+            return []
+        return [what for what in REQUESTABLE if (control / what).exists()]
+
+    def reap(self) -> None:
+        """Collect trainers that ended, so that they do not stay as zombies."""
+        with self._lock:
+            self._children = [child for child in self._children if child.poll() is None]
+
+    def _leave(self, name: str, what: Request) -> None:
+        control = self._store.root / name / "control"
+        control.mkdir(exist_ok=True)
+        (control / what).touch()
+
+    def _check_whole(self, name: str, groups: Sequence[str], step: int | None) -> None:
+        """Raise unless all groups of a run can go on together."""
+        if step is not None:
+            raise UserError(
+                f"a run of several category groups goes on from their latest checkpoints, got step "
+                f"{step} for {name!r}. Choose the latest; a single group can be taken back by "
+                f"uda4inst resume {self._store.folder(name) / FOLDER / groups[0]} --from {step}"
+            )
+        live = live_groups(self._store, name)
+        if live:
+            raise UserError(
+                f"a run to restart must have no network at work, {name!r} still trains "
+                f"{' and '.join(map(group_text, live))}. Stop it first."
+            )
+
+    def _terminate(self, status: RunStatus) -> None:
+        if status.pid is None or status.host != this_host():
+            raise UserError(
+                f"a trainer that is starting can be stopped on its own machine only, "
+                f"{status.host or 'unknown'}. Stop it there, or wait until it runs."
+            )
+        try:
+            os.kill(status.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            logger.debug("process %s has ended by itself", status.pid)
+
+    def _spawn(
+        self, name: str, arguments: tuple[str, ...], *, console: Path, mode: Literal["wb", "ab"]
+    ) -> None:
+        argv = (*self._trainer, *arguments)
+        started = time.time()
+        with console.open(mode) as output:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        self._children.append(child)
+        write_record(
+            self._store.root,
+            QueueRecord(
+                name=name,
+                pid=child.pid,
+                host=this_host(),
+                started=started,
+                argv=argv,
+                console=console,
+            ),
+        )
+        logger.info("started %s: process %d", name, child.pid)

@@ -1,0 +1,1 @@
+"""Data: what lies on disk, and what does training make of it?"""

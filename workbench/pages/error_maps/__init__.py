@@ -1,0 +1,1 @@
+"""Error maps: which pixels are right and wrong, class by class?"""

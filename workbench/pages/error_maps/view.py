@@ -1,0 +1,302 @@
+"""What the Error maps page shows for a choice: pictures, numbers, and the controls set to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
+from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
+from uda4inst.errors import UserError
+from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
+from workbench.services import Services
+from workbench.session import ErrorChoice, SessionState
+from workbench.stores.evaluations import ALL_THINGS, Evaluated, PredictionSet, worst_first
+from workbench.stores.groups import group_text, module_of, shown_name, split_name
+from workbench.ui import markup
+from workbench.ui.edge import Empty, Framed
+from workbench.ui.palette import css
+
+Image = NDArray[np.uint8]
+ALL: Final = "all classes"
+ALL_GROUPS: Final = "all groups"
+NO_RUN: Final = "none"
+_LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorView:
+    """The pictures of one image for one or two networks."""
+
+    position: Any
+    facts: str
+    title_a: str
+    prediction_a: Image
+    errors_a: Image
+    side_b: Any
+    title_b: str
+    prediction_b: Image | None
+    errors_b: Image | None
+    truth: Image
+
+
+def error_view(services: Services, session: SessionState) -> Framed:
+    """Return the page for a session: its controls first, so that they stay usable."""
+    return Framed(
+        _controls(services, session),
+        lambda: _content(services, session),
+        waiting=lambda: _waiting(services, session),
+    )
+
+
+def _waiting(services: Services, session: SessionState) -> str:
+    """Return what is being done, for as long as it takes."""
+    for side, which in zip("AB", sides(services, session), strict=True):
+        counted = services.evaluations.progress(which) if which is not None else None
+        if counted is not None:
+            text = f"{side}: image {counted[0]:,} of {counted[1]:,}"
+            return markup.empty("Comparing predictions with annotation", text)
+    return markup.empty("Reading predictions", "They stay in memory once they are read.")
+
+
+def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, Evaluated | None]:
+    """Return what A and B stand for; None for a side without stored predictions."""
+    choice = session.errors
+    return (
+        _resolve(services, _run_of_a(services, session), choice.step, choice.network),
+        _resolve(services, choice.other_run, choice.other_step, choice.other_network),
+    )
+
+
+def ordered(services: Services, session: SessionState) -> Sequence[str]:
+    """Return the image names in the order of the page, worst first."""
+    a, b = sides(services, session)
+    if a is None:
+        return []
+    choice = session.errors
+    index = services.evaluations.index(a, choice.score_threshold)
+    other = None
+    if b is not None and choice.order == "worse than B":
+        other = services.evaluations.index(b, choice.score_threshold)
+    return worst_first(index, choice.thing, other=other)
+
+
+def _run_of_a(services: Services, session: SessionState) -> str | None:
+    """Return the chosen run, which holds what its groups found together, or a module of it."""
+    run, group = session.run, session.errors.group
+    known = run is not None and group is not None and group in services.runs.groups(run)
+    return module_of(run, group) if known and run and group else run
+
+
+def _resolve(
+    services: Services, run: str | None, step: int | None, network: str | None
+) -> Evaluated | None:
+    steps = services.evaluations.steps(run) if run is not None else []
+    if run is None or not steps:
+        return None
+    chosen = step if step in steps else steps[-1]
+    networks = services.evaluations.networks(run, chosen)
+    return Evaluated(run, chosen, network if network in networks else networks[0])
+
+
+def _controls(services: Services, session: SessionState) -> list[Any]:
+    a, b = sides(services, session)
+    choice = session.errors
+    groups = services.runs.groups(session.run) if session.run is not None else []
+    others = [name for name in _names(services) if services.evaluations.steps(name)]
+    return [
+        gr.Row(visible=a is not None or bool(groups)),
+        gr.Dropdown(
+            choices=[ALL_GROUPS, *((group_text(group), group) for group in groups)],
+            value=choice.group if choice.group in groups else ALL_GROUPS,
+            visible=bool(groups),
+        ),
+        *_side_controls(services, a),
+        gr.Dropdown(
+            choices=[NO_RUN, *((shown_name(name), name) for name in others)],
+            value=choice.other_run or NO_RUN,
+        ),
+        *_side_controls(services, b),
+        gr.Dropdown(
+            choices=["worst", *(["worse than B"] if b is not None else [])],
+            value=choice.order if b is not None else "worst",
+        ),
+    ]
+
+
+def _names(services: Services) -> Iterator[str]:
+    """Yield the names of all runs, each followed by those of its modules."""
+    for run in services.runs.names():
+        yield run
+        yield from (module_of(run, group) for group in services.runs.groups(run))
+
+
+def _side_controls(services: Services, side: Evaluated | None) -> list[Any]:
+    if side is None:
+        return [gr.Dropdown(visible=False), gr.Radio(visible=False)]
+    steps = services.evaluations.steps(side.run)
+    networks = services.evaluations.networks(side.run, side.step)
+    return [
+        gr.Dropdown(
+            choices=[(f"step {s:,}", s) for s in reversed(steps)], value=side.step, visible=True
+        ),
+        gr.Radio(choices=networks, value=side.network, visible=True),
+    ]
+
+
+def _content(services: Services, session: SessionState) -> ErrorView | Empty:
+    a, b = sides(services, session)
+    if a is None:
+        return _nothing_yet(services, session)
+    names = ordered(services, session)
+    if not names:
+        raise UserError(
+            "images must be in both evaluations to be compared, got none that are. "
+            "Choose another run or step for B."
+        )
+    choice = session.errors
+    place = min(choice.position, len(names) - 1)
+    found = services.evaluations.predictions(a)
+    name = names[place]
+    prediction_b = errors_b = None
+    if b is not None:
+        prediction_b, errors_b = _pictures(services.evaluations.predictions(b), name, choice)
+    prediction_a, errors_a = _pictures(found, name, choice)
+    return ErrorView(
+        position=gr.Slider(
+            minimum=1, maximum=max(len(names), 2), value=place + 1, interactive=len(names) > 1
+        ),
+        facts=_facts(found, name, place, names, choice),
+        title_a=_title("A", services, a, name, choice),
+        prediction_a=prediction_a,
+        errors_a=errors_a,
+        side_b=gr.Column(visible=b is not None),
+        title_b="" if b is None else _title("B", services, b, name, choice),
+        prediction_b=prediction_b,
+        errors_b=errors_b,
+        truth=_truth(found, name, choice),
+    )
+
+
+def _pictures(found: PredictionSet, name: str, choice: ErrorChoice) -> tuple[Image, Image]:
+    if name not in found.images:
+        raise UserError(
+            f"predictions must cover image {name!r}, got none of it for one side. "
+            "Choose another step, or order the images by 'worse than B'."
+        )
+    image = found.image(name)
+    prediction = found.images[name]
+    shown = [
+        DrawnDetection(d.pixels(), d.label, d.score)
+        for d in prediction.detections
+        if d.score > choice.score_threshold and d.label >= 0 and choice.thing in (None, d.label)
+    ]
+    painted = predicted_classes(
+        prediction.detections, prediction.size, score_threshold=choice.score_threshold
+    )
+    truth = true_classes(found.read_truth(name))
+    codes = error_map(painted, truth, thing=choice.thing)
+    return draw_detections(image, shown), error_overlay(image, codes)
+
+
+def _truth(found: PredictionSet, name: str, choice: ErrorChoice) -> Image:
+    labels = found.read_labels(name)
+    wanted = labels.labels
+    if choice.thing is not None:
+        wanted = np.where(wanted == choice.thing, wanted, -1)
+    return overlay_instances(found.image(name), labels.ids, wanted, names=True)
+
+
+def _facts(
+    found: PredictionSet, name: str, place: int, names: Sequence[str], choice: ErrorChoice
+) -> str:
+    data = found.dataset
+    return markup.facts(
+        [
+            ("image", name),
+            ("place", f"{place + 1} of {len(names)}, {choice.order} first"),
+            ("class", _class_text(found, choice.thing)),
+            ("score threshold", f"{choice.score_threshold:g}"),
+            ("data", f"{data.name} {data.split} ({data.root})"),
+        ]
+    ) + markup.legend([(name, css(ERROR_COLORS[code])) for name, code in _LEGEND])
+
+
+def _class_text(found: PredictionSet, thing: int | None) -> str:
+    if thing is not None:
+        own = thing in found.things
+        return THING_NAMES[thing] + ("" if own else " (not learned by this group)")
+    own_names = [THING_NAMES[k] for k in sorted(found.things)]
+    return ALL if found.things == ALL_THINGS else f"all of this group ({', '.join(own_names)})"
+
+
+def _title(side: str, services: Services, which: Evaluated, name: str, choice: ErrorChoice) -> str:
+    index = services.evaluations.index(which, choice.score_threshold)
+    numbers = ""
+    if name in index.sample_ids:
+        error = index.errors(choice.thing)[index.sample_ids.index(name)]
+        numbers = (
+            f"{error.wrong_pixels:,} px wrong ({error.false_positive_pixels:,} invented, "
+            f"{error.false_negative_pixels:,} missed), {error.right_pixels:,} right"
+        )
+    run, group = split_name(which.run)
+    learned = group or (ALL_GROUPS if services.runs.groups(run) else "")
+    return markup.facts(
+        [
+            (side, run),
+            ("category group", group_text(learned)),
+            ("network", which.network),
+            ("step", f"{which.step:,}"),
+            ("this image", numbers),
+            ("whole split", _ap(services, which, choice.thing)),
+        ]
+    )
+
+
+def _ap(services: Services, which: Evaluated, thing: int | None) -> str:
+    """Return the Cityscapes AP of what is looked at, with the hash of its configuration."""
+    record = services.evaluations.record(which.run, which.step)
+    try:
+        result = record["results"][which.network]["cityscapes"]
+        value = result["AP"] if thing is None else result["per_class"][THING_NAMES[thing]]["AP"]
+    except (KeyError, TypeError):
+        return ""
+    if value is None:
+        return ""
+    return f"AP {100 * value:.1f} (Cityscapes protocol, config {record.get('config_hash', '?')})"
+
+
+def _nothing_yet(services: Services, session: SessionState) -> Empty:
+    if session.run is None:
+        return Empty(
+            markup.empty("No run yet", "Start one on the Train page; it is evaluated at its end.")
+        )
+    if services.runs.groups(session.run):
+        return _nothing_of_group_yet(services, session.run, session.errors.group)
+    status = services.runs.status(session.run)
+    text = (
+        "It is evaluated at the end of a stage; evaluation.every asks for more."
+        if status.live
+        else f"Evaluate its checkpoint with: uda4inst evaluate {services.runs.root / session.run}"
+    )
+    return Empty(markup.empty(f"No evaluation of {session.run} yet", text))
+
+
+def _nothing_of_group_yet(services: Services, run: str, group: str | None) -> Empty:
+    if group is not None:
+        text = "It is evaluated at the end of a stage. Choose another category group above."
+        return Empty(markup.empty(f"No evaluation of {group_text(group)} yet", text))
+    if any(services.evaluations.steps(module_of(run, g)) for g in services.runs.groups(run)):
+        text = (
+            "What the groups find is merged when the last of them is finished. Until then choose "
+            "a category group above to see it alone."
+        )
+    else:
+        text = "Each group is evaluated at the end of a stage, and all together at the end."
+    return Empty(markup.empty(f"No evaluation of all groups of {run} yet", text))

@@ -1,0 +1,1 @@
+"""Mixing: what did a step train on?"""

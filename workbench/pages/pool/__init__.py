@@ -1,0 +1,1 @@
+"""Pool: which rare instances are kept, and how much do they hide?"""

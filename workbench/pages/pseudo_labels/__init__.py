@@ -1,0 +1,1 @@
+"""Pseudo-labels: what does a threshold keep?"""

@@ -1,0 +1,275 @@
+"""Pseudo-labels: what a score threshold keeps and drops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
+from uda4inst.draw import DrawnDetection, draw_detections
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
+from workbench.stores.candidates import Candidates
+from workbench.stores.snapshots import Snapshot, SnapshotItem
+from workbench.ui import markup, plots
+from workbench.ui.edge import Empty, Mounted, Page
+from workbench.ui.palette import class_css, css
+
+TITLE = "Pseudo-labels"
+QUESTION = "Which detections does a score threshold keep?"
+HINT = (
+    "Score = class probability x mean mask probability, by the teacher. The slider works on the "
+    "stored detections; training is not touched."
+)
+TICK_SECONDS = 2.0
+_THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What becomes of every detection of an item at a threshold, and what did in training.
+
+    Args:
+        threshold: the one tried.
+        own: the run's.
+        kept: becomes a pseudo-label.
+        ignored: neither that nor background.
+        trained: became a pseudo-label in training.
+    """
+
+    threshold: float
+    own: float
+    kept: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    trained: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThresholdView:
+    """The picture, the numbers, and the slider where the training's own threshold is shown."""
+
+    slider: Any
+    picture: NDArray[np.uint8]
+    legend: str
+    table: str
+    curve: str
+
+
+def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int) -> Any:
+    """Return what the session's threshold does to one item of a snapshot."""
+    item = snapshot.items[index] if snapshot.items else None
+    if item is None or item.target is None or item.pseudo_labels is None:
+        return Empty(
+            markup.empty(
+                "No pseudo-labels at this step",
+                "Only uda4inst makes them, in stage 2. Choose a later snapshot or another run.",
+            )
+        )
+    share = services.runs.setting(state.run, "method.ego.min_valid_share") if state.run else None
+    candidates = services.candidates.of(
+        item,
+        min_valid_share=0.0 if share is None else share,
+        min_visible_share=snapshot.min_visible_share,
+    )
+    trial = _trial(state.score_threshold, snapshot, item, candidates)
+    return ThresholdView(
+        slider=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
+        picture=picture(item, candidates, trial),
+        legend=_legend(candidates, trial),
+        table=_table(candidates, trial, snapshot),
+        curve=plots.draw(_curve(candidates, trial)),
+    )
+
+
+def _trial(
+    chosen: float | None, snapshot: Snapshot, item: SnapshotItem, candidates: Candidates
+) -> Trial:
+    """Return what the chosen threshold keeps; without one, what training kept."""
+    trained = np.asarray(item.kept, dtype=bool)
+    kept = trained if chosen is None else candidates.kept(chosen)
+    own = snapshot.score_threshold
+    return Trial(
+        threshold=own if chosen is None else chosen,
+        own=own,
+        kept=kept,
+        ignored=candidates.ignored(kept, snapshot.unsure_threshold),
+        trained=trained,
+    )
+
+
+def picture(item: SnapshotItem, candidates: Candidates, trial: Trial) -> NDArray[np.uint8]:
+    """Return the target image with kept objects filled and dropped ones dashed.
+
+    Args:
+        item: with a target image.
+        candidates: its detections.
+        trial: which of them become pseudo-labels, and which are ignored.
+    """
+    if item.target is None:
+        raise ValueError("item must have a target image, got None.")
+    drawn = [
+        DrawnDetection(
+            candidates.ids == k + 1,
+            int(label),
+            float(score),
+            kept=bool(trial.kept[k]),
+            ignored=bool(trial.ignored[k]),
+        )
+        for k, (label, score) in enumerate(zip(candidates.labels, candidates.scores, strict=True))
+    ]
+    return draw_detections(item.target, drawn)
+
+
+def _legend(candidates: Candidates, trial: Trial) -> str:
+    labels = sorted({int(label) for label in candidates.labels[trial.kept]})
+    entries = [(f"kept: {THING_NAMES[k]}", class_css(THING_NAMES[k])) for k in labels]
+    if trial.ignored.any():
+        entries.append(("ignored: unsure", css(IGNORED_OBJECT_COLOR)))
+    entries.append(("dropped", css(DROPPED_COLOR)))
+    return markup.legend(entries, dashed=["ignored: unsure", "dropped"])
+
+
+def _table(candidates: Candidates, trial: Trial, snapshot: Snapshot) -> str:
+    """Return how many of each class are kept, ignored and dropped, here and in training."""
+    dropped = ~trial.kept & ~trial.ignored
+    columns = {"kept": trial.kept, "ignored": trial.ignored, "dropped": dropped}
+    if snapshot.unsure_threshold is None:
+        del columns["ignored"]
+    columns[_training_column(snapshot)] = trial.trained
+    rows: list[list[str]] = []
+    for label, name in enumerate(THING_NAMES):
+        mine = candidates.labels == label
+        if mine.any():
+            key = f'<span class="wb-key"><i style="--key:{class_css(name)}"></i>{name}</span>'
+            rows.append([key, *(str(int((mine & which).sum())) for which in columns.values())])
+            if not snapshot.has_one_threshold and name in snapshot.class_thresholds:
+                rows[-1][-1] += f" (> {snapshot.class_thresholds[name]:.2f})"
+    totals = [str(int(which.sum())) for which in columns.values()]
+    rows.append([f"<b>{text}</b>" for text in ("all", *totals)])
+    causes = f'<p class="wb-quiet">{_causes(candidates, snapshot)}</p>'
+    return markup.table(["class", *columns], rows, kind="wb-counts") + causes
+
+
+def _training_column(snapshot: Snapshot) -> str:
+    if snapshot.has_one_threshold:
+        return f"kept in training ({snapshot.score_threshold:g})"
+    return "kept in training (threshold of the class)"
+
+
+def _causes(candidates: Candidates, snapshot: Snapshot) -> str:
+    """Return why detections cannot be kept at any threshold, and when one is ignored."""
+    on_ego, covered = int(candidates.on_ego.sum()), int(candidates.covered.sum())
+    text = (
+        f"At any threshold, {on_ego} are dropped on the ego vehicle and {covered} covered by "
+        "better-scored detections"
+    )
+    if snapshot.min_visible_share:
+        text += (
+            f"; of {int(candidates.sliver.sum())} less than {snapshot.min_visible_share:.0%} is "
+            "left to see"
+        )
+    if snapshot.unsure_threshold is not None:
+        text += (
+            f". What scores more than {snapshot.unsure_threshold:g} and is not kept is ignored "
+            "instead of background"
+        )
+    return text + "."
+
+
+def _curve(candidates: Candidates, trial: Trial) -> plots.Chart:
+    threshold, own = trial.threshold, trial.own
+    counts = candidates.curve(_THRESHOLDS).astype(np.float64)
+    lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
+    lines += [
+        plots.Line(name, class_css(name), counts[:, label])
+        for label, name in enumerate(THING_NAMES)
+        if counts[:, label].any()
+    ]
+    marks = [plots.Mark(threshold, f"{threshold:g}", strong=True)]
+    if threshold != own:
+        marks.append(plots.Mark(own, f"training {own:g}"))
+    return plots.Chart(
+        "Kept over the threshold",
+        _THRESHOLDS,
+        lines,
+        x_name="score threshold",
+        marks=marks,
+        steps=True,
+        whole=True,
+        height=220,
+    )
+
+
+def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+    """Create the page and bind its events."""
+    del app
+    gr.HTML(markup.page_header(QUESTION, HINT))
+    bar = build_bar("pseudo_labels")
+    notice, body = Page.frame("pseudo-labels")
+    with body:
+        slider, reset = _build_threshold()
+        parts = [slider, *_build_result()]
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    page = Page(notice, body, parts, head=bar.outputs)
+
+    def show(state: SessionState, step: float) -> object:
+        return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
+
+    def follow(state: SessionState, step: float) -> object:
+        return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
+
+    mounted = Mounted("pseudo_labels", session, page, show, [bar.slider], timer)
+    mounted.on_tick(follow, inputs=[bar.slider])
+    wire_bar(bar, services, mounted)
+    _wire_threshold(slider, reset, mounted)
+    return mounted
+
+
+def _build_threshold() -> tuple[gr.Slider, gr.Button]:
+    with gr.Row(equal_height=True, elem_classes="wb-bar"):
+        slider = gr.Slider(
+            0.05,
+            0.99,
+            value=0.9,
+            step=0.01,
+            label="Score threshold",
+            elem_id="pseudo-labels-threshold",
+            scale=6,
+            buttons=[],
+        )
+        reset = gr.Button("Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150)
+    return slider, reset
+
+
+def _build_result() -> list[Any]:
+    with gr.Row():
+        with gr.Column(scale=7, min_width=340):
+            shown = gr.Image(
+                label="Target image",
+                elem_id="pseudo-labels-picture",
+                interactive=False,
+                format="png",
+                buttons=["fullscreen", "download"],
+                elem_classes="wb-picture",
+            )
+            legend = gr.HTML(elem_id="pseudo-labels-legend")
+        with gr.Column(scale=5, min_width=340):
+            table = gr.HTML(elem_id="pseudo-labels-table")
+            curve = gr.HTML(elem_id="pseudo-labels-curve")
+    return [shown, legend, table, curve]
+
+
+def _wire_threshold(slider: gr.Slider, reset: gr.Button, page: Mounted) -> None:
+    page.on_choice(
+        slider.input,
+        lambda state, threshold: state.on_threshold(float(threshold)),
+        "threshold",
+        inputs=[slider],
+    )
+    page.on_choice(reset.click, lambda state: state.on_threshold(None), "reset")

@@ -1,0 +1,164 @@
+"""What the Results page shows for a session: a suite's table, its charts, its runs."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from uda4inst.suites import report
+from uda4inst.suites.results import NETWORKS, PROTOCOLS, View
+from workbench.pages.results.charts import charts
+from workbench.pages.results.markup import (
+    class_table,
+    footnotes,
+    means_table,
+    run_states,
+    suite_facts,
+)
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.stores.suite_exports import Export, text_exports
+from workbench.stores.suites import SuiteStore, checked_folder
+from workbench.ui import markup
+from workbench.ui.edge import UNCHANGED, Empty, Framed, Unchanged
+
+COMMAND: Final = "uda4inst suite table5 --scale smoke --seeds 0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultsView:
+    """Values of the page's components, in their order."""
+
+    facts: Any
+    markdown: Any
+    csv: Any
+    latex: Any
+    chart: Any
+    runs: Any
+    table: Any
+    notes: Any
+    charts: Any
+    classes: Any
+
+
+def results_view(services: Services, session: SessionState) -> Framed:
+    """Return the page for a session: its controls first, so that they stay usable."""
+    folders = services.suites.folders()
+    chosen = chosen_folder(services.suites, session)
+    choices = [str(folder) for folder in folders]
+    value = None if chosen is None else str(chosen)
+    head = [
+        gr.Dropdown(choices=choices, value=value, allow_custom_value=True),
+        session.results.protocol,
+        session.results.network,
+    ]
+    return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
+
+
+def results_tick(
+    services: Services, session: SessionState, shown: str | None, *parts: Any
+) -> Framed | ResultsView | Unchanged:
+    """Return what time has changed: results, how far the runs are, the chart to take away.
+
+    Args:
+        services: what the page works with.
+        session: what the browser looks at.
+        shown: folder on screen.
+        *parts: its facts, its runs and the file of its chart as they are on screen.
+    """
+    facts, runs, chart = parts
+    store, view = services.suites, _view(session)
+    if session.results.folder is None and shown:
+        # Another suite that changed last must not take the place of the one that is read.
+        session = session.on_results(folder=shown)
+    folder = chosen_folder(store, session)
+    if folder is None or f'"{_short(store, folder)}"' not in (facts or ""):
+        return results_view(services, session)
+    changed: dict[str, Any] = {}
+    states = run_states(store.runs(folder))
+    if states != runs:
+        changed["runs"] = states
+    drawn = store.chart(folder, view)
+    export = _drawn(drawn)
+    if (Path(chart["path"]).name if chart else None) != (export.name if export else None):
+        changed["chart"] = _chart_button(drawn)
+    if not changed:
+        return UNCHANGED
+    return ResultsView(**{**{f.name: gr.skip() for f in fields(ResultsView)}, **changed})
+
+
+def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
+    """Return the folder a session looks at: the chosen one, else the one that changed last."""
+    if session.results.folder is not None:
+        return checked_folder(session.results.folder)
+    return next(iter(store.folders()), None)
+
+
+def _view(session: SessionState) -> View:
+    choice = session.results
+    protocol = choice.protocol if choice.protocol in PROTOCOLS else PROTOCOLS[0]
+    return protocol, choice.network if choice.network in NETWORKS else NETWORKS[0]
+
+
+def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView | Empty:
+    if folder is None:
+        where = f"No suite lies in {store.root} yet. Run one of the paper's tables with: {COMMAND}"
+        return Empty(markup.empty("No suite yet", where))
+    results = store.results(folder)
+    means, *by_class = report.tables(results, [view])
+    exports = text_exports(results, view)
+    return ResultsView(
+        facts=suite_facts(results, _short(store, folder)),
+        markdown=_button(exports["md"]),
+        csv=_button(exports["csv"]),
+        latex=_button(exports["tex"]),
+        chart=_chart_button(store.chart(folder, view)),
+        runs=run_states(store.runs(folder)),
+        table=means_table(means, results, view),
+        notes=footnotes(means.notes, view),
+        charts=charts(results, view),
+        classes="".join(class_table(table) for table in by_class),
+    )
+
+
+def _short(store: SuiteStore, folder: Path) -> str:
+    """Return what changes with the results, in a few letters."""
+    return hashlib.sha256(repr(store.stamp(folder)).encode()).hexdigest()[:16]
+
+
+def _drawn(chart: Future[Export | None]) -> Export | None:
+    """Return a chart once it is drawn; None before, and where there is none."""
+    return chart.result() if chart.done() and chart.exception() is None else None
+
+
+def _chart_button(chart: Future[Export | None]) -> Any:
+    """Return the button of the chart; while that is drawn, or cannot be, there is no file."""
+    export = _drawn(chart)
+    if export is not None:
+        return _button(export)
+    words = "Figure …"
+    if chart.done():
+        words = "Figure" if chart.exception() is None else "No figure"
+    return gr.DownloadButton(words, value=None, interactive=False)
+
+
+def _button(export: Export) -> Any:
+    """Return a button that hands a file out."""
+    path = save_bytes_to_cache(export.data, export.name, get_upload_folder())
+    return gr.DownloadButton(_LABELS[Path(export.name).suffix], value=path, interactive=True)
+
+
+_LABELS: Final = {
+    ".md": "Markdown",
+    ".csv": "CSV",
+    ".tex": "LaTeX",
+    ".png": "Figure",
+    ".zip": "Figures (ZIP)",
+}

@@ -1,0 +1,1 @@
+"""Train: how do the runs go, and how is a new one started?"""

@@ -1,0 +1,273 @@
+"""What the Train page says about runs: table, progress, curves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+
+from uda4inst.classes import THING_NAMES
+from workbench.stores.groups import group_text
+from workbench.stores.metrics import Series
+from workbench.stores.runs import ModuleStatus, RunStatus, RunSummary
+from workbench.ui import markup, plots
+from workbench.ui.palette import LINE_COLORS, class_css
+
+# A live trainer signs every 2 s; say so when it has not for a while.
+SILENT_SECONDS = 15.0
+
+
+def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
+    """Return the table of runs; a row is chosen by clicking its name."""
+    if not summaries:
+        return markup.empty(
+            "No run yet", "Choose a preset on the left and press Start; the run appears here."
+        )
+    head = "".join(
+        f"<th{attributes}>{name}</th>"
+        for name, attributes in (
+            ("run", ""),
+            ("state", ""),
+            ("method", ""),
+            ("step", ' class="wb-num"'),
+            ("AP student", ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'),
+            ("AP teacher", ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'),
+            ("started", ""),
+        )
+    )
+    rows = "".join(_run_row(s, chosen=s.name == chosen) for s in summaries)
+    return (
+        '<div class="wb-scroll wb-runs"><table class="wb-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def method_text(summary: RunSummary) -> str:
+    """Return a run's method, and how many networks it trains where there are several."""
+    parts = [summary.method, f"{len(summary.groups)} groups" if summary.groups else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def run_card(summary: RunSummary, requests: Sequence[str], *, now: float | None = None) -> str:
+    """Return progress, times and, where there is one, the error of a run."""
+    status = summary.status
+    progress = _progress(status, of_all=bool(summary.groups))
+    return (
+        f'<div class="wb-card"><div class="wb-card-head"><h3>{escape(summary.name)}</h3>'
+        f"{markup.chip(status.state)}{_requests(requests)}</div>"
+        f"{progress}{_note(status, now=time.time() if now is None else now)}</div>"
+    )
+
+
+def group_table(
+    modules: Sequence[ModuleStatus], *, chosen: str | None, remarks: Sequence[str] = ()
+) -> str:
+    """Return the category groups of a run; a row is chosen by clicking its name.
+
+    Args:
+        modules: the groups' networks in the order they train; none for a run of one network.
+        chosen: the group looked at.
+        remarks: sentences below the table.
+    """
+    if not modules:
+        return ""
+    head = (
+        '<th>category group</th><th>state</th><th class="wb-num">step</th><th></th>'
+        '<th class="wb-num">time left</th>'
+    )
+    rows = "".join(_group_row(m, chosen=m.group == chosen) for m in modules)
+    notes = "".join(f'<p class="wb-quiet">{escape(text)}</p>' for text in remarks)
+    return (
+        '<div class="wb-scroll"><table class="wb-table wb-groups">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}"
+    )
+
+
+def group_head(group: str | None) -> str:
+    """Return the title above the figures of one of several networks."""
+    return f'<div class="wb-section"><h3>{escape(group_text(group))}</h3></div>' if group else ""
+
+
+def figures(status: RunStatus, series: Series) -> str:
+    """Return the newest figures of a network as tiles."""
+    last = series.last
+    total = sum((last.get("pseudo_labels") or {}).values())
+    has_counts = "pseudo_labels" in last
+    return markup.tiles(
+        [
+            ("step", f"{status.step:,}", f"of {status.steps:,}"),
+            ("time left", markup.duration(status.eta_seconds), _speed(status)),
+            ("images / s", _number(last.get("images_per_second")), "newest step"),
+            ("loss", _number(last.get("loss")), f"step {last['step']:,}" if last else ""),
+            ("pseudo-labels", f"{total}" if has_counts else "–", "newest batch"),
+            ("memory", _memory(last.get("memory_mib")), ""),
+        ]
+    )
+
+
+def curves(series: Series, *, classes: Sequence[str] = THING_NAMES) -> str:
+    """Return the charts of a network that learns some of the classes, or all."""
+    charts = [
+        _loss_chart(series),
+        _terms_chart(series),
+        _pseudo_label_chart(series, classes),
+        _chart(series, "Throughput, images / s", ["images_per_second"]),
+    ]
+    return f'<div class="wb-charts">{"".join(plots.draw(c) for c in charts)}</div>'
+
+
+def log_lines(text: str) -> str:
+    """Return the end of a log."""
+    return f'<pre class="wb-log">{escape(text) or "The log is empty."}</pre>'
+
+
+def _run_row(summary: RunSummary, *, chosen: bool) -> str:
+    status = summary.status
+    ap = [_percent(summary.ap.get(who)) for who in ("student", "teacher")]
+    at = f' title="step {summary.ap_step:,}"' if summary.ap_step is not None else ""
+    name = escape(summary.name)
+    steps = f"{status.step:,} / {status.steps:,}" if status.steps else "–"
+    return (
+        f'<tr class="{"wb-chosen" if chosen else ""}">'
+        f'<td><button type="button" class="wb-link" data-run="{name}">{name}</button></td>'
+        f"<td>{markup.chip(status.state)}</td><td>{escape(method_text(summary)) or '–'}</td>"
+        f'<td class="wb-num">{steps}</td>'
+        f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
+        f"<td>{escape(_when(status.started))}</td></tr>"
+    )
+
+
+def _requests(requests: Sequence[str]) -> str:
+    return "".join(
+        f'<span class="wb-chip wb-asked">{escape(name)} requested</span>' for name in requests
+    )
+
+
+def _group_row(module: ModuleStatus, *, chosen: bool) -> str:
+    status = module.status
+    group = escape(module.group)
+    why = f' title="{escape(status.error)}"' if status.error else ""
+    return (
+        f'<tr class="{"wb-chosen" if chosen else ""}">'
+        f'<td><button type="button" class="wb-link" data-group="{group}">'
+        f"{escape(group_text(module.group))}</button></td>"
+        f"<td{why}>{markup.chip(status.state)}</td>"
+        f'<td class="wb-num">{status.step:,} / {status.steps:,}</td>'
+        f'<td class="wb-wide">{_bar(status)}</td>'
+        f'<td class="wb-num">{markup.duration(status.eta_seconds)}</td></tr>'
+    )
+
+
+def _progress(status: RunStatus, *, of_all: bool) -> str:
+    """Return how far a run is; several networks pass through their stages each by itself."""
+    if not status.steps:
+        return f'<p class="wb-quiet">{escape(status.message)}</p>' if status.message else ""
+    parts = [
+        f"{status.step:,} of {status.steps:,} steps of all groups"
+        if of_all
+        else f"stage {status.stage}",
+        f"{100 * status.progress:.0f} %",
+        f"{markup.duration(status.eta_seconds)} left" if of_all and status.eta_seconds else "",
+        status.message,
+    ]
+    text = " · ".join(part for part in parts if part)
+    return f'{_bar(status)}<p class="wb-quiet">{escape(text)}</p>'
+
+
+def _bar(status: RunStatus) -> str:
+    share = 100 * status.progress
+    return (
+        f'<div class="wb-progress wb-{status.state}" role="progressbar" '
+        f'aria-valuenow="{share:.0f}" aria-valuemin="0" aria-valuemax="100">'
+        f'<i style="width:{share:.2f}%"></i></div>'
+    )
+
+
+def _note(status: RunStatus, *, now: float) -> str:
+    if status.error:
+        return f'<pre class="wb-error" role="alert">{escape(status.error)}</pre>'
+    silent = now - status.heartbeat
+    if status.state == "running" and silent > SILENT_SECONDS:
+        return (
+            f'<p class="wb-quiet">The process lives but has not signed for {silent:.0f} s: '
+            "a full disk, or a machine too busy.</p>"
+        )
+    return ""
+
+
+def _loss_chart(series: Series) -> plots.Chart:
+    return _chart(series, "Loss (weighted sum; band: smallest to largest)", ["loss"], band=True)
+
+
+def _terms_chart(series: Series) -> plots.Chart:
+    names = series.names("losses")
+    return _chart(
+        series,
+        "Loss terms, unweighted",
+        names,
+        labels={n: n.removeprefix("losses/") for n in names},
+    )
+
+
+def _pseudo_label_chart(series: Series, classes: Sequence[str]) -> plots.Chart:
+    names = [f"pseudo_labels/{name}" for name in classes]
+    return _chart(
+        series,
+        "Pseudo-labels kept per batch",
+        names,
+        labels=dict(zip(names, classes, strict=True)),
+        colors=dict(zip(names, map(class_css, classes), strict=True)),
+    )
+
+
+def _chart(
+    series: Series,
+    title: str,
+    names: Sequence[str],
+    *,
+    labels: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
+    band: bool = False,
+) -> plots.Chart:
+    known = [name for name in names if name in series.mean]
+    lines = [
+        plots.Line(
+            (labels or {}).get(name, name.replace("_", " ")),
+            (colors or {}).get(name, LINE_COLORS[i % len(LINE_COLORS)]),
+            series.mean[name],
+            low=series.low[name] if band else None,
+            high=series.high[name] if band else None,
+        )
+        for i, name in enumerate(known)
+    ]
+    starts = series.stage2_step
+    between = starts is not None and len(series.step) > 0 and starts > series.step[0]
+    marks = [plots.Mark(float(starts), "stage 2")] if starts is not None and between else []
+    return plots.Chart(title, series.step, lines, marks=marks)
+
+
+def _number(value: object) -> str:
+    return plots.number(value) if isinstance(value, int | float) else "–"
+
+
+def _memory(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "–"
+    return f"{value / 1024:.1f} GiB" if value >= 1024 else f"{value:.0f} MiB"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _speed(status: RunStatus) -> str:
+    speed = status.steps_per_second
+    return f"{plots.number(speed)} steps / s" if speed else ""
+
+
+def _when(started: str) -> str:
+    try:
+        return datetime.fromisoformat(started).astimezone().strftime("%d %b %H:%M")
+    except ValueError:
+        return started

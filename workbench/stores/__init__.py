@@ -1,0 +1,1 @@
+"""What is read from disk for the pages: runs, snapshots, predictions, suites, data sets."""

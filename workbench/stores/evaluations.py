@@ -1,0 +1,225 @@
+"""Stored predictions beside ground truth: what the Error maps page needs, read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.data.config import DatasetRef
+from uda4inst.data.records import LabelArrays
+from uda4inst.data.stream.dataset import open_dataset
+from uda4inst.data.tree import ImageTree
+from uda4inst.errors import UserError
+from uda4inst.evaluation.error_maps import ErrorIndex, index_errors, true_classes
+from uda4inst.formats.predictions import ImagePredictions, read_predictions
+from workbench.stores.recent import Recent
+from workbench.stores.runs import RunStore, numbered
+
+# Smallest of the sets kept in memory: predictions of 500 images are about 15 MB of text.
+_SETS_KEPT: Final = 3
+_INDEXES_KEPT: Final = 12
+ALL_THINGS: Final = frozenset(range(NUM_THINGS))
+# A background that is judged, unlike the void of a raw id of 0.
+_ROAD: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Which predictions: those of one network of a run at a step.
+
+    Args:
+        run: name of the run, or of one of its modules.
+        step: of the evaluation.
+        network: "student" or "teacher".
+    """
+
+    run: str
+    step: int
+    network: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionSet:
+    """The evaluated detections of one network on a split, and where the split lies.
+
+    Args:
+        dataset: images with annotation.
+        images: detections by the data set's image names.
+        positions: place of every image in the data set.
+        things: the classes the network learned (0..7); instances of others are background to it.
+    """
+
+    dataset: ImageTree
+    images: Mapping[str, ImagePredictions]
+    positions: Mapping[str, int]
+    things: frozenset[int] = ALL_THINGS
+
+    def image(self, sample_id: str) -> NDArray[np.uint8]:
+        """Return an image as RGB."""
+        return self.dataset.read_image(self.positions[sample_id])
+
+    def read_truth(self, sample_id: str) -> NDArray[np.integer]:
+        """Return an image's annotation as raw Cityscapes ids, 7 (road) for classes not learned."""
+        truth = self.dataset.read_instance_ids(self.positions[sample_id])
+        if self.things == ALL_THINGS:
+            return truth
+        things = true_classes(truth).astype(np.int64) - 1
+        others = (things >= 0) & (things < NUM_THINGS) & ~np.isin(things, list(self.things))
+        return np.where(others, _ROAD, truth)
+
+    def read_labels(self, sample_id: str) -> LabelArrays:
+        """Return an image's objects; classes not learned are named -1."""
+        labels = self.dataset.read_labels(self.positions[sample_id])
+        known = np.isin(labels.labels, list(self.things))
+        return replace(labels, labels=np.where(known, labels.labels, -1))
+
+
+class EvaluationStore:
+    """Reads evaluations of runs; what was read last stays in memory."""
+
+    def __init__(self, runs: RunStore) -> None:
+        self._runs = runs
+        self._sets: Recent[tuple[Path, int], PredictionSet] = Recent(_SETS_KEPT)
+        self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
+        self._progress: dict[Evaluated, tuple[int, int]] = {}
+
+    def steps(self, run: str) -> list[int]:
+        """Return the steps with stored predictions, oldest first."""
+        folder = self._runs.root / run / "evaluation"
+        return [s for s in numbered(folder, suffix=".json") if self.networks(run, s)]
+
+    def networks(self, run: str, step: int) -> list[str]:
+        """Return which networks have stored predictions at a step, the teacher first."""
+        folder = self._folder(run, step)
+        if not folder.is_dir():
+            return []
+        return sorted(p.name.removesuffix(".jsonl.gz") for p in folder.glob("*.jsonl.gz"))[::-1]
+
+    def record(self, run: str, step: int) -> Mapping[str, Any]:
+        """Return what was written about an evaluation; empty when it cannot be read."""
+        path = self._runs.root / run / "evaluation" / f"{step:08d}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def predictions(self, which: Evaluated) -> PredictionSet:
+        """Return stored detections with the images they were made on.
+
+        Raises:
+            UserError: the predictions or the images cannot be read.
+        """
+        key = self._key(which)
+        return self._recent_set(which, key)
+
+    def index(self, which: Evaluated, score_threshold: float) -> ErrorIndex:
+        """Return the errors of every image at a score threshold.
+
+        Raises:
+            UserError: the predictions or the annotation cannot be read.
+        """
+        key = self._key(which)
+        found = self._recent_set(which, key)
+
+        def show(done: int, total: int) -> None:
+            self._progress[which] = (done, total)
+
+        def make() -> ErrorIndex:
+            try:
+                return index_errors(
+                    found.images.values(),
+                    found.read_truth,
+                    score_threshold=score_threshold,
+                    progress=show,
+                )
+            finally:
+                self._progress.pop(which, None)
+
+        return self._indexes.get((*key, score_threshold), make)
+
+    def progress(self, which: Evaluated) -> tuple[int, int] | None:
+        """Return how many images of how many are counted; None while nothing is."""
+        return self._progress.get(which)
+
+    def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet:
+        return self._sets.get(
+            key, lambda: _read_set(key[0], self._dataset(which.run), self._things(which.run))
+        )
+
+    def _key(self, which: Evaluated) -> tuple[Path, int]:
+        path = self._folder(which.run, which.step) / f"{which.network}.jsonl.gz"
+        try:
+            # An evaluation may be repeated.
+            return path, path.stat().st_mtime_ns
+        except FileNotFoundError as error:
+            raise UserError(
+                f"predictions of the {which.network} of {which.run!r} at step {which.step} must "
+                f"exist, got none ({path}). Choose another step or network."
+            ) from error
+
+    def _folder(self, run: str, step: int) -> Path:
+        return self._runs.root / run / "evaluation" / "predictions" / f"{step:08d}"
+
+    def _things(self, run: str) -> frozenset[int]:
+        names = self._runs.setting(run, "method.classes")
+        known = [THING_NAMES.index(name) for name in names or () if name in THING_NAMES]
+        return frozenset(known) or ALL_THINGS
+
+    def _dataset(self, run: str) -> ImageTree:
+        val = self._runs.setting(run, "data.val")
+        try:
+            return open_dataset(DatasetRef.model_validate(val), domain="target")
+        except ValidationError as error:
+            raise UserError(
+                f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
+                f"({self._runs.root / run / 'config.yaml'}). Restore the file."
+            ) from error
+
+
+def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> PredictionSet:
+    positions = {dataset.basename(i): i for i in range(len(dataset))}
+    images = {image.sample_id: image for image in read_predictions(path)}
+    unknown = [name for name in images if name not in positions]
+    if unknown:
+        raise UserError(
+            f"predictions must be of images in {dataset.root} ({dataset.split}), got "
+            f"{len(unknown)} others such as {unknown[0]!r} ({path}). "
+            "Restore the data set they were made on, or evaluate again."
+        )
+    return PredictionSet(
+        dataset=dataset,
+        images=images,
+        positions=positions,
+        things=things,
+    )
+
+
+def worst_first(
+    index: ErrorIndex, thing: int | None, *, other: ErrorIndex | None = None
+) -> Sequence[str]:
+    """Return image names by wrong pixels, most first.
+
+    Args:
+        index: errors of every image.
+        thing: one class, or None for all.
+        other: when given, images where the first errs most beyond the other come first; only
+            images of both are listed.
+    """
+    wrong = _wrong_pixels(index, thing)
+    if other is not None:
+        theirs = _wrong_pixels(other, thing)
+        wrong = {name: count - theirs[name] for name, count in wrong.items() if name in theirs}
+    return sorted(wrong, key=lambda name: (-wrong[name], name))
+
+
+def _wrong_pixels(index: ErrorIndex, thing: int | None) -> dict[str, int]:
+    errors = index.errors(thing)
+    return {name: error.wrong_pixels for name, error in zip(index.sample_ids, errors, strict=True)}

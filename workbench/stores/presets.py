@@ -1,0 +1,99 @@
+"""Configurations to begin with, and what becomes of them when values are changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from uda4inst.training.config import load_config, preset_names
+from uda4inst.training.schema import Config
+from workbench.ui.forms import FieldSpec, field_specs
+
+# The folder the presets' configurations name; `--data` puts another in its place.
+PRESET_DATA_ROOT: Final = "data/toystreets"
+# Where runs lie is the app's own setting; a network's classes follow from method.groups.
+_NOT_IN_FORM: Final = frozenset({"run.root", "method.classes"})
+
+
+class Presets:
+    """The shipped configurations, resolved for this app's folders.
+
+    Args:
+        runs_root: becomes `run.root` of every run.
+        data_root: the ToyStreets folder.
+    """
+
+    def __init__(self, *, runs_root: Path, data_root: Path) -> None:
+        self._runs_root = runs_root
+        self._data_root = data_root
+        self._plain: dict[str, Mapping[str, Any]] = {}
+        self._resolved: dict[str, Mapping[str, Any]] = {}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the shipped configurations."""
+        return list(preset_names())
+
+    @cached_property
+    def fields(self) -> list[FieldSpec]:
+        """The settings a form offers."""
+        specs = field_specs(Config.model_json_schema())
+        return [spec for spec in specs if spec.key not in _NOT_IN_FORM]
+
+    def resolved(self, preset: str) -> Mapping[str, Any]:
+        """Return every value of a preset in this app's folders."""
+        if preset not in self._resolved:
+            config = load_config(preset, self._folders(preset))
+            self._resolved[preset] = config.model_dump(mode="json")
+        return self._resolved[preset]
+
+    def configuration(self, preset: str, overrides: Sequence[str]) -> Config:
+        """Return a preset with changed values.
+
+        Raises:
+            UserError: a value is of the wrong type or out of range; the message names it.
+        """
+        return load_config(preset, [*self._folders(preset), *overrides])
+
+    def command(self, preset: str, overrides: Sequence[str]) -> str:
+        """Return the command that starts the same run in a terminal."""
+        words = [*self._folders(preset), *overrides]
+        return " ".join(["uda4inst train", preset, *(_quoted(word) for word in words)])
+
+    def missing_data(self, config: Config) -> str | None:
+        """Return what to do when a data folder of a configuration is not there, else None."""
+        data = config.data
+        for root in (data.source.root, data.target.root, data.val.root):
+            if not Path(root).is_dir():
+                toy = self._data_root in Path(root).parents
+                remedy = (
+                    f"Make it with: uda4inst data toystreets {self._data_root}"
+                    if toy
+                    else "Change the data settings, or put the data set there."
+                )
+                return f"{root} is not there. {remedy}"
+        return None
+
+    def _folders(self, preset: str) -> list[str]:
+        """Return the overrides that put this app's folders into a preset, where they differ."""
+        if preset not in self._plain:
+            self._plain[preset] = load_config(preset).model_dump(mode="json")
+        plain = self._plain[preset]
+        changes = []
+        if Path(plain["run"]["root"]) != self._runs_root:
+            changes.append(f"run.root={self._runs_root}")
+        for part in ("source", "target", "val"):
+            root = Path(plain["data"][part]["root"])
+            if root.is_relative_to(PRESET_DATA_ROOT):
+                place = self._data_root / root.relative_to(PRESET_DATA_ROOT)
+                if place != root:
+                    changes.append(f"data.{part}.root={place}")
+        return changes
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell needs it."""
+    plain = all(c.isalnum() or c in "=._-/:,+" for c in word)
+    return word if plain else "'" + word.replace("'", "'\\''") + "'"

@@ -1,0 +1,1 @@
+"""What pages are drawn with: the edge to Gradio, markup, charts, colours, forms from schemas."""
