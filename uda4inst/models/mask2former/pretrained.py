@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOYSTREETS: Final = "toystreets"
-TOYSTREETS_FILE: Final = Path(__file__).parent / "weights" / "toystreets.safetensors"
+TOYSTREETS_FILE: Final = Path(__file__).parents[1] / "weights" / "toystreets.safetensors"
 FORMAT: Final = "uda4inst-mask2former-1"
 _CLASS_HEAD: Final = ("class_predictor.weight", "class_predictor.bias")
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
