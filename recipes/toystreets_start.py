@@ -29,7 +29,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from uda4inst.models.mask2former.criterion import Criterion
-from uda4inst.models.mask2former.network import build_model, save_student
+from uda4inst.models.mask2former.network import build_model
+from uda4inst.models.storage import save_network
 from uda4inst.structures import InstanceMap, Size
 from uda4inst.toystreets import render_scene, styles
 from uda4inst.training.optim import build_optimizer
@@ -205,7 +206,7 @@ def pretrain_toystreets(
             log.info("step %d/%d loss %.3f", training.step, recipe.steps, mean)
         if training.step % save_every == 0:
             training.save(partial)
-    save_student(training.model, out, dtype=torch.float16)
+    save_network(training.model, out, dtype=torch.float16)
     facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started)}
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ SEMANTIC_CLASSES: Final[tuple[SemanticClass, ...]] = (
 THING_CLASSES: Final[tuple[SemanticClass, ...]] = tuple(c for c in SEMANTIC_CLASSES if c.is_thing)
 THING_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in THING_CLASSES)
 NUM_THINGS: Final = len(THING_CLASSES)
+# Spelled out because a configuration's schema lists its choices as literals; tests hold them to
+# `THING_NAMES` and `CATEGORY_GROUPINGS`.
+ThingName = Literal["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
+GroupingName = Literal["one", "two", "table4_2", "table4_3", "table4_4"]
 
 # The two groups of the paper by what they are.
 CATEGORY_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 
-from uda4inst.classes import NUM_THINGS
+from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, SEMANTIC_CLASSES
 
 Domain = Literal["source", "target"]
+Labels = Literal["instances", "semantic"]  # what a task learns from, so what a loader must read
 Size = tuple[int, int]  # (height, width), always in this order
 
 IGNORE_ID: Final = -1
@@ -130,6 +131,59 @@ class InstanceMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SemanticMap:
+    """The class of every pixel of one image.
+
+    Args:
+        ids: trainIds 0..18, 255 ignore.
+        weights: how much each pixel counts in the loss, >= 0; None for 1 everywhere.
+
+    Raises:
+        ValueError: wrong type or shape, or (on the CPU) an id that is neither a trainId nor 255.
+    """
+
+    ids: UInt8[Tensor, "H W"]
+    weights: Float32[Tensor, "H W"] | None = None
+
+    def __post_init__(self) -> None:
+        _check(
+            self.ids.dtype == torch.uint8 and self.ids.ndim == 2,
+            "SemanticMap.ids",
+            "be uint8 of shape (H, W)",
+            _describe(self.ids),
+        )
+        if self.weights is not None:
+            _check(
+                self.weights.dtype == torch.float32 and self.weights.shape == self.ids.shape,
+                "SemanticMap.weights",
+                f"be float32 of shape {tuple(self.ids.shape)}",
+                _describe(self.weights),
+            )
+        if self.ids.device.type == "cpu" and self.ids.numel():
+            classes = self.ids[self.ids != IGNORE_TRAIN_ID]
+            highest = int(classes.max()) if classes.numel() else 0
+            _check(
+                highest < len(SEMANTIC_CLASSES),
+                "SemanticMap.ids",
+                f"be trainIds 0..{len(SEMANTIC_CLASSES) - 1} or {IGNORE_TRAIN_ID}",
+                highest,
+            )
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+    def to(self, device: torch.device | str) -> SemanticMap:
+        """Return the map on another device."""
+        weights = self.weights
+        return SemanticMap(
+            ids=self.ids.to(device, non_blocking=True),
+            weights=None if weights is None else weights.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """Scored, possibly overlapping predictions on one image, best score first.
 
@@ -199,51 +253,65 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One labelled image.
+    """One labelled image, with the labels that were asked for.
 
     Args:
         image: RGB in [0, 1].
-        instances: the image's instances, same size.
         sample_id: the data set's own name of the image, unique within it.
         domain: which side of the adaptation it belongs to.
-        semantic: trainIds, 255 ignore; None where the data set has none.
+        instances: the image's instances, same size; None where they were not read.
+        semantic: the class of every pixel, same size; None where it was not read.
     """
 
     image: Float32[Tensor, "3 H W"]
-    instances: InstanceMap
     sample_id: str
     domain: Domain
-    semantic: UInt8[Tensor, "H W"] | None = None
+    instances: InstanceMap | None = None
+    semantic: SemanticMap | None = None
 
     def __post_init__(self) -> None:
         _check_image(self.image, self.sample_id)
-        size = tuple(self.image.shape[1:])
-        _check(
-            self.instances.size == size,
-            f"instances of sample {self.sample_id!r}",
-            f"have the image's size {size}",
-            self.instances.size,
-        )
-        if self.semantic is not None:
-            _check(
-                self.semantic.dtype == torch.uint8 and tuple(self.semantic.shape) == size,
-                f"semantic of sample {self.sample_id!r}",
-                f"be uint8 of shape {size}",
-                _describe(self.semantic),
-            )
+        for name, labels in (("instances", self.instances), ("semantic", self.semantic)):
+            if labels is not None:
+                _check(
+                    labels.size == self.size,
+                    f"{name} of sample {self.sample_id!r}",
+                    f"have the image's size {self.size}",
+                    labels.size,
+                )
 
     @property
     def size(self) -> Size:
         """(height, width) in pixels."""
-        return self.instances.size
+        return self.image.shape[1], self.image.shape[2]
+
+    def known_instances(self) -> InstanceMap:
+        """Return the instances.
+
+        Raises:
+            ValueError: they were not read.
+        """
+        if self.instances is None:
+            raise ValueError(f"instances of sample {self.sample_id!r} must be read, got none.")
+        return self.instances
+
+    def known_semantic(self) -> SemanticMap:
+        """Return the semantic map.
+
+        Raises:
+            ValueError: it was not read.
+        """
+        if self.semantic is None:
+            raise ValueError(f"semantic map of sample {self.sample_id!r} must be read, got none.")
+        return self.semantic
 
     def to(self, device: torch.device | str) -> Sample:
         """Return the sample on another device."""
         return replace(
             self,
             image=self.image.to(device, non_blocking=True),
-            instances=self.instances.to(device),
-            semantic=None if self.semantic is None else self.semantic.to(device, non_blocking=True),
+            instances=None if self.instances is None else self.instances.to(device),
+            semantic=None if self.semantic is None else self.semantic.to(device),
         )
 
 

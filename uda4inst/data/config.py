@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
+from uda4inst.settings import Settings
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
 FormatName = Literal[
@@ -29,13 +30,7 @@ Pairing = Literal["random", "modulo"]
 _Side = Annotated[int, Field(ge=32, le=8192)]
 
 
-class _Part(BaseModel):
-    """What all parts share: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DatasetRef(_Part):
+class DatasetRef(Settings):
     """One split of a data set on disk, and how it is read."""
 
     format: FormatName = Field(description="How the folder is laid out; docs/datasets has each.")
@@ -102,7 +97,7 @@ class TargetRef(DatasetRef):
     )
 
 
-class DataConfig(_Part):
+class DataConfig(Settings):
     """Source and target images, and what is done to them before training sees them."""
 
     source: DatasetRef = Field(description="Labelled synthetic images.")

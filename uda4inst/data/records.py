@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int32, Int64, UInt8
 
 from uda4inst.errors import UserError
-from uda4inst.structures import Domain, InstanceMap, Sample
+from uda4inst.structures import Domain, InstanceMap, Sample, SemanticMap
 
 _SHOWN_OFFENDERS: Final = 5
 
@@ -113,7 +113,7 @@ def make_sample(
         ),
         sample_id=record.sample_id,
         domain=record.domain,
-        semantic=torch.from_numpy(labels.semantic),
+        semantic=SemanticMap(torch.from_numpy(labels.semantic)),
     )
 
 

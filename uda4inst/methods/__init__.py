@@ -1,17 +1,71 @@
-"""The methods, by name. To add one: its file, one line here, one YAML."""
+"""The methods, by name. To add one: its file, one line in `METHODS`, one YAML."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast
 
-from uda4inst.methods.base import Method
-from uda4inst.methods.oracle import Oracle
-from uda4inst.methods.source_only import SourceOnly
-from uda4inst.methods.uda4inst import UDA4Inst
+from pydantic import BeforeValidator, Field
 
-METHODS: Final[Mapping[str, Callable[..., Method]]] = {
-    "source_only": SourceOnly,
-    "oracle": Oracle,
-    "uda4inst": UDA4Inst,
+from uda4inst.methods import oracle, source_only, uda4inst
+from uda4inst.methods.base import MethodConfig, MethodSpec
+
+METHODS: Final[Mapping[str, MethodSpec]] = {
+    "uda4inst": uda4inst.SPEC,
+    "source_only": source_only.SPEC,
+    "oracle": oracle.SPEC,
 }
+# What a configuration that names no method means.
+DEFAULT_METHOD: Final = next(iter(METHODS))
+
+
+def default_config() -> MethodConfig:
+    """Return the configuration of the default method, with its defaults."""
+    return METHODS[DEFAULT_METHOD].config(name=DEFAULT_METHOD)
+
+
+def stage1_config(config: MethodConfig) -> MethodConfig:
+    """Return the configuration of a method's stage 1: another method's, of what they share."""
+    name = METHODS[config.name].stage1
+    if name is None:
+        return config
+    kind = METHODS[name].config
+    shared = config.model_dump(include=set(kind.model_fields) - {"name"})
+    return kind.model_validate({**shared, "name": name})
+
+
+def foreign_keys(values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the top-level settings that only methods other than the named one have."""
+    spec = METHODS.get(str(values.get("name", DEFAULT_METHOD)))
+    if spec is None:
+        return frozenset()
+    known = {key for other in METHODS.values() for key in other.config.model_fields}
+    return frozenset(values) & (known - set(spec.config.model_fields))
+
+
+def _own_settings(values: object) -> object:
+    """Return the named method's settings: a run of one may carry those of another unused.
+
+    A preset's method is switched by its name alone, and rows of a suite share settings that only
+    some of their methods have. Keys that no method knows are left in, and refused.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    given = {DEFAULT_KEY: DEFAULT_METHOD, **cast("Mapping[str, Any]", values)}
+    foreign = foreign_keys(given)
+    return {key: value for key, value in given.items() if key not in foreign}
+
+
+DEFAULT_KEY: Final = "name"
+
+if TYPE_CHECKING:
+    AnyMethodConfig = MethodConfig
+else:
+    AnyMethodConfig = Annotated[
+        Annotated[
+            Union[tuple(spec.config for spec in METHODS.values())],  # noqa: UP007 made at run time
+            Field(discriminator=DEFAULT_KEY),
+        ],
+        BeforeValidator(_own_settings),
+    ]

@@ -1,32 +1,193 @@
 """What a method is to the training loop and the app, and the few steps methods share.
 
-A method is one file that reads like its paper. It is built from small functions, never by
-inheritance; the loop knows the `Method` protocol alone.
+A method is one file that reads like its paper, its configuration beside it. It is built from small
+functions and objects of `uda4inst.uda`, never by inheritance; the loop knows the `Method` protocol
+alone, everybody else its `MethodSpec`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, Self, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from torch import Tensor, nn
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
 
-from uda4inst.classes import NUM_THINGS
-from uda4inst.methods.config import MethodConfig
-from uda4inst.models.ema import EmaTeacher
-from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
-from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.classes import (
+    CATEGORY_GROUPINGS,
+    NUM_THINGS,
+    THING_NAMES,
+    GroupingName,
+    ThingName,
+    thing_index,
+)
+from uda4inst.models.network import Network
 from uda4inst.ops.color import align_lab
+from uda4inst.settings import Settings
 from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.tasks.base import Loss, StudentView, Task
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.rare_class_pool import PoolEntry
 
+# What a method is shown: labelled source images alone, pairs of these and unlabelled target images,
+# or labelled target images.
+Mode = Literal["source", "pair", "labelled"]
 # Images (B, 3, H, W) in [0, 1] to predictions: the student, or what wraps it across processes.
-Forward = Callable[[Tensor], Prediction]
+Forward = Callable[[Tensor], Any]
+# Thing instances (8,) in the source data set, counted when asked for.
+SourceCounts = Callable[[], Int64[np.ndarray, " C"]]
+
+
+def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
+    """Raise unless every class is in exactly one group."""
+    listed = [name for group in groups for name in group]
+    twice = [name for name in THING_NAMES if listed.count(name) > 1]
+    missing = [name for name in THING_NAMES if name not in listed]
+    if twice or missing or not all(groups):
+        faults = [
+            f"{', '.join(names)} {what}"
+            for names, what in ((twice, "in more than one"), (missing, "in none"))
+            if names
+        ]
+        raise ValueError(
+            "method.groups must hold each of the eight classes in exactly one group, got "
+            f"{' and '.join(faults) or 'an empty group'}. Complete the groups, or take one of "
+            f"{', '.join(CATEGORY_GROUPINGS)}"
+        )
+
+
+class MethodConfig(Settings):
+    """What every method's configuration has. Subclasses narrow `name` to their own."""
+
+    name: str
+    groups: GroupingName | tuple[tuple[ThingName, ...], ...] = Field(
+        default="two",
+        description="Category groups, one network each (paper, Table 4): two (people and cycles; "
+        "vehicles), one (no groups), table4_2 to table4_4, or lists of class names.",
+    )
+    classes: tuple[ThingName, ...] = Field(
+        default=(),
+        description="The only classes this network learns; everything else is background. Set by "
+        "a run of several groups for each of its modules. None: all eight.",
+    )
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _check_group_names(cls, groups: object) -> object:
+        """Say what is wrong in one line, where a union of types would say it thrice."""
+        if isinstance(groups, str):
+            if groups not in CATEGORY_GROUPINGS:
+                raise ValueError(
+                    f"method.groups must be one of {', '.join(CATEGORY_GROUPINGS)}, or lists of "
+                    f"class names, got {groups!r}"
+                )
+        elif isinstance(groups, list | tuple):
+            for group in cast("Sequence[object]", groups):
+                if not isinstance(group, list | tuple):
+                    raise ValueError(
+                        f"method.groups must hold lists of class names, got {group!r}. Write it "
+                        "as [[person, rider], [car, ...]]"
+                    )
+                for name in cast("Sequence[object]", group):
+                    thing_index(str(name))
+        return cast("object", groups)
+
+    @model_validator(mode="after")
+    def _check_categories(self) -> Self:
+        _check_groups(self.category_groups)
+        if self.classes and len(self.category_groups) > 1:
+            raise ValueError(
+                "method.classes must be empty where method.groups makes several networks, got "
+                f"{', '.join(self.classes)}. Set method.groups=one"
+            )
+        return self
+
+    @property
+    def category_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The classes of every network of the run."""
+        if isinstance(self.groups, str):
+            return CATEGORY_GROUPINGS[self.groups]
+        return self.groups
+
+    @property
+    def class_labels(self) -> tuple[int, ...]:
+        """Thing indices this network learns, ascending."""
+        return tuple(sorted(thing_index(name) for name in self.classes or THING_NAMES))
+
+    @property
+    def sees(self) -> Mode:
+        """What the method is shown."""
+        return "pair"
+
+    @property
+    def aligns_colours(self) -> bool:
+        """Whether source crops are recoloured while training."""
+        return False
+
+    def check_batch(self, size: int) -> None:
+        """Raise where a batch of so many pairs cannot be trained on.
+
+        Raises:
+            ValueError: the size does not fit; the message says which does.
+        """
+
+    def hashed(self) -> dict[str, Any]:
+        """Return the settings that change results, as JSON has them; what is not used is out."""
+        return self.model_dump(mode="json")
+
+    def with_source(self, counts: SourceCounts) -> Self:
+        """Return the configuration with everything named that is proposed from the source."""
+        del counts
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodContext:
+    """What a method is built from.
+
+    Args:
+        student: the network itself, never a wrapper.
+        task: what it predicts.
+        loss: the task's, on the student's device.
+        forward: how the student is run; across processes, the wrapper.
+        seed: the run's seed.
+        rank: index of this process.
+    """
+
+    student: Network
+    task: Task
+    loss: Loss
+    forward: Forward
+    seed: int = 0
+    rank: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student lives."""
+        return next(self.student.parameters()).device
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """A method as the rest of the package finds it.
+
+    Args:
+        build: makes the method from a context and its configuration.
+        config: its configuration, told from others by `name`.
+        tasks: names of the tasks it works on.
+        stage1: name of the method its stage 1 is; None where both stages are the method itself.
+        networks: names of the networks it has, the student first.
+    """
+
+    build: Callable[[MethodContext, Any], Method]
+    config: type[MethodConfig]
+    tasks: frozenset[str]
+    stage1: str | None = None
+    networks: tuple[str, ...] = ("student",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +206,21 @@ class LossTerm:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """A number, or one number a name, that a step leaves in the metrics.
+
+    Args:
+        values: a scalar, or one value a name; on any device.
+        names: of the values; empty for a scalar.
+        summed: added up over processes, or the first process's own.
+    """
+
+    values: Tensor
+    names: tuple[str, ...] = ()
+    summed: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Views:
     """What `prepare` made of a batch, on the student's device: what training sees.
 
@@ -53,16 +229,15 @@ class Views:
     Args:
         source: source crops after LAB alignment.
         target: target crops.
-        labelled: labelled target crops (oracle alone).
+        labelled: labelled target crops (methods that see target labels alone).
         detections: the teacher's, before any threshold, per target crop.
         pseudo_labels: those kept; slot k is detection k, label -1 when it was dropped.
             Ignore pixels where the teacher is unsure, if that is asked for.
-        s2t: target crops with source instances and pool entries pasted, per pair; None for a pair
-            that is not mixed this way.
-        t2s: source crops with pseudo-labels pasted, likewise.
+        mixed: by direction, one image a pair; None for a pair that is not mixed this way.
         pool: the rare-class pool after this step, oldest first.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
+        facts: settings worth knowing beside the pictures, as JSON has them.
     """
 
     source: tuple[Sample, ...] = ()
@@ -70,10 +245,10 @@ class Views:
     labelled: tuple[Sample, ...] = ()
     detections: tuple[Detections, ...] = ()
     pseudo_labels: tuple[InstanceMap, ...] = ()
-    s2t: tuple[Mixed | None, ...] = ()
-    t2s: tuple[Mixed | None, ...] = ()
+    mixed: Mapping[str, tuple[Mixed | None, ...]] = field(default_factory=dict)
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, 8] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -83,8 +258,10 @@ class Method(Protocol):
     depends on the configuration alone, never on data.
     """
 
-    teacher: EmaTeacher[nn.Module] | None
-    last_views: Views | None
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """The networks by name, the student first; what a checkpoint holds and evaluation judges."""
+        ...
 
     def prepare(self, batch: DomainBatch, step: int) -> Views:
         """Make the training images of one step, without gradients; call it once a step.
@@ -95,20 +272,20 @@ class Method(Protocol):
         """
         ...
 
-    def losses(self, batch: DomainBatch, step: int) -> Iterator[LossTerm]:
-        """Prepare the batch, keep it as `last_views`, run the student and yield its losses."""
+    def losses(self, views: Views, step: int) -> Iterator[LossTerm]:
+        """Run the student on what `prepare` made and yield its losses."""
         ...
 
     def after_update(self, step: int) -> None:
         """Do what follows the optimizer's update of this step."""
         ...
 
-    def pseudo_label_counts(self) -> Int64[Tensor, 8] | None:
-        """Return kept pseudo-labels of the last step per class, on the device; None without."""
+    def figures(self, views: Views) -> Mapping[str, Figure]:
+        """Return numbers about a step for the metrics; nothing is read back from the device."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a resume needs beside student and optimizer (tensors, plain values)."""
+        """Return all that a resume needs beside networks and optimizer (tensors, plain values)."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -116,43 +293,28 @@ class Method(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StudentView:
-    """Images the student is trained on, their instances, and the view's name and weight.
-
-    `slot_weights` is None, or has how much every slot of every map counts.
-    """
-
-    name: str
-    weight: float
-    images: Sequence[Float32[Tensor, "3 H W"]]
-    targets: Sequence[InstanceMap]
-    slot_weights: Sequence[Float32[Tensor, " _"]] | None = None
-
-
 def view_losses(
-    views: Sequence[StudentView], *, forward: Forward, criterion: Criterion, joint: bool
+    views: Sequence[StudentView], *, context: MethodContext, joint: bool
 ) -> Iterator[LossTerm]:
-    """Yield class, mask and dice terms of every view, each view normalised on its own.
+    """Yield the parts of every view's loss as "view/part", each view normalised on its own.
 
     Args:
         views: at least one; all images of one size.
-        forward: runs the student.
-        criterion: matches all views with one host synchronisation.
+        context: student and loss; all views are handled with one host synchronisation.
         joint: one forward for all views, or one per view; the terms are the same.
     """
     batches = [torch.stack(tuple(view.images)) for view in views]
+    forward = context.forward
     predictions = _forward_jointly(forward, batches) if joint else [forward(b) for b in batches]
-    pairs = [(p, view.targets) for p, view in zip(predictions, views, strict=True)]
-    all_losses = criterion.many(pairs, slot_weights=[view.slot_weights for view in views])
-    for view, losses in zip(views, all_losses, strict=True):
-        yield from loss_terms(view.name, losses, weight=view.weight, criterion=criterion)
+    for view, parts in zip(views, context.loss.parts(predictions, views), strict=True):
+        for part in parts:
+            yield LossTerm(f"{view.name}/{part.name}", part.value, view.weight * part.weight)
 
 
-def _forward_jointly(forward: Forward, batches: Sequence[Tensor]) -> list[Prediction]:
+def _forward_jointly(forward: Forward, batches: Sequence[Tensor]) -> list[Any]:
     """Return the prediction of each batch from one forward over all."""
     everything = forward(torch.cat(list(batches)))
-    predictions: list[Prediction] = []
+    predictions: list[Any] = []
     start = 0
     for batch in batches:
         predictions.append(everything.select(slice(start, start + len(batch))))
@@ -160,18 +322,9 @@ def _forward_jointly(forward: Forward, batches: Sequence[Tensor]) -> list[Predic
     return predictions
 
 
-def loss_terms(
-    view: str, losses: CriterionLosses, *, weight: float, criterion: Criterion
-) -> Iterator[LossTerm]:
-    """Yield a view's three terms as "view/part", weighted by view and part."""
-    yield LossTerm(f"{view}/class", losses.class_loss, weight * criterion.class_weight)
-    yield LossTerm(f"{view}/mask", losses.mask_loss, weight * criterion.mask_weight)
-    yield LossTerm(f"{view}/dice", losses.dice_loss, weight * criterion.dice_weight)
-
-
-def sample_view(name: str, samples: Sequence[Sample]) -> StudentView:
+def sample_view(name: str, samples: Sequence[Sample], task: Task) -> StudentView:
     """Return labelled samples as a view of weight 1."""
-    return StudentView(name, 1.0, [s.image for s in samples], [s.instances for s in samples])
+    return StudentView(name, 1.0, [s.image for s in samples], [task.target_of(s) for s in samples])
 
 
 def mixed_view(name: str, mixed: Sequence[Mixed | None], *, weight: float) -> StudentView:
@@ -181,21 +334,24 @@ def mixed_view(name: str, mixed: Sequence[Mixed | None], *, weight: float) -> St
 
 def thirds_view(name: str, views: Views) -> StudentView:
     """Return one image of every pair as a view of weight 1: mixed if it is, or the source crop."""
-    pairs = zip(views.source, views.s2t, views.t2s, strict=True)
-    return _crops_view(name, [s2t or t2s or source for source, s2t, t2s in pairs], weight=1.0)
+    crops: list[Sample | Mixed] = []
+    for index, source in enumerate(views.source):
+        mixed = (images[index] for images in views.mixed.values() if images[index] is not None)
+        crops.append(next(mixed, None) or source)
+    return _crops_view(name, crops, weight=1.0)
 
 
 def _crops_view(name: str, crops: Sequence[Sample | Mixed], *, weight: float) -> StudentView:
     """Return crops as a view; with slot weights as soon as one of them has some."""
+    targets = [c.instances if isinstance(c, Mixed) else c.known_instances() for c in crops]
     given = [crop.weights if isinstance(crop, Mixed) else None for crop in crops]
     slot_weights = None
     if any(weights is not None for weights in given):
         slot_weights = [
-            crop.image.new_ones(len(crop.instances)) if weights is None else weights
-            for crop, weights in zip(crops, given, strict=True)
+            crop.image.new_ones(len(target)) if weights is None else weights
+            for crop, target, weights in zip(crops, targets, given, strict=True)
         ]
-    images, targets = [c.image for c in crops], [c.instances for c in crops]
-    return StudentView(name, weight, images, targets, slot_weights)
+    return StudentView(name, weight, [c.image for c in crops], targets, slot_weights)
 
 
 def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, ...]:
@@ -219,20 +375,8 @@ def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, 
     )
 
 
-def class_thresholds(config: MethodConfig, score: float) -> Float32[Tensor, 8]:
-    """Return the score each class must exceed: none can for the classes not learned here."""
-    thresholds = torch.full((NUM_THINGS,), math.inf)
-    thresholds[list(config.class_labels)] = score
-    return thresholds
-
-
 def count_labels(maps: Sequence[InstanceMap]) -> Int64[Tensor, 8]:
     """Return how many slots carry each thing class; empty slots do not count."""
     labels = torch.cat([m.labels for m in maps])
     counts = torch.zeros(NUM_THINGS + 1, dtype=torch.int64, device=labels.device)
     return counts.scatter_add(0, labels + 1, torch.ones_like(labels))[1:]
-
-
-def device_of(student: nn.Module) -> torch.device:
-    """Return where the student lives."""
-    return next(student.parameters()).device

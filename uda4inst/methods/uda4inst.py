@@ -1,369 +1,308 @@
 """UDA4Inst: self-training on instances mixed in both directions.
 
 Paper: Guo, Xiao, Xue, Gómez, López, "UDA4Inst: Unsupervised Domain Adaptation for Instance
-Segmentation", arXiv 2405.09682 v1/v2 (its Algorithm 1 is `losses`). Student f_w, teacher f_v,
-source (x_S, y_S), target x_T, step t of stage 2:
+Segmentation", arXiv 2405.09682 v1/v2. One step t of stage 2, student f_w, teacher f_v, source
+(x_S, y_S), target x_T; the numbers stand again where each line is done:
 
-    v <- a_t v + (1 - a_t) w,  a_t = min(1 - 1/(t + 1), 0.999)                       EMA teacher
-    y'_T = {(class, mask) of f_v(x_T) : class probability x mean mask probability > 0.9}
-    (x_S2T, y_S2T) = (x_T, y'_T) with y_S pasted on top, at the same location, then rare instances
-    (x_T2S, y_T2S) = (x_S, y_S) with y'_T pasted on top, at the same location
-    L = 0.4 L_M2F(f_w(x_S2T), y_S2T) + 0.6 L_M2F(f_w(x_T2S), y_T2S)
+    1  x_S <- x_S with the LAB statistics of x_T                              colour alignment
+    2  v <- a_t v + (1 - a_t) w,  a_t = min(1 - 1/(t + 1), 0.999)             EMA teacher
+    3  D = f_v(x_T)                                                           detections
+    4  y'_T = {d in D : class probability x mean mask probability > 0.9}      pseudo-labels
+    5  R = rare y_S into the pool; where there are none, half of the pool     rare-class balance
+    6  (x_S2T, y_S2T) = (x_T, y'_T) with y_S, then R pasted on top            same places
+    7  (x_T2S, y_T2S) = (x_S, y_S) with y'_T pasted on top                    same places
+    8  L = 0.4 L_M2F(f_w(x_S2T), y_S2T) + 0.6 L_M2F(f_w(x_T2S), y_T2S)
 
-Departures. "v1": the authors' code nearest to the paper (gyc-code/metric-guided-fusion@1bddc39);
-"fin": their last (@6faaf31, Jan 2025; later paper versions); "release": gyc-code/UDA4Inst@77acff4,
-which cannot be imported as published. What is not listed is as in the paper, and so are all
-defaults; options that follow the code, or that are ours, are named with their switch.
-
-Networks      paper: one per category group, two groups. Code: the same, always 8 classes; merged
-              instances keep the labels any network gave them. Ours: one run, one network per group
-              (`training/category_groups.py`), this file trains one of them; classes of the other
-              groups are background to it, and what it finds of them is no pseudo-label and not
-              merged.
-Start, end    paper: selection not stated. v1: stage 2 starts from, and results are, `model_best`,
-              chosen on Cityscapes val, so with target labels; fin: starts from `model_final`. All
-              report students only. Ours: last checkpoints, target labels choose nothing, student
-              and teacher both reported.
-EMA           v1, fin: t counts from 1; release: from 10,001, so no warm-up; parameters only.
-              Ours: t from 0, the first update copies the student (which the teacher still equals
-              then); buffers are copied. As in all: at the start of the step, teacher in fp32.
-Precision     v1: student losses in fp32 too. Ours: the student in the run's precision.
-Overlaps      code: no suppression, overlapping and duplicate pseudo-labels are all kept; so are
-              overlaps among pasted instances (last painted wins the pixels, both keep the mask).
-              Ours: the better score owns a pixel; an id map is disjoint by construction.
-              `min_visible_share` drops what this leaves of duplicates (slivers).
-Ego vehicle   v1: pseudo-masks cut by a fixed template whose crop and flip were drawn apart from the
-              image's (a bug). fin: template transformed with its image, a pseudo-label with < 20 %
-              of its area off the ego vehicle is dropped, others stay whole.
-              Ours: as fin, and the pixels on the ego vehicle are cut from those that stay.
-None kept     v1: never skips; its check counts record fields, not instances. fin: the image stays a
-              plain source sample; if no image has any, the whole step is skipped. Ours: as v1, on
-              purpose: S2T is then source instances on an otherwise unlabelled target crop (its
-              own objects count as background) and T2S is the plain source sample. Terms never
-              depend on data, or processes would wait for each other.
-Size filter   paper: none. v1: only instances of >= 3000 px are pasted, fin: >= 300 px; in the
-              augmented crop, both directions. Ours: `mixing.min_area`, 0 by default; base instances
-              and pseudo-labels below it stay labelled, as in the code.
-              v1: an image without a source instance that large stays a source image, unmixed.
-              Ours: it is mixed with none (or with pool entries alone, as fin).
-Shape         fin: instances up to 1500 px are pasted as whole boxes (labels stay masks; what the
-              rest of a box covers keeps its label). Ours: the mask, as paper and v1;
-              `mixing.patch_max_area` pastes boxes, pool entries too, and takes the labels off what
-              they cover; other objects seen in them that are not pasted are ignored.
-Place         release: shifted by depth and at random. Ours: same location, as paper, v1 and fin.
-Blur          v1: 5x5 Gaussian over the source image before pasting (S2T), fin: from the second
-              instance on; neither when the first is too small; the pool stores it blurred. Ours:
-              none, as paper; `mixing.blur` blurs whatever S2T pastes, the pool stores it so.
-Vanished      code: instances covered whole stay as empty masks to be matched. Ours: not matched.
-Loss          v1: two forwards of the batch, fixed 0.4/0.6. fin: a batch of exactly three, one plain
-              source, one S2T, one T2S image, in one unweighted forward normalised together.
-              Ours: any batch, every pair gives both views; `joint_forward` only saves time: views
-              are normalised apart. Weights are `mixing.s2t_weight`, `mixing.t2s_weight` (paper:
-              0.4/0.6, Synscapes 0.75/0.25; folder names in v1 say the latter for SYNTHIA).
-              `mixing.batch=thirds` is fin's: of every three pairs, the first gives its source
-              crop, the second S2T, the third T2S, in one unweighted loss.
-              Without either direction: plain source training, the teacher follows but is not asked.
-Rare pool     paper: FIFO of 10, a random half pasted when the source image has no rare instance,
-              S2T only. Code: stores whole crops, blurred or not; deletes the 4 oldest after a draw
-              that finds > 10, so it can hold more in between; rare ids are constants. Ours: an
-              11th entry pushes out the oldest at once; boxes are stored; one pool per process;
-              classes by name.
-              v1: no draw without an instance that passes the size filter. Ours: always, as fin.
-              As in both: pairs are handled in order, so one may draw what an earlier one stored.
-              `pool.draw_by_rarity` draws classes stored less often more often, `pool.area_budget`
-              pastes large entries less often (ours).
-LAB           paper: cites He et al., CVPR 2021. v1: probably offline, each source image to one
-              random target image. fin: online, crop to paired crop, after augmentation, before
-              pseudo-labelling. Ours: as fin.
-Uncertainty   paper and code: what scores too little is background, what scores enough counts in
-              full. Ours, each off by default: `adaptive_threshold` (a threshold per class, after
-              FlexMatch), `unsure_threshold` (detections in between are ignored; they stay so in
-              S2T and are never pasted), `soft_weights` (loss terms times the teacher's score).
-Optimisation  see `training/optim.py`; pairing and augmentation: see `data/`.
+The departures that change results ("code": the authors'; all of them: docs/methods/uda4inst.md):
+ 1. last checkpoints are reported; the code selects by target labels.
+ 2. overlapping pseudo-labels: the better score owns a pixel; the code keeps both whole.
+ 3. pseudo-labels lose their pixels on the ego vehicle; the code only drops those mostly on it.
+ 4. an image without pseudo-labels is mixed as any other; the later code leaves it a source image.
+ 5. no smallest area; the code pastes from 3000 (later 300) pixels on (`mixing.min_area`).
+ 6. no blur; the code blurs what it pastes (`mixing.blur`).
+ 7. instances covered whole are not matched; in the code they stay as empty masks.
+ 8. every pair gives both views, each normalised alone; the later code trains on thirds
+    (`mixing.batch`).
+ 9. the pool never holds more than its size, and one process's pool is its own.
+10. the teacher averages parameters and copies buffers; t counts from 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, Self
 
 import torch
-from jaxtyping import Float32, Int64
-from torch import Tensor, nn
+from pydantic import Field, model_validator
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import (
-    Forward,
+    Figure,
     LossTerm,
-    StudentView,
+    MethodConfig,
+    MethodContext,
+    MethodSpec,
+    SourceCounts,
     Views,
     aligned_source,
-    class_thresholds,
     count_labels,
-    device_of,
     mixed_view,
     sample_view,
     thirds_view,
     view_losses,
 )
-from uda4inst.methods.config import MethodConfig
 from uda4inst.models.ema import EmaTeacher
-from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.decode import decode
-from uda4inst.ops.blur import blur_5x5
-from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
-from uda4inst.uda.adaptive_threshold import AdaptiveThresholds
-from uda4inst.uda.mixing import Mixed, Origin, mix
-from uda4inst.uda.pseudo_labels import select
-from uda4inst.uda.randomness import step_generator
-from uda4inst.uda.rare_class_pool import PoolEntry, RareClassPool, RareInstance, rare_instances
-
-
-class _Pair(NamedTuple):
-    """A source crop, and a target crop with its pseudo-labels and what each slot of them counts."""
-
-    source: Sample
-    target: TargetSample
-    pseudo_labels: InstanceMap
-    weights: Float32[Tensor, " N"] | None
+from uda4inst.models.network import Network
+from uda4inst.structures import Detections, DomainBatch, TargetSample
+from uda4inst.tasks.base import StudentView
+from uda4inst.uda.adaptive_threshold import AdaptiveConfig
+from uda4inst.uda.mixing import InstanceMixer, MixingConfig, Pair
+from uda4inst.uda.pseudo_labels import EgoConfig, PseudoLabeller
+from uda4inst.uda.rare_class_pool import PoolConfig, RareClassBalance
 
 
 class UDA4Inst:
     """Learns from both mixed views (stage 2). See `uda4inst.methods.base.Method`.
 
     Args:
-        student: the network itself, never a wrapper; the teacher starts as its copy.
-        criterion: the loss.
+        context: student, loss, seed; the teacher starts as the student's copy.
         config: which parts are on, and their values.
-        forward: how the student is run; across processes, the wrapper. Default: the student.
-        seed: the run's seed, for draws from the pool.
-        rank: index of this process; every process has its own pool and its own draws.
     """
 
-    def __init__(
-        self,
-        student: nn.Module,
-        criterion: Criterion,
-        config: MethodConfig,
-        *,
-        forward: Forward | None = None,
-        seed: int = 0,
-        rank: int = 0,
-    ) -> None:
-        self.student = student
-        self.forward: Forward = forward or student
-        self.criterion = criterion
+    def __init__(self, context: MethodContext, config: UDA4InstConfig) -> None:
+        self.context = context
         self.config = config
-        self.seed = seed
-        self.rank = rank
-        self.teacher: EmaTeacher[nn.Module] | None = EmaTeacher(student, ema_decay=config.ema_decay)
         self.updates = 0
-        self.thresholds = class_thresholds(config, config.score_threshold)
-        self.unsure: Tensor | None = None
-        if config.unsure_threshold is not None:
-            self.unsure = class_thresholds(config, config.unsure_threshold)
-        self.adaptive: AdaptiveThresholds | None = None
-        if config.adaptive_threshold.enabled:
-            values = config.adaptive_threshold
-            self.adaptive = AdaptiveThresholds(
-                self.thresholds, momentum=values.momentum, floor=values.floor
-            )
-        self.pool = RareClassPool(
-            config.pool.size,
-            draw_share=config.pool.draw_share,
-            area_budget=config.pool.area_budget,
-            by_rarity=config.pool.draw_by_rarity,
+        self.teacher = EmaTeacher(context.student, ema_decay=config.ema_decay)
+        self.label = PseudoLabeller(
+            config.class_labels,
+            score_threshold=config.score_threshold,
+            ego=config.ego,
+            adaptive=config.adaptive_threshold,
+            unsure_threshold=config.unsure_threshold,
+            min_visible_share=config.min_visible_share,
+            soft_weights=config.soft_weights,
+            device=context.device,
         )
-        self.last_views: Views | None = None
-
-    def losses(self, batch: DomainBatch, step: int) -> Iterator[LossTerm]:
-        """Yield "s2t/class", "s2t/mask", "s2t/dice", then the same of "t2s" (or of "mixed")."""
-        views = self.last_views = self.prepare(batch, step)
-        yield from view_losses(
-            self._student_views(views),
-            forward=self.forward,
-            criterion=self.criterion,
-            joint=self.config.joint_forward,
+        self.rare_classes = RareClassBalance(
+            config.pool, min_area=config.mixing.min_area, seed=context.seed, rank=context.rank
         )
+        self.mixer = InstanceMixer(config.mixing)
 
-    def _student_views(self, views: Views) -> list[StudentView]:
-        """Return what the student is trained on; which views there are, the configuration says."""
-        mixing = self.config.mixing
-        if mixing.batch == "thirds":
-            return [thirds_view("mixed", views)]
-        student_views: list[StudentView] = []
-        if mixing.s2t:
-            student_views.append(mixed_view("s2t", views.s2t, weight=mixing.s2t_weight))
-        if mixing.t2s:
-            student_views.append(mixed_view("t2s", views.t2s, weight=mixing.t2s_weight))
-        return student_views or [sample_view("source", views.source)]
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Student and teacher."""
+        return {"student": self.context.student, "teacher": self.teacher.model}
 
     @torch.no_grad()
     def prepare(self, batch: DomainBatch, step: int) -> Views:
-        """Update the teacher, make pseudo-labels, and mix in both directions.
-
-        Teacher and pool move on, so this is called once a step.
+        """Do lines 1 to 7. Teacher and pool move on, so this is called once a step.
 
         Raises:
             ValueError: the batch lacks source or target samples.
         """
-        config, mixing = self.config, self.config.mixing
-        rare = self._rare_instances(batch.source)  # read while labels are on the host
-        batch = batch.to(device_of(self.student))
-        source = aligned_source(batch, lab_alignment=config.lab_alignment)
-        self._update_teacher()
+        mixing = self.config.mixing
+        rare = self.rare_classes.find(batch.source)  # read while labels are on the host
+        batch = batch.to(self.context.device)
+        source = aligned_source(batch, lab_alignment=self.config.lab_alignment)  # ............... 1
+        self.teacher.update(self.context.student, self.updates)  # ............................... 2
+        self.updates += 1
         if not (mixing.s2t or mixing.t2s):
-            return Views(source=source, target=batch.target)
-        detections = self._detect(batch.target)
-        thresholds = self._class_thresholds(detections)
-        pseudo_labels = self._select(detections, batch.target, thresholds)
-        weights = [found.scores if config.soft_weights else None for found in detections]
-        crops = zip(source, batch.target, pseudo_labels, weights, strict=True)
-        pairs = [_Pair(*pair) for pair in crops]
+            return Views(source=source, target=batch.target, facts=self._facts())
+        detections = self._detect(batch.target)  # ............................................... 3
+        labels = self.label(detections, batch.target)  # ......................................... 4
+        pairs = [Pair(*p) for p in zip(source, batch.target, labels.maps, labels.weights)]
+        mixed = {}
+        if mixing.s2t:
+            pasted = self.mixer.pasted_source(source)
+            wanted = [mixing.makes_s2t(index) for index in range(len(pairs))]
+            drawn = self.rare_classes.balance(pasted, rare, wanted=wanted, step=step)  # ......... 5
+            onto_target = [pair._replace(source=crop) for pair, crop in zip(pairs, pasted)]
+            mixed["s2t"] = self.mixer.s2t(onto_target, drawn)  # ................................. 6
+        if mixing.t2s:
+            mixed["t2s"] = self.mixer.t2s(pairs)  # .............................................. 7
         return Views(
             source=source,
             target=batch.target,
             detections=detections,
-            pseudo_labels=pseudo_labels,
-            s2t=self._s2t(pairs, rare, step) if mixing.s2t else (),
-            t2s=self._t2s(pairs) if mixing.t2s else (),
-            pool=self.pool.entries,
-            thresholds=thresholds,
+            pseudo_labels=labels.maps,
+            mixed=mixed,
+            pool=self.rare_classes.pool.entries,
+            thresholds=labels.thresholds,
+            facts=self._facts(),
         )
 
-    def _update_teacher(self) -> None:
-        """Move the teacher towards the student."""
-        assert self.teacher is not None
-        self.teacher.update(self.student, self.updates)
-        self.updates += 1
+    def losses(self, views: Views, step: int) -> Iterator[LossTerm]:
+        """Do line 8: "s2t/class", "s2t/mask", "s2t/dice", the same of "t2s" (or of "mixed")."""
+        del step
+        joint = self.config.joint_forward
+        yield from view_losses(self._student_views(views), context=self.context, joint=joint)  # . 8
 
     def _detect(self, target: Sequence[TargetSample]) -> tuple[Detections, ...]:
         """Return the teacher's detections on every target crop."""
-        assert self.teacher is not None
         if not target:
             raise ValueError("DomainBatch.target must hold one sample per source sample, got 0.")
         images = torch.stack([sample.image for sample in target])
         with torch.autocast(images.device.type, enabled=False):
             return tuple(decode(self.teacher.model(images)))
 
-    def _class_thresholds(self, detections: Sequence[Detections]) -> Float32[Tensor, 8]:
-        """Return the score that a detection of each class must exceed at this step."""
-        if self.adaptive is not None:
-            return self.adaptive.update(detections)
-        self.thresholds = self.thresholds.to(device_of(self.student))
-        return self.thresholds
-
-    def _select(
-        self,
-        detections: Sequence[Detections],
-        target: Sequence[TargetSample],
-        thresholds: Float32[Tensor, 8],
-    ) -> tuple[InstanceMap, ...]:
-        """Return the pseudo-labels of every target crop, of the classes learned here."""
-        self.unsure = None if self.unsure is None else self.unsure.to(thresholds.device)
-        return tuple(
-            select(
-                found,
-                score_threshold=thresholds,
-                valid=sample.valid,
-                min_valid_share=self.config.ego.min_valid_share,
-                min_visible_share=self.config.min_visible_share,
-                unsure_threshold=self.unsure,
-            )
-            for found, sample in zip(detections, target, strict=True)
-        )
-
-    def _rare_instances(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
-        """Return the rare instances of every source crop that will be pasted."""
-        pool, min_area = self.config.pool, self.config.mixing.min_area
-        return [
-            rare_instances(s.instances, rare_labels=pool.rare_labels, min_area=min_area)
-            for s in source
-        ]
-
-    def _s2t(
-        self, pairs: Sequence[_Pair], rare: Sequence[tuple[RareInstance, ...]], step: int
-    ) -> tuple[Mixed | None, ...]:
-        """Paste source instances, then pool entries, into the target crops."""
+    def _student_views(self, views: Views) -> list[StudentView]:
+        """Return what the student is trained on; which views there are, the configuration says."""
         mixing = self.config.mixing
-        generator = step_generator(seed=self.seed, rank=self.rank, step=step)
-        mixed: list[Mixed | None] = [None] * len(pairs)
-        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
-            if not mixing.makes_s2t(index):
-                continue
-            if mixing.blur:
-                source = replace(source, image=blur_5x5(source.image))
-            drawn = self._balance_rare_classes(source, rare[index], generator, step)
-            mixed[index] = mix(
-                target.image,
-                pseudo_labels,
-                source.image,
-                source.instances,
-                origin=Origin.SOURCE_INSTANCE,
-                min_area=mixing.min_area,
-                patch_max_area=mixing.patch_max_area,
-                pool=drawn,
-                base_weights=weights,
-            )
-        return tuple(mixed)
-
-    def _balance_rare_classes(
-        self,
-        source: Sample,
-        rare: tuple[RareInstance, ...],
-        generator: torch.Generator,
-        step: int,
-    ) -> tuple[PoolEntry, ...]:
-        """Store a crop's rare instances, or draw from the pool for a crop that has none."""
-        if not self.config.pool.enabled:
-            return ()
-        for instance in rare:
-            self.pool.store(source, instance, step=step)
-        return () if rare else self.pool.draw(generator)
-
-    def _t2s(self, pairs: Sequence[_Pair]) -> tuple[Mixed | None, ...]:
-        """Paste pseudo-labels into the source crops."""
-        mixing = self.config.mixing
-        mixed: list[Mixed | None] = [None] * len(pairs)
-        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
-            if not mixing.makes_t2s(index):
-                continue
-            mixed[index] = mix(
-                source.image,
-                source.instances,
-                target.image,
-                pseudo_labels,
-                origin=Origin.PSEUDO_LABEL,
-                min_area=mixing.min_area,
-                patch_max_area=mixing.patch_max_area,
-                pasted_weights=weights,
-            )
-        return tuple(mixed)
+        if mixing.batch == "thirds":
+            return [thirds_view("mixed", views)]
+        weights = {"s2t": mixing.s2t_weight, "t2s": mixing.t2s_weight}
+        found = [mixed_view(name, m, weight=weights[name]) for name, m in views.mixed.items()]
+        return found or [sample_view("source", views.source, self.context.task)]
 
     def after_update(self, step: int) -> None:
         """Nothing to do: the teacher moves at the start of the next step, as in the paper."""
 
-    def pseudo_label_counts(self) -> Int64[Tensor, 8] | None:
-        """Return kept pseudo-labels of the last step per class, on the device; None before."""
-        if self.last_views is None or not self.last_views.pseudo_labels:
-            return None
-        return count_labels(self.last_views.pseudo_labels)
+    def figures(self, views: Views) -> Mapping[str, Figure]:
+        """Return the kept pseudo-labels of every class, and how many instances the pool holds."""
+        pool = {"pool": Figure(torch.tensor(len(views.pool)), summed=False)}
+        if not views.pseudo_labels:
+            return pool
+        return {"pseudo_labels": Figure(count_labels(views.pseudo_labels), THING_NAMES), **pool}
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the settings behind the pictures."""
+        config = self.config
+        return {
+            "score_threshold": config.score_threshold,
+            "unsure_threshold": config.unsure_threshold,
+            "min_visible_share": config.min_visible_share,
+            "rare_classes": list(config.pool.rare_classes),
+            "classes": list(config.classes),
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return teacher weights, pool, running scores and update count; of this process."""
-        assert self.teacher is not None
+        """Return pool, running scores and update count; of this process."""
         return {
-            "teacher": self.teacher.state_dict(),
-            "pool": self.pool.state_dict(),
-            "adaptive": None if self.adaptive is None else self.adaptive.state_dict(),
+            "pool": self.rare_classes.pool.state_dict(),
+            "adaptive": self.label.state_dict(),
             "updates": self.updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state."""
-        assert self.teacher is not None
-        self.teacher.load_state_dict(state["teacher"])
-        self.pool.load_state_dict(state["pool"], device=device_of(self.student))
-        if self.adaptive is not None:
-            self.adaptive.load_state_dict(state["adaptive"])
+        self.rare_classes.pool.load_state_dict(state["pool"], device=self.context.device)
+        self.label.load_state_dict(state["adaptive"])
         self.updates = state["updates"]
+
+
+class UDA4InstConfig(MethodConfig):
+    """Every part of UDA4Inst is one switch or one value here.
+
+    Defaults follow the paper (arXiv 2405.09682 v1); a description says so where they do not. What
+    the authors' later code does differently, and what is ours, is off by default.
+
+    Example: Table 2's rows are `method.mixing.s2t=false method.mixing.t2s=false` (none, source
+    only), `method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the
+    defaults (both), each with `method.groups=one`; Table 5's M3 adds `method.pool.enabled=false`.
+    """
+
+    name: Literal["uda4inst"] = Field(
+        default="uda4inst", description="Self-training on instances mixed in both directions."
+    )
+    ema_decay: float = Field(
+        default=0.999,
+        ge=0,
+        le=1,
+        description="Weight of the old teacher in each update (paper: 0.999).",
+    )
+    score_threshold: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="A detection scoring more becomes a pseudo-label; score = class probability "
+        "x mean mask probability (paper: 0.9).",
+    )
+    adaptive_threshold: AdaptiveConfig = Field(
+        default_factory=AdaptiveConfig, description="Score thresholds per class."
+    )
+    unsure_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Ignore, instead of calling background, where a detection scores more than "
+        "this, yet too little for a pseudo-label (ours). Empty: background (paper).",
+    )
+    min_visible_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A pseudo-label of which better ones leave less than this share is dropped: a "
+        "duplicate otherwise leaves a sliver (ours). 0: none is (paper).",
+    )
+    soft_weights: bool = Field(
+        default=False,
+        description="Weigh what a pseudo-label adds to the loss by its score (ours); off: all "
+        "alike (paper).",
+    )
+    lab_alignment: bool = Field(
+        default=True,
+        description="Give each source crop the LAB colour statistics of its target crop.",
+    )
+    joint_forward: bool = Field(
+        default=True,
+        description="One student forward for all views: faster, more memory, the same losses.",
+    )
+    mixing: MixingConfig = Field(default_factory=MixingConfig, description="Instance mixing.")
+    pool: PoolConfig = Field(default_factory=PoolConfig, description="Rare-class pool.")
+    ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")
+
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> Self:
+        if self.unsure_threshold is not None and self.unsure_threshold >= self.score_threshold:
+            raise ValueError(
+                f"method.unsure_threshold must be below method.score_threshold "
+                f"({self.score_threshold}), got {self.unsure_threshold}. Lower it, or leave it "
+                "empty"
+            )
+        if self.adaptive_threshold.enabled and self.adaptive_threshold.floor > self.score_threshold:
+            raise ValueError(
+                "method.adaptive_threshold.floor must be at most method.score_threshold "
+                f"({self.score_threshold}), got {self.adaptive_threshold.floor}. Lower it"
+            )
+        return self
+
+    @property
+    def aligns_colours(self) -> bool:
+        """Whether source crops are recoloured while training."""
+        return self.lab_alignment
+
+    @property
+    def draws_from_pool(self) -> bool:
+        """Whether the rare-class pool plays a part."""
+        return self.mixing.s2t and self.pool.enabled
+
+    def check_batch(self, size: int) -> None:
+        """Raise unless thirds come out even."""
+        if self.mixing.batch == "thirds" and size % 3:
+            raise ValueError(
+                "training.batch_size must be a multiple of three with method.mixing.batch=thirds, "
+                f"got {size}. Set it to {3 * -(-size // 3)}, or method.mixing.batch=pairs"
+            )
+
+    def hashed(self) -> dict[str, Any]:
+        """Return the settings; the pool's are out where nothing is drawn from it."""
+        values = super().hashed()
+        return values if self.draws_from_pool else values | {"pool": {"enabled": False}}
+
+    def with_source(self, counts: SourceCounts) -> Self:
+        """Return the configuration with rare classes named: the rarest of each group if empty."""
+        if self.pool.rare_classes or not self.pool.enabled:
+            return self
+        groups = [self.classes] if self.classes else self.category_groups
+        return self.model_copy(update={"pool": self.pool.proposed(groups, counts())})
+
+
+SPEC = MethodSpec(
+    UDA4Inst,
+    UDA4InstConfig,
+    tasks=frozenset({"instances"}),
+    stage1="source_only",
+    networks=("student", "teacher"),
+)

@@ -14,13 +14,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from uda4inst.errors import UserError
-from uda4inst.models.mask2former.network import Mask2Former, save_student
+from uda4inst.models.network import LoadReport, Network
+from uda4inst.models.storage import load_network_file, save_network
 from uda4inst.run_folder.atomic import (
     disk_errors,
     remove_folder,
@@ -31,14 +32,13 @@ from uda4inst.run_folder.atomic import (
 )
 from uda4inst.run_folder.layout import numbered, versions
 
-STUDENT: Final = "student.safetensors"
-TEACHER: Final = "teacher.safetensors"
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
 MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
-NetworkName = Literal["student", "teacher"]
+WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
+STUDENT: Final = "student"  # the network that every method trains
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +48,7 @@ class Contents:
     Args:
         step: optimizer updates done.
         stage: stage in which the last of them was done.
-        student: the trained network, not wrapped.
-        teacher: its moving average; None for methods and stages without one.
+        networks: by name, the student first; none of them wrapped.
         optimizer: the optimizer's state.
         state: everything else (method, random numbers), loadable with `weights_only=True`.
         config_hash: of the run's configuration.
@@ -58,8 +57,7 @@ class Contents:
 
     step: int
     stage: int
-    student: Mask2Former
-    teacher: Mask2Former | None
+    networks: Mapping[str, Network]
     optimizer: Mapping[str, Any]
     state: Mapping[str, Any]
     config_hash: str
@@ -89,49 +87,49 @@ class Checkpoint:
         return int(self.manifest["stage"])
 
     @property
-    def networks(self) -> tuple[NetworkName, ...]:
-        """Which networks it holds."""
-        return ("student", "teacher") if TEACHER in self.manifest["files"] else ("student",)
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks it holds, the student first."""
+        files = self.manifest["files"]
+        names = sorted(name.removesuffix(WEIGHTS) for name in files if name.endswith(WEIGHTS))
+        return tuple(sorted(names, key=lambda name: name != STUDENT))
 
-    def weights(self, network: NetworkName) -> Path:
-        """Return the weight file of a network.
+    def load_network(self, network: Network, name: str = STUDENT) -> LoadReport:
+        """Fill a network of the same architecture.
+
+        Args:
+            network: to fill.
+            name: which of `networks`.
 
         Raises:
-            UserError: the checkpoint has no such network.
+            UserError: the checkpoint has no such network, or is of another architecture.
         """
-        if network not in self.networks:
+        if name not in self.networks:
             raise UserError(
                 f"network must be one of the checkpoint's ({', '.join(self.networks)}), got "
-                f"{network!r} ({self.folder}). A teacher exists in stage 2 of uda4inst only."
+                f"{name!r} ({self.folder}). A teacher exists only in stage 2 of methods that have "
+                "one."
             )
-        return self.folder / f"{network}.safetensors"
+        self.check_architecture(network)
+        file = self.folder / f"{name}{WEIGHTS}"
+        return load_network_file(network, file, source=str(file))
 
     def load(self, name: str) -> dict[str, Any]:
         """Return the content of `optimizer.pt` or `state.pt`, on the CPU."""
         return torch.load(self.folder / name, map_location="cpu", weights_only=True)
 
-    def check_architecture(self, model: Mask2Former) -> None:
+    def check_architecture(self, network: Network) -> None:
         """Raise unless the checkpoint is one of this network.
 
         Raises:
             UserError: it was written for another architecture.
         """
-        wanted, got = architecture(model), dict(self.manifest["architecture"])
+        wanted, got = dict(network.architecture), dict(self.manifest["architecture"])
         if got != wanted:
             raise UserError(
                 f"checkpoint must be of architecture {_listed(wanted)}, got {_listed(got)} "
                 f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
                 "checkpoint."
             )
-
-
-def architecture(model: Mask2Former) -> dict[str, Any]:
-    """Return what must agree for weights to fit a network."""
-    return {
-        "preset": model.preset.name,
-        "num_classes": model.num_classes,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
 
 
 def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
@@ -169,16 +167,15 @@ def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path
 
 
 def _write(folder: Path, contents: Contents) -> None:
-    save_student(contents.student, folder / STUDENT)
-    if contents.teacher is not None:
-        save_student(contents.teacher, folder / TEACHER)
+    for name, network in contents.networks.items():
+        save_network(network, folder / f"{name}{WEIGHTS}")
     write_synced(folder / OPTIMIZER, _packed(contents.optimizer))
     write_synced(folder / STATE, _packed(contents.state))
     manifest = {
         "step": contents.step,
         "stage": contents.stage,
         "kept": contents.kept,
-        "architecture": architecture(contents.student),
+        "architecture": dict(contents.networks[STUDENT].architecture),
         "config_hash": contents.config_hash,
         "files": {path.name: _fingerprint(path) for path in sorted(folder.iterdir())},
         "versions": versions(),
@@ -196,7 +193,7 @@ def _mebibytes(contents: Contents) -> int:
             return sum(size(item) for item in value.values())
         return sum(size(item) for item in value) if isinstance(value, list | tuple) else 0
 
-    networks = [n.state_dict() for n in (contents.student, contents.teacher) if n is not None]
+    networks = [network.state_dict() for network in contents.networks.values()]
     return 1 + size([networks, contents.optimizer, contents.state]) // 2**20
 
 

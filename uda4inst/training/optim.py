@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from uda4inst.models.mask2former.network import BACKBONE_PREFIX
+from uda4inst.models.network import Network
 
 NORMS: Final = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 # Parameters that are embeddings or position tables without being in an nn.Embedding.
@@ -22,7 +22,7 @@ UNDECAYED_NAMES: Final = ("relative_position_bias_table", "position_embeddings",
 
 
 def build_optimizer(
-    model: nn.Module,
+    network: Network,
     *,
     lr: float,
     weight_decay: float,
@@ -33,16 +33,16 @@ def build_optimizer(
     Each group carries `lr_factor` (its share of the learning rate) for `set_learning_rate`.
 
     Args:
-        model: a Mask2Former, not wrapped for several processes.
+        network: not wrapped for several processes.
         lr: learning rate of everything but the backbone.
         weight_decay: decay of the parameters that decay at all.
         backbone_lr_factor: learning rate of the backbone as a share of `lr`.
     """
-    undecayed = undecayed_parameters(model)
+    undecayed = undecayed_parameters(network)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            kind = (name.startswith(BACKBONE_PREFIX), name in undecayed)
+            kind = (name.startswith(network.backbone_prefix), name in undecayed)
             groups.setdefault(kind, []).append(parameter)
     settings: list[dict[str, Any]] = []
     for (in_backbone, is_undecayed), parameters in sorted(groups.items(), key=lambda g: g[0]):

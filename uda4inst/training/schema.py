@@ -11,24 +11,19 @@ import json
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
 from uda4inst.methods.config import MethodConfig
 from uda4inst.run_folder.layout import check_run_name
+from uda4inst.settings import Settings
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
 PresetName = Literal["tiny", "swin_t", "swin_s", "swin_b", "swin_l"]
 Protocol = Literal["cityscapes", "coco"]
 
 
-class _Part(BaseModel):
-    """What all parts share: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class RunConfig(_Part):
+class RunConfig(Settings):
     """Where the run is kept."""
 
     root: str = Field(default="runs", min_length=1, description="Folder that holds the runs.")
@@ -43,7 +38,7 @@ class RunConfig(_Part):
         return check_run_name(name)
 
 
-class ModelConfig(_Part):
+class ModelConfig(Settings):
     """The network."""
 
     preset: PresetName = Field(
@@ -69,7 +64,7 @@ class ModelConfig(_Part):
     )
 
 
-class TrainingConfig(_Part):
+class TrainingConfig(Settings):
     """How long, how fast, and what is written on the way."""
 
     stage1_steps: int = Field(
@@ -146,7 +141,7 @@ class TrainingConfig(_Part):
         return self.boundary + self.stage2_steps
 
 
-class OptimConfig(_Part):
+class OptimConfig(Settings):
     """AdamW and its learning rate; both start afresh at stage 2."""
 
     lr: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate (paper: 1e-4).")
@@ -176,7 +171,7 @@ class OptimConfig(_Part):
     )
 
 
-class EvaluationConfig(_Part):
+class EvaluationConfig(Settings):
     """Evaluation on the labelled target images of `data.val`; it never influences training."""
 
     every: int = Field(
@@ -203,7 +198,7 @@ class EvaluationConfig(_Part):
     )
 
 
-class Config(_Part):
+class Config(Settings):
     """One run, from data to evaluation."""
 
     seed: int = Field(

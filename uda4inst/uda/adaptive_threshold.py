@@ -13,9 +13,33 @@ from typing import Any
 
 import torch
 from jaxtyping import Float32
+from pydantic import Field
 from torch import Tensor
 
+from uda4inst.settings import Settings
 from uda4inst.structures import Detections
+
+
+class AdaptiveConfig(Settings):
+    """Score thresholds per class (ours, after FlexMatch, arXiv 2110.08263)."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Lower the score threshold of a class in proportion to how unsure the teacher "
+        "is of it, beside the class it is surest of; off: one threshold (paper).",
+    )
+    momentum: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Weight of the old running mean of a class's scores, per step (ours).",
+    )
+    floor: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Lowest threshold, and lowest score that counts in the running mean (ours).",
+    )
 
 
 class AdaptiveThresholds:
@@ -29,7 +53,8 @@ class AdaptiveThresholds:
     State stays on the device, nothing is read back. Every process has its own.
 
     Args:
-        base: the highest threshold of every class; infinite for classes that are not learned.
+        base: the highest threshold of every class, on the detections' device; infinite for classes
+            that are not learned.
         momentum: weight of the old running mean, 0..1.
         floor: lowest threshold, and lowest score that counts.
     """
@@ -47,7 +72,6 @@ class AdaptiveThresholds:
         Args:
             detections: the teacher's, per image, before any threshold.
         """
-        self._move(detections[0].scores.device)
         best = torch.stack([self._best(found) for found in detections])
         counts = best > self.floor
         number = counts.sum(0)
@@ -68,12 +92,6 @@ class AdaptiveThresholds:
         best = torch.zeros_like(self.base)
         best = best.scatter_reduce(0, found.labels, found.scores, "amax")
         return torch.where(self.base.isfinite(), best, 0.0)
-
-    def _move(self, device: torch.device) -> None:
-        """Follow the detections to their device."""
-        self.base = self.base.to(device)
-        self.means = self.means.to(device)
-        self.seen = self.seen.to(device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running means."""

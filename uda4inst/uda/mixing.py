@@ -7,17 +7,84 @@ T2S: base = source crop with its instances, pasted = pseudo-labels. Both at the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float32, UInt8
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from uda4inst.ops.blur import blur_5x5
 from uda4inst.ops.paste import Pasted, paste
 from uda4inst.ops.patches import boxes_region
-from uda4inst.structures import InstanceMap
+from uda4inst.settings import Settings
+from uda4inst.structures import InstanceMap, Sample, TargetSample
 from uda4inst.uda.rare_class_pool import PoolEntry, pool_layer
+
+
+class MixingConfig(Settings):
+    """Bidirectional instance mixing."""
+
+    s2t: bool = Field(
+        default=True, description="Paste source instances into the target image (S2T)."
+    )
+    t2s: bool = Field(default=True, description="Paste pseudo-labels into the source image (T2S).")
+    s2t_weight: float = Field(
+        default=0.4,
+        ge=0,
+        le=10,
+        description="Weight of the S2T loss. Paper: 0.4 (UrbanSyn, SYNTHIA), 0.75 (Synscapes).",
+    )
+    t2s_weight: float = Field(
+        default=0.6,
+        ge=0,
+        le=10,
+        description="Weight of the T2S loss. Paper: 0.6 (UrbanSyn, SYNTHIA), 0.25 (Synscapes).",
+    )
+    min_area: int = Field(
+        default=0,
+        ge=0,
+        description="Smallest instance pasted, in pixels of the crop. The paper names none; "
+        "the authors' v1 code uses 3000 at 1024x1024, their later code 300.",
+    )
+    patch_max_area: int = Field(
+        default=0,
+        ge=0,
+        description="Instances of at most so many pixels of the crop are pasted with the whole of "
+        "their box, in both directions; their masks stay as they are. 0 for none (paper); the "
+        "authors' later code: 1500.",
+    )
+    blur: bool = Field(
+        default=False,
+        description="Blur the source image (5x5 Gaussian) before its instances are pasted, in S2T "
+        "alone. Not in the paper; the authors' code does.",
+    )
+    batch: Literal["pairs", "thirds"] = Field(
+        default="pairs",
+        description="pairs: every pair gives an S2T and a T2S image, each weighted (paper). "
+        "thirds: of every three pairs, one plain source, one S2T and one T2S image, all in one "
+        "unweighted loss (authors' later code).",
+    )
+
+    @model_validator(mode="after")
+    def _check_thirds(self) -> MixingConfig:
+        if self.batch == "thirds" and not (self.s2t and self.t2s):
+            off = "s2t" if self.t2s else "t2s" if self.s2t else "s2t and t2s"
+            raise ValueError(
+                "method.mixing.batch must be pairs unless both directions are on, got thirds "
+                f"without {off}. Set method.mixing.batch=pairs"
+            )
+        return self
+
+    def makes_s2t(self, pair: int) -> bool:
+        """Whether the pair at this place in the batch is mixed source into target."""
+        return self.s2t and (self.batch == "pairs" or pair % 3 == 1)
+
+    def makes_t2s(self, pair: int) -> bool:
+        """Whether the pair at this place in the batch is mixed target into source."""
+        return self.t2s and (self.batch == "pairs" or pair % 3 == 2)
 
 
 class Origin(IntEnum):
@@ -109,3 +176,76 @@ def _paste_pool(mixed: Pasted, pool: Sequence[PoolEntry], patch_max_area: int) -
         which=everything,
         surplus=layer.surplus,
     )
+
+
+class Pair(NamedTuple):
+    """A source crop, its target crop with pseudo-labels, and what each slot of these counts."""
+
+    source: Sample
+    target: TargetSample
+    pseudo_labels: InstanceMap
+    weights: Float32[Tensor, " N"] | None = None
+
+
+class InstanceMixer:
+    """Mixes the pairs of a batch in the directions the configuration asks for.
+
+    Args:
+        config: directions, sizes, blur.
+    """
+
+    def __init__(self, config: MixingConfig) -> None:
+        self.config = config
+
+    def pasted_source(self, source: Sequence[Sample]) -> tuple[Sample, ...]:
+        """Return the source crops as S2T pastes them, and as the pool stores them."""
+        if not self.config.blur:
+            return tuple(source)
+        return tuple(replace(crop, image=blur_5x5(crop.image)) for crop in source)
+
+    def s2t(
+        self, pairs: Sequence[Pair], pool: Sequence[Sequence[PoolEntry]]
+    ) -> tuple[Mixed | None, ...]:
+        """Paste source instances, then pool entries, into the target crops.
+
+        Args:
+            pairs: with source crops from `pasted_source`.
+            pool: what was drawn for every pair.
+
+        Returns:
+            One mixed image a pair; None for a pair that is not mixed this way.
+        """
+        config = self.config
+        mixed: list[Mixed | None] = [None] * len(pairs)
+        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+            if config.makes_s2t(index):
+                mixed[index] = mix(
+                    target.image,
+                    pseudo_labels,
+                    source.image,
+                    source.known_instances(),
+                    origin=Origin.SOURCE_INSTANCE,
+                    min_area=config.min_area,
+                    patch_max_area=config.patch_max_area,
+                    pool=pool[index],
+                    base_weights=weights,
+                )
+        return tuple(mixed)
+
+    def t2s(self, pairs: Sequence[Pair]) -> tuple[Mixed | None, ...]:
+        """Paste pseudo-labels into the source crops; None for a pair not mixed this way."""
+        config = self.config
+        mixed: list[Mixed | None] = [None] * len(pairs)
+        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+            if config.makes_t2s(index):
+                mixed[index] = mix(
+                    source.image,
+                    source.known_instances(),
+                    target.image,
+                    pseudo_labels,
+                    origin=Origin.PSEUDO_LABEL,
+                    min_area=config.min_area,
+                    patch_max_area=config.patch_max_area,
+                    pasted_weights=weights,
+                )
+        return tuple(mixed)

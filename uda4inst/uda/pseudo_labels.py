@@ -8,18 +8,137 @@ Dropping slivers and ignoring what the teacher is unsure of are ours, and off un
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from jaxtyping import Bool, Float32, Int64
+from pydantic import Field
 from torch import Tensor
 
+from uda4inst.classes import NUM_THINGS
 from uda4inst.models.mask2former.decode import upsample
-from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, Detections, InstanceMap, Size
+from uda4inst.settings import Settings
+from uda4inst.structures import (
+    EMPTY_SLOT,
+    IGNORE_ID,
+    Detections,
+    InstanceMap,
+    Size,
+    TargetSample,
+)
+from uda4inst.uda.adaptive_threshold import AdaptiveConfig, AdaptiveThresholds
 
 # Pixels of masks handled at once: 16 masks of 1024x1024. Its temporaries stay near 200 MB there.
 CHUNK_PIXELS: Final = 16 * 1024 * 1024
+
+
+class EgoConfig(Settings):
+    """What happens to pseudo-labels on the ego vehicle."""
+
+    min_valid_share: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="A pseudo-label with less of its area off the ego vehicle is dropped "
+        "(authors' later code: 0.2).",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PseudoLabels:
+    """What the teacher's detections became.
+
+    Args:
+        maps: one an image; slot k is detection k, label -1 when it was dropped. Ignore pixels
+            where the teacher is unsure, if that is asked for.
+        weights: how much every slot counts in the loss; None: all of them 1.
+        thresholds: the score that a detection of each class had to exceed, infinite for classes
+            that are not learned.
+    """
+
+    maps: tuple[InstanceMap, ...]
+    weights: tuple[Float32[Tensor, " N"] | None, ...]
+    thresholds: Float32[Tensor, " C"]
+
+
+class PseudoLabeller:
+    """Turns detections into pseudo-labels by the rules of a configuration.
+
+    Args:
+        class_labels: thing indices that are learned; no other becomes a pseudo-label.
+        score_threshold: scores must exceed it (paper: 0.9).
+        ego: how much of a detection may lie on the ego vehicle.
+        adaptive: thresholds per class, if enabled.
+        unsure_threshold: see `select`.
+        min_visible_share: see `select`.
+        soft_weights: weigh a pseudo-label by its score.
+        device: where the detections are.
+    """
+
+    def __init__(
+        self,
+        class_labels: Sequence[int],
+        *,
+        score_threshold: float,
+        ego: EgoConfig,
+        adaptive: AdaptiveConfig,
+        unsure_threshold: float | None = None,
+        min_visible_share: float = 0.0,
+        soft_weights: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._thresholds = class_thresholds(class_labels, score_threshold).to(device)
+        self._unsure: Tensor | None = None
+        if unsure_threshold is not None:
+            self._unsure = class_thresholds(class_labels, unsure_threshold).to(device)
+        self._adaptive: AdaptiveThresholds | None = None
+        if adaptive.enabled:
+            self._adaptive = AdaptiveThresholds(
+                self._thresholds, momentum=adaptive.momentum, floor=adaptive.floor
+            )
+        self._ego = ego
+        self._min_visible_share = min_visible_share
+        self._soft_weights = soft_weights
+
+    def __call__(
+        self, detections: Sequence[Detections], target: Sequence[TargetSample]
+    ) -> PseudoLabels:
+        """Return the pseudo-labels of every target crop; nothing is read back from the device."""
+        thresholds = self._thresholds
+        if self._adaptive is not None:
+            thresholds = self._adaptive.update(detections)
+        maps = tuple(
+            select(
+                found,
+                score_threshold=thresholds,
+                valid=crop.valid,
+                min_valid_share=self._ego.min_valid_share,
+                min_visible_share=self._min_visible_share,
+                unsure_threshold=self._unsure,
+            )
+            for found, crop in zip(detections, target, strict=True)
+        )
+        weights = tuple(found.scores if self._soft_weights else None for found in detections)
+        return PseudoLabels(maps, weights, thresholds)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return the running scores; None where thresholds are fixed."""
+        return None if self._adaptive is None else self._adaptive.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Take over saved running scores."""
+        if self._adaptive is not None and state is not None:
+            self._adaptive.load_state_dict(state)
+
+
+def class_thresholds(class_labels: Sequence[int], score: float) -> Float32[Tensor, " C"]:
+    """Return the score each class must exceed: none can for the classes not learned here."""
+    thresholds = torch.full((NUM_THINGS,), math.inf)
+    thresholds[list(class_labels)] = score
+    return thresholds
 
 
 def select(

@@ -16,7 +16,7 @@ from uda4inst.data.config import DataConfig
 from uda4inst.data.stream.dataset import LabelledItem, Mode, PairedDataset, RawItem, TargetItem
 from uda4inst.data.stream.sampling import StepSampler
 from uda4inst.errors import UserError
-from uda4inst.structures import Domain, DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.structures import Domain, DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
 
 _PREFETCH: Final = 2  # batches each worker makes ahead
 _Part = TypeVar("_Part", "RawLabelled", "RawTarget")
@@ -223,7 +223,7 @@ def _samples(part: RawLabelled, device: torch.device | str, domain: Domain) -> t
             instances=InstanceMap(ids=ids[i], labels=labels[i]),
             sample_id=sample_id,
             domain=domain,
-            semantic=semantic[i],
+            semantic=SemanticMap(semantic[i]),
         )
         for i, sample_id in enumerate(part.sample_ids)
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float32
@@ -21,27 +22,15 @@ from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
-from uda4inst.models.mask2former.pretrained import LoadReport, adapt, load_weights, save_student
+from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
+from uda4inst.models.network import LoadReport, Network
 
-__all__ = [
-    "BACKBONE_PREFIX",
-    "MODEL_PRESETS",
-    "LoadReport",
-    "Mask2Former",
-    "Prediction",
-    "build_model",
-    "count_parameters",
-    "save_student",
-]
-
-# Names of the backbone's parameters in `Mask2Former.named_parameters()` start with this.
-BACKBONE_PREFIX: Final = "network.model.pixel_level_module.encoder."
 STRIDE: Final = 32  # the coarsest Swin stage; images are padded to multiples of it
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published Swin was trained with
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
-class Mask2Former(nn.Module):
+class Mask2Former(Network):
     """The library's network behind our structures.
 
     Args:
@@ -51,6 +40,8 @@ class Mask2Former(nn.Module):
             one more backbone forward.
     """
 
+    backbone_prefix = "network.model.pixel_level_module.encoder."
+    class_head = tuple(f"network.{name}" for name in CLASS_HEAD)
     _mean: Tensor
     _std: Tensor
 
@@ -71,6 +62,15 @@ class Mask2Former(nn.Module):
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What must agree for weights to fit."""
+        return {
+            "preset": self.preset.name,
+            "num_classes": self.num_classes,
+            "parameters": sum(p.numel() for p in self.parameters()),
+        }
 
     def train(self, mode: bool = True) -> Mask2Former:
         """Switch between training and evaluation, keeping the pixel decoder free of syncs.
@@ -122,7 +122,7 @@ def build_model(
         weights: None for a fresh start (from torch's generator, so seed it first); "toystreets"
             for the small start in the package; a name on the Hugging Face hub such as
             "facebook/mask2former-swin-large-coco-instance"; a folder in that format; or a
-            .safetensors file written by `save_student`.
+            .safetensors file written by `save_network`.
         num_classes: thing classes. A class head of another size in `weights` is not loaded.
         gradient_checkpointing: see `Mask2Former`.
 

@@ -1,4 +1,4 @@
-"""Reading and writing network weights: safetensors of our own, or a `transformers` checkpoint.
+"""Weights for a Mask2Former: the package's start, a file of ours, or a `transformers` checkpoint.
 
 Only the class head may differ from the network at hand (COCO has 80 classes, we have 8); it is
 then left as initialised and the report says so. Anything else that differs is refused by name.
@@ -7,23 +7,21 @@ then left as initialised and the report says so. Anything else that differs is r
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
+from uda4inst.models.network import LoadReport
+from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:
     from uda4inst.models.mask2former.network import Mask2Former
@@ -32,8 +30,7 @@ logger = logging.getLogger(__name__)
 
 TOYSTREETS: Final = "toystreets"
 TOYSTREETS_FILE: Final = Path(__file__).parents[1] / "weights" / "toystreets.safetensors"
-FORMAT: Final = "uda4inst-mask2former-1"
-_CLASS_HEAD: Final = ("class_predictor.weight", "class_predictor.bias")
+CLASS_HEAD: Final = ("class_predictor.weight", "class_predictor.bias")
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # What two configurations must share for the same weights to mean the same network.
 _ARCHITECTURE: Final = (
@@ -53,45 +50,17 @@ _ARCHITECTURE: Final = (
 _BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What became of the tensors of a network when weights were loaded.
-
-    Args:
-        source: where the weights came from.
-        loaded: how many tensors were filled.
-        reinitialised: tensors of the network left as initialised because their size differs.
-        missing: tensors of the network the source does not hold.
-        unexpected: tensors of the source the network has no place for.
-    """
-
-    source: str
-    loaded: int
-    reinitialised: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """One line for the log."""
-        parts = [f"weights from {self.source}: {self.loaded} tensors loaded"]
-        for name in ("reinitialised", "missing", "unexpected"):
-            tensors: tuple[str, ...] = getattr(self, name)
-            if tensors:
-                parts.append(f"{name}: {_listed(tensors)}")
-        return "; ".join(parts)
-
-
 def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     """Fill a network; see `build_model` for what `weights` may be."""
     if weights is None:
         return LoadReport(source="fresh initialisation", loaded=0)
     if weights == TOYSTREETS:
-        return _load_file(model, TOYSTREETS_FILE, source="the package's ToyStreets start")
+        return load_network_file(model, TOYSTREETS_FILE, source="the package's ToyStreets start")
     path = Path(weights).expanduser()
     if path.is_dir():
         return _load_transformers(model, str(path), source=f"folder {path}")
     if path.is_file() or path.suffix == ".safetensors":
-        return _load_file(model, path, source=str(path))
+        return load_network_file(model, path, source=str(path))
     if _HUB_NAME.fullmatch(str(weights)):
         return _load_transformers(model, str(weights), source=f"hub checkpoint {weights}")
     raise UserError(
@@ -113,76 +82,6 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
         layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
 
 
-def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
-
-    The preset and the number of classes go into the header, so that loading can name them.
-
-    Args:
-        model: the network.
-        path: file to write.
-        dtype: of floating-point tensors in the file; half precision halves it (a shipped start).
-    """
-    tensors = {
-        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    header = {
-        "format": FORMAT,
-        "preset": model.preset.name,
-        "num_classes": str(model.num_classes),
-    }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.touch()
-    mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
-    save_file(tensors, temporary, metadata=header)
-    temporary.chmod(mode)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
-
-
-def _load_file(model: Mask2Former, path: Path, *, source: str) -> LoadReport:
-    """Load a file written by `save_student`."""
-    header, tensors = _read_safetensors(path)
-    preset = header.get("preset", model.preset.name)
-    if preset != model.preset.name:
-        raise UserError(
-            f"model.weights must hold a network of preset {model.preset.name!r}, got {preset!r} "
-            f"({path}). Set model.preset={preset}, or choose other weights."
-        )
-    wanted = model.state_dict()
-    heads = {f"network.{name}" for name in _CLASS_HEAD}
-    differing = {
-        name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape
-    }
-    missing, unexpected = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
-    _refuse(
-        path,
-        [f"{n} has shape {_shape(tensors[n])}, not {_shape(wanted[n])}" for n in differing - heads],
-        missing,
-        unexpected,
-    )
-    kept = {name: tensor for name, tensor in tensors.items() if name not in differing}
-    model.load_state_dict(kept, strict=False)
-    return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
-
-
-def _read_safetensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    """Return header and tensors of a file, or say what is wrong with it."""
-    if not path.is_file():
-        raise UserError(f"model.weights must exist, got {path}, which does not. Check the path.")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            names = file.keys()  # not a mapping: it cannot be iterated over
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"model.weights must be a complete .safetensors file, got {path} ({error}). "
-            "It is truncated or of another format; copy or train it again."
-        ) from error
-
-
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
     """Load a checkpoint in the library's format: a folder, or a name on the hub."""
     try:
@@ -196,7 +95,7 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
     mismatched = {entry[0] for entry in info["mismatched_keys"]} & own
     missing = (set(info["missing_keys"]) - mismatched) & own
     unexpected = {key for key in info["unexpected_keys"] if "relative_position_index" not in key}
-    _refuse(name, sorted(mismatched - set(_CLASS_HEAD)), missing, ())
+    refuse_misfits(name, sorted(mismatched - set(CLASS_HEAD)), missing, ())
     model.network.load_state_dict(network.state_dict())
     report = LoadReport(
         source=source,
@@ -273,29 +172,6 @@ def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str
     ]
 
 
-def _refuse(
-    where: object,
-    differing: Collection[str],
-    missing: Collection[str],
-    unexpected: Collection[str],
-) -> None:
-    """Raise one error naming the tensors that do not fit, if any."""
-    parts = [
-        f"{what}: {_listed(sorted(names))}"
-        for what, names in (
-            ("differing", differing),
-            ("missing", missing),
-            ("unexpected", unexpected),
-        )
-        if names
-    ]
-    if parts:
-        raise UserError(
-            f"model.weights must fit the network tensor by tensor, got {where} ({'; '.join(parts)})"
-            ". It was written for another architecture; choose the preset it was trained with."
-        )
-
-
 def _unreadable(name: str, error: Exception) -> UserError:
     """Explain why a checkpoint in the library's format could not be read."""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -314,14 +190,3 @@ def _unreadable(name: str, error: Exception) -> UserError:
 def _plain(value: object) -> object:
     """Make lists and tuples comparable."""
     return tuple(value) if isinstance(value, (list, tuple)) else value
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """Shape as a plain tuple, for messages."""
-    return tuple(tensor.shape)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """List at most five names."""
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,119 @@
+"""Networks as safetensors of our own: written whole, read tensor by tensor.
+
+Only the class head may differ from the network at hand; it is then left as initialised and the
+report says so. Anything else that differs is refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from uda4inst.errors import UserError
+from uda4inst.models.network import LoadReport, Network, listed
+
+FORMAT: Final = "uda4inst-1"
+
+
+def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
+
+    Its preset and number of classes go into the header, so that loading can name them.
+
+    Args:
+        network: not wrapped for several processes.
+        path: file to write.
+        dtype: of floating-point tensors in the file; half precision halves it (a shipped start).
+    """
+    tensors = {
+        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    facts = network.architecture
+    header = {"format": FORMAT} | {name: str(facts[name]) for name in ("preset", "num_classes")}
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
+    save_file(tensors, temporary, metadata=header)
+    temporary.chmod(mode)
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+
+
+def load_network_file(network: Network, path: Path, *, source: str) -> LoadReport:
+    """Fill a network from a file written by `save_network`.
+
+    Args:
+        network: of the file's preset; its class head may have another size.
+        path: the file.
+        source: what the report calls it.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another architecture.
+    """
+    header, tensors = _read(path)
+    wanted_preset = network.architecture["preset"]
+    preset = header.get("preset", wanted_preset)
+    if preset != wanted_preset:
+        raise UserError(
+            f"model.weights must hold a network of preset {wanted_preset!r}, got {preset!r} "
+            f"({path}). Set model.preset={preset}, or choose other weights."
+        )
+    wanted = network.state_dict()
+    differing = {
+        name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape
+    }
+    misfits = [
+        f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in differing.difference(network.class_head)
+    ]
+    refuse_misfits(path, misfits, wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys())
+    kept = {name: tensor for name, tensor in tensors.items() if name not in differing}
+    network.load_state_dict(kept, strict=False)
+    return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """Return header and tensors of a file, or say what is wrong with it."""
+    if not path.is_file():
+        raise UserError(f"model.weights must exist, got {path}, which does not. Check the path.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            names = file.keys()  # not a mapping: it cannot be iterated over
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"model.weights must be a complete .safetensors file, got {path} ({error}). "
+            "It is truncated or of another format; copy or train it again."
+        ) from error
+
+
+def refuse_misfits(
+    where: object,
+    differing: Collection[str],
+    missing: Collection[str],
+    unexpected: Collection[str],
+) -> None:
+    """Raise one error naming the tensors that do not fit, if any."""
+    parts = [
+        f"{what}: {listed(sorted(names))}"
+        for what, names in (
+            ("differing", differing),
+            ("missing", missing),
+            ("unexpected", unexpected),
+        )
+        if names
+    ]
+    if parts:
+        raise UserError(
+            f"model.weights must fit the network tensor by tensor, got {where} ({'; '.join(parts)})"
+            ". It was written for another architecture; choose the preset it was trained with."
+        )

@@ -1,0 +1,23 @@
+"""What can be predicted. To add a task: its file, one line in `TASKS`; networks in `models/`.
+
+It may use models, formats, evaluation and what lies below; methods and training use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from uda4inst.tasks.base import Task
+from uda4inst.tasks.instances import INSTANCES
+
+TASKS: Final[Mapping[str, Task]] = {task.name: task for task in (INSTANCES,)}
+
+
+def task_of(preset: str) -> Task:
+    """Return the task of a network's preset.
+
+    Raises:
+        KeyError: there is no such preset; the configuration's type has refused it before.
+    """
+    return next(task for task in TASKS.values() if preset in task.presets)

@@ -1,0 +1,198 @@
+"""What is predicted and how it is judged: all that differs between instances and semantics.
+
+Training, evaluation, the run folder and the app know this protocol; nothing else in them depends
+on what is predicted. A task is found by the network's preset (`uda4inst.tasks.task_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from uda4inst.models.network import LoadReport, Network
+from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
+
+Target = InstanceMap | SemanticMap  # what a network learns to predict of one image
+Progress = Callable[[int, int], None]  # images done, images in all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudentView:
+    """Images the student is trained on, what it should say of them, and the view's name and weight.
+
+    Args:
+        name: such as "s2t"; names its losses.
+        weight: of all its losses.
+        images: RGB in [0, 1], all of one size.
+        targets: one an image, of the task's kind.
+        slot_weights: how much every slot of every instance map counts; None for 1.
+    """
+
+    name: str
+    weight: float
+    images: Sequence[Float32[Tensor, "3 H W"]]
+    targets: Sequence[Target]
+    slot_weights: Sequence[Float32[Tensor, " _"]] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossPart:
+    """One part of a view's loss.
+
+    Args:
+        name: such as "mask".
+        value: unweighted, with gradient.
+        weight: of this part beside the others.
+    """
+
+    name: str
+    value: Float32[Tensor, ""]
+    weight: float
+
+
+class Loss(Protocol):
+    """What the student minimises."""
+
+    def parts(
+        self, predictions: Sequence[Any], views: Sequence[StudentView]
+    ) -> Sequence[Sequence[LossPart]]:
+        """Return the parts of every view, each view normalised on its own.
+
+        The same parts in the same order at every step, on every process, whatever the data: an
+        empty map is an ordinary value. All views are handled together, with one host
+        synchronisation at the most.
+
+        Args:
+            predictions: of the network, one a view.
+            views: what it should have said.
+        """
+        ...
+
+
+class LabelledSet(Protocol):
+    """What evaluation needs of a data set; a labelled `uda4inst.data.tree.ImageTree` has it."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def basename(self, index: int) -> str:
+        """Return the image's name."""
+        ...
+
+    def read_image(self, index: int) -> Any:
+        """Return an image as RGB, uint8 (H, W, 3)."""
+        ...
+
+    def read_instance_ids(self, index: int) -> Any:
+        """Return the labels as raw Cityscapes instance ids, (H, W)."""
+        ...
+
+    def read_semantic(self, index: int) -> Any:
+        """Return trainIds, uint8 (H, W), 255 ignore."""
+        ...
+
+
+class Task(Protocol):
+    """What is predicted: networks, loss, labels, judgement.
+
+    Attributes:
+        name: "instances" or "semantic".
+        labels: which labels of an image the loader must read.
+        class_names: what can be predicted, in the order of the network's classes.
+        presets: names of the networks there are.
+        protocols: ways to judge, the headline's first.
+        measures: keys of a protocol's result over all classes, the headline first.
+        class_measures: keys of a protocol's result for one class, in the order of `measures`.
+        has_groups: whether one network per category group can be trained.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def presets(self) -> tuple[str, ...]: ...
+    @property
+    def protocols(self) -> tuple[str, ...]: ...
+    @property
+    def measures(self) -> tuple[str, str]: ...
+    @property
+    def class_measures(self) -> tuple[str, str]: ...
+    @property
+    def has_groups(self) -> bool: ...
+
+    def build_network(
+        self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
+    ) -> tuple[Network, LoadReport]:
+        """Return a network in training mode on the CPU, and what was loaded into it.
+
+        Args:
+            preset: one of `presets`.
+            weights: see the configuration's `model.weights`; None draws from torch's generator.
+            gradient_checkpointing: compute parts of the forward pass twice, for less memory.
+
+        Raises:
+            UserError: unknown preset; weights missing, unreadable or of another architecture.
+        """
+        ...
+
+    def build_loss(self, *, num_points: int) -> torch.nn.Module:
+        """Return the loss, a module that is also a `Loss`; `num_points` is for mask losses."""
+        ...
+
+    def target_of(self, sample: Sample) -> Target:
+        """Return the labels of a sample that this task learns from.
+
+        Raises:
+            ValueError: the sample was read without them.
+        """
+        ...
+
+    def evaluate(
+        self,
+        network: Network,
+        dataset: LabelledSet,
+        *,
+        device: torch.device | str,
+        protocols: Sequence[str],
+        short_side: int | None = None,
+        limit: int | None = None,
+        classes: Sequence[str] | None = None,
+        predictions_path: Path | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Judge a network; it is left in the mode it came in, and no random number is drawn.
+
+        Args:
+            network: on `device`.
+            dataset: labelled images.
+            device: where the forward runs.
+            protocols: which of the task's.
+            short_side: resize images to this shorter side first; None takes them as they are.
+                Judged is always at the image's own size.
+            limit: only the first so many images.
+            classes: names of those the network answers for; None for all.
+            predictions_path: where to write what was judged, whole or not at all; None for nowhere.
+            progress: called after every image with (done, all).
+
+        Returns:
+            For every protocol `measures` and `per_class` with `class_measures`, in [0, 1]; None
+            where there is nothing to judge.
+
+        Raises:
+            UserError: a protocol is unknown, a file cannot be read, sizes differ.
+        """
+        ...
+
+    def predictions_name(self, network: str) -> str:
+        """Return the name of the file that holds a network's predictions in a run folder."""
+        ...

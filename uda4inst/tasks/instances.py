@@ -1,0 +1,117 @@
+"""Instance segmentation: Mask2Former, its set loss, AP by two protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.evaluation.evaluate import evaluate_model
+from uda4inst.evaluation.scoring import PROTOCOLS
+from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.network import build_model
+from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.models.network import LoadReport, Network
+from uda4inst.structures import InstanceMap, Labels, Sample
+from uda4inst.tasks.base import LabelledSet, LossPart, Progress, StudentView, Task
+
+
+class InstanceLoss(nn.Module):
+    """Class, mask and dice terms of every view. See `uda4inst.tasks.base.Loss`.
+
+    Args:
+        criterion: matches all views with one host synchronisation.
+    """
+
+    def __init__(self, criterion: Criterion) -> None:
+        super().__init__()
+        self.criterion = criterion
+
+    def parts(
+        self, predictions: Sequence[Prediction], views: Sequence[StudentView]
+    ) -> list[tuple[LossPart, ...]]:
+        """Return the three terms of every view."""
+        pairs = [(p, _maps(view)) for p, view in zip(predictions, views, strict=True)]
+        weights = self.criterion
+        return [
+            (
+                LossPart("class", losses.class_loss, weights.class_weight),
+                LossPart("mask", losses.mask_loss, weights.mask_weight),
+                LossPart("dice", losses.dice_loss, weights.dice_weight),
+            )
+            for losses in self.criterion.many(pairs, slot_weights=[v.slot_weights for v in views])
+        ]
+
+
+def _maps(view: StudentView) -> list[InstanceMap]:
+    """Return the view's instances."""
+    maps = [target for target in view.targets if isinstance(target, InstanceMap)]
+    assert len(maps) == len(view.targets), "views of this task carry instances"
+    return maps
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The task itself. See `uda4inst.tasks.base.Task`."""
+
+    name: str = "instances"
+    labels: Labels = "instances"
+    class_names: tuple[str, ...] = THING_NAMES
+    presets: tuple[str, ...] = tuple(MODEL_PRESETS)
+    protocols: tuple[str, ...] = PROTOCOLS
+    measures: tuple[str, str] = ("AP", "AP50")
+    class_measures: tuple[str, str] = ("AP", "AP50")
+    has_groups: bool = True
+
+    def build_network(
+        self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
+    ) -> tuple[Network, LoadReport]:
+        """Return a Mask2Former and what was loaded into it."""
+        return build_model(preset, weights=weights, gradient_checkpointing=gradient_checkpointing)
+
+    def build_loss(self, *, num_points: int) -> InstanceLoss:
+        """Return Mask2Former's loss on so many points a mask."""
+        return InstanceLoss(Criterion(num_points=num_points))
+
+    def target_of(self, sample: Sample) -> InstanceMap:
+        """Return the sample's instances."""
+        return sample.known_instances()
+
+    def evaluate(
+        self,
+        network: Network,
+        dataset: LabelledSet,
+        *,
+        device: torch.device | str,
+        protocols: Sequence[str],
+        short_side: int | None = None,
+        limit: int | None = None,
+        classes: Sequence[str] | None = None,
+        predictions_path: Path | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Return AP and AP50 by every protocol; detections go into a predictions file."""
+        return evaluate_model(
+            network,
+            dataset,
+            device=device,
+            protocols=protocols,
+            short_side=short_side,
+            limit=limit,
+            classes=classes or THING_NAMES,
+            predictions_path=predictions_path,
+            progress=progress,
+        )
+
+    def predictions_name(self, network: str) -> str:
+        """Return the name of the predictions file."""
+        return f"{network}.jsonl.gz"
+
+
+INSTANCES: Final[Task] = Instances()
