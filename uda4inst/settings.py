@@ -6,8 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A group of settings. Each field carries a description and its range: the app's form is
-    built from them.
-    """
+    """A group of settings; each field carries a description and its range, for the app's form."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast
 
@@ -52,12 +51,10 @@ def _own_settings(values: object) -> object:
     """
     if not isinstance(values, Mapping):
         return values
-    given = {DEFAULT_KEY: DEFAULT_METHOD, **cast("Mapping[str, Any]", values)}
+    given = {"name": DEFAULT_METHOD, **cast("Mapping[str, Any]", values)}
     foreign = foreign_keys(given)
     return {key: value for key, value in given.items() if key not in foreign}
 
-
-DEFAULT_KEY: Final = "name"
 
 if TYPE_CHECKING:
     AnyMethodConfig = MethodConfig
@@ -65,7 +62,7 @@ else:
     AnyMethodConfig = Annotated[
         Annotated[
             Union[tuple(spec.config for spec in METHODS.values())],  # noqa: UP007 made at run time
-            Field(discriminator=DEFAULT_KEY),
+            Field(discriminator="name"),
         ],
         BeforeValidator(_own_settings),
     ]

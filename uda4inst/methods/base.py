@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Self, cast
 
-import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from pydantic import Field, field_validator, model_validator
@@ -38,8 +37,10 @@ from uda4inst.uda.rare_class_pool import PoolEntry
 Mode = Literal["source", "pair", "labelled"]
 # Images (B, 3, H, W) in [0, 1] to predictions: the student, or what wraps it across processes.
 Forward = Callable[[Tensor], Any]
-# Thing instances (8,) in the source data set, counted when asked for.
-SourceCounts = Callable[[], Int64[np.ndarray, " C"]]
+# Mixed images of one direction, one a pair; None for a pair that is not mixed this way.
+Direction = tuple[Mixed | None, ...]
+# Instances of every thing class in the source data set, counted when asked for.
+SourceCounts = Callable[[], Sequence[int]]
 
 
 def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
@@ -139,6 +140,11 @@ class MethodConfig(Settings):
         """Return the settings that change results, as JSON has them; what is not used is out."""
         return self.model_dump(mode="json")
 
+    @property
+    def left_to_source(self) -> tuple[str, ...]:
+        """Dotted names of the settings that `with_source` proposes."""
+        return ()
+
     def with_source(self, counts: SourceCounts) -> Self:
         """Return the configuration with everything named that is proposed from the source."""
         del counts
@@ -233,7 +239,7 @@ class Views:
         detections: the teacher's, before any threshold, per target crop.
         pseudo_labels: those kept; slot k is detection k, label -1 when it was dropped.
             Ignore pixels where the teacher is unsure, if that is asked for.
-        mixed: by direction, one image a pair; None for a pair that is not mixed this way.
+        mixed: images by direction.
         pool: the rare-class pool after this step, oldest first.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
@@ -245,10 +251,12 @@ class Views:
     labelled: tuple[Sample, ...] = ()
     detections: tuple[Detections, ...] = ()
     pseudo_labels: tuple[InstanceMap, ...] = ()
-    mixed: Mapping[str, tuple[Mixed | None, ...]] = field(default_factory=dict)
+    mixed: Mapping[str, tuple[Mixed | None, ...]] = field(
+        default_factory=dict[str, tuple[Mixed | None, ...]]
+    )
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, 8] | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Method(Protocol):
@@ -260,7 +268,7 @@ class Method(Protocol):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks by name, the student first; what a checkpoint holds and evaluation judges."""
+        """The networks by name, the student first: what checkpoints hold, what is judged."""
         ...
 
     def prepare(self, batch: DomainBatch, step: int) -> Views:

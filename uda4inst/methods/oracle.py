@@ -90,7 +90,7 @@ class Oracle:
 class OracleConfig(MethodConfig):
     """The upper bound."""
 
-    name: Literal["oracle"] = Field(
+    name: Literal["oracle"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen
         default="oracle", description="Labelled target images alone: the upper bound."
     )
 

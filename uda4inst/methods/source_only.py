@@ -86,7 +86,7 @@ class SourceOnly:
 class SourceOnlyConfig(MethodConfig):
     """The lower bound."""
 
-    name: Literal["source_only"] = Field(
+    name: Literal["source_only"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen
         default="source_only", description="Labelled source images alone: the lower bound."
     )
     lab_alignment: bool = Field(

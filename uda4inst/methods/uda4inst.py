@@ -37,6 +37,7 @@ from pydantic import Field, model_validator
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import (
+    Direction,
     Figure,
     LossTerm,
     MethodConfig,
@@ -112,14 +113,14 @@ class UDA4Inst:
             return Views(source=source, target=batch.target, facts=self._facts())
         detections = self._detect(batch.target)  # ............................................... 3
         labels = self.label(detections, batch.target)  # ......................................... 4
-        pairs = [Pair(*p) for p in zip(source, batch.target, labels.maps, labels.weights)]
-        mixed = {}
+        crops = zip(source, batch.target, labels.maps, labels.weights, strict=True)
+        pairs = [Pair(*crop) for crop in crops]
+        mixed: dict[str, Direction] = {}
         if mixing.s2t:
             pasted = self.mixer.pasted_source(source)
             wanted = [mixing.makes_s2t(index) for index in range(len(pairs))]
             drawn = self.rare_classes.balance(pasted, rare, wanted=wanted, step=step)  # ......... 5
-            onto_target = [pair._replace(source=crop) for pair, crop in zip(pairs, pasted)]
-            mixed["s2t"] = self.mixer.s2t(onto_target, drawn)  # ................................. 6
+            mixed["s2t"] = self.mixer.s2t(pairs, pasted, drawn)  # ............................... 6
         if mixing.t2s:
             mixed["t2s"] = self.mixer.t2s(pairs)  # .............................................. 7
         return Views(
@@ -203,7 +204,7 @@ class UDA4InstConfig(MethodConfig):
     defaults (both), each with `method.groups=one`; Table 5's M3 adds `method.pool.enabled=false`.
     """
 
-    name: Literal["uda4inst"] = Field(
+    name: Literal["uda4inst"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen
         default="uda4inst", description="Self-training on instances mixed in both directions."
     )
     ema_decay: float = Field(
@@ -291,9 +292,15 @@ class UDA4InstConfig(MethodConfig):
         values = super().hashed()
         return values if self.draws_from_pool else values | {"pool": {"enabled": False}}
 
+    @property
+    def left_to_source(self) -> tuple[str, ...]:
+        """Rare classes, where none are named."""
+        is_open = self.pool.enabled and not self.pool.rare_classes
+        return ("pool.rare_classes",) if is_open else ()
+
     def with_source(self, counts: SourceCounts) -> Self:
         """Return the configuration with rare classes named: the rarest of each group if empty."""
-        if self.pool.rare_classes or not self.pool.enabled:
+        if not self.left_to_source:
             return self
         groups = [self.classes] if self.classes else self.category_groups
         return self.model_copy(update={"pool": self.pool.proposed(groups, counts())})

@@ -19,12 +19,11 @@ from torch import Tensor
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import Views
-from uda4inst.methods.config import MethodConfig
 from uda4inst.models.mask2former.decode import full_masks
 from uda4inst.ops.masks import rle_encode
 from uda4inst.run_folder.atomic import remove_folder, whole_folder, write_json, write_synced
 from uda4inst.run_folder.layout import numbered
-from uda4inst.structures import Detections, InstanceMap, TargetSample
+from uda4inst.structures import InstanceMap
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.pseudo_labels import valid_shares
 from uda4inst.uda.rare_class_pool import PoolEntry
@@ -37,7 +36,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def write_snapshot(
-    snapshots: Path, views: Views, *, step: int, stage: int, config: MethodConfig, kept: int
+    snapshots: Path, views: Views, *, step: int, stage: int, method: str, kept: int
 ) -> Path:
     """Write a snapshot folder and remove the oldest beyond `kept`.
 
@@ -46,24 +45,20 @@ def write_snapshot(
         views: what the step trained on, on any device.
         step: the step they belong to.
         stage: its stage.
-        config: the method's configuration.
+        method: name of the method that made the views.
         kept: how many snapshots to keep.
 
     Returns:
         The snapshot's folder.
     """
     arrays: Arrays = {}
-    items = [_item(views, index, arrays, config) for index in range(_count(views))]
+    items = [_item(views, index, arrays) for index in range(_count(views))]
     facts = {
         "step": step,
         "stage": stage,
-        "method": config.name if stage == 2 or config.name == "oracle" else "source_only",
-        "score_threshold": config.score_threshold,
+        "method": method,
         "class_thresholds": _class_thresholds(views),
-        "unsure_threshold": config.unsure_threshold,
-        "min_visible_share": config.min_visible_share,
-        "rare_classes": list(config.pool.rare_classes),
-        "classes": list(config.classes),
+        **views.facts,
         "items": items,
         "pool": [_pool_item(entry, number, arrays) for number, entry in enumerate(views.pool)],
     }
@@ -91,14 +86,15 @@ def _count(views: Views) -> int:
     return min(ITEMS, max(len(views.source), len(views.target), len(views.labelled)))
 
 
-def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dict[str, Any]:
+def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
     """Add one batch item's arrays and return its facts."""
     facts: dict[str, Any] = {"source_id": None, "target_id": None, "detections": [], "kept": []}
     if index < len(views.source):
         source = views.source[index]
         facts["source_id"] = source.sample_id
         arrays[f"source_{index}"] = _pixels(source.image)
-        _add_map(arrays, "source", index, source.instances)
+        if source.instances is not None:
+            _add_map(arrays, "source", index, source.instances)
     if index < len(views.target):
         facts["target_id"] = views.target[index].sample_id
         arrays[f"target_{index}"] = _pixels(views.target[index].image)
@@ -108,9 +104,7 @@ def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dic
         arrays[f"target_{index}"] = _pixels(views.labelled[index].image)
     if index < len(views.pseudo_labels):
         _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
-        facts["detections"], facts["kept"] = _detections(
-            views.detections[index], views.pseudo_labels[index], views.target[index], config
-        )
+        facts["detections"], facts["kept"] = _detections(views, index)
     for name, mixed in _mixed(views, index):
         arrays[f"{name}_{index}"] = _pixels(mixed.image)
         arrays[f"{name}_origin_{index}"] = mixed.origin.cpu().numpy()
@@ -120,7 +114,7 @@ def _item(views: Views, index: int, arrays: Arrays, config: MethodConfig) -> dic
 
 def _mixed(views: Views, index: int) -> Iterator[tuple[str, Mixed]]:
     """Yield the mixed views there are of one item."""
-    for name, all_mixed in (("s2t", views.s2t), ("t2s", views.t2s)):
+    for name, all_mixed in views.mixed.items():
         mixed = all_mixed[index] if index < len(all_mixed) else None
         if mixed is not None:  # a pair may be mixed one way only (`mixing.batch`)
             yield name, mixed
@@ -132,19 +126,16 @@ def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> N
     arrays[f"{view}_labels_{index}"] = compact.labels.numpy()
 
 
-def _detections(
-    detections: Detections,
-    pseudo_labels: InstanceMap,
-    target: TargetSample,
-    config: MethodConfig,
-) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:
+def _detections(views: Views, index: int) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:
     """Return the detections worth showing, best first, and which became pseudo-labels."""
-    shares = valid_shares(detections, target.valid).tolist()
+    detections, pseudo_labels = views.detections[index], views.pseudo_labels[index]
+    shares = valid_shares(detections, views.target[index].valid).tolist()
     scores = detections.scores.tolist()
     masks = full_masks(detections).cpu().numpy()
     kept = (pseudo_labels.labels >= 0).tolist()
     # Detections of classes that are not learned are no candidates at any threshold.
-    learned = [label in config.class_labels for label in detections.labels.tolist()]
+    assert views.thresholds is not None, "pseudo-labels come with thresholds"
+    learned = views.thresholds[detections.labels].isfinite().tolist()
     shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
     facts = [
         {

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
+from uda4inst.methods import stage1_config
 from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
-from uda4inst.training.schema import OF_SELF_TRAINING, UNHASHED
+from uda4inst.training.schema import UNHASHED, remove
 
 # What stage 1, which is source training, cannot see. A setting that is not listed here keeps
 # stage-1 runs apart, so a new one is never shared by mistake. The seed is in the run's name.
@@ -25,7 +26,6 @@ UNSEEN_BY_STAGE_1: Final = (
     "data.val",
     "evaluation",
     "method.name",
-    *OF_SELF_TRAINING,
     "training.stage2_steps",
     "training.stage2_from",
 )
@@ -130,13 +130,14 @@ def stage1_hash(config: Config) -> str | None:
     start of its own, has nothing to share.
     """
     training = config.training
-    if config.method.name == "oracle" or training.stage2_from:
+    if config.method.sees == "labelled" or training.stage2_from:
         return None
     if training.stage1_steps == 0 or training.stage2_steps == 0:
         return None
     values = config.model_dump(mode="json")
+    values["method"] = stage1_config(config.method).model_dump(mode="json")
     for name in UNSEEN_BY_STAGE_1:
-        _remove(values, name)
+        remove(values, name)
     return _digest(values)
 
 
@@ -191,10 +192,7 @@ def _runs_of_row(
 def _stage1_config(config: Config, name: str) -> Config:
     """Return source training alone, with defaults for what it cannot see."""
     values = config.model_dump(mode="json")
-    for unseen in UNSEEN_BY_STAGE_1:
-        if unseen.startswith("method."):
-            _remove(values, unseen)
-    values["method"]["name"] = "source_only"
+    values["method"] = stage1_config(config.method).model_dump(mode="json")
     values["run"]["name"] = name
     values["training"]["stage2_steps"] = 0
     if not config.evaluation.stage1:
@@ -213,15 +211,6 @@ def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
             part = part[parent]
         part[last] = value
     return check_config(values, where=config.run.name)
-
-
-def _remove(values: dict[str, Any], name: str) -> None:
-    """Remove a dotted name from nested values, if it is there."""
-    *parents, last = name.split(".")
-    part = values
-    for parent in parents:
-        part = part.get(parent, {})
-    part.pop(last, None)
 
 
 def _fitting(settings: Mapping[str, Any], row: Row) -> dict[str, Any]:

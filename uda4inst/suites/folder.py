@@ -23,7 +23,6 @@ from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.schema import hashed_values
 
-_RARE_CLASSES: Final = "method.pool.rare_classes"
 # Differences named in a refusal; more say no more.
 _NAMED: Final = 4
 
@@ -216,10 +215,10 @@ def _differences(run: RunDir, spec: RunSpec) -> list[str]:
     except UserError as error:
         return [f"its config.yaml is refused now ({error})"]
     then, now = _flat(config), _flat(spec.config)
-    if not spec.config.method.pool.rare_classes:
-        # A run that chose its rare classes from the data has written down which.
-        then.pop(_RARE_CLASSES, None)
-        now.pop(_RARE_CLASSES, None)
+    for name in spec.config.method.left_to_source:
+        # A run that chose them from the data has written down which.
+        then.pop(f"method.{name}", None)
+        now.pop(f"method.{name}", None)
     return [
         f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
         for key in sorted({*then, *now})

@@ -6,6 +6,7 @@ on what is predicted. A task is found by the network's preset (`uda4inst.tasks.t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
@@ -56,9 +57,10 @@ class LossPart:
     weight: float
 
 
-class Loss(Protocol):
+class Loss(nn.Module):
     """What the student minimises."""
 
+    @abstractmethod
     def parts(
         self, predictions: Sequence[Any], views: Sequence[StudentView]
     ) -> Sequence[Sequence[LossPart]]:
@@ -72,7 +74,6 @@ class Loss(Protocol):
             predictions: of the network, one a view.
             views: what it should have said.
         """
-        ...
 
 
 class LabelledSet(Protocol):
@@ -100,35 +101,47 @@ class LabelledSet(Protocol):
 
 
 class Task(Protocol):
-    """What is predicted: networks, loss, labels, judgement.
-
-    Attributes:
-        name: "instances" or "semantic".
-        labels: which labels of an image the loader must read.
-        class_names: what can be predicted, in the order of the network's classes.
-        presets: names of the networks there are.
-        protocols: ways to judge, the headline's first.
-        measures: keys of a protocol's result over all classes, the headline first.
-        class_measures: keys of a protocol's result for one class, in the order of `measures`.
-        has_groups: whether one network per category group can be trained.
-    """
+    """What is predicted: networks, loss, labels, judgement."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called: "instances", "semantic"."""
+        ...
+
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> Labels:
+        """Which labels of an image the loader must read."""
+        ...
+
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """What can be predicted, in the order of the network's classes."""
+        ...
+
     @property
-    def presets(self) -> tuple[str, ...]: ...
+    def presets(self) -> tuple[str, ...]:
+        """Names of the networks there are."""
+        ...
+
     @property
-    def protocols(self) -> tuple[str, ...]: ...
+    def protocols(self) -> tuple[str, ...]:
+        """Ways to judge, the headline's first."""
+        ...
+
     @property
-    def measures(self) -> tuple[str, str]: ...
+    def measures(self) -> tuple[str, str]:
+        """Keys of a protocol's result over all classes, the headline first."""
+        ...
+
     @property
-    def class_measures(self) -> tuple[str, str]: ...
+    def class_measures(self) -> tuple[str, str]:
+        """Keys of a protocol's result for one class, in the order of `measures`."""
+        ...
+
     @property
-    def has_groups(self) -> bool: ...
+    def has_groups(self) -> bool:
+        """Whether one network per category group can be trained."""
+        ...
 
     def build_network(
         self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
@@ -145,8 +158,8 @@ class Task(Protocol):
         """
         ...
 
-    def build_loss(self, *, num_points: int) -> torch.nn.Module:
-        """Return the loss, a module that is also a `Loss`; `num_points` is for mask losses."""
+    def build_loss(self, *, num_points: int) -> Loss:
+        """Return the loss; `num_points` is for losses on masks."""
         ...
 
     def target_of(self, sample: Sample) -> Target:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.evaluate import evaluate_model
@@ -19,10 +18,10 @@ from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample
-from uda4inst.tasks.base import LabelledSet, LossPart, Progress, StudentView, Task
+from uda4inst.tasks.base import LabelledSet, Loss, LossPart, Progress, StudentView, Task
 
 
-class InstanceLoss(nn.Module):
+class InstanceLoss(Loss):
     """Class, mask and dice terms of every view. See `uda4inst.tasks.base.Loss`.
 
     Args:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator
 
-from uda4inst.data.stream.dataset import Mode, open_dataset
+from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.stream.loading import build_loader
 from uda4inst.data.tree import ImageTree, check_sizes
-from uda4inst.methods.config import MethodConfig
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
 from uda4inst.training.processes import Processes
@@ -26,7 +25,7 @@ def open_batches(
     """
     batches = build_loader(
         config.data,
-        mode=mode_of(config.method),
+        mode=config.method.sees,
         batch_size=config.training.batch_size,
         seed=config.seed,
         start_step=first_step + config.training.draws_before,
@@ -56,7 +55,7 @@ def open_trees(config: Config) -> Iterator[ImageTree]:
     Raises:
         UserError: a tree is missing or incomplete.
     """
-    mode = mode_of(config.method)
+    mode = config.method.sees
     if mode != "labelled":
         yield open_dataset(config.data.source, domain="source")
     if mode != "source" or config.data.align_offline:
@@ -78,12 +77,3 @@ def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     yield first
     yield from batches
-
-
-def mode_of(method: MethodConfig) -> Mode:
-    """Return what a method is shown: the oracle alone sees target labels."""
-    if method.name == "oracle":
-        return "labelled"
-    if method.name == "source_only" and not method.lab_alignment:
-        return "source"
-    return "pair"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from uda4inst.errors import UserError
+from uda4inst.methods import METHODS, foreign_keys
 from uda4inst.training.schema import Config, config_hash, to_yaml
+
+log = logging.getLogger(__name__)
 
 _CONFIGS: Final = resources.files("uda4inst") / "configs"
 
@@ -63,7 +67,9 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
     parsed = [_parse_override(override) for override in overrides]
     for override in parsed:
         _apply(values, override)
-    return check_config(values, where=where, overrides=parsed)
+    config = check_config(values, where=where, overrides=parsed)
+    _report_unused(values, parsed)
+    return config
 
 
 def check_config(
@@ -153,7 +159,7 @@ def _apply(values: dict[str, Any], override: _Override) -> None:
 
 def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override]) -> str:
     """Return one line about one fault that pydantic found."""
-    keys = tuple(str(part) for part in fault["loc"])
+    keys = _without_tags(tuple(str(part) for part in fault["loc"]))
     name = ".".join(keys)
     source = next(
         (
@@ -164,6 +170,11 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
         where,
     )
     message = str(fault["msg"])
+    if fault["type"] == "union_tag_invalid":
+        facts = fault["ctx"]
+        return (
+            f"{name}.name must be one of {facts['expected_tags']}, got {facts['tag']!r} ({source})."
+        )
     if fault["type"] == "extra_forbidden":
         return f"{name} must be a known setting, which it is not ({source}).{_nearest(keys)}"
     if fault["type"] == "missing":
@@ -173,6 +184,25 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
     rule = message.removeprefix("Input should ")
     rule = rule if rule != message else f"fit: {message}"
     return f"{name} must {rule}, got {_shown(fault['input'])} ({source})."
+
+
+def _without_tags(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the place of a fault as people write it: pydantic names a union's variant in it."""
+    match keys:
+        case ("method", tag, *rest) if tag in METHODS:
+            return ("method", *rest)
+    return keys
+
+
+def _report_unused(values: Mapping[str, Any], overrides: Sequence[_Override]) -> None:
+    """Say which settings of the command line the chosen method does not have."""
+    method = values.get("method")
+    if not isinstance(method, Mapping):
+        return
+    foreign = foreign_keys(method)
+    for override in overrides:
+        if override.keys[0] == "method" and len(override.keys) > 1 and override.keys[1] in foreign:
+            log.warning("%s is no setting of method %s: unused.", override.text, method.get("name"))
 
 
 def _nearest(keys: tuple[str, ...]) -> str:
@@ -192,9 +222,10 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
-    return keys
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += _known_keys(kind, f"{prefix}{name}.")
+    return list(dict.fromkeys(keys))
 
 
 def _shown(value: object) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,10 @@ import psutil
 import torch
 from torch import Tensor
 
-from uda4inst.classes import THING_NAMES
-from uda4inst.methods.base import LossTerm
+from uda4inst.methods.base import Figure, LossTerm
 from uda4inst.run_folder.atomic import whole_folder
 from uda4inst.run_folder.metrics import MetricsLog
-from uda4inst.structures import DomainBatch
+from uda4inst.structures import DomainBatch, Sample
 from uda4inst.training.processes import Processes
 
 # Weight of the newest step in the smoothed time of a step.
@@ -39,7 +38,6 @@ class StepFacts:
         step: the step.
         stage: its stage.
         lr: learning rate.
-        pool: entries in the rare-class pool; None for methods without one.
         batch: what it trained on.
         ended: unix seconds.
         seconds: how long the step took.
@@ -48,7 +46,6 @@ class StepFacts:
     step: int
     stage: int
     lr: float
-    pool: int | None
     batch: DomainBatch
     ended: float
     seconds: float
@@ -61,7 +58,7 @@ class _Pending:
     facts: StepFacts
     terms: Sequence[LossTerm]
     numbers: Tensor  # one a term, then the gradient norm
-    counts: Tensor | None  # kept pseudo-labels per class
+    figures: Mapping[str, Figure]  # values on the host, or on their way
     arrived: torch.cuda.Event | None
 
 
@@ -101,7 +98,7 @@ class Journal:
         terms: Sequence[LossTerm],
         *,
         grad_norm: Tensor,
-        counts: Tensor | None,
+        figures: Mapping[str, Figure],
     ) -> None:
         """Take a step's numbers.
 
@@ -111,7 +108,8 @@ class Journal:
         """
         earlier = self._pending
         values = [*(t.value.detach().float() for t in terms), grad_norm.detach().float()]
-        on_host = _host(counts)  # before the event, which then stands for both
+        # Before the event, which then stands for all of them.
+        on_host = {name: replace(f, values=_host(f.values)) for name, f in figures.items()}
         numbers, arrived = _fetch(torch.stack(values))
         self._pending = _Pending(facts, tuple(terms), numbers, on_host, arrived)
         self._smooth(facts.seconds)
@@ -143,7 +141,7 @@ class Journal:
         mean = self._processes.sum(own.clone()) / self._processes.count
         if not bool(torch.isfinite(mean).all()):
             self._fail(pending, own)
-        counts = None if pending.counts is None else self._processes.sum(pending.counts)
+        figures = {name: self._over_processes(f) for name, f in pending.figures.items()}
         *losses, grad_norm = mean.tolist()
         terms = pending.terms
         self.last_loss = math.fsum(t.weight * v for t, v in zip(terms, losses, strict=True))
@@ -159,14 +157,19 @@ class Journal:
             "lr": facts.lr,
             "grad_norm": grad_norm,
         }
-        if counts is not None:
-            line["pseudo_labels"] = dict(zip(THING_NAMES, counts.tolist(), strict=True))
-        if facts.pool is not None:
-            line["pool"] = facts.pool
+        for name, figure in figures.items():
+            values = figure.values.tolist()
+            line[name] = dict(zip(figure.names, values, strict=True)) if figure.names else values
         images = max(len(facts.batch.source), len(facts.batch.labelled)) * self._processes.count
         line["images_per_second"] = round(images / max(facts.seconds, 1e-9), 3)
         line["memory_mib"] = round(self._memory_mib(), 1)
         self._metrics.append(line)
+
+    def _over_processes(self, figure: Figure) -> Figure:
+        """Return a figure of all processes together, or the first process's own."""
+        if not figure.summed:
+            return figure
+        return replace(figure, values=self._processes.sum(figure.values))
 
     def _memory_mib(self) -> float:
         """Return peak memory of the GPU, or what the process holds now."""
@@ -200,16 +203,8 @@ class Journal:
 def save_batch(batch: DomainBatch, folder: Path) -> None:
     """Write a batch as `batch.pt`: plain tensors and names, loadable with `weights_only=True`."""
 
-    def labelled(samples: Sequence[Any]) -> list[dict[str, Any]]:
-        return [
-            {
-                "sample_id": s.sample_id,
-                "image": s.image,
-                "ids": s.instances.ids,
-                "labels": s.instances.labels,
-            }
-            for s in samples
-        ]
+    def labelled(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+        return [{"sample_id": s.sample_id, "image": s.image, **_labels(s)} for s in samples]
 
     value = {
         "source": labelled(batch.source),
@@ -223,6 +218,16 @@ def save_batch(batch: DomainBatch, folder: Path) -> None:
         torch.save(value, temporary / "batch.pt")
 
 
+def _labels(sample: Sample) -> dict[str, Tensor]:
+    """Return the labels that were read."""
+    labels: dict[str, Tensor] = {}
+    if sample.instances is not None:
+        labels |= {"ids": sample.instances.ids, "labels": sample.instances.labels}
+    if sample.semantic is not None:
+        labels["semantic"] = sample.semantic.ids
+    return labels
+
+
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     """Start copying values to the host; the event says when they are there."""
     if values.device.type != "cuda":
@@ -234,9 +239,9 @@ def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     return host, arrived
 
 
-def _host(counts: Tensor | None) -> Tensor | None:
-    """Start copying counts to the host."""
-    if counts is None or counts.device.type != "cuda":
-        return counts
-    host = torch.empty(counts.shape, dtype=counts.dtype, pin_memory=True)
-    return host.copy_(counts, non_blocking=True)
+def _host(values: Tensor) -> Tensor:
+    """Start copying a figure's values to the host."""
+    if values.device.type != "cuda":
+        return values
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return host.copy_(values, non_blocking=True)

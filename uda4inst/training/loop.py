@@ -16,6 +16,7 @@ from typing import Final, Literal
 import torch
 
 from uda4inst.data.tree import ImageTree
+from uda4inst.methods.base import Views
 from uda4inst.run_folder.atomic import disk_errors
 from uda4inst.run_folder.checkpoints import save_checkpoint
 from uda4inst.run_folder.control import Control, Wishes
@@ -138,7 +139,8 @@ class Trainer:
             started, self.in_step = time.time(), True
             batch = next(self.batches)
             lr = session.prepare_step()
-            terms = list(stage.method.losses(batch, session.step))
+            views = stage.method.prepare(batch, session.step)
+            terms = list(stage.method.losses(views, session.step))
             loss = sum(term.weight * term.value for term in terms)
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(parameters, config.optim.clip_norm)
@@ -151,20 +153,18 @@ class Trainer:
 
             # Its record ------------------------------------------------------------------------
             ended = time.time()
-            views = stage.method.last_views
             facts = StepFacts(
                 step=session.step,
                 stage=stage.number,
                 lr=lr,
-                pool=len(views.pool) if views and stage.method.teacher else None,
                 batch=batch,
                 ended=ended,
                 seconds=ended - started,
             )
-            counts = stage.method.pseudo_label_counts()
-            self.journal.record(facts, terms, grad_norm=grad_norm, counts=counts)
+            figures = stage.method.figures(views)
+            self.journal.record(facts, terms, grad_norm=grad_norm, figures=figures)
             if self._snapshot_is_due():
-                self._write_snapshot()
+                self._write_snapshot(views)
             session.step += 1
             self._report()
             # -----------------------------------------------------------------------------------
@@ -207,7 +207,9 @@ class Trainer:
             return
         if self.run.evaluation_of(session.step).exists():
             return
-        networks = choose_networks(session.networks(), session.config.evaluation.networks)
+        networks = choose_networks(
+            session.stage.method.networks, session.config.evaluation.networks
+        )
 
         def progress(name: str, done: int, total: int) -> None:
             if self.control.interrupted:
@@ -237,19 +239,16 @@ class Trainer:
         step, first = self.session.step, self.session.stage.first
         return self.snapshot_wanted or (every > 0 and (step % every == 0 or step == first))
 
-    def _write_snapshot(self) -> None:
+    def _write_snapshot(self, views: Views) -> None:
         session = self.session
-        views = session.stage.method.last_views
         self.snapshot_wanted = False
-        if views is None:
-            return
         with disk_errors("snapshot", self.run.snapshots, next_step="Make room, then resume."):
             write_snapshot(
                 self.run.snapshots,
                 views,
                 step=session.step,
                 stage=session.stage.number,
-                config=session.config.method,
+                method=session.stage.name,
                 kept=session.config.training.snapshots_kept,
             )
 

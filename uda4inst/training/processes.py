@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uda4inst.errors import UserError
 from uda4inst.methods.base import Forward
-from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.training.config import Config
 
 # Processes wait for one another this long at most: the first of them may be evaluating, or paused.
@@ -114,7 +113,7 @@ class Processes:
                 broadcast_buffers=False,  # constants, equal everywhere
             )
 
-        def forward(images: Tensor) -> Prediction:
+        def forward(images: Tensor) -> Any:
             with self.accelerator.autocast():
                 return wrapped(images)
 

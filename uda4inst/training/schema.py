@@ -14,13 +14,15 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
-from uda4inst.methods.config import MethodConfig
+from uda4inst.methods import METHODS, AnyMethodConfig, default_config
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
+from uda4inst.tasks import TASKS, task_of
+from uda4inst.tasks.base import Task
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
 PresetName = Literal["tiny", "swin_t", "swin_s", "swin_b", "swin_l"]
-Protocol = Literal["cityscapes", "coco"]
+ProtocolName = Literal["cityscapes", "coco"]
 
 
 class RunConfig(Settings):
@@ -180,7 +182,7 @@ class EvaluationConfig(Settings):
         description="Steps between evaluations; 0 evaluates at the end of a stage only.",
     )
     stage1: bool = Field(default=True, description="Evaluate at the end of stage 1 too.")
-    protocols: tuple[Protocol, ...] = Field(
+    protocols: tuple[ProtocolName, ...] = Field(
         default=("cityscapes", "coco"), min_length=1, description="Which AP to compute."
     )
     networks: Literal["both", "student", "teacher"] = Field(
@@ -210,7 +212,7 @@ class Config(Settings):
     run: RunConfig = Field(default_factory=RunConfig, description="Where the run is kept.")
     data: DataConfig = Field(description="Source and target images, and how they are augmented.")
     model: ModelConfig = Field(default_factory=ModelConfig, description="The network.")
-    method: MethodConfig = Field(default_factory=MethodConfig, description="The method.")
+    method: AnyMethodConfig = Field(default_factory=default_config, description="The method.")
     training: TrainingConfig = Field(
         default_factory=TrainingConfig, description="Length, speed and files."
     )
@@ -221,7 +223,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_alignment(self) -> Config:
-        if self.data.align_offline and self.method.lab_alignment:
+        if self.data.align_offline and self.method.aligns_colours:
             raise ValueError(
                 "data.align_offline must not be combined with method.lab_alignment, which aligns "
                 "the same images again, got both. Set method.lab_alignment=false"
@@ -229,15 +231,33 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _check_thirds(self) -> Config:
-        thirds = self.method.name == "uda4inst" and self.method.mixing.batch == "thirds"
-        if thirds and self.training.batch_size % 3:
+    def _check_method(self) -> Config:
+        self.method.check_batch(self.training.batch_size)
+        known = METHODS[self.method.name].tasks
+        if self.task.name not in known:
+            fitting = [p for name in known for p in TASKS[name].presets]
             raise ValueError(
-                "training.batch_size must be a multiple of three with method.mixing.batch=thirds, "
-                f"got {self.training.batch_size}. Set it to "
-                f"{3 * -(-self.training.batch_size // 3)}, or method.mixing.batch=pairs"
+                f"method.name must be a method of {self.task.name}, which model.preset="
+                f"{self.model.preset} predicts, got {self.method.name}. Choose another method, or "
+                f"a network of its own ({', '.join(fitting)})"
             )
         return self
+
+    @property
+    def task(self) -> Task:
+        """What the run predicts."""
+        return task_of(self.model.preset)
+
+    @property
+    def category_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The classes of every network of the run."""
+        return self.method.category_groups if self.task.has_groups else (self.task.class_names,)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the run's network, or all of them together, answer for."""
+        only = self.method.classes if self.task.has_groups else ()
+        return only or self.task.class_names
 
 
 # Settings that change neither weights nor results, only where and how often things are written.
@@ -259,38 +279,25 @@ UNHASHED: Final = (
 )
 
 
-# What only self-training looks at; nothing to source training and to the upper bound.
-OF_SELF_TRAINING: Final = (
-    "method.ema_decay",
-    "method.score_threshold",
-    "method.joint_forward",
-    "method.mixing",
-    "method.pool",
-    "method.ego",
-    "method.adaptive_threshold",
-    "method.unsure_threshold",
-    "method.min_visible_share",
-    "method.soft_weights",
-)
-
-
 def hashed_values(config: Config) -> dict[str, Any]:
     """Return the settings that change results, nested as in the configuration.
 
-    What is not used is left out: self-training's settings where there is none, the pool's where
-    nothing is drawn from it.
+    What is not used is left out: each method says what of its own settings that is.
     """
     values: dict[str, Any] = config.model_dump(mode="json")
-    is_bound = config.method.name in ("source_only", "oracle")
-    for name in (*UNHASHED, *OF_SELF_TRAINING) if is_bound else UNHASHED:
-        *parents, last = name.split(".")
-        part = values
-        for parent in parents:
-            part = part[parent]
-        part.pop(last, None)
-    if not is_bound and not config.method.draws_from_pool:
-        values["method"]["pool"] = {"enabled": False}
+    values["method"] = config.method.hashed()
+    for name in UNHASHED:
+        remove(values, name)
     return values
+
+
+def remove(values: dict[str, Any], name: str) -> None:
+    """Remove a dotted name from nested values, if it is there."""
+    *parents, last = name.split(".")
+    part = values
+    for parent in parents:
+        part = part.get(parent, {})
+    part.pop(last, None)
 
 
 def config_hash(config: Config) -> str:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from uda4inst.errors import UserError
-from uda4inst.methods import METHODS
-from uda4inst.methods.base import Method
-from uda4inst.models.mask2former.criterion import Criterion
-from uda4inst.models.mask2former.network import Mask2Former, build_model
-from uda4inst.models.mask2former.pretrained import LoadReport, load_weights
+from uda4inst.methods import METHODS, stage1_config
+from uda4inst.methods.base import Method, MethodContext
+from uda4inst.models.network import LoadReport, Network
 from uda4inst.run_folder.checkpoints import (
     MANIFEST,
     OPTIMIZER,
@@ -45,6 +43,7 @@ class Stage:
 
     Args:
         number: 1 or 2.
+        name: of its method.
         first: its first step.
         last: the step after its last one.
         method: what it trains.
@@ -52,6 +51,7 @@ class Stage:
     """
 
     number: int
+    name: str
     first: int
     last: int
     method: Method
@@ -76,7 +76,8 @@ class Session:
         student, self.load_report = build_student(config, checkpoint)
         self.student = student.to(processes.device)
         self.forward = processes.wrap(self.student)
-        self.criterion = Criterion(num_points=config.model.num_points).to(processes.device)
+        self.loss = config.task.build_loss(num_points=config.model.num_points)
+        self.loss.to(processes.device)
         self.step = checkpoint.step if checkpoint else 0
         at_start = 1 if config.training.boundary > 0 else 2
         self.stage = self._build_stage(checkpoint.stage if checkpoint else at_start)
@@ -91,18 +92,16 @@ class Session:
 
     def _build_stage(self, number: int) -> Stage:
         config, training, optim = self.config, self.config.training, self.config.optim
-        # Stage 1 of an adaptation method is source-only training; the bounds stay what they are.
-        name = (
-            config.method.name if number == 2 or config.method.name == "oracle" else "source_only"
-        )
-        method = METHODS[name](
+        settings = config.method if number == 2 else stage1_config(config.method)
+        context = MethodContext(
             self.student,
-            self.criterion,
-            config.method,
-            forward=self.forward,
+            config.task,
+            self.loss,
+            self.forward,
             seed=config.seed,
             rank=self.processes.rank,
         )
+        method = METHODS[settings.name].build(context, settings)
         optimizer = build_optimizer(
             self.student,
             lr=optim.lr,
@@ -112,7 +111,7 @@ class Session:
         first, last = (
             (0, training.boundary) if number == 1 else (training.boundary, training.total_steps)
         )
-        return Stage(number, first, last, method, optimizer)
+        return Stage(number, settings.name, first, last, method, optimizer)
 
     def prepare_step(self) -> float:
         """Seed this step's draws and set its learning rate, which is returned.
@@ -133,29 +132,19 @@ class Session:
         set_learning_rate(stage.optimizer, lr)
         return lr
 
-    def networks(self) -> dict[str, Mask2Former]:
-        """Return the student and, where there is one, the teacher."""
-        teacher = self.stage.method.teacher
-        if teacher is None:
-            return {"student": self.student}
-        return {"student": self.student, "teacher": cast(Mask2Former, teacher.model)}
-
     def contents(self) -> Contents | None:
         """Return what a checkpoint holds, on the first process; None on the others.
 
         Every process calls this at the same step: pool and random numbers are each one's own.
         """
-        method_state = self.stage.method.state_dict()
-        method_state.pop("teacher", None)  # goes into a file of its own
-        states = self.processes.gather({"method": method_state, "rng": _rng_state()})
+        method = self.stage.method
+        states = self.processes.gather({"method": method.state_dict(), "rng": _rng_state()})
         if not self.processes.is_first:
             return None
-        networks = self.networks()
         return Contents(
             step=self.step,
             stage=self.stage.number,
-            student=networks["student"],
-            teacher=networks.get("teacher"),
+            networks=method.networks,
             optimizer=self.stage.optimizer.state_dict(),
             # Batches follow from (seed, step), so the step is the sampler's whole position.
             state={"processes": states, "sampler": {"step": self.step}},
@@ -175,18 +164,16 @@ class Session:
                 self.processes.count,
             )
         own = states[self.processes.rank % len(states)]
-        method_state: dict[str, Any] = dict(own["method"])
-        teacher = self.stage.method.teacher
-        if teacher is not None:
-            load_weights(cast(Mask2Former, teacher.model), checkpoint.weights("teacher"))
-            method_state["teacher"] = teacher.state_dict()
-        self.stage.method.load_state_dict(method_state)
+        for name, network in self.stage.method.networks.items():
+            if network is not self.student:
+                checkpoint.load_network(network, name)
+        self.stage.method.load_state_dict(own["method"])
         _set_rng_state(own["rng"])
 
 
 def build_student(
     config: Config, checkpoint: Checkpoint | None = None
-) -> tuple[Mask2Former, LoadReport]:
+) -> tuple[Network, LoadReport]:
     """Return the network a run starts, or goes on, with, and what was loaded into it.
 
     Raises:
@@ -197,14 +184,13 @@ def build_student(
         start = _checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
         _check_classes(start, config)
     torch.manual_seed(config.seed)
-    student, report = build_model(
+    student, report = config.task.build_network(
         config.model.preset,
         weights=None if start else config.model.weights,
         gradient_checkpointing=config.model.gradient_checkpointing,
     )
     if start:
-        start.check_architecture(student)
-        report = load_weights(student, start.weights("student"))
+        report = start.load_network(student)
     return student, report
 
 
@@ -239,14 +225,20 @@ def _check_classes(start: Checkpoint, config: Config) -> None:
     path = start.folder.parent.parent / "config.yaml"
     if not path.is_file():
         return
-    learned = load_config(path).method
-    if learned.class_labels != config.method.class_labels:
+    learned, wanted = load_config(path), config
+    if set(learned.class_names) != set(wanted.class_names):
         raise UserError(
             "training.stage2_from must be a network of the same classes "
-            f"({', '.join(config.method.classes) or 'all eight'}), got one of "
-            f"{', '.join(learned.classes) or 'all eight'} ({start.folder}). Choose another "
-            "checkpoint, or other method.groups."
+            f"({_classes(wanted)}), got one of {_classes(learned)} ({start.folder}). Choose "
+            "another checkpoint, or other method.groups."
         )
+
+
+def _classes(config: Config) -> str:
+    """Return the classes of a configuration's network, for a message."""
+    every = config.task.class_names
+    some = config.class_names
+    return ", ".join(some) if len(some) < len(every) else f"all {len(every)}"
 
 
 def _rng_state() -> dict[str, Any]:

@@ -8,17 +8,15 @@ from typing import Any
 
 import torch
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import DATASETS
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
-from uda4inst.evaluation.evaluate import evaluate_model
-from uda4inst.models.mask2former.network import Mask2Former, build_model
-from uda4inst.models.mask2former.pretrained import load_weights
+from uda4inst.models.network import Network
 from uda4inst.run_folder.atomic import disk_errors, write_json
-from uda4inst.run_folder.checkpoints import Checkpoint, NetworkName, open_checkpoint
+from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.tasks.base import Task
 from uda4inst.training.config import Config, config_hash, load_config
 
 log = logging.getLogger(__name__)
@@ -70,15 +68,15 @@ def evaluation_is_due(config: Config, *, step: int, stage_end: bool) -> bool:
     return bool(evaluation.every) and step > 0 and step % evaluation.every == 0
 
 
-def choose_networks(networks: Mapping[str, Mask2Former], wanted: str) -> Mapping[str, Mask2Former]:
+def choose_networks(networks: Mapping[str, Network], wanted: str) -> Mapping[str, Network]:
     """Return the networks to evaluate; the student where the wanted one does not exist."""
     if wanted == "both":
         return networks
-    return {wanted: networks[wanted]} if wanted in networks else {"student": networks["student"]}
+    return {wanted: networks[wanted]} if wanted in networks else {STUDENT: networks[STUDENT]}
 
 
 def evaluate_networks(
-    networks: Mapping[str, Mask2Former],
+    networks: Mapping[str, Network],
     dataset: ImageTree,
     run: RunDir,
     *,
@@ -113,15 +111,15 @@ def evaluate_networks(
         for name, network in networks.items():
             folder = run.evaluation / "predictions" / f"{step:08d}"
             folder.mkdir(parents=True, exist_ok=True)
-            results[name] = evaluate_model(
+            results[name] = config.task.evaluate(
                 network,
                 dataset,
                 device=device,
                 protocols=settings.protocols,
                 short_side=settings.short_side,
                 limit=settings.limit,
-                classes=config.method.classes or THING_NAMES,
-                predictions_path=folder / f"{name}.jsonl.gz",
+                classes=config.class_names,
+                predictions_path=folder / config.task.predictions_name(name),
                 progress=_named(progress, name),
             )
         count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
@@ -135,17 +133,20 @@ def evaluate_networks(
         }
         write_json(run.evaluation_of(step), record)
     for name, result in results.items():
-        log.info("step %d, %s: %s", step, name, summary(result))
+        log.info("step %d, %s: %s", step, name, summary(result, config.task))
     return record
 
 
-def summary(result: Mapping[str, Any]) -> str:
-    """Return AP and AP50 of every protocol on one line, in per cent."""
-    parts = []
-    for protocol, values in result.items():
-        numbers = ["-" if (v := values[n]) is None else f"{100 * v:.1f}" for n in ("AP", "AP50")]
-        parts.append(f"{protocol} AP {numbers[0]}, AP50 {numbers[1]}")
-    return "; ".join(parts)
+def summary(result: Mapping[str, Any], task: Task) -> str:
+    """Return every protocol's measures on one line, in per cent."""
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    return "; ".join(
+        f"{protocol} " + ", ".join(f"{name} {shown(values[name])}" for name in task.measures)
+        for protocol, values in result.items()
+    )
 
 
 def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
@@ -190,16 +191,15 @@ def evaluate_checkpoint(
 
 
 def load_network(
-    config: Config, checkpoint: Checkpoint, name: NetworkName, device: torch.device
-) -> Mask2Former:
+    config: Config, checkpoint: Checkpoint, name: str, device: torch.device
+) -> Network:
     """Return a network of a checkpoint, in evaluation mode.
 
     Raises:
         UserError: the checkpoint has no such network, or is of another architecture.
     """
-    network, _ = build_model(config.model.preset, weights=None)
-    checkpoint.check_architecture(network)
-    load_weights(network, checkpoint.weights(name))
+    network, _ = config.task.build_network(config.model.preset, weights=None)
+    checkpoint.load_network(network, name)
     return network.to(device).eval()
 
 

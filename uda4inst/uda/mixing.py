@@ -204,12 +204,16 @@ class InstanceMixer:
         return tuple(replace(crop, image=blur_5x5(crop.image)) for crop in source)
 
     def s2t(
-        self, pairs: Sequence[Pair], pool: Sequence[Sequence[PoolEntry]]
+        self,
+        pairs: Sequence[Pair],
+        pasted: Sequence[Sample],
+        pool: Sequence[Sequence[PoolEntry]],
     ) -> tuple[Mixed | None, ...]:
         """Paste source instances, then pool entries, into the target crops.
 
         Args:
-            pairs: with source crops from `pasted_source`.
+            pairs: of the batch.
+            pasted: their source crops as `pasted_source` gives them.
             pool: what was drawn for every pair.
 
         Returns:
@@ -217,8 +221,9 @@ class InstanceMixer:
         """
         config = self.config
         mixed: list[Mixed | None] = [None] * len(pairs)
-        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+        for index, (_, target, pseudo_labels, weights) in enumerate(pairs):
             if config.makes_s2t(index):
+                source = pasted[index]
                 mixed[index] = mix(
                     target.image,
                     pseudo_labels,

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32
 from pydantic import Field
 from torch import Tensor
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES, ThingName, thing_index
+from uda4inst.classes import NUM_THINGS, ThingName, thing_index
 from uda4inst.settings import Settings
 from uda4inst.structures import IGNORE_ID, InstanceMap, Sample, Size
 from uda4inst.uda.randomness import step_generator
@@ -68,21 +68,15 @@ class PoolConfig(Settings):
         """Thing indices of the rare classes."""
         return frozenset(thing_index(name) for name in self.rare_classes)
 
-    def proposed(
-        self, groups: Sequence[Sequence[str]], counts: Int64[np.ndarray, " C"]
-    ) -> PoolConfig:
+    def proposed(self, groups: Sequence[Sequence[str]], counts: Sequence[int]) -> PoolConfig:
         """Return the configuration with the least frequent class of each group as rare.
 
         Args:
             groups: class names of every category group.
             counts: instances of each thing class in the source; classes without any are no choice.
         """
-        rare: list[str] = []
-        for group in groups:
-            labels = np.array([thing_index(name) for name in group])
-            labels = labels[counts[labels] > 0]
-            if len(labels):
-                rare.append(THING_NAMES[labels[counts[labels].argmin()]])
+        there = [[name for name in group if counts[thing_index(name)] > 0] for group in groups]
+        rare = [min(names, key=lambda n: counts[thing_index(n)]) for names in there if names]
         return self.model_copy(update={"rare_classes": tuple(rare)})
 
 

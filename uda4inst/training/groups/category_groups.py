@@ -16,9 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.data.class_counts import class_counts
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.errors import UserError
@@ -59,11 +56,11 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
             once it trains, a file cannot be read or written.
         RunFailedError: a loss is not finite.
     """
-    if len(config.method.category_groups) == 1:
-        return launch.train(_with_rare_classes(config), watch=watch)
+    if len(config.category_groups) == 1:
+        return launch.train(_with_source(config), watch=watch)
     run = RunDir(Path(config.run.root) / config.run.name)
     check_is_new(run)
-    config = _with_rare_classes(config)
+    config = _with_source(config)
     check_files(config, open_validation(config))
     is_first = _on_first(config, lambda: _create(run, config))
     try:
@@ -109,7 +106,7 @@ def is_grouped(run: RunDir) -> bool:
 
 def modules_of(run: RunDir) -> list[RunDir]:
     """Return the run folders of the groups, in the order of the configuration."""
-    groups = load_config(run.config).method.category_groups
+    groups = load_config(run.config).category_groups
     return [RunDir(run.modules / module_name(group)) for group in groups]
 
 
@@ -153,25 +150,14 @@ def _module_start(place: str, name: str, *, root: Path) -> Path:
     return start
 
 
-def _with_rare_classes(config: Config) -> Config:
-    """Return the configuration with rare classes named: proposed from the source if empty.
+def _with_source(config: Config) -> Config:
+    """Return the configuration with everything named that the method proposes from the source."""
 
-    The least frequent class of each group that occurs at all.
-    """
-    method = config.method
-    if method.pool.rare_classes or method.name != "uda4inst" or not method.pool.enabled:
-        return config
-    counts = class_counts(open_dataset(config.data.source, domain="source")).sum(axis=0)
-    groups = [method.classes] if method.classes else method.category_groups
-    rare = []
-    for group in groups:
-        labels = np.array([thing_index(name) for name in group])
-        labels = labels[counts[labels] > 0]
-        if len(labels):
-            rare.append(THING_NAMES[labels[counts[labels].argmin()]])
-    log.info("rare classes, proposed from the source: %s", ", ".join(rare))
-    pool = method.pool.model_copy(update={"rare_classes": tuple(rare)})
-    return config.model_copy(update={"method": method.model_copy(update={"pool": pool})})
+    def counts() -> list[int]:
+        source = open_dataset(config.data.source, domain="source")
+        return class_counts(source).sum(axis=0).tolist()
+
+    return config.model_copy(update={"method": config.method.with_source(counts)})
 
 
 def _on_first(config: Config, work: Callable[[], object]) -> bool:
@@ -186,7 +172,7 @@ def _on_first(config: Config, work: Callable[[], object]) -> bool:
 
 def _create(run: RunDir, config: Config) -> None:
     """Make the folders of the run and its modules."""
-    configs = [module_config(config, group) for group in config.method.category_groups]
+    configs = [module_config(config, group) for group in config.category_groups]
     create_run(run, config_yaml=to_yaml(config))
     for module in configs:
         folder = RunDir(Path(module.run.root) / module.run.name)

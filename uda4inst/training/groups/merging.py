@@ -105,7 +105,9 @@ def _merge_step(
                     size = (int(truth.shape[0]), int(truth.shape[1]))
                     write(to_line(ImagePredictions(name, size, merged)))
             results[network] = results_json(scores)
-            log.info("step %d, %s, merged: %s", step, network, summary(results[network]))
+            log.info(
+                "step %d, %s, merged: %s", step, network, summary(results[network], config.task)
+            )
         record = {
             "step": step,
             "config_hash": config_hash(config),
