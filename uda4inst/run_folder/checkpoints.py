@@ -19,9 +19,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from uda4inst.errors import UserError
-from uda4inst.models.mask2former.network import Mask2Former, save_student
-from uda4inst.run_folder.atomic import (
+from uda4inst.atomic import (
     disk_errors,
     remove_folder,
     whole_folder,
@@ -29,6 +27,8 @@ from uda4inst.run_folder.atomic import (
     write_synced,
     write_whole,
 )
+from uda4inst.errors import UserError
+from uda4inst.models.mask2former.network import Mask2Former, save_student
 from uda4inst.run_folder.layout import numbered, versions
 
 STUDENT: Final = "student.safetensors"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from uda4inst.atomic import disk_errors, write_json
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import DATASETS
 from uda4inst.data.stream.dataset import open_dataset
@@ -16,7 +17,6 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.models.mask2former.network import Mask2Former, build_model
 from uda4inst.models.mask2former.pretrained import load_weights
-from uda4inst.run_folder.atomic import disk_errors, write_json
 from uda4inst.run_folder.checkpoints import Checkpoint, NetworkName, open_checkpoint
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import Config, config_hash, load_config

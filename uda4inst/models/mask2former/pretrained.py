@@ -7,7 +7,6 @@ then left as initialised and the report says so. Anything else that differs is r
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as hf_logging
 
+from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
 
@@ -114,7 +114,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
 
 
 def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
+    """Write a network as safetensors, whole or not at all.
 
     The preset and the number of classes go into the header, so that loading can name them.
 
@@ -132,14 +132,11 @@ def save_student(model: Mask2Former, path: Path, *, dtype: torch.dtype = torch.f
         "preset": model.preset.name,
         "num_classes": str(model.num_classes),
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.touch()
-    mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
-    save_file(tensors, temporary, metadata=header)
-    temporary.chmod(mode)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
+        save_file(tensors, temporary, metadata=header)
+        temporary.chmod(mode)
 
 
 def _load_file(model: Mask2Former, path: Path, *, source: str) -> LoadReport:
