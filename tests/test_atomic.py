@@ -34,9 +34,8 @@ def test_write_json__refuses_nan(tmp_path: Path) -> None:
 def test_whole_file__error_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), whole_file(path) as temporary:
+        temporary.with_name("other").rename(temporary)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -52,10 +51,9 @@ def test_new_folder__appears_only_at_the_end(tmp_path: Path) -> None:
 
 def test_new_folder__leaves_what_took_its_name_meanwhile(tmp_path: Path) -> None:
     final = tmp_path / "out"
+    (tmp_path / "out" / "other").mkdir(parents=True)
     with pytest.raises(OSError, match="not empty"), new_folder(final) as folder:
         (folder / "a").touch()
-        final.mkdir()
-        (final / "other").touch()
     assert [p.name for p in final.iterdir()] == ["other"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
