@@ -190,7 +190,7 @@ def test_save_checkpoint__full_disk_leaves_the_earlier_one(
 
     real = module.write_synced
     monkeypatch.setattr(module, "write_synced", full)
-    monkeypatch.setattr("uda4inst.run_folder.atomic.write_synced", full)
+    monkeypatch.setattr("uda4inst.atomic.write_synced", full)
     with pytest.raises(UserError) as caught:
         save_checkpoint(checkpoints, contents(make_mini, 20), kept=2)
     message = str(caught.value)

@@ -44,7 +44,7 @@ def test_save_network__reads_back_to_the_same_network(tiny_model, saved) -> None
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in tiny_model.state_dict().items())
     assert report.loaded == len(tiny_model.state_dict())
     assert report.reinitialised == report.missing == report.unexpected == ()
-    assert not saved.with_name(saved.name + ".tmp").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["student.safetensors"]
 
 
 def test_save_network__gives_the_file_the_usual_permissions(saved, tmp_path) -> None:
