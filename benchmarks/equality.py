@@ -60,6 +60,7 @@ def main() -> int:
             call(HERE, "data", "toystreets", str(data))
         if options.reference:
             reference = options.reference.resolve()
+            check_runs(reference)
         else:
             tree = options.against or unpack(options.commit, Path(temporary) / "tree")
             reference = train(tree.resolve(), runs / "other", data)
@@ -70,6 +71,12 @@ def main() -> int:
     differing = sum(bool(c.difference) for c in found)
     print(f"{len(found) - differing} of {len(found)} comparisons are equal")
     return 1 if differing else 0
+
+
+def check_runs(folder: Path) -> None:
+    """Exit where a folder does not hold the runs."""
+    if not all((folder / name / "status.json").is_file() for name in RUNS):
+        raise SystemExit(f"error: --reference must hold the runs {', '.join(RUNS)}: {folder}")
 
 
 def unpack(commit: str, folder: Path) -> Path:
@@ -123,9 +130,6 @@ def call(tree: Path, *arguments: str, cwd: Path = HERE) -> None:
 
 def compare_runs(ours: Path, theirs: Path, name: str) -> Iterator[Comparison]:
     """Yield every comparison of two run folders, and of the modules of category groups in them."""
-    for run in (ours, theirs):
-        if not (run / "config.yaml").is_file():
-            raise SystemExit(f"error: {run} must be a run folder, and has no config.yaml.")
     modules = [sorted(p.name for p in run.glob("modules/*")) for run in (ours, theirs)]
     if modules[0] != modules[1]:
         yield Comparison(f"{name}, its modules", f"{modules[0]} and {modules[1]}")
