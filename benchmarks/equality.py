@@ -145,7 +145,9 @@ def compare_runs(ours: Path, theirs: Path, name: str) -> Iterator[Comparison]:
 
 def compare_tensors(ours: Path, theirs: Path, name: str) -> Iterator[Comparison]:
     """Yield how the networks of the last checkpoints compare."""
-    places = [r / "checkpoints" / read(r / "checkpoints/latest").strip() for r in (ours, theirs)]
+    places = [
+        r / "checkpoints" / (r / "checkpoints/latest").read_text().strip() for r in (ours, theirs)
+    ]
     if places[0].name != places[1].name:
         yield Comparison(f"{name}, last checkpoint", " and ".join(p.name for p in places))
         return
@@ -166,8 +168,7 @@ def compare_tensors(ours: Path, theirs: Path, name: str) -> Iterator[Comparison]
 def compare_metrics(ours: Path, theirs: Path, name: str) -> Comparison:
     """Return how the lines of metrics.jsonl compare, all but speed, memory and the clock."""
     one, other = (
-        [json.loads(line) for line in read(run / "metrics.jsonl").splitlines()]
-        for run in (ours, theirs)
+        [json.loads(line) for line in (run / "metrics.jsonl").open()] for run in (ours, theirs)
     )
     difference = "" if len(one) == len(other) else f"{len(one)} and {len(other)} lines"
     for line, reference in zip(one, other, strict=False):
@@ -186,17 +187,12 @@ def compare_evaluations(ours: Path, theirs: Path, name: str) -> Iterator[Compari
         yield Comparison(f"{name}, evaluation", "neither side has one")
     for file in sorted(files):
         records = [
-            json.loads(read(path)) if (path := run / "evaluation" / file).is_file() else {}
+            json.loads(path.read_text()) if (path := run / "evaluation" / file).is_file() else {}
             for run in (ours, theirs)
         ]
         kept = [{k: r.get(k) for k in ("step", "images", "results")} for r in records]
         unequal = [key for key in kept[0] if kept[0][key] != kept[1][key]]
         yield Comparison(f"{name}, evaluation of step {int(file[:-5])}", ", ".join(unequal))
-
-
-def read(path: Path) -> str:
-    """Return a text file."""
-    return path.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
