@@ -16,8 +16,9 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.models.mask2former.network import Mask2Former, build_model
 from uda4inst.models.mask2former.pretrained import load_weights
-from uda4inst.run_folder.atomic import disk_errors, write_json
+from uda4inst.run_folder.atomic import disk_errors
 from uda4inst.run_folder.checkpoints import Checkpoint, NetworkName, open_checkpoint
+from uda4inst.run_folder.evaluations import predictions_file, write_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import Config, config_hash, load_config
 
@@ -111,8 +112,8 @@ def evaluate_networks(
     results: dict[str, Any] = {}
     with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
         for name, network in networks.items():
-            folder = run.evaluation / "predictions" / f"{step:08d}"
-            folder.mkdir(parents=True, exist_ok=True)
+            predictions = predictions_file(run, step, name)
+            predictions.parent.mkdir(parents=True, exist_ok=True)
             results[name] = evaluate_model(
                 network,
                 dataset,
@@ -121,7 +122,7 @@ def evaluate_networks(
                 short_side=settings.short_side,
                 limit=settings.limit,
                 classes=config.method.classes or THING_NAMES,
-                predictions_path=folder / f"{name}.jsonl.gz",
+                predictions_path=predictions,
                 progress=_named(progress, name),
             )
         count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
@@ -133,7 +134,7 @@ def evaluate_networks(
             "images": count,
             "results": results,
         }
-        write_json(run.evaluation_of(step), record)
+        write_evaluation(run, record)
     for name, result in results.items():
         log.info("step %d, %s: %s", step, name, summary(result))
     return record
