@@ -131,6 +131,10 @@ class RunDir:
         """Result file of a step."""
         return self.evaluation / f"{step:08d}.json"
 
+    def snapshot_of(self, step: int) -> Path:
+        """Snapshot folder of a step."""
+        return self.snapshots / f"{step:08d}"
+
     def predictions_of(self, step: int) -> Path:
         """Folder of the predictions of a step."""
         return self.evaluation / "predictions" / f"{step:08d}"
