@@ -19,7 +19,7 @@ from uda4inst.formats.coco import (
     write_results,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import rle_encode
 
 SIZE = (4, 6)
 NAMES = ("aachen_000000_000019", "bonn_000001_000019")

@@ -144,7 +144,6 @@ class ImageTree(ABC):
         self.records: Final[tuple[ImageRecord, ...]] = tuple(
             self._list(index, require_labels=require_labels)
         )
-        index.save()
 
     @abstractmethod
     def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:

@@ -25,8 +25,8 @@ from uda4inst.evaluation.scoring import (
     to_json,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
+from uda4inst.formats.rle import Rle, rle_encode
 from uda4inst.models.mask2former.decode import decode, upsample
-from uda4inst.ops.masks import Rle, rle_encode
 from uda4inst.structures import Detections, Size
 
 __all__ = [

@@ -12,10 +12,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-import pycocotools.mask as coco_mask
 from numpy.typing import NDArray
 
 from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES
@@ -27,13 +26,22 @@ from uda4inst.formats.predictions import (
     basename,
     writing_text,
 )
-from uda4inst.formats.rle import run_lengths
-from uda4inst.ops.masks import CATEGORIES, Rle, box_xywh, rle_encode
+from uda4inst.formats.rle import as_rle, rle_encode
+from uda4inst.ops.masks import box_xywh
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS: Final = 5
 _FIRST_INSTANCE_ID: Final = 24  # Cityscapes label ids of classes with instances: 24..33
 _LAST_INSTANCE_ID: Final = 33
+# The eight classes as COCO files list them: ids from 1, in class order.
+_CATEGORIES: Final = [
+    {
+        "id": index,
+        "name": thing.name,
+        "supercategory": "human" if thing.name in ("person", "rider") else "vehicle",
+    }
+    for index, thing in enumerate(THING_CLASSES, start=1)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ def write_ground_truth(path: Path, images: Iterable[CocoImage]) -> int:
         "licenses": [],
         "images": records,
         "annotations": annotations,
-        "categories": list(CATEGORIES),
+        "categories": _CATEGORIES,
     }
     with writing_text(path) as write:
         write(json.dumps(document))
@@ -191,7 +199,7 @@ def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[Scored
         try:
             name = _name_of(entry.get("image_id"), sizes, names_by_id)
             label = _label_of(entry.get("category_id"), cityscapes_ids=cityscapes_ids)
-            rle = _rle_of(entry.get("segmentation"), sizes[name])
+            rle = as_rle(entry.get("segmentation"), sizes[name])
             found[name].append(ScoredMask(label, _score_of(entry.get("score")), rle))
         except (ValueError, OverflowError) as error:
             problems.append(f"entry {number}: {error}")
@@ -274,48 +282,3 @@ def _score_of(score: object) -> float:
     if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
         return float(score)
     raise ValueError(f"score must be a finite number, got {score!r}")
-
-
-def _rle_of(segmentation: object, size: Size) -> Rle:
-    """Return the compressed code of any of COCO's three forms of a mask."""
-    height, width = size
-    coder = cast(Any, coco_mask)
-    if isinstance(segmentation, list):
-        if not segmentation or not all(_is_polygon(part, size) for part in segmentation):
-            raise ValueError(
-                "polygons must be lists of at least 3 points [x1, y1, x2, y2, ...] within or near "
-                "the image"
-            )
-        merged = coder.merge(coder.frPyObjects(segmentation, height, width))
-        return Rle(size=[height, width], counts=merged["counts"].decode("ascii"))
-    if not isinstance(segmentation, dict) or {"size", "counts"} - segmentation.keys():
-        raise ValueError(
-            "segmentation must be a run-length code {size, counts} or polygons, got "
-            f"{type(segmentation).__name__}"
-        )
-    counts = segmentation["counts"]
-    if segmentation["size"] != [height, width]:
-        raise ValueError(
-            f"segmentation size must be the image's [{height}, {width}], got {segmentation['size']}"
-        )
-    if isinstance(counts, str):
-        rle = Rle(size=[height, width], counts=counts)
-        run_lengths(rle)
-        return rle
-    if not isinstance(counts, list) or not all(isinstance(c, int) and c >= 0 for c in counts):
-        raise ValueError("counts must be text, or a list of run lengths")
-    if sum(counts) != height * width:
-        raise ValueError(f"counts must fill {height}x{width} pixels, got {sum(counts)}")
-    code = coder.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return Rle(size=[height, width], counts=code["counts"].decode("ascii"))
-
-
-def _is_polygon(part: object, size: Size) -> bool:
-    """Whether a value can be drawn; pycocotools takes memory by the length of a polygon's sides."""
-    reach = 2 * max(size)
-    return (
-        isinstance(part, list)
-        and len(part) >= 6
-        and len(part) % 2 == 0
-        and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
-    )

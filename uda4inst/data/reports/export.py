@@ -36,7 +36,8 @@ from uda4inst.data.readers import format_name
 from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.data.tree import ImageTree, to_instance_ids
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import CATEGORIES, box_xywh, rle_encode
+from uda4inst.formats.rle import rle_encode
+from uda4inst.ops.masks import CATEGORIES, box_xywh
 from uda4inst.structures import IGNORE_ID
 
 _FRAME: Final = 19  # the labelled frame of Cityscapes' snippets of 30
