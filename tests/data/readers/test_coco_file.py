@@ -38,7 +38,7 @@ def label_of(name: str) -> int | None:
 
 def masks_of(path: Path) -> list[Any]:
     file = read_annotation_file(path, label_of=label_of)
-    return [annotation.mask() for annotation in file.annotations[0]]
+    return [annotation.mask() for annotation in file.annotations_of(0)]
 
 
 def forbid_looking(monkeypatch: pytest.MonkeyPatch) -> None:

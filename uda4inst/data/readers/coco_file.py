@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict, TypeVar
 
 import msgspec
+import numpy as np
+from jaxtyping import Int64
 
 from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.records import FileFault, TreeError, shorten
@@ -117,14 +119,20 @@ class AnnotationFile:
         images: in the file's order.
         categories: name -> class, None where it is not wanted.
         labels: class by category id.
-        annotations: of each image, in the file's order.
+        annotations: image by image, else in the file's order.
+        first: annotations of image i are `first[i]` to `first[i + 1]`.
     """
 
     path: Path
     images: tuple[ListedImage, ...]
     categories: dict[str, int | None]
     labels: dict[Id, int]
-    annotations: tuple[list[Annotation], ...]
+    annotations: list[Annotation]
+    first: Int64[np.ndarray, " I"]
+
+    def annotations_of(self, image: int) -> list[Annotation]:
+        """Return the annotations of an image, in the file's order."""
+        return self.annotations[self.first[image] : self.first[image + 1]]
 
 
 def read_images(path: Path) -> tuple[ListedImage, ...]:
@@ -150,27 +158,23 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
     document = _decode(path, _Document)
     images, names = _listed(document.images, path), _names(document.categories, path)
     labels = {key: label for key, name in names.items() if (label := label_of(name)) is not None}
-    of_image: dict[Id, list[Annotation]] = {key: [] for key in images}
-    strangers: Counter[str] = Counter()
-    for entry in document.annotations:
-        if entry.category_id in labels and entry.image_id in of_image:
-            of_image[entry.image_id].append(entry)
-            continue
-        for key, value, known in (
-            ("image_id", entry.image_id, images),
-            ("category_id", entry.category_id, names),
-        ):
-            if value not in known:
-                strangers[f"{key} must be listed, got {value!r}"] += 1
-    problems = [f"{what} in {count} annotations" for what, count in strangers.items()]
-    problems += _malformed_masks(path, labels, of_image.values())
+    place_of = {key: place for place, key in enumerate(images)}
+    wanted = [e for e in document.annotations if e.category_id in labels and e.image_id in place_of]
+    problems: list[str] = []
+    if len(wanted) < len(document.annotations):
+        problems += _strangers("image_id", (e.image_id for e in document.annotations), images)
+        problems += _strangers("category_id", (e.category_id for e in document.annotations), names)
+    problems += _malformed_masks(path, labels, wanted)
     _refuse(path, problems)
+    places = np.array([place_of[entry.image_id] for entry in wanted], dtype=np.int64)
+    order = np.argsort(places, kind="stable")
     return AnnotationFile(
         path=path,
         images=tuple(images.values()),
         categories={name: labels.get(key) for key, name in names.items()},
         labels=labels,
-        annotations=tuple(of_image.values()),
+        annotations=[wanted[number] for number in order.tolist()],
+        first=np.searchsorted(places[order], np.arange(len(images) + 1)),
     )
 
 
@@ -251,8 +255,17 @@ def _names(entries: list[_Category], path: Path) -> dict[Id, str]:
     return names
 
 
+def _strangers(key: str, ids: Iterable[Id], known: Collection[Id]) -> list[str]:
+    """Return one line for each id that is not listed."""
+    return [
+        f"{key} must be listed, got {value!r} in {count} annotations"
+        for value, count in Counter(ids).items()
+        if value not in known
+    ]
+
+
 def _malformed_masks(
-    path: Path, labels: dict[Id, int], annotations: Iterable[list[Annotation]]
+    path: Path, labels: dict[Id, int], annotations: Iterable[Annotation]
 ) -> list[str]:
     """Return what is wrong with the form of masks; nothing where they were seen to be well."""
     try:
@@ -262,7 +275,7 @@ def _malformed_masks(
     except OSError:
         return []  # the file is gone: its reader says so
     problems: list[str] = []
-    for entry in (entry for entries in annotations for entry in entries):
+    for entry in annotations:
         try:
             entry.mask()
         except ValueError as error:

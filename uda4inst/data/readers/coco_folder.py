@@ -198,7 +198,7 @@ class CocoFolder(ImageTree):
                 f"image must have the size its annotation file lists, {listed}, got {size} "
                 f"({record.image}, {file.path}). Restore both from one export."
             )
-        annotations = file.annotations[place]
+        annotations = file.annotations_of(place)
         try:
             runs = [_runs_of(annotation, size) for annotation in annotations]
         except ValueError as error:
