@@ -76,11 +76,18 @@ class Annotation(msgspec.Struct, gc=False):
         return mask
 
 
-class _Image(msgspec.Struct, gc=False):
+class ListedImage(msgspec.Struct, gc=False):
+    """An image as the file lists it; `file_name` is its path, "/" between folders."""
+
     id: Id
     file_name: Annotated[str, msgspec.Meta(min_length=1)]
     height: _Side | None = None
     width: _Side | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width), None where the file does not say."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -89,25 +96,12 @@ class _Category(msgspec.Struct, gc=False):
 
 
 class _Images(msgspec.Struct):
-    images: list[_Image]
+    images: list[ListedImage]
 
 
 class _Document(_Images):
     annotations: list[Annotation]
     categories: list[_Category]
-
-
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """An image as the file lists it.
-
-    Args:
-        file_name: its path, "/" between folders.
-        size: (height, width), None where the file does not say.
-    """
-
-    file_name: str
-    size: Size | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,23 +211,22 @@ def _strictly(data: bytes) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
-def _listed(entries: list[_Image], path: Path) -> dict[Id, ListedImage]:
+def _listed(entries: list[ListedImage], path: Path) -> dict[Id, ListedImage]:
     """Return the listed images by their ids."""
     images: dict[Id, ListedImage] = {}
     names: set[str] = set()
     problems: list[str] = []
     for entry in entries:
-        name = entry.file_name.replace("\\", "/")  # written on Windows
+        if "\\" in entry.file_name:
+            entry.file_name = entry.file_name.replace("\\", "/")  # written on Windows
+        name = entry.file_name
         if name.startswith("/") or ".." in name.split("/") or "\0" in name:
             problems.append(f"file_name must lead down from the root, got {name!r}")
         elif entry.id in images or name in names:
             problems.append(f"image must be listed once, got id {entry.id!r}, {name!r} again")
-        size = None
-        if entry.height is not None and entry.width is not None:
-            size = (entry.height, entry.width)
-        elif entry.height is not entry.width:
+        if (entry.height is None) is not (entry.width is None):
             problems.append(f"image must have both height and width, got one ({name})")
-        images[entry.id] = ListedImage(name, size)
+        images[entry.id] = entry
         names.add(name)
     _refuse(path, problems)
     if not images:

@@ -134,7 +134,7 @@ class CocoFolder(ImageTree):
             if not (self.root / folder).is_dir():
                 continue
             if names := [name for name in index.files(folder) if is_image_name(name)]:
-                return tuple(ListedImage(f"{folder}/{n}" if folder else n, None) for n in names)
+                return tuple(ListedImage(n, f"{folder}/{n}" if folder else n) for n in names)
         raise UserError(
             f"root must hold images, or an annotation file that lists them, got none ({self.root}, "
             f"split {self.split!r}). {_GIVE}"
