@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": BASE | {"ops"},
     "uda": BASE | {"ops", "data", "models"},
     "methods": BASE | {"ops", "data", "models", "uda"},
-    "evaluation": BASE | {"ops", "colors", "models", "formats"},
+    "evaluation": BASE | {"ops", "colors", "data", "models", "formats"},
     "run_folder": BASE | {"ops", "data", "models", "uda", "methods", "formats"},
     "training": BASE
     | {"ops", "data", "models", "uda", "methods", "evaluation", "formats", "run_folder"},

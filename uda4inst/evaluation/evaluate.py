@@ -20,7 +20,6 @@ from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     Progress,
     accumulators,
-    evaluate_predictions,
     results_json,
     to_json,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "EvaluationSet",
     "detect",
     "evaluate_model",
-    "evaluate_predictions",
     "to_json",
 ]
 

@@ -1,4 +1,4 @@
-"""COCO's instance JSON: ground truth made from Cityscapes annotation, and result files.
+"""COCO's instance JSON: ground truth, and result files.
 
 Ids, all starting at 1 (pycocotools takes a match id of 0 for "unmatched"): images by sorted name,
 categories in the order of the eight thing classes, annotations by image and raw value. Masks are
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,17 +46,17 @@ _CATEGORIES: Final = [
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One image of a ground-truth file: name for people, size, and its raw Cityscapes map.
+    """One image of an instance file, and its annotations, all without ids.
 
     Args:
-        name: Cityscapes basename.
         file_name: path of the picture, as readers of the JSON should find it.
-        instance_ids: raw values of its `instanceIds` file.
+        size: (height, width).
+        annotations: from `annotation` or `annotations_of`.
     """
 
-    name: str
     file_name: str
-    instance_ids: NDArray[np.integer]
+    size: Size
+    annotations: Sequence[dict[str, Any]]
 
 
 def image_numbers(names: Iterable[str]) -> dict[str, int]:
@@ -64,64 +64,52 @@ def image_numbers(names: Iterable[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(sorted(names), start=1)}
 
 
-def annotations_of(
-    instance_ids: NDArray[np.integer], *, image_id: int, first_id: int
-) -> list[dict[str, Any]]:
-    """Return the annotations of one image: objects, and groups as crowds.
+def annotation(mask: NDArray[np.bool_], thing: int, *, is_crowd: bool) -> dict[str, Any]:
+    """Return the annotation of one mask with pixels, without ids."""
+    return {
+        "category_id": thing + 1,
+        "iscrowd": int(is_crowd),
+        "area": int(np.count_nonzero(mask)),
+        "bbox": box_xywh(mask),
+        "segmentation": rle_encode(mask),
+    }
+
+
+def annotations_of(instance_ids: NDArray[np.integer]) -> list[dict[str, Any]]:
+    """Return the annotations of one image, by raw value: objects, and groups as crowds.
 
     Args:
         instance_ids: raw values of an `instanceIds` file, (H, W).
-        image_id: of the image they belong to.
-        first_id: of the first annotation; the rest count on.
     """
     along_columns = np.ascontiguousarray(instance_ids.T)
-    values = np.flatnonzero(np.bincount(along_columns.ravel()))
     annotations: list[dict[str, Any]] = []
-    for value in values.tolist():
+    for value in np.flatnonzero(np.bincount(along_columns.ravel())).tolist():
         thing = int(LABEL_TO_THING[value if value < 1000 else value // 1000])
-        if thing < 0:
-            continue
-        mask = (along_columns == value).T
-        annotations.append(
-            {
-                "id": first_id + len(annotations),
-                "image_id": image_id,
-                "category_id": thing + 1,
-                "iscrowd": int(value < 1000),
-                "area": int(np.count_nonzero(mask)),
-                "bbox": box_xywh(mask),
-                "segmentation": rle_encode(mask),
-            }
-        )
+        if thing >= 0:
+            mask = (along_columns == value).T
+            annotations.append(annotation(mask, thing, is_crowd=value < 1000))
     return annotations
 
 
-def write_ground_truth(path: Path, images: Iterable[CocoImage]) -> int:
+def write_instances(path: Path, images: Iterable[CocoImage], *, description: str) -> int:
     """Write a COCO instance file; return the number of annotations.
 
     Args:
         path: of the JSON file, written whole or not at all.
-        images: sorted by name, so that ids agree with `image_numbers`.
-
-    Raises:
-        ValueError: the images are not sorted by name.
+        images: in the order of their ids; sorted by name these agree with `image_numbers`.
+        description: what the file holds.
     """
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    last = ""
     for number, image in enumerate(images, start=1):
-        if image.name <= last:
-            raise ValueError(f"images must be sorted by name, got {image.name!r} after {last!r}.")
-        last = image.name
-        height, width = image.instance_ids.shape
+        height, width = image.size
         records.append(
             {"id": number, "file_name": image.file_name, "height": height, "width": width}
         )
-        annotations += annotations_of(
-            image.instance_ids, image_id=number, first_id=len(annotations) + 1
-        )
+        for entry in image.annotations:
+            annotations.append({"id": len(annotations) + 1, "image_id": number, **entry})
     document = {
-        "info": {"description": "Cityscapes instances, groups as crowds"},
+        "info": {"description": description},
         "licenses": [],
         "images": records,
         "annotations": annotations,
@@ -249,7 +237,7 @@ def _name_of(
     if names is not None and image_id in names:
         name = names[image_id]
     elif isinstance(image_id, str):
-        name = basename(image_id)
+        name = image_id if image_id in sizes else basename(image_id)
     else:
         ordered = sorted(sizes) if names is None else []
         if not 1 <= image_id <= len(ordered):
