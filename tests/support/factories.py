@@ -21,7 +21,7 @@ import yaml
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import Cityscapes
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import rle_encode
 from uda4inst.toystreets import Scene, render_scene
 
 SIZE = (128, 256)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NotRequired, TypedDict
 
-from uda4inst.ops.masks import Rle
+from uda4inst.formats.rle import Rle
 
 FACTS: Final = "snapshot.json"
 ARRAYS: Final = "arrays.npz"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import Rle
+from uda4inst.formats.rle import Rle
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_format import (
     ARRAYS,
