@@ -46,7 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "submitit": ("uda4inst/suites/engines.py",),
     "detectron2": ("uda4inst/exchange", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
-    "msgspec": ("uda4inst/data/readers/coco_scan.py",),
+    "msgspec": ("uda4inst/data/readers/coco_scan.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (
         "uda4inst/ops/masks.py",
         "uda4inst/data/readers/coco_folder.py",

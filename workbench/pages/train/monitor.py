@@ -92,15 +92,14 @@ def group_head(group: str | None) -> str:
 def figures(status: RunStatus, series: Series) -> str:
     """Return the newest figures of a network as tiles."""
     last = series.last
-    total = sum((last.get("pseudo_labels") or {}).values())
-    has_counts = "pseudo_labels" in last
+    counts = [count for name, count in last.items() if name.startswith("pseudo_labels/")]
     return markup.tiles(
         [
             ("step", f"{status.step:,}", f"of {status.steps:,}"),
             ("time left", markup.duration(status.eta_seconds), _speed(status)),
             ("images / s", _number(last.get("images_per_second")), "newest step"),
             ("loss", _number(last.get("loss")), f"step {last['step']:,}" if last else ""),
-            ("pseudo-labels", f"{total}" if has_counts else "–", "newest batch"),
+            ("pseudo-labels", f"{sum(counts)}" if counts else "–", "newest batch"),
             ("memory", _memory(last.get("memory_mib")), ""),
         ]
     )
