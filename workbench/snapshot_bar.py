@@ -139,7 +139,7 @@ def _nothing_yet(services: Services, run: str | None) -> Empty | None:
     if services.snapshots.steps(run):
         return None
     status = services.runs.status(run)
-    every = services.runs.setting(run, "training.snapshot_every")
+    every = services.runs.count(run, "training.snapshot_every")
     if status.state == "waiting":
         text = "This category group waits for its turn. Choose another one above."
     elif not status.live:

@@ -4,15 +4,28 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.formats.rle import rle_decode
 from uda4inst.methods.base import Views
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.snapshot_format import (
+    DetectionFacts,
+    ItemFacts,
+    Part,
+    PoolFacts,
+    SnapshotFacts,
+    View,
+    array_name,
+    patch_name,
+)
+from uda4inst.run_folder.snapshot_reader import read_snapshot, snapshot_changed
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import Detections, InstanceMap, Sample, TargetSample
 from uda4inst.uda.mixing import Mixed
@@ -163,3 +176,47 @@ def test_write_snapshot__keeps_the_newest(tmp_path: Path) -> None:
     for step in (0, 5, 10):
         write(tmp_path, full_views(), step=step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000005", "00000010"]
+
+
+def test_read_snapshot__what_was_written(tmp_path: Path) -> None:
+    run, views = RunDir(tmp_path), full_views()
+    assert snapshot_changed(run, 12) is None
+    told = {**views.facts, "unsure_threshold": 0.4}
+    write(run.snapshots, replace(views, thresholds=torch.full((8,), 0.75), facts=told))
+    assert snapshot_changed(run, 12) is not None
+    found = read_snapshot(run, 12)
+    assert (found.step, found.stage, found.method) == (12, 2, "uda4inst")
+    assert (found.score_threshold, found.unsure_threshold) == (0.9, 0.4)
+    assert found.class_thresholds == pytest.approx(dict.fromkeys(THING_NAMES, 0.75))
+    assert found.rare_classes == ("train", "motorcycle")
+    item = found.items[1]
+    assert (item.source_id, item.target_id, item.kept) == ("s0", "t0", (True, False))
+    assert rle_decode(item.candidates[1].rle).tolist() == [[False] * 3, [True] * 3]
+    assert item.candidates[1].valid_share == pytest.approx(2 / 3)
+    assert np.array_equal(item.valid, views.target[1].valid.numpy())
+    assert item.source is not None
+    assert item.pseudo_labels is not None
+    assert item.s2t is not None
+    assert (item.source.ids.tolist(), item.source.labels.tolist()) == ([[0, 0, 1], [-1, 0, 1]], [6])
+    assert np.array_equal(item.pseudo_labels.image, np.zeros((2, 3, 3)))
+    assert item.s2t.origin is not None
+    assert item.s2t.origin.tolist() == [[2, 2, 1], [0, 0, 1]]
+    (entry,) = found.pool
+    assert (entry.label, entry.sample_id, entry.step, entry.times_drawn) == (6, "s9", 4, 2)
+    assert entry.patch.shape == (1, 2, 4)
+
+
+def test_read_snapshot__every_name_is_the_formats(tmp_path: Path) -> None:
+    facts, arrays = read(write(tmp_path, full_views()))
+    told = {
+        "unsure_threshold",
+        "min_visible_share",
+        "classes",
+    }  # methods add them, see `Views.facts`
+    assert set(facts) | told == set(SnapshotFacts.__annotations__)
+    assert set(facts["items"][0]) == set(ItemFacts.__annotations__)
+    assert set(facts["items"][0]["detections"][0]) == set(DetectionFacts.__annotations__)
+    assert set(facts["pool"][0]) == set(PoolFacts.__annotations__)
+    views, parts = (*get_args(View), "s2t", "t2s"), (None, *get_args(Part))
+    known = {array_name(view, i, part) for view in views for part in parts for i in (0, 1)}
+    assert set(arrays) <= known | {patch_name(0)}

@@ -13,12 +13,13 @@ from uda4inst.formats.rle import Rle
 FACTS: Final = "snapshot.json"
 ARRAYS: Final = "arrays.npz"
 
+# What every method may show; directions of mixing are views too, by the names methods give them.
 # "pseudo" has no image of its own: its ids lie on the target.
-View = Literal["source", "target", "valid", "pseudo", "s2t", "t2s"]
+View = Literal["source", "target", "valid", "pseudo"]
 Part = Literal["ids", "labels", "origin"]
 
 
-def array_name(view: View, index: int, part: Part | None = None) -> str:
+def array_name(view: View | str, index: int, part: Part | None = None) -> str:
     """Return the name of an array of one batch item: a view's pixels, or a part of it.
 
     Example:
@@ -69,7 +70,7 @@ class SnapshotFacts(TypedDict):
     step: int
     stage: int
     method: str
-    score_threshold: float
+    score_threshold: NotRequired[float]
     class_thresholds: NotRequired[Mapping[str, float]]
     unsure_threshold: NotRequired[float | None]
     min_visible_share: NotRequired[float]

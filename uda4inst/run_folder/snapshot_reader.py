@@ -104,7 +104,7 @@ class Snapshot:
         step: the step.
         stage: its stage.
         method: what trained.
-        score_threshold: as configured.
+        score_threshold: as configured; 1, which nothing exceeds, for methods without one.
         rare_classes: of those that are learned.
         items: the first pairs of the batch.
         pool: the rare-class pool after the step.
@@ -178,7 +178,7 @@ def _parsed(folder: Path) -> Snapshot:
         step=int(raw["step"]),
         stage=int(raw["stage"]),
         method=str(raw["method"]),
-        score_threshold=float(raw["score_threshold"]),
+        score_threshold=float(raw.get("score_threshold", 1.0)),
         rare_classes=_own_rare_classes(raw),
         items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
@@ -244,7 +244,7 @@ def _valid(
 
 
 def _labelled(
-    arrays: Mapping[str, NDArray[Any]], view: View, index: int, *, image: Image | None = None
+    arrays: Mapping[str, NDArray[Any]], view: View | str, index: int, *, image: Image | None = None
 ) -> LabelledImage | None:
     picture = image if image is not None else arrays.get(array_name(view, index))
     ids = arrays.get(array_name(view, index, "ids"))
