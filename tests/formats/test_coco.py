@@ -21,10 +21,11 @@ from uda4inst.formats.coco import (
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 from uda4inst.formats.rle import rle_encode
+from uda4inst.structures import Size
 
 SIZE = (4, 6)
 NAMES = ("aachen_000000_000019", "bonn_000001_000019")
-SIZES = dict.fromkeys(NAMES, SIZE)
+SIZES: dict[str, Size] = dict.fromkeys(NAMES, SIZE)
 MASK = np.zeros(SIZE, dtype=bool)
 MASK[1:3, 2:5] = True
 RLE = rle_encode(MASK)
