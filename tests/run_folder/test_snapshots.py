@@ -193,6 +193,7 @@ def test_read_snapshot__what_was_written(tmp_path: Path) -> None:
     assert (item.source_id, item.target_id, item.kept) == ("s0", "t0", (True, False))
     assert rle_decode(item.candidates[1].rle).tolist() == [[False] * 3, [True] * 3]
     assert item.candidates[1].valid_share == pytest.approx(2 / 3)
+    assert item.valid is not None
     assert np.array_equal(item.valid, views.target[1].valid.numpy())
     assert item.source is not None
     assert item.pseudo_labels is not None
