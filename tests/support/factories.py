@@ -23,13 +23,14 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import Cityscapes
 from uda4inst.ops.masks import rle_encode
 from uda4inst.toystreets import Scene, render_scene
+from uda4inst.toystreets.world import ToyDomain
 
 SIZE = (128, 256)
 RARE = ("train", "motorcycle")
 
 
 @cache
-def make_scene(domain: str, index: int) -> Scene:
+def make_scene(domain: ToyDomain, index: int) -> Scene:
     return render_scene(seed=0, domain=domain, split="train", index=index, size=SIZE)
 
 
@@ -207,7 +208,8 @@ def _mixed_arrays(i: int, source: Scene, target: Scene, *, pool: int) -> dict[st
     pseudo = _chosen(target, kept)
     s2t = _paste(target.image, *pseudo, [(source, range(1, len(source.labels) + 1), 1)])
     for _, scene, number in rare_scenes(pool)[: pool // 2]:
-        s2t = _paste(*s2t[:3], [(scene, [number], 3)], origin=s2t[3])
+        image, ids, labels, origin = s2t
+        s2t = _paste(image, ids, labels, [(scene, [number], 3)], origin=origin)
     fake = Scene(target.image, *pseudo, target.semantic, target.ego, target.group)
     t2s = _paste(source.image, source.ids, source.labels, [(fake, range(1, len(pseudo[1]) + 1), 2)])
     arrays = {f"pseudo_ids_{i}": pseudo[0], f"pseudo_labels_{i}": pseudo[1]}
