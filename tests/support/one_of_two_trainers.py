@@ -34,7 +34,7 @@ def keep_counts(self: UDA4Inst, step: int) -> None:
 
 def keep_end(self: loop.Trainer) -> Any:
     outcome = real_loop(self)
-    method = self.session.stage.method
+    method: Any = self.session.stage.method
     end = {
         "student": self.session.student.state_dict(),
         "pool": [entry.sample_id for entry in method.pool.entries],
