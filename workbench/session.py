@@ -21,7 +21,7 @@ class ErrorChoice:
         other_run: run of B, or the network of one of its groups, or None for no second side.
         other_step: evaluation step of B, or None for the newest.
         other_network: network of B, or None for the teacher where there is one.
-        thing: class looked at (0..7), or None for all.
+        thing: index of the thing class looked at, or None for all.
         score_threshold: only detections scoring more are shown and judged.
         order: by the errors of A, or by how much they exceed those of B.
         position: place of the image in that order, from 0.

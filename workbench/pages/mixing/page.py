@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.colors import ORIGIN_COLORS
 from uda4inst.draw import display_size, origins_of, outline_by_origin, overlay_instances, resize
+from uda4inst.uda.mixing import Origin
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -31,10 +32,12 @@ HINT = (
 TICK_SECONDS = 2.0
 Image = NDArray[np.uint8]
 
-# Values of an origin map (`uda4inst.uda.mixing.Origin`): the image below, then what is pasted.
-_BASE: Final = 0
-_PASTED: Final = (1, 2, 3)
-_ORIGIN_WORDS: Final = ("the image itself", "source", "pseudo-labels", "pool")
+# What is pasted, by the kind of origin.
+_PASTED: Final = {
+    Origin.SOURCE_INSTANCE: "source",
+    Origin.PSEUDO_LABEL: "pseudo-labels",
+    Origin.POOL: "pool",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,12 +147,12 @@ def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
         return otherwise
     kinds = origins_of(labelled.ids, labelled.origin)
     parts = []
-    for kind in _PASTED:
+    for kind, word in _PASTED.items():
         numbers = [number for number, origin in kinds.items() if origin == kind]
         if numbers:
             labels = labelled.labels[np.asarray(numbers) - 1]
-            parts.append(f"{len(numbers)} pasted from {_ORIGIN_WORDS[kind]}{_classes(labels)}")
-    below = sum(origin == _BASE for origin in kinds.values())
+            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels)}")
+    below = sum(origin == Origin.BASE for origin in kinds.values())
     return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
 
 
@@ -166,8 +169,8 @@ def _class_legend(item: SnapshotItem) -> str:
 
 
 _ORIGIN_LEGEND: Final = [
-    ("was there" if kind == _BASE else f"pasted from {word}", css(color))
-    for kind, (word, color) in enumerate(zip(_ORIGIN_WORDS, ORIGIN_COLORS, strict=True))
+    ("was there", css(ORIGIN_COLORS[Origin.BASE])),
+    *((f"pasted from {word}", css(ORIGIN_COLORS[kind])) for kind, word in _PASTED.items()),
 ]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.uda.mixing import Origin
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -29,7 +30,6 @@ QUESTION = "Which rare instances wait in the pool, are they used, and how much d
 HINT = "First in, first out: the oldest leaves when a new one enters a full pool."
 TICK_SECONDS = 2.0
 _PATCH_HEIGHT: Final = 160
-_FROM_POOL: Final = 3  # in an origin map (`uda4inst.uda.mixing.Origin`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _summary(snapshot: Snapshot, size: int | None) -> str:
 def _hidden(snapshot: Snapshot) -> str:
     """Return the share of every S2T image that comes from the pool; "" without such images."""
     origins = [item.s2t.origin for item in snapshot.items if item.s2t is not None]
-    shares = [float((o == _FROM_POOL).mean()) for o in origins if o is not None]
+    shares = [float((o == Origin.POOL).mean()) for o in origins if o is not None]
     return ", ".join(_percent(share) for share in shares)
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from uda4inst.uda.mixing import Origin
 from workbench.pages.pool import page as pool
 from workbench.services import Services
 from workbench.stores.snapshots import Snapshot
@@ -48,7 +49,7 @@ def test_draw__says_how_much_the_pool_hides(read: Read) -> None:
     for item in snapshot.items:
         assert item.s2t is not None
         assert item.s2t.origin is not None
-        pasted = item.s2t.origin == 3
+        pasted = item.s2t.origin == Origin.POOL
         shares.append(f"{100 * pasted.sum() / pasted.size:.1f} %")
     assert shares[0] != "0.0 %"
     assert ", ".join(shares) in view.summary
