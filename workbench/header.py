@@ -22,7 +22,7 @@ OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool
 HEADER_SECONDS: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """The components of the line."""
 
@@ -44,7 +44,7 @@ def build_header() -> Header:
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)
         line = gr.HTML(elem_id="run-line")
-    return Header(run, group, line, gr.Timer(HEADER_SECONDS))
+    return Header(run=run, group=group, line=line, timer=gr.Timer(HEADER_SECONDS))
 
 
 def _dropdown(label: str, name: str, *, min_width: int, visible: bool = True) -> gr.Dropdown:

@@ -24,7 +24,7 @@ from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged
 Content = TypeVar("Content")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBar:
     """The components: slider through the kept snapshots, follow switch, batch item."""
 
@@ -37,7 +37,7 @@ class SnapshotBar:
     facts: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BarView:
     """What a redraw sets of them."""
 
@@ -69,7 +69,15 @@ def build_bar(page: PageName) -> SnapshotBar:
             [], label="Batch item", elem_id=f"{page}-item", scale=0, min_width=150, visible=False
         )
     facts = gr.HTML(elem_id=f"{page}-facts")
-    return SnapshotBar(row, slider, previous, following, follow, item, facts)
+    return SnapshotBar(
+        row=row,
+        slider=slider,
+        previous=previous,
+        following=following,
+        follow=follow,
+        item=item,
+        facts=facts,
+    )
 
 
 def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:

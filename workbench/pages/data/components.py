@@ -16,8 +16,8 @@ _SPLITS: Final = ["train", "val"]
 _LABELS: Final = "Show the target's labels (never used for training)"
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSlot:
     """What names the images of a side."""
 
     format: gr.Dropdown
@@ -25,7 +25,7 @@ class Tree:
     split: gr.Dropdown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSlot:
     """Where an image of a side is shown, and chosen."""
 
@@ -40,7 +40,7 @@ class ImageSlot:
     text: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSlot:
     """The check of a side."""
 
@@ -49,7 +49,7 @@ class CheckSlot:
     report: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColorSlot:
     """What LAB alignment does to the pair."""
 
@@ -60,22 +60,22 @@ class ColorSlot:
     charts: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSlots:
     """What chooses the data, and what says that they are being read."""
 
-    source: Tree
-    target: Tree
+    source: TreeSlot
+    target: TreeSlot
     target_labels: gr.Checkbox
     busy: gr.HTML
 
-    def tree(self, side: Side) -> Tree:
+    def tree(self, side: Side) -> TreeSlot:
         """Return what names the images of a side."""
         return self.source if side == "source" else self.target
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSlots:
     """The checks of both sides, and the classes of both."""
 
     source: CheckSlot
@@ -88,14 +88,14 @@ class Checks:
         return self.source if side == "source" else self.target
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSlots:
     """Everything below the head."""
 
     source: ImageSlot
     target: ImageSlot
     legend: gr.HTML
-    progress: Checks
+    progress: CheckSlots
     colors: ColorSlot
 
     def image(self, side: Side) -> ImageSlot:
@@ -103,7 +103,7 @@ class Body:
         return self.source if side == "source" else self.target
 
 
-def build_tree(side: Side) -> tuple[Tree, gr.HTML]:
+def build_tree(side: Side) -> tuple[TreeSlot, gr.HTML]:
     """Create what names the images of a side, and below it a notice about them."""
     with gr.Column(min_width=340):
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
@@ -127,7 +127,7 @@ def build_tree(side: Side) -> tuple[Tree, gr.HTML]:
                 min_width=100,
             )
         notice = gr.HTML(elem_id=f"data-{side}-notice", visible=False)
-    return Tree(format_, root, split), notice
+    return TreeSlot(format=format_, root=root, split=split), notice
 
 
 def build_looks() -> tuple[gr.Radio, gr.Checkbox]:
@@ -183,7 +183,7 @@ def _build_position(side: Side) -> _Position:
     return {"previous": previous, "position": position, "following": following, "chance": chance}
 
 
-def build_checks() -> Checks:
+def build_checks() -> CheckSlots:
     """Create the checks of both sides, and below them how frequent classes are."""
     gr.HTML(
         section(
@@ -196,7 +196,7 @@ def build_checks() -> Checks:
     gr.HTML(section("How frequent is each class?", "share of all instances; rare within its group"))
     basis = gr.HTML(elem_id="data-shares-basis")
     shares = gr.HTML(elem_id="data-shares")
-    return Checks(source, target, basis, shares)
+    return CheckSlots(source=source, target=target, shares_basis=basis, shares=shares)
 
 
 def build_colors() -> ColorSlot:
@@ -214,7 +214,7 @@ def build_colors() -> ColorSlot:
             with gr.Column(min_width=340):
                 table = gr.HTML(elem_id="data-color-table")
         charts = gr.HTML(elem_id="data-color-charts")
-    return ColorSlot(shown, plain, aligned, table, charts)
+    return ColorSlot(shown=shown, plain=plain, aligned=aligned, table=table, charts=charts)
 
 
 def _build_check(side: Side) -> CheckSlot:
@@ -230,7 +230,7 @@ def _build_check(side: Side) -> CheckSlot:
                 visible=False,
             )
         report = gr.HTML(elem_id=f"data-{side}-report")
-    return CheckSlot(start, stop, report)
+    return CheckSlot(start=start, stop=stop, report=report)
 
 
 def _picture(label: str, name: str) -> gr.Image:

@@ -14,11 +14,11 @@ from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers import DATASETS
 from uda4inst.errors import UserError
 from workbench.pages.data.components import (
-    Body,
     CheckSlot,
-    Head,
+    DataSlots,
+    HeadSlots,
     ImageSlot,
-    Tree,
+    TreeSlot,
     build_checks,
     build_colors,
     build_image,
@@ -76,12 +76,19 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         target, target_notice = build_tree("target")
     overlay, labels = build_looks()
     with gr.Row():
-        images = (build_image("source", source_notice), build_image("target", target_notice))
+        source_image = build_image("source", source_notice)
+        target_image = build_image("target", target_notice)
     legend = gr.HTML(elem_id="data-legend")
     notice, below = Frame.open("data")
     with below:
-        body = Body(*images, legend, build_checks(), build_colors())
-    head = Head(source, target, labels, busy)
+        body = DataSlots(
+            source=source_image,
+            target=target_image,
+            legend=legend,
+            progress=build_checks(),
+            colors=build_colors(),
+        )
+    head = HeadSlots(source=source, target=target, target_labels=labels, busy=busy)
     frame = Frame.of(notice, below, {HeadView: head, DataView: body, ChecksView: body.progress})
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted("data", session, frame, lambda state: data_view(services, state), [], timer)
@@ -95,11 +102,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def _wire_timer(page: Mounted, body: Body, services: Services) -> None:
+def _wire_timer(page: Mounted, body: DataSlots, services: Services) -> None:
     def tick(
         state: SessionState, source_report: str, target_report: str, shares: str
     ) -> ChecksView | Unchanged:
-        shown = OnScreen(source_report, target_report, shares)
+        shown = OnScreen(source_report=source_report, target_report=target_report, shares=shares)
         return data_tick(services, state, shown)
 
     checks = body.progress
@@ -117,7 +124,7 @@ def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, choices: _Choices) -> No
     choices.bind(labels.input, open_labels, "target_labels", inputs=[labels])
 
 
-def _wire_tree(side: Side, tree: Tree, choices: _Choices) -> None:
+def _wire_tree(side: Side, tree: TreeSlot, choices: _Choices) -> None:
     def choose(state: SessionState, format_name: str, root: str, split: str) -> SessionState:
         return choose_tree(state, side, TreeChoice(format_name, root or "", split or ""))
 

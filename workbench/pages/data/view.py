@@ -44,7 +44,7 @@ _NO_FOLDER: Final = (
 _NO_LABELS: Final = "labels are not opened, as in training"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeView:
     """What names the images of a side."""
 
@@ -53,7 +53,7 @@ class TreeView:
     split: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadView:
     """What data are looked at; `busy` is empty once they are shown."""
 
@@ -63,7 +63,7 @@ class HeadView:
     busy: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ImageView:
     """An image of a side."""
 
@@ -75,7 +75,7 @@ class ImageView:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckView:
     """How far the check of a side is."""
 
@@ -84,7 +84,7 @@ class CheckView:
     report: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChecksView:
     """What changes by itself: the checks, and the counting of classes."""
 
@@ -94,7 +94,7 @@ class ChecksView:
     shares: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnScreen:
     """What a browser shows of that."""
 
@@ -103,7 +103,7 @@ class OnScreen:
     shares: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ColorsView:
     """What LAB alignment does to the pair, where there is one."""
 
@@ -114,7 +114,7 @@ class ColorsView:
     charts: str | Skip = field(default_factory=gr.skip)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DataView:
     """The page below its head."""
 
@@ -160,7 +160,9 @@ def data_tick(services: Services, session: SessionState, shown: OnScreen) -> Che
         shown: what may have changed since.
     """
     now = _progress(services, session, begin=False)
-    same = shown == OnScreen(now.source.report, now.target.report, now.shares)
+    same = shown == OnScreen(
+        source_report=now.source.report, target_report=now.target.report, shares=now.shares
+    )
     return UNCHANGED if same else now
 
 
@@ -203,9 +205,11 @@ def draw_overlay(image: Image, labels: LabelArrays | None, overlay: Overlay) -> 
 def _head(services: Services, session: SessionState) -> HeadView:
     def tree(side: Side) -> TreeView:
         chosen = services.data_sets.chosen(session, side)
-        return TreeView(chosen.format, chosen.root, chosen.split)
+        return TreeView(format=chosen.format, root=chosen.root, split=chosen.split)
 
-    return HeadView(tree("source"), tree("target"), session.data.target_labels)
+    return HeadView(
+        source=tree("source"), target=tree("target"), target_labels=session.data.target_labels
+    )
 
 
 def _content(services: Services, session: SessionState) -> DataView:

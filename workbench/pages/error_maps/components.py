@@ -12,8 +12,8 @@ from workbench.pages.error_maps.view import ALL, ALL_GROUPS, NO_RUN
 from workbench.session import ErrorChoice
 
 
-@dataclass(frozen=True, slots=True)
-class Controls:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSlots:
     """What is looked at."""
 
     row: gr.Row
@@ -31,8 +31,8 @@ class Controls:
     following: gr.Button
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSlots:
     """The pictures of one image, and the slider through all images."""
 
     position: gr.Slider
@@ -68,17 +68,17 @@ class _Position(TypedDict):
     following: gr.Button
 
 
-def build_controls() -> Controls:
+def build_controls() -> ControlSlots:
     """Create what chooses; unseen while there is nothing to choose."""
     with gr.Row(visible=False) as row, gr.Column():
         sides = _build_sides()
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
             looks = _build_looks()
             place = _build_position()
-    return Controls(row=row, **sides, **looks, **place)
+    return ControlSlots(row=row, **sides, **looks, **place)
 
 
-def build_pictures(position: gr.Slider) -> Pictures:
+def build_pictures(position: gr.Slider) -> PictureSlots:
     """Create what shows; `position` is the controls'."""
     facts = gr.HTML(elem_id="error-maps-facts")
     title_a = gr.HTML(elem_id="error-maps-title-a")
@@ -93,7 +93,7 @@ def build_pictures(position: gr.Slider) -> Pictures:
     with gr.Row():
         truth = _picture("Ground truth", "truth")
         gr.HTML(min_width=320, elem_classes="wb-spacer")
-    return Pictures(
+    return PictureSlots(
         position=position,
         facts=facts,
         title_a=title_a,

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import gradio as gr
 
 from uda4inst.classes import THING_NAMES
-from workbench.pages.error_maps.components import Controls, build_controls, build_pictures
+from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.view import (
     ALL,
     ALL_GROUPS,
     NO_RUN,
-    ErrorControls,
+    ControlsView,
     ErrorView,
     error_view,
     ordered,
@@ -42,14 +42,12 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     with body:
         pictures = build_pictures(controls.position)
     timer = gr.Timer(TICK_SECONDS, active=False)
-    frame = Frame.of(notice, body, {ErrorControls: controls, ErrorView: pictures})
+    frame = Frame.of(notice, body, {ControlsView: controls, ErrorView: pictures})
 
-    def show(state: SessionState) -> Framed[ErrorControls, ErrorView]:
+    def show(state: SessionState) -> Framed[ControlsView, ErrorView]:
         return error_view(services, state)
 
-    def tick(
-        state: SessionState, shown: int | None
-    ) -> Framed[ErrorControls, ErrorView] | Unchanged:
+    def tick(state: SessionState, shown: int | None) -> Framed[ControlsView, ErrorView] | Unchanged:
         # What is on screen changes by itself only when a newer evaluation is followed.
         newest, _ = sides(services, state)
         if newest is not None and newest.step == shown:
@@ -63,7 +61,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def _wire_choices(controls: Controls, page: Mounted) -> None:
+def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
     def other_run(state: SessionState, run: str) -> SessionState:
         return state.on_errors(
             other_run=None if run == NO_RUN else run, other_step=None, other_network=None
@@ -88,7 +86,7 @@ def _thing(name: str) -> int | None:
     return None if name == ALL else THING_NAMES.index(name)
 
 
-def _wire_position(controls: Controls, page: Mounted, services: Services) -> None:
+def _wire_position(controls: ControlSlots, page: Mounted, services: Services) -> None:
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: _move(services, state, direction)
 

@@ -30,8 +30,8 @@ NO_RUN: Final = "none"
 _LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorControls:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlsView:
     """The controls set to what is looked at."""
 
     row: gr.Row
@@ -44,7 +44,7 @@ class ErrorControls:
     order: gr.Dropdown
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ErrorView:
     """The pictures of one image for one or two networks."""
 
@@ -60,7 +60,7 @@ class ErrorView:
     truth: Image
 
 
-def error_view(services: Services, session: SessionState) -> Framed[ErrorControls, ErrorView]:
+def error_view(services: Services, session: SessionState) -> Framed[ControlsView, ErrorView]:
     """Return the page for a session: its controls first, so that they stay usable."""
     return Framed(_controls(services, session), lambda: _content(services, session))
 
@@ -105,12 +105,12 @@ def _resolve(
     return Evaluated(run, chosen, network if network in networks else networks[0])
 
 
-def _controls(services: Services, session: SessionState) -> ErrorControls:
+def _controls(services: Services, session: SessionState) -> ControlsView:
     a, b = sides(services, session)
     choice = session.errors
     groups = services.runs.groups(session.run) if session.run is not None else []
     others = [name for name in _names(services) if services.evaluations.steps(name)]
-    return ErrorControls(
+    return ControlsView(
         row=gr.Row(visible=a is not None or bool(groups)),
         group=gr.Dropdown(
             choices=[ALL_GROUPS, *((group_text(group), group) for group in groups)],

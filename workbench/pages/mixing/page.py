@@ -48,7 +48,7 @@ class PictureView:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MixingView:
     """The pictures of one batch item, and the classes in them."""
 
@@ -68,7 +68,7 @@ class _PictureSlot:
     text: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Slots:
     """The components of the page."""
 
@@ -91,7 +91,14 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
     """
     if not snapshot.items:
         nothing = PictureView(None, "nothing in this snapshot")
-        return MixingView(nothing, nothing, nothing, nothing, nothing, classes="")
+        return MixingView(
+            source=nothing,
+            target=nothing,
+            pseudo_labels=nothing,
+            s2t=nothing,
+            t2s=nothing,
+            classes="",
+        )
     item = snapshot.items[index]
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
     return MixingView(
@@ -215,7 +222,15 @@ def _build_slots() -> _Slots:
     with gr.Row():
         s2t = _picture_slot("s2t", "S2T: source and pool into target")
         t2s = _picture_slot("t2s", "T2S: pseudo-labels into source")
-    return _Slots(classes, marked, source, target, pseudo_labels, s2t, t2s)
+    return _Slots(
+        classes=classes,
+        marked=marked,
+        source=source,
+        target=target,
+        pseudo_labels=pseudo_labels,
+        s2t=s2t,
+        t2s=t2s,
+    )
 
 
 def _picture_slot(name: str, title: str) -> _PictureSlot:

@@ -40,8 +40,8 @@ class PoolView:
     cards: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
     """The components of the page."""
 
     summary: gr.HTML
@@ -158,9 +158,9 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     bar = build_bar("pool")
     notice, body = Frame.open("pool")
     with body:
-        parts = _Parts(gr.HTML(elem_id="pool-summary"), gr.HTML(elem_id="pool-cards"))
+        slots = _Slots(summary=gr.HTML(elem_id="pool-summary"), cards=gr.HTML(elem_id="pool-cards"))
     timer = gr.Timer(TICK_SECONDS, active=False)
-    frame = Frame.of(notice, body, {BarView: bar, PoolView: parts})
+    frame = Frame.of(notice, body, {BarView: bar, PoolView: slots})
 
     def content(state: SessionState, snapshot: Snapshot) -> PoolView:
         size = services.runs.setting(state.run, "method.pool.size") if state.run else None

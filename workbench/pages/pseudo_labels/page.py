@@ -62,8 +62,8 @@ class ThresholdView:
     curve: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
     """The components of the page."""
 
     threshold: gr.Slider
@@ -229,9 +229,9 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     bar = build_bar("pseudo_labels")
     notice, body = Frame.open("pseudo-labels")
     with body:
-        parts = _build_parts()
+        slots = _build_slots()
     timer = gr.Timer(TICK_SECONDS, active=False)
-    frame = Frame.of(notice, body, {BarView: bar, ThresholdView: parts})
+    frame = Frame.of(notice, body, {BarView: bar, ThresholdView: slots})
 
     def show(state: SessionState, step: float) -> Framed[BarView, ThresholdView]:
         return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
@@ -243,16 +243,16 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
     mounted.on_choice(
-        parts.threshold.input,
+        slots.threshold.input,
         lambda state, threshold: state.on_threshold(float(threshold)),
         "threshold",
-        inputs=[parts.threshold],
+        inputs=[slots.threshold],
     )
-    mounted.on_choice(parts.reset.click, lambda state: state.on_threshold(None), "reset")
+    mounted.on_choice(slots.reset.click, lambda state: state.on_threshold(None), "reset")
     return mounted
 
 
-def _build_parts() -> _Parts:
+def _build_slots() -> _Slots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         threshold = gr.Slider(
             0.05,
@@ -279,4 +279,6 @@ def _build_parts() -> _Parts:
         with gr.Column(scale=5, min_width=340):
             table = gr.HTML(elem_id="pseudo-labels-table")
             curve = gr.HTML(elem_id="pseudo-labels-curve")
-    return _Parts(threshold, reset, shown, legend, table, curve)
+    return _Slots(
+        threshold=threshold, reset=reset, picture=shown, legend=legend, table=table, curve=curve
+    )

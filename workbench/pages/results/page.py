@@ -31,8 +31,8 @@ HINT = (
 TICK_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeadSlots:
     """What chooses a suite and how it is seen."""
 
     folder: gr.Dropdown
@@ -40,8 +40,8 @@ class _Head:
     network: gr.Radio
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
     """What a suite is shown in."""
 
     facts: gr.HTML
@@ -63,13 +63,13 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     head = _build_head()
     notice, body = Frame.open("results")
     with body:
-        parts = _build_parts()
-    frame = Frame.of(notice, body, {HeadView: head, ResultsView: parts, ChangesView: parts})
+        slots = _build_slots()
+    frame = Frame.of(notice, body, {HeadView: head, ResultsView: slots, ChangesView: slots})
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted(
         "results", session, frame, lambda state: results_view(services, state), [], timer
     )
-    _wire_timer(mounted, head, parts, services)
+    _wire_timer(mounted, head, slots, services)
     for key, control in (
         ("folder", head.folder),
         ("protocol", head.protocol),
@@ -87,7 +87,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def _wire_timer(page: Mounted, head: _Head, parts: _Parts, services: Services) -> None:
+def _wire_timer(page: Mounted, head: _HeadSlots, slots: _Slots, services: Services) -> None:
     def tick(
         state: SessionState,
         folder: str | None,
@@ -96,9 +96,11 @@ def _wire_timer(page: Mounted, head: _Head, parts: _Parts, services: Services) -
         chart: dict[str, str] | None,
     ) -> object:
         file = Path(chart["path"]).name if chart else None
-        return results_tick(services, state, OnScreen(folder, facts, runs, file))
+        return results_tick(
+            services, state, OnScreen(folder=folder, facts=facts, runs=runs, chart=file)
+        )
 
-    page.on_tick(tick, inputs=[head.folder, parts.facts, parts.runs, parts.chart])
+    page.on_tick(tick, inputs=[head.folder, slots.facts, slots.runs, slots.chart])
 
 
 def choose(state: SessionState, key: str, value: str | None) -> SessionState:
@@ -106,7 +108,7 @@ def choose(state: SessionState, key: str, value: str | None) -> SessionState:
     return state.on_results(**{key: value or None if key == "folder" else value})
 
 
-def _build_head() -> _Head:
+def _build_head() -> _HeadSlots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         folder = gr.Dropdown(
             [],
@@ -131,10 +133,10 @@ def _build_head() -> _Head:
             elem_id="results-network",
             min_width=220,
         )
-    return _Head(folder, protocol, network)
+    return _HeadSlots(folder=folder, protocol=protocol, network=network)
 
 
-def _build_parts() -> _Parts:
+def _build_slots() -> _Slots:
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=420):
             facts = gr.HTML(elem_id="results-facts")
@@ -143,7 +145,7 @@ def _build_parts() -> _Parts:
             csv = _export("csv", "CSV")
             latex = _export("latex", "LaTeX")
             chart = _export("chart", "Figure")
-    return _Parts(
+    return _Slots(
         facts=facts,
         markdown=markdown,
         csv=csv,

@@ -32,7 +32,7 @@ from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged
 COMMAND: Final = "uda4inst suite table5 --scale smoke --seeds 0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadView:
     """What is looked at."""
 
@@ -41,7 +41,7 @@ class HeadView:
     network: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ResultsView:
     """A suite's table, its charts, and files to take away."""
 
@@ -57,7 +57,7 @@ class ResultsView:
     classes: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesView:
     """What changes by itself: how far the runs are, and the chart to take away."""
 
@@ -65,7 +65,7 @@ class ChangesView:
     chart: gr.DownloadButton | Skip = field(default_factory=gr.skip)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnScreen:
     """What a browser shows.
 

@@ -21,7 +21,7 @@ element.addEventListener('click', event => {
 _PICK_GROUP: Final = _PICK_RUN.replace("run", "group")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
     """What starts a run."""
 
@@ -32,14 +32,14 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class TableSlot:
     """All runs."""
 
     table: gr.HTML
 
 
-@dataclass(frozen=True, slots=True)
-class Monitor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSlots:
     """The chosen run."""
 
     card: gr.HTML
@@ -65,15 +65,15 @@ def build_new_run(services: Services) -> NewRun:
     form = build_form(services.presets.fields, services.presets.resolved(first))
     command = gr.HTML(elem_id="train-command")
     start = gr.Button("Start training", variant="primary", elem_id="train-start")
-    return NewRun(preset, form, command, start)
+    return NewRun(preset=preset, form=form, command=command, start=start)
 
 
-def build_runs() -> Runs:
+def build_table() -> TableSlot:
     """Create the table of all runs."""
-    return Runs(gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN))
+    return TableSlot(gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN))
 
 
-def build_monitor() -> Monitor:
+def build_monitor() -> RunSlots:
     """Create what shows the chosen run, and what asks something of it."""
     card = gr.HTML(elem_id="train-card")
     groups = gr.HTML(elem_id="train-groups", js_on_load=_PICK_GROUP)
@@ -98,7 +98,7 @@ def build_monitor() -> Monitor:
     curves = gr.HTML(elem_id="train-curves")
     with gr.Accordion("Log", open=True):
         log = gr.HTML(elem_id="train-log", autoscroll=True, max_height=280)
-    return Monitor(
+    return RunSlots(
         card=card,
         groups=groups,
         pause=pause,

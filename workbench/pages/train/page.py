@@ -12,15 +12,15 @@ from uda4inst.errors import UserError
 from workbench.jobs.trainers import Request
 from workbench.pages.train import new_run
 from workbench.pages.train.components import (
-    Monitor,
     NewRun,
+    RunSlots,
     build_monitor,
     build_new_run,
-    build_runs,
+    build_table,
 )
 from workbench.pages.train.view import (
     LATEST,
-    RunsView,
+    TableView,
     TrainView,
     checkpoint_choice,
     tick,
@@ -67,12 +67,12 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         with gr.Column(scale=4, min_width=340, elem_classes="wb-side"):
             form = build_new_run(services)
         with gr.Column(scale=9, min_width=340):
-            runs = build_runs()
+            runs = build_table()
             notice, body = Frame.open("train")
             with body:
                 monitor = build_monitor()
     timer = gr.Timer(TICK_SECONDS)
-    frame = Frame.of(notice, body, {RunsView: runs, TrainView: monitor})
+    frame = Frame.of(notice, body, {TableView: runs, TrainView: monitor})
     mounted = Mounted("train", session, frame, lambda state: view(services, state), [], timer)
     mounted.on_tick(lambda state: tick(services, state))
     started = _wire_form(form, mounted, services, app)
@@ -134,7 +134,7 @@ def _wire_start(parts: NewRun, page: Mounted, services: Services) -> Dependency:
     )
 
 
-def _wire_requests(parts: Monitor, page: Mounted, services: Services) -> None:
+def _wire_requests(parts: RunSlots, page: Mounted, services: Services) -> None:
     def asking(what: Request) -> Callable[[SessionState], None]:
         return lambda state: request(services, state, what)
 
@@ -149,7 +149,7 @@ def _wire_requests(parts: Monitor, page: Mounted, services: Services) -> None:
         page.redraw_after(asked, what)
 
 
-def _wire_restart(parts: Monitor, page: Mounted, services: Services) -> None:
+def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> None:
     again = on_action(
         parts.restart.click,
         lambda state, step: restart(services, state, step),

@@ -139,7 +139,7 @@ def build_form(fields: Sequence[FieldSpec], config: Mapping[str, object]) -> Run
             for field in members:
                 add(field)
         sections[title] = part
-    return RunForm(list(fields), controls, sections)
+    return RunForm(fields=list(fields), controls=controls, sections=sections)
 
 
 def _members(fields: Sequence[FieldSpec], section: str) -> list[FieldSpec]:

@@ -21,13 +21,13 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
-class RunsView:
+class TableView:
     """All runs."""
 
     table: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainView:
     """What the page shows of the chosen run; from `head` on of one network of it."""
 
@@ -53,12 +53,12 @@ class _Buttons(TypedDict):
     restart: gr.Button
 
 
-def view(services: Services, session: SessionState) -> Framed[RunsView, TrainView]:
+def view(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
     """Return the run table and the chosen run, its checkpoints included."""
     return _framed(services, session, checkpoint=checkpoint_choice(services, session))
 
 
-def tick(services: Services, session: SessionState) -> Framed[RunsView, TrainView]:
+def tick(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
     """Return the same, leaving alone what the user may be choosing from."""
     services.jobs.reap()
     return _framed(services, session, checkpoint=_checkpoint_hidden(services, session))
@@ -66,9 +66,9 @@ def tick(services: Services, session: SessionState) -> Framed[RunsView, TrainVie
 
 def _framed(
     services: Services, session: SessionState, *, checkpoint: gr.Dropdown | Skip
-) -> Framed[RunsView, TrainView]:
+) -> Framed[TableView, TrainView]:
     table = monitor.run_table(services.runs.summaries(), chosen=session.run)
-    return Framed(RunsView(table), lambda: _content(services, session, checkpoint))
+    return Framed(TableView(table), lambda: _content(services, session, checkpoint))
 
 
 def _content(

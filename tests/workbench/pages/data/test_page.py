@@ -38,13 +38,15 @@ def content(services: Services, state: SessionState) -> DataView:
 def shown(services: Services, state: SessionState) -> OnScreen:
     """Return the parts time changes, as they are on screen."""
     view = content(services, state).progress
-    return OnScreen(view.source.report, view.target.report, view.shares)
+    return OnScreen(
+        source_report=view.source.report, target_report=view.target.report, shares=view.shares
+    )
 
 
 def test_data_view__controls_hold_the_toy_data(services: Services, toy_tree: Path) -> None:
     head = data_view(services, START).head
-    assert head.source == TreeView("urbansyn", str(toy_tree / "urbansyn"), "train")
-    assert head.target == TreeView("cityscapes", str(toy_tree / "cityscapes"), "train")
+    for tree, name in ((head.source, "urbansyn"), (head.target, "cityscapes")):
+        assert tree == TreeView(format=name, root=str(toy_tree / name), split="train")
     assert (head.target_labels, head.busy) == (False, "")
 
 

@@ -42,7 +42,7 @@ def shown(services: Services, state: SessionState = HERE) -> ResultsView:
 
 
 def on_screen(folder: Path, view: ResultsView, chart: str | None) -> OnScreen:
-    return OnScreen(str(folder), view.facts, view.runs, chart)
+    return OnScreen(folder=str(folder), facts=view.facts, runs=view.runs, chart=chart)
 
 
 def changes(services: Services, screen: OnScreen) -> ChangesView:

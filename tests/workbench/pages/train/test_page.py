@@ -10,7 +10,7 @@ import pytest
 
 from uda4inst.errors import UserError
 from workbench.pages.train import page as train
-from workbench.pages.train.view import RunsView, TrainView, checkpoint_choice, tick, view
+from workbench.pages.train.view import TableView, TrainView, checkpoint_choice, tick, view
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.ui.views import Empty, Framed
@@ -18,7 +18,7 @@ from workbench.ui.views import Empty, Framed
 DEMO = SessionState(run="demo")
 
 
-def content(framed: Framed[RunsView, TrainView]) -> TrainView:
+def content(framed: Framed[TableView, TrainView]) -> TrainView:
     shown = framed.content()
     assert not isinstance(shown, Empty)
     return shown
