@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,13 @@ from workbench.ui.views import UNCHANGED, Empty, Framed
 
 HERE = SessionState(page="results")
 VALUES = {"m1": {0: 10.0}, "m5": {0: 20.0}, "oracle": {0: 30.0}}
+
+
+@pytest.fixture(autouse=True)
+def _artist_at_rest(services: Services) -> Iterator[None]:
+    """End a drawing with its test: matplotlib does not bear two artists at once."""
+    yield
+    services.suites._artist.shutdown(cancel_futures=True)
 
 
 @pytest.fixture
