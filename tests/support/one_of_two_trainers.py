@@ -27,9 +27,11 @@ sys.argv = ["uda4inst", *sys.argv[2:]]
 counts: list[int] = []
 
 
-def keep_counts(self: UDA4Inst, step: int) -> None:
-    kept = self.pseudo_label_counts()
-    counts.append(0 if kept is None else int(kept.sum()))
+def keep_counts(self: UDA4Inst, batch: DomainBatch, step: int) -> Views:
+    views = real_prepare(self, batch, step)
+    found = self.figures(views).get("pseudo_labels")
+    counts.append(0 if found is None else int(found.values.sum()))
+    return views
 
 
 def keep_end(self: loop.Trainer) -> Any:
@@ -37,7 +39,7 @@ def keep_end(self: loop.Trainer) -> Any:
     method: Any = self.session.stage.method
     end = {
         "student": self.session.student.state_dict(),
-        "pool": [entry.sample_id for entry in method.pool.entries],
+        "pool": [entry.sample_id for entry in method.rare_classes.pool.entries],
         "counts": counts,
     }
     torch.save(end, OUT / f"{os.environ['RANK']}.pt")
