@@ -17,8 +17,10 @@ import torch
 from mini_network import TINY_MINI
 
 from uda4inst.cli import main
+from uda4inst.methods.base import Views
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.structures import DomainBatch
 from uda4inst.training import loop
 
 MODEL_PRESETS["tiny"] = TINY_MINI
@@ -47,6 +49,7 @@ def keep_end(self: loop.Trainer) -> Any:
 
 
 real_loop = loop.Trainer.loop
-UDA4Inst.after_update = keep_counts
+real_prepare = UDA4Inst.prepare
+UDA4Inst.prepare = keep_counts
 loop.Trainer.loop = keep_end
 main()
