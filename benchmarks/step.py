@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerForUniversalSegmentation
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.classes import CATEGORY_GROUPINGS, thing_index
 from uda4inst.methods import METHODS
-from uda4inst.methods.config import MethodConfig
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former

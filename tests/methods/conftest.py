@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
 from uda4inst.methods.config import MethodConfig
+
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.prediction import Prediction

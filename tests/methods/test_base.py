@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.methods.base import (
     Views,
@@ -17,7 +18,6 @@ from uda4inst.methods.base import (
     thirds_view,
     view_losses,
 )
-from uda4inst.methods.config import MethodConfig
 from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch, InstanceMap, Sample

@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
+from uda4inst.methods.config import MethodConfig, MethodName, PoolConfig, ThingName
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods import METHODS
-from uda4inst.methods.config import MethodConfig, MethodName, PoolConfig, ThingName
 from uda4inst.training.config import load_config
 from uda4inst.training.schema import Config
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from uda4inst.methods.config import MethodConfig
+
 from uda4inst.methods.oracle import Oracle
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.structures import DomainBatch

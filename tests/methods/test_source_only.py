@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from uda4inst.methods.config import MethodConfig
+
 from uda4inst.methods.oracle import Oracle
 from uda4inst.methods.source_only import SourceOnly
 from uda4inst.models.mask2former.criterion import Criterion

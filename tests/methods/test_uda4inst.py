@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.methods.base import LossTerm, Views
-from uda4inst.methods.config import MethodConfig
 from uda4inst.methods.source_only import SourceOnly
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.criterion import Criterion

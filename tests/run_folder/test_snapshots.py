@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.methods.base import Views
-from uda4inst.methods.config import MethodConfig
 from uda4inst.ops.masks import rle_decode
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import Detections, InstanceMap, Sample, TargetSample

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.errors import UserError
-from uda4inst.methods.config import MethodConfig
 from uda4inst.training.batches import check_files, mode_of, open_batches
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes

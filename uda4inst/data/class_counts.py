@@ -65,7 +65,7 @@ def _count(dataset: ImageTree, workers: int | None) -> Int64[np.ndarray, "images
 
 
 def _count_image(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
-    return np.bincount(dataset.read_labels(index).labels, minlength=NUM_THINGS).astype(np.int64)
+    return np.bincount(dataset.read_instances(index).labels, minlength=NUM_THINGS).astype(np.int64)
 
 
 def _fingerprint(dataset: ImageTree) -> str:

@@ -230,7 +230,9 @@ def test_read_labels__places_in_the_file(tmp_path: Path, head: str, ascii_only: 
     text = head + json.dumps(content, ensure_ascii=ascii_only, indent=1).replace("\n", "\r\n")
     root = write(tmp_path / "mes données", text.encode())
     picture(root / "straße 1.png")
-    dataset = open_dataset(DatasetRef(format="coco", root=str(root)), domain="source")
+    dataset = open_dataset(
+        DatasetRef(format="coco", root=str(root)), domain="source", labels="instances"
+    )
     assert [r.sample_id for r in dataset.records] == ["a", "straße 1"]
     assert dataset.read_labels(0).labels.tolist() == [0, 2]
     assert dataset.sample(1).instances.labels.tolist() == [1]

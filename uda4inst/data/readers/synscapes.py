@@ -113,6 +113,13 @@ class Synscapes(ImageTree):
         )
         return labels, ObjectFacts(*shares)
 
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the class map alone."""
+        path = record.labels[0]
+        classes = read_gray8(path, what="class map")
+        _check_classes(np.flatnonzero(np.bincount(classes.ravel(), minlength=256)), path)
+        return np.asarray(cv2.LUT(classes, LABEL_TO_TRAIN_ID))
+
 
 def _read_maps(class_path: Path, instance_path: Path) -> Runs:
     """Return both maps as one: instance id in the lower three bytes, class in the highest."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from uda4inst.methods.config import MethodConfig
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.methods.config import MethodConfig
 from workbench.pages.train import new_run
 from workbench.pages.train.run_form import ESSENTIAL
 from workbench.services import Services
