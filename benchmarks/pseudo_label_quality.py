@@ -22,7 +22,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
-from uda4inst.methods.base import class_thresholds
+from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.run_folder.checkpoints import numbered, open_checkpoint
 from uda4inst.run_folder.layout import RunDir
@@ -30,7 +30,7 @@ from uda4inst.structures import InstanceMap
 from uda4inst.training.config import load_config
 from uda4inst.training.schema import Config
 from uda4inst.training.validation import choose_device, load_network
-from uda4inst.uda.pseudo_labels import select
+from uda4inst.uda.pseudo_labels import class_thresholds, select
 
 
 @dataclass
@@ -73,10 +73,12 @@ def measure(
     device = choose_device(config)
     network = load_network(config, checkpoint, name, device)
     tree = labelled_target(config)
-    learned = set(config.method.class_labels)
+    method = config.method
+    assert isinstance(method, UDA4InstConfig), "a run with pseudo-labels"
+    learned = set(method.class_labels)
     counts = [Counts() for _ in thresholds]
     for index in images:
-        truth = tree.sample(index).instances
+        truth = tree.sample(index).known_instances()
         others = [label for label in range(len(THING_NAMES)) if label not in learned]
         wanted = torch.where(torch.isin(truth.labels, torch.tensor(others)), -1, truth.labels)
         pixels = torch.from_numpy(tree.read_image(index)).permute(2, 0, 1)[None]
@@ -85,9 +87,9 @@ def measure(
         for counted, threshold in zip(counts, thresholds, strict=True):
             kept = select(
                 detections,
-                score_threshold=class_thresholds(config.method, threshold).to(device),
+                score_threshold=class_thresholds(method.class_labels, threshold).to(device),
                 valid=torch.ones(truth.size, dtype=torch.bool, device=device),
-                min_visible_share=config.method.min_visible_share,
+                min_visible_share=method.min_visible_share,
             )
             counted.add(kept.to("cpu"), InstanceMap(truth.ids, wanted))
     return counts

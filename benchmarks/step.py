@@ -28,14 +28,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerForUniversalSegmentation
-from uda4inst.methods.config import MethodConfig
 
 from uda4inst.classes import CATEGORY_GROUPINGS, thing_index
 from uda4inst.methods import METHODS
+from uda4inst.methods.base import MethodContext
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, Size, TargetSample
+from uda4inst.tasks.instances import INSTANCES, InstanceLoss
 
 Step = Callable[[], None]
 
@@ -124,7 +125,7 @@ def method_step(name: str, setting: Setting, *, classes: tuple[str, ...] = ()) -
         maps = [only(instances, classes) for instances in maps]
     batch = DomainBatch(
         source=tuple(
-            Sample(image.cpu(), instances.to("cpu"), f"source {i}", "source")
+            Sample(image.cpu(), f"source {i}", "source", instances=instances.to("cpu"))
             for i, (image, instances) in enumerate(zip(images, maps, strict=True))
         ),
         target=tuple(
@@ -136,15 +137,18 @@ def method_step(name: str, setting: Setting, *, classes: tuple[str, ...] = ()) -
         scores = torch.cat([found.scores for found in decode(model(images.flip(-1)))])
     wanted = min(setting.batch * setting.instances, len(scores) - 1)
     threshold = float(scores.sort(descending=True).values[wanted])
-    config = MethodConfig.model_validate(
-        {"name": name, "score_threshold": threshold, "groups": "one", "classes": classes}
+    spec = METHODS[name]
+    values = {"score_threshold": threshold, "groups": "one", "classes": classes}
+    config = spec.config.model_validate(
+        {key: value for key, value in values.items() if key in spec.config.model_fields}
     )
-    method = METHODS[name](model, criterion, config)
+    method = spec.build(MethodContext(model, INSTANCES, InstanceLoss(criterion), model), config)
     step = itertools.count()
 
     def loss() -> Tensor:
         with setting.autocast():
-            terms = list(method.losses(batch, next(step)))
+            number = next(step)
+            terms = list(method.losses(method.prepare(batch, number), number))
         return torch.stack([term.weight * term.value for term in terms]).sum()
 
     return train_step(model, loss)

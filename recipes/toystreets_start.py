@@ -13,7 +13,6 @@ photographs. Evaluation draws from the neutral "val" split, which the stream nev
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from uda4inst.atomic import whole_file, write_json
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.storage import save_network
@@ -208,7 +208,7 @@ def pretrain_toystreets(
             training.save(partial)
     save_network(training.model, out, dtype=torch.float16)
     facts = {"recipe": asdict(recipe), "seconds": round(time.time() - started)}
-    out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(out.with_suffix(".json"), facts)
     partial.unlink(missing_ok=True)
     return out
 
@@ -249,16 +249,15 @@ class _Pretraining:
         return float(loss.detach())
 
     def save(self, path: Path) -> None:
-        """Write the state in one rename."""
+        """Write the state, whole or not at all."""
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.rename(path)
+        with whole_file(path) as temporary:
+            torch.save(state, temporary)
 
     def restore(self, path: Path) -> None:
         """Go on from a saved state if there is one."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from uda4inst.methods.config import MethodConfig
 
-from uda4inst.methods.uda4inst import UDA4Inst
+from uda4inst.methods.base import MethodContext
+from uda4inst.methods.uda4inst import UDA4Inst, UDA4InstConfig
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.tasks.instances import INSTANCES, InstanceLoss
 
 SIZE = (32, 64)
 CAR, TRAIN = 2, 5
 
 
-class Painter(nn.Module):
+class Painter(Network):
     """Predicts fixed masks, brighter images a little more surely: all a method needs of a network.
 
     Args:
@@ -46,6 +49,10 @@ class Painter(nn.Module):
         nn.init.constant_(self.mix.weight, 0.1)
         self.sizes: list[int] = []
 
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        return {"preset": "painter", "num_classes": 8}
+
     def forward(self, images: Tensor) -> Prediction:
         self.sizes.append(len(images))
         look = F.avg_pool2d(self.mix(images), 4)
@@ -69,7 +76,7 @@ def draw_map(*boxes: tuple[int, int, int, int, int]) -> InstanceMap:
 
 def make_source(name: str, *boxes: tuple[int, int, int, int, int], seed: int = 0) -> Sample:
     image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(seed))
-    return Sample(image, draw_map(*boxes), name, "source")
+    return Sample(image, name, "source", instances=draw_map(*boxes))
 
 
 def make_target(name: str = "target", *, ego_rows: int = 0, seed: int = 1) -> TargetSample:
@@ -112,11 +119,27 @@ def painter() -> type[Painter]:
 
 
 @pytest.fixture
-def make_method(criterion: Criterion) -> Callable[..., UDA4Inst]:
+def make_context(criterion: Criterion) -> Callable[..., MethodContext]:
+    """Give a method a student, a painter by default, and a loss on few points."""
+
+    def make(
+        student: Network | None = None, *, forward: Any = None, seed: int = 0, rank: int = 0
+    ) -> MethodContext:
+        student = student or Painter()
+        loss = InstanceLoss(criterion)
+        return MethodContext(student, INSTANCES, loss, forward or student, seed=seed, rank=rank)
+
+    return make
+
+
+@pytest.fixture
+def make_method(make_context: Callable[..., MethodContext]) -> Callable[..., UDA4Inst]:
     """Build UDA4Inst around a painter; keywords are the configuration's."""
 
-    def make(student: Painter | None = None, *, seed: int = 0, rank: int = 0, **config: object):
-        settings = MethodConfig.model_validate({"name": "uda4inst", **config})
-        return UDA4Inst(student or Painter(), criterion, settings, seed=seed, rank=rank)
+    def make(
+        student: Network | None = None, *, seed: int = 0, rank: int = 0, **config: object
+    ) -> UDA4Inst:
+        settings = UDA4InstConfig.model_validate(config)
+        return UDA4Inst(make_context(student, seed=seed, rank=rank), settings)
 
     return make

@@ -1,36 +1,47 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf
 from typing import Any
 
 import pytest
 import torch
-from uda4inst.methods.config import MethodConfig
 
 from uda4inst.methods.base import (
+    MethodContext,
     Views,
     aligned_source,
-    class_thresholds,
     count_labels,
-    loss_terms,
     mixed_view,
     thirds_view,
     view_losses,
 )
-from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch, InstanceMap, Sample
+from uda4inst.tasks.base import Loss, LossPart, StudentView
 from uda4inst.uda.mixing import Mixed
 
+MakeContext = Callable[..., MethodContext]
 
-def test_loss_terms__weigh_by_view_and_part(criterion: Criterion) -> None:
-    one, two, three = torch.tensor(1.0), torch.tensor(2.0), torch.tensor(3.0)
-    losses = CriterionLosses(one, two, three, total=torch.tensor(27.0))
-    terms = list(loss_terms("s2t", losses, weight=0.4, criterion=criterion))
-    assert [t.name for t in terms] == ["s2t/class", "s2t/mask", "s2t/dice"]
-    assert [float(t.value) for t in terms] == [1, 2, 3]
-    assert [t.weight for t in terms] == [0.8, 2, 2]
+
+class FixedLoss(Loss):
+    """Says what it is told to, whatever was predicted."""
+
+    def parts(
+        self, predictions: Sequence[Any], views: Sequence[StudentView]
+    ) -> Sequence[Sequence[LossPart]]:
+        ones = (LossPart("class", torch.tensor(1.0), 2.0), LossPart("mask", torch.tensor(2.0), 5.0))
+        return [ones for _ in zip(predictions, views, strict=True)]
+
+
+def test_view_losses__weigh_by_view_and_part(batch: DomainBatch, make_context: MakeContext) -> None:
+    mixed = [plain_mix(batch.source[0])]
+    views = [mixed_view("a", mixed, weight=0.4), mixed_view("b", mixed, weight=1.0)]
+    context = replace(make_context(), loss=FixedLoss())
+    terms = list(view_losses(views, context=context, joint=True))
+    assert [t.name for t in terms] == ["a/class", "a/mask", "b/class", "b/mask"]
+    assert [float(t.value) for t in terms] == [1, 2, 1, 2]
+    assert [t.weight for t in terms] == [0.8, 2, 2, 5]
 
 
 def test_count_labels__leaves_out_empty_slots() -> None:
@@ -42,7 +53,7 @@ def test_count_labels__leaves_out_empty_slots() -> None:
 def plain_mix(sample: Sample, weights: list[float] | None = None) -> Mixed:
     origin = torch.zeros(sample.size, dtype=torch.uint8)
     given = None if weights is None else torch.tensor(weights)
-    return Mixed(sample.image, sample.instances, origin, given)
+    return Mixed(sample.image, sample.known_instances(), origin, given)
 
 
 def test_mixed_view__leaves_out_pairs_that_are_not_mixed(batch: DomainBatch) -> None:
@@ -52,10 +63,15 @@ def test_mixed_view__leaves_out_pairs_that_are_not_mixed(batch: DomainBatch) -> 
     assert (view.name, view.weight, view.slot_weights) == ("s2t", 0.4, None)
 
 
+def thirds(source: tuple[Sample, ...], s2t: Mixed, t2s: Mixed) -> Views:
+    """Return views of which the second pair is mixed one way, the third the other."""
+    return Views(source=source, mixed={"s2t": (None, s2t, None), "t2s": (None, None, t2s)})
+
+
 def test_thirds_view__takes_one_image_of_every_pair(batch: DomainBatch) -> None:
     source = (batch.source[0],) * 3
     s2t, t2s = plain_mix(batch.source[1]), plain_mix(batch.source[1])
-    view = thirds_view("mixed", Views(source=source, s2t=(None, s2t, None), t2s=(None, None, t2s)))
+    view = thirds_view("mixed", thirds(source, s2t, t2s))
     assert [id(i) for i in view.images] == [id(c.image) for c in (source[0], s2t, t2s)]
     assert view.targets == [source[0].instances, s2t.instances, t2s.instances]
     assert (view.name, view.weight, view.slot_weights) == ("mixed", 1, None)
@@ -64,24 +80,19 @@ def test_thirds_view__takes_one_image_of_every_pair(batch: DomainBatch) -> None:
 def test_thirds_view__weighs_the_slots_of_a_plain_crop_by_one(batch: DomainBatch) -> None:
     source = batch.source[:1] * 3
     s2t, t2s = plain_mix(source[0], [0.5, 0.25]), plain_mix(batch.source[1], [])
-    view = thirds_view("mixed", Views(source=source, s2t=(None, s2t, None), t2s=(None, None, t2s)))
+    view = thirds_view("mixed", thirds(source, s2t, t2s))
     assert view.slot_weights is not None
     assert [w.tolist() for w in view.slot_weights] == [[1, 1], [0.5, 0.25], []]
 
 
-def test_view_losses__weigh_slots(batch: DomainBatch, criterion: Criterion, painter: Any) -> None:
+def test_view_losses__weigh_slots(batch: DomainBatch, make_context: MakeContext) -> None:
     values: list[float] = []
     for weights in ([1.0, 1.0], [0.5, 0.5]):
         view = mixed_view("s2t", [plain_mix(batch.source[0], weights)], weight=1.0)
         torch.manual_seed(0)
-        terms = view_losses([view], forward=painter(), criterion=criterion, joint=True)
+        terms = view_losses([view], context=make_context(), joint=True)
         values += [float(t.value.detach()) for t in terms if t.name == "s2t/mask"]
     assert values[1] == pytest.approx(values[0] / 2)
-
-
-def test_class_thresholds__cannot_be_reached_by_other_classes() -> None:
-    thresholds = class_thresholds(MethodConfig(groups="one", classes=("car", "bus")), 0.7)
-    assert thresholds.tolist() == pytest.approx([inf, inf, 0.7, inf, 0.7, inf, inf, inf])
 
 
 def test_aligned_source__takes_the_colours_of_its_pair(batch: DomainBatch) -> None:

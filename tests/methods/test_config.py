@@ -4,12 +4,13 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from uda4inst.methods.config import MethodConfig, MethodName, PoolConfig, ThingName
 
-from uda4inst.classes import THING_NAMES
-from uda4inst.methods import METHODS
+from uda4inst.classes import THING_NAMES, ThingName
+from uda4inst.methods import METHODS, default_config, stage1_config
+from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.training.config import load_config
 from uda4inst.training.schema import Config
+from uda4inst.uda.rare_class_pool import PoolConfig
 
 
 def fields_without_description(schema: dict[str, Any]) -> list[str]:
@@ -22,8 +23,39 @@ def fields_without_description(schema: dict[str, Any]) -> list[str]:
     ]
 
 
-def test_method_name__lists_the_methods() -> None:
-    assert set(get_args(MethodName)) == set(METHODS)
+@pytest.mark.parametrize("name", METHODS)
+def test_methods__are_told_apart_by_their_name(name: str) -> None:
+    config = run_config(3, name=name).method
+    assert type(config) is METHODS[name].config
+    assert config.name == name
+
+
+def test_default_method__is_the_papers() -> None:
+    assert run_config(3, score_threshold=0.8).method == UDA4InstConfig(score_threshold=0.8)
+    assert default_config() == UDA4InstConfig()
+
+
+@pytest.mark.parametrize("name", [n for n, spec in METHODS.items() if spec.stage1])
+def test_stage1_config__takes_over_what_both_have(name: str) -> None:
+    config = METHODS[name].config.model_validate({"groups": "one", "classes": ["car"]})
+    before = stage1_config(config)
+    assert (before.name, before.groups, before.classes) == (METHODS[name].stage1, "one", ("car",))
+    assert stage1_config(before) == before
+
+
+def test_settings_of_other_methods__are_left_out() -> None:
+    bound = run_config(3, name="source_only", score_threshold=0.8, mixing={"s2t": False}).method
+    assert set(bound.model_dump()) == {"name", "groups", "classes", "lab_alignment"}
+
+
+def test_settings_of_no_method__are_refused() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        run_config(3, name="source_only", tau=0.9)
+
+
+def test_unknown_method__lists_the_known() -> None:
+    with pytest.raises(ValidationError, match="'source_only', 'oracle', 'uda4inst'"):
+        run_config(3, name="dacs")
 
 
 def test_thing_name__lists_the_classes() -> None:
@@ -31,7 +63,7 @@ def test_thing_name__lists_the_classes() -> None:
 
 
 def test_method_config__defaults_are_the_papers() -> None:
-    assert MethodConfig().model_dump(mode="json") == {
+    assert UDA4InstConfig().model_dump(mode="json") == {
         "name": "uda4inst",
         "ema_decay": 0.999,
         "score_threshold": 0.9,
@@ -66,18 +98,17 @@ def test_method_config__defaults_are_the_papers() -> None:
 
 
 def test_method_config__survives_a_round_trip() -> None:
-    config = MethodConfig(score_threshold=0.8, pool=PoolConfig(rare_classes=("bus",)))
-    assert MethodConfig.model_validate(config.model_dump(mode="json")) == config
+    config = UDA4InstConfig(score_threshold=0.8, pool=PoolConfig(rare_classes=("bus",)))
+    assert UDA4InstConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 def test_method_config__describes_every_field() -> None:
-    assert fields_without_description(MethodConfig.model_json_schema()) == []
+    assert fields_without_description(UDA4InstConfig.model_json_schema()) == []
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "dacs"}, "'source_only', 'oracle' or 'uda4inst'"),
         ({"tau": 0.9}, "Extra inputs are not permitted"),
         ({"mixing": {"s2s": True}}, "Extra inputs are not permitted"),
         ({"score_threshold": 1.5}, "less than or equal to 1"),
@@ -110,11 +141,11 @@ def test_method_config__describes_every_field() -> None:
 )
 def test_method_config__rejects(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        MethodConfig.model_validate(values)
+        UDA4InstConfig.model_validate(values)
 
 
 def test_adaptive_floor__may_be_anything_while_off() -> None:
-    assert MethodConfig(score_threshold=0.4).adaptive_threshold.floor == 0.5
+    assert UDA4InstConfig(score_threshold=0.4).adaptive_threshold.floor == 0.5
 
 
 def run_config(batch_size: int, **method: Any) -> Config:
@@ -149,6 +180,7 @@ def test_thirds__leave_other_runs_alone(batch_size: int, method: dict[str, Any])
 
 def test_later_preset__is_the_later_recipe() -> None:
     method = load_config("urbansyn_cityscapes_later").method
+    assert isinstance(method, UDA4InstConfig)
     mixing = method.mixing
     assert (mixing.min_area, mixing.patch_max_area) == (300, 1500)
     assert (mixing.blur, mixing.batch) == (True, "thirds")
@@ -159,6 +191,6 @@ def test_rare_labels__are_thing_indices() -> None:
 
 
 def test_parts__do_not_change() -> None:
-    config: BaseModel = MethodConfig()
+    config: BaseModel = UDA4InstConfig()
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config, "ema_decay", 0.5)  # noqa: B010

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from uda4inst.methods.config import MethodConfig
 
-from uda4inst.methods.base import LossTerm, Views
-from uda4inst.methods.source_only import SourceOnly
-from uda4inst.methods.uda4inst import UDA4Inst
-from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.classes import THING_NAMES
+from uda4inst.methods.base import LossTerm, MethodContext, Views
+from uda4inst.methods.source_only import SourceOnly, SourceOnlyConfig
+from uda4inst.methods.uda4inst import UDA4Inst, UDA4InstConfig
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.structures import DomainBatch
 from uda4inst.uda.mixing import Origin
 
 Make = Callable[..., UDA4Inst]
+MakeContext = Callable[..., MethodContext]
 MakePainter = Callable[..., nn.Module]
 MakeBatch = Callable[..., DomainBatch]
 
@@ -33,7 +33,7 @@ WITH_CAR = (24, 0, 32, 8, CAR)
 
 def terms_of(method: UDA4Inst, batch: DomainBatch, step: int = 0) -> list[LossTerm]:
     torch.manual_seed(step)  # the criterion draws points
-    return list(method.losses(batch, step))
+    return list(method.losses(method.prepare(batch, step), step))
 
 
 def total(terms: list[LossTerm]) -> torch.Tensor:
@@ -41,9 +41,9 @@ def total(terms: list[LossTerm]) -> torch.Tensor:
 
 
 def gradients(method: UDA4Inst, batch: DomainBatch) -> list[torch.Tensor]:
-    method.student.zero_grad()
+    method.context.student.zero_grad()
     total(terms_of(method, batch)).backward()
-    return [p.grad.clone() for p in method.student.parameters() if p.grad is not None]
+    return [p.grad.clone() for p in method.context.student.parameters() if p.grad is not None]
 
 
 def pool_steps(views: Views) -> list[int]:
@@ -90,7 +90,7 @@ def test_losses__take_sources_without_instances(make_method: Make, batch_of: Mak
     terms = terms_of(method, batch_of())
     total(terms).backward()
     assert len(terms) == 6
-    assert all(p.grad is not None for p in method.student.parameters())
+    assert all(p.grad is not None for p in method.context.student.parameters())
 
 
 def test_losses__are_the_same_jointly_and_apart(make_method: Make, batch: DomainBatch) -> None:
@@ -100,38 +100,40 @@ def test_losses__are_the_same_jointly_and_apart(make_method: Make, batch: Domain
         torch.testing.assert_close(left.value, right.value, rtol=1e-5, atol=1e-5)
     for left, right in zip(gradients(joint, batch), gradients(apart, batch), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
-    assert joint.student.sizes == [4, 4]
-    assert apart.student.sizes == [2, 2, 2, 2]
+    assert joint.context.student.sizes == [4, 4]
+    assert apart.context.student.sizes == [2, 2, 2, 2]
 
 
-def test_losses__are_the_same_jointly_and_apart_in_mask2former(batch_of: MakeBatch) -> None:
+def test_losses__are_the_same_jointly_and_apart_in_mask2former(
+    make_context: MakeContext, batch_of: MakeBatch
+) -> None:
     torch.manual_seed(0)
     student, _ = build_model("tiny", weights=None)
-    criterion, values = Criterion(num_points=64), {}
+    values = {}
     for joint in (True, False):
-        config = MethodConfig(joint_forward=joint, score_threshold=0.0)
-        method = UDA4Inst(student, criterion, config)
+        config = UDA4InstConfig(joint_forward=joint, score_threshold=0.0)
+        method = UDA4Inst(make_context(student), config)
         values[joint] = [t.value.detach() for t in terms_of(method, batch_of(WITH_TRAIN))]
     torch.testing.assert_close(values[True], values[False], rtol=1e-5, atol=1e-5)
 
 
 def test_losses__without_mixing_are_source_only(
-    make_method: Make, painter: MakePainter, batch: DomainBatch, criterion: Criterion
+    make_method: Make, make_context: MakeContext, batch: DomainBatch
 ) -> None:
     method = make_method(mixing={"s2t": False, "t2s": False})
-    bound_method = SourceOnly(painter(), criterion, MethodConfig())
+    bound_method = SourceOnly(make_context(), SourceOnlyConfig())
     mixed = terms_of(method, batch)
     torch.manual_seed(0)
-    bound = list(bound_method.losses(batch, 0))
+    bound = list(bound_method.losses(bound_method.prepare(batch, 0), 0))
     assert all(torch.equal(a.value, b.value) for a, b in zip(mixed, bound, strict=True))
     assert method.teacher.model.sizes == []
 
 
 def test_losses__run_the_student_through_what_wraps_it(
-    painter: MakePainter, criterion: Criterion, batch: DomainBatch
+    painter: MakePainter, make_context: MakeContext, batch: DomainBatch
 ) -> None:
     student, wrapper = painter(), painter()
-    method = UDA4Inst(student, criterion, MethodConfig(), forward=wrapper)
+    method = UDA4Inst(make_context(student, forward=wrapper), UDA4InstConfig())
     terms_of(method, batch)
     assert (student.sizes, wrapper.sizes) == ([], [4])
 
@@ -142,7 +144,12 @@ def test_losses__run_the_student_through_what_wraps_it(
 def test_prepare__mixes_in_both_directions(make_method: Make, batch_of: MakeBatch) -> None:
     batch = batch_of(WITH_CAR)
     views = make_method(lab_alignment=False).prepare(batch, 0)
-    (s2t,), (t2s,), (source,), (target,) = views.s2t, views.t2s, batch.source, batch.target
+    (s2t,), (t2s,), (source,), (target,) = (
+        views.mixed["s2t"],
+        views.mixed["t2s"],
+        batch.source,
+        batch.target,
+    )
     painted, car = (slice(0, 16), slice(0, 16)), (slice(24, 32), slice(0, 8))
     assert (s2t.origin[car] == Origin.SOURCE_INSTANCE).all()
     assert (s2t.origin > 0).sum() == 64
@@ -174,8 +181,8 @@ def test_prepare__leaves_out_the_ego_vehicle(
 
 def test_prepare__pastes_nothing_smaller_than_asked(make_method: Make, batch_of: MakeBatch) -> None:
     views = make_method(mixing={"min_area": 65}).prepare(batch_of(WITH_CAR), 0)
-    assert (views.s2t[0].origin == Origin.BASE).all()
-    assert (views.t2s[0].origin > 0).any()
+    assert (views.mixed["s2t"][0].origin == Origin.BASE).all()
+    assert (views.mixed["t2s"][0].origin > 0).any()
 
 
 def test_prepare__needs_gradients_nowhere(make_method: Make, batch: DomainBatch) -> None:
@@ -183,7 +190,7 @@ def test_prepare__needs_gradients_nowhere(make_method: Make, batch: DomainBatch)
     views = method.prepare(batch, 0)
     logits = [d.mask_logits for d in views.detections]
     assert not any(t.requires_grad for t in logits if t is not None)
-    assert not any(m.image.requires_grad for m in (*views.s2t, *views.t2s))
+    assert not any(m.image.requires_grad for m in (*views.mixed["s2t"], *views.mixed["t2s"]))
 
 
 def test_prepare__leaves_the_batch_untouched(make_method: Make, batch: DomainBatch) -> None:
@@ -204,27 +211,27 @@ def test_prepare__never_looks_at_values_on_a_device(
 ) -> None:
     # The meta device has no values, and no autocast either.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    method = make_method()
-    method.prepare(batch, 0)  # fills the pool
-    method.student.to("meta")
-    method.teacher.model.to("meta")
+    filled = make_method()
+    filled.prepare(batch, 0)
+    method = make_method(filled.context.student.to("meta"))
+    method.rare_classes.pool = filled.rare_classes.pool
     views = method.prepare(DomainBatch(batch.source[1:], batch.target[1:]), 1)
-    assert views.s2t[0].image.device.type == "meta"
-    assert len(views.s2t[0].instances) == 8 + 0 + 1
+    assert views.mixed["s2t"][0].image.device.type == "meta"
+    assert len(views.mixed["s2t"][0].instances) == 8 + 0 + 1
 
 
 @pytest.mark.gpu
-def test_prepare__never_stops_the_gpu(make_method: Make, batch: DomainBatch) -> None:
-    method = make_method()
-    method.student.to("cuda")
-    method.teacher.model.to("cuda")
+def test_prepare__never_stops_the_gpu(
+    make_method: Make, painter: MakePainter, batch: DomainBatch
+) -> None:
+    method = make_method(painter().to("cuda"))
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:
         views = method.prepare(batch, 1)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert (views.s2t[1].origin == Origin.POOL).any()
+    assert (views.mixed["s2t"][1].origin == Origin.POOL).any()
 
 
 # Teacher
@@ -234,13 +241,13 @@ def test_teacher__follows_the_student_from_step_to_step(
     make_method: Make, batch: DomainBatch
 ) -> None:
     method = make_method()
-    start = method.student.classes.detach().clone()
+    start = method.context.student.classes.detach().clone()
     seen: list[float] = []
     for step in range(3):
         method.prepare(batch, 100 + step)  # the run's step does not matter
         seen.append(float((method.teacher.model.classes - start).mean()))
         with torch.no_grad():
-            method.student.classes.copy_(start + 1)
+            method.context.student.classes.copy_(start + 1)
     assert seen == pytest.approx([0, 1 / 2, 2 / 3], abs=1e-5)
 
 
@@ -262,22 +269,22 @@ def test_pool__fills_from_sources_with_rare_instances(
     (entry,) = views.pool
     assert (entry.label, entry.offset, entry.sample_id, entry.step) == (TRAIN, (0, 32), "source", 7)
     assert torch.equal(entry.image, views.source[0].image[:, 0:8, 32:64])
-    assert not (views.s2t[0].origin == Origin.POOL).any()
+    assert not (views.mixed["s2t"][0].origin == Origin.POOL).any()
 
 
 def test_pool__is_pasted_where_a_source_has_none(make_method: Make, batch_of: MakeBatch) -> None:
     method = make_method()
     method.prepare(batch_of(WITH_TRAIN), 0)
     views = method.prepare(batch_of(WITH_CAR), 1)
-    (mixed,) = views.s2t
+    (mixed,) = views.mixed["s2t"]
     assert (mixed.origin[0:8, 32:64] == Origin.POOL).all()
     assert mixed.instances.compact().labels.tolist() == [CAR, CAR, TRAIN]
-    assert not (views.t2s[0].origin == Origin.POOL).any()
+    assert not (views.mixed["t2s"][0].origin == Origin.POOL).any()
     assert views.pool[0].times_drawn == 1
 
 
 def test_pool__serves_later_pairs_of_the_same_batch(make_method: Make, batch: DomainBatch) -> None:
-    first, second = make_method().prepare(batch, 0).s2t
+    first, second = make_method().prepare(batch, 0).mixed["s2t"]
     assert not (first.origin == Origin.POOL).any()
     assert (second.origin == Origin.POOL).any()
 
@@ -294,7 +301,8 @@ def test_pool__serves_later_pairs_of_the_same_batch(make_method: Make, batch: Do
 def test_pool__stays_empty(make_method: Make, batch: DomainBatch, config: dict[str, Any]) -> None:
     views = make_method(**config).prepare(batch, 0)
     assert views.pool == ()
-    assert not any((m.origin == Origin.POOL).any() for m in views.s2t)
+    mixed = [m for images in views.mixed.values() for m in images]
+    assert not any((m.origin == Origin.POOL).any() for m in mixed)
 
 
 def drawn_at(method: UDA4Inst, batch_of: MakeBatch, step: int) -> list[int]:
@@ -317,30 +325,41 @@ def test_pool__draws_depend_on_seed_rank_and_step(make_method: Make, batch_of: M
 # What is logged and saved
 
 
-def test_pseudo_label_counts__are_those_of_the_last_step(
+def test_figures__count_pseudo_labels_and_the_pool(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
     method = make_method(painter([(0, 0, 16, 16), (16, 32, 32, 64)], [CAR, TRAIN]))
-    assert method.pseudo_label_counts() is None
-    terms_of(method, batch)
-    counts = method.pseudo_label_counts()
-    assert counts is not None
-    assert counts.tolist() == [0, 0, 2, 0, 0, 2, 0, 0]
+    figures = method.figures(method.prepare(batch, 0))
+    assert list(figures) == ["pseudo_labels", "pool"]
+    assert figures["pseudo_labels"].values.tolist() == [0, 0, 2, 0, 0, 2, 0, 0]
+    assert figures["pseudo_labels"].names == THING_NAMES
+    assert (int(figures["pool"].values), figures["pool"].names) == (1, ())
+
+
+def test_figures__without_mixing_have_no_pseudo_labels(
+    make_method: Make, batch: DomainBatch
+) -> None:
+    method = make_method(mixing={"s2t": False, "t2s": False})
+    assert list(method.figures(method.prepare(batch, 0))) == ["pool"]
 
 
 def test_state_dict__continues_as_if_unbroken(make_method: Make, batch: DomainBatch) -> None:
-    unbroken, student = make_method(seed=3), make_method().student
+    unbroken, student = make_method(seed=3), make_method().context.student
     for step in range(4):
         unbroken.prepare(batch, step)
         with torch.no_grad():
-            unbroken.student.classes.mul_(1.01)
+            unbroken.context.student.classes.mul_(1.01)
     file = io.BytesIO()
     torch.save(unbroken.state_dict(), file)
     file.seek(0)
-    student.load_state_dict(unbroken.student.state_dict())
+    student.load_state_dict(unbroken.context.student.state_dict())
     resumed = make_method(student, seed=3)
+    resumed.teacher.load_state_dict(unbroken.teacher.state_dict())  # a file of its own
     resumed.load_state_dict(torch.load(file, weights_only=True))
     left, right = unbroken.prepare(batch, 4), resumed.prepare(batch, 4)
     assert torch.equal(left.detections[0].scores, right.detections[0].scores)
-    assert all(torch.equal(a.image, b.image) for a, b in zip(left.s2t, right.s2t, strict=True))
+    assert all(
+        torch.equal(a.image, b.image)
+        for a, b in zip(left.mixed["s2t"], right.mixed["s2t"], strict=True)
+    )
     assert pool_steps(left) == pool_steps(right)

@@ -14,7 +14,7 @@ from torch import nn
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.ops.blur import blur_5x5
-from uda4inst.structures import DomainBatch
+from uda4inst.structures import DomainBatch, Sample
 from uda4inst.uda.mixing import Mixed, Origin
 
 Make = Callable[..., UDA4Inst]
@@ -58,18 +58,19 @@ def doubting(painter: MakePainter) -> nn.Module:
 
 def l_shaped(batch: DomainBatch, label: int) -> DomainBatch:
     """Turn the first source's car into an L in a box of 8x16; the rest of the box is background."""
-    ids = batch.source[0].instances.ids
+    instances = batch.source[0].known_instances()
+    ids = instances.ids
     ids.zero_()
     ids[24:32, 0:4] = 1
     ids[28:32, 4:16] = 1
-    batch.source[0].instances.labels[0] = label
+    instances.labels[0] = label
     return DomainBatch(batch.source[:1], batch.target[:1])
 
 
 def test_patches__show_the_whole_box_in_s2t(make_method: Make, batch: DomainBatch) -> None:
     method = make_method(mixing={"patch_max_area": 80}, lab_alignment=False)
     views = method.prepare(l_shaped(batch, CAR), 0)
-    mixed = made(views.s2t[0])
+    mixed = made(views.mixed["s2t"][0])
     assert (mixed.origin[24:32, 0:16] == Origin.SOURCE_INSTANCE).all()
     assert (mixed.origin == Origin.SOURCE_INSTANCE).sum() == 8 * 16
     assert torch.equal(mixed.image[:, 24:32, 0:16], batch.source[0].image[:, 24:32, 0:16])
@@ -88,7 +89,7 @@ def test_patches__show_the_whole_box_in_t2s(
         method = make_method(
             student, mixing={"patch_max_area": patch_max_area}, lab_alignment=False
         )
-        mixed = made(method.prepare(batch, 0).t2s[0])
+        mixed = made(method.prepare(batch, 0).mixed["t2s"][0])
         areas.append(int((mixed.origin == Origin.PSEUDO_LABEL).sum()))
     rows, columns = (mixed.origin == Origin.PSEUDO_LABEL).nonzero().unbind(1)
     assert areas[0] < areas[1]
@@ -99,7 +100,7 @@ def test_patches__come_from_the_pool_too(make_method: Make, batch: DomainBatch) 
     method = make_method(mixing={"patch_max_area": 80})
     method.prepare(l_shaped(batch, TRAIN), 0)
     views = method.prepare(DomainBatch(batch.source[1:], batch.target[1:]), 1)
-    assert (made(views.s2t[0]).origin[24:32, 0:16] == Origin.POOL).all()
+    assert (made(views.mixed["s2t"][0]).origin[24:32, 0:16] == Origin.POOL).all()
 
 
 def test_blur__softens_what_s2t_pastes_and_stores(make_method: Make, batch_of: MakeBatch) -> None:
@@ -108,8 +109,8 @@ def test_blur__softens_what_s2t_pastes_and_stores(make_method: Make, batch_of: M
     views = method.prepare(batch, 0)
     image, train = batch.source[0].image, (slice(0, 8), slice(32, 64))
     blurred = blur_5x5(image)
-    assert torch.equal(made(views.s2t[0]).image[:, *train], blurred[:, *train])
-    assert torch.equal(made(views.t2s[0]).image[:, *train], image[:, *train])
+    assert torch.equal(made(views.mixed["s2t"][0]).image[:, *train], blurred[:, *train])
+    assert torch.equal(made(views.mixed["t2s"][0]).image[:, *train], image[:, *train])
     assert torch.equal(views.pool[0].image, blurred[:, *train])
     assert torch.equal(views.source[0].image, image)
 
@@ -122,18 +123,18 @@ def test_thirds__train_on_one_image_of_every_pair(
 ) -> None:
     method = make_method(mixing={"batch": "thirds"})
     torch.manual_seed(0)
-    terms = list(method.losses(three(batch), 0))
-    views = method.last_views
-    assert views is not None
-    assert [m is not None for m in views.s2t] == [False, True, False]
-    assert [m is not None for m in views.t2s] == [False, False, True]
+    views = method.prepare(three(batch), 0)
+    terms = list(method.losses(views, 0))
+    assert [m is not None for m in views.mixed["s2t"]] == [False, True, False]
+    assert [m is not None for m in views.mixed["t2s"]] == [False, False, True]
     assert [t.name for t in terms] == ["mixed/class", "mixed/mask", "mixed/dice"]
     assert [t.weight for t in terms] == [2, 5, 5]
-    assert method.student.sizes == [3]
-    crops = [views.source[0], made(views.s2t[1]), made(views.t2s[2])]
+    assert method.context.student.sizes == [3]
+    crops = [views.source[0], made(views.mixed["s2t"][1]), made(views.mixed["t2s"][2])]
     torch.manual_seed(0)
     expected = criterion(
-        method.student(torch.stack([c.image for c in crops])), [c.instances for c in crops]
+        method.context.student(torch.stack([c.image for c in crops])),
+        [c.known_instances() if isinstance(c, Sample) else c.instances for c in crops],
     )
     torch.testing.assert_close(sum(t.weight * t.value for t in terms), expected.total)
 
@@ -149,8 +150,8 @@ def test_thirds__use_the_pool_where_they_mix(make_method: Make, batch: DomainBat
 def test_thirds__repeat_every_three_pairs(make_method: Make, batch: DomainBatch) -> None:
     six = DomainBatch(three(batch).source * 2, three(batch).target * 2)
     views = make_method(mixing={"batch": "thirds"}).prepare(six, 0)
-    assert [i for i, m in enumerate(views.s2t) if m is not None] == [1, 4]
-    assert [i for i, m in enumerate(views.t2s) if m is not None] == [2, 5]
+    assert [i for i, m in enumerate(views.mixed["s2t"]) if m is not None] == [1, 4]
+    assert [i for i, m in enumerate(views.mixed["t2s"]) if m is not None] == [2, 5]
 
 
 # Pseudo-labels
@@ -166,11 +167,11 @@ def test_unsure__is_ignored_in_s2t_and_never_pasted(
     assert (without.pseudo_labels[0].ids[right] == 0).all()
     assert (views.pseudo_labels[0].ids[right] == -1).all()
     assert views.pseudo_labels[0].labels.tolist() == without.pseudo_labels[0].labels.tolist()
-    s2t, t2s = made(views.s2t[0]), made(views.t2s[0])
+    s2t, t2s = made(views.mixed["s2t"][0]), made(views.mixed["t2s"][0])
     assert (s2t.instances.ids[10:14, 34:46] == -1).all()
     assert (s2t.instances.ids[0:8, 32:40] > 0).all()
     assert (t2s.instances.ids >= 0).all()
-    assert torch.equal(t2s.origin, made(without.t2s[0]).origin)
+    assert torch.equal(t2s.origin, made(without.mixed["t2s"][0]).origin)
 
 
 def test_unsure__is_of_learned_classes_alone(
@@ -205,17 +206,15 @@ def test_adaptive__keeps_more_of_a_class_the_teacher_is_less_sure_of(
         (plain, [0, 0, 1, 0, 0, 0, 0, 0]),
         (adaptive, [0, 0, 1, 0, 0, 1, 0, 0]),
     ):
-        list(method.losses(batch_of(), 0))
-        counts = method.pseudo_label_counts()
-        assert counts is not None
-        assert counts.tolist() == expected
+        figures = method.figures(method.prepare(batch_of(), 0))
+        assert figures["pseudo_labels"].values.tolist() == expected
 
 
 def test_soft_weights__are_the_teachers_scores(make_method: Make, batch: DomainBatch) -> None:
     views = make_method(soft_weights=True).prepare(batch, 0)
     for index in range(2):
         scores = views.detections[index].scores
-        s2t, t2s = made(views.s2t[index]), made(views.t2s[index])
+        s2t, t2s = made(views.mixed["s2t"][index]), made(views.mixed["t2s"][index])
         assert s2t.weights is not None
         assert t2s.weights is not None
         assert torch.equal(s2t.weights[: len(scores)], scores)
@@ -231,7 +230,9 @@ def test_soft_weights__lower_the_terms_of_pseudo_labels(
     for soft in (False, True):
         torch.manual_seed(0)
         method = make_method(painter(sureness=3.0), soft_weights=soft, score_threshold=0.1)
-        values.append([float(t.value.detach()) for t in method.losses(batch_of(), 0)])
+        values.append(
+            [float(t.value.detach()) for t in method.losses(method.prepare(batch_of(), 0), 0)]
+        )
     assert all(soft < hard for hard, soft in zip(*values, strict=True))
 
 
@@ -241,7 +242,7 @@ def test_soft_weights__lower_the_terms_of_pseudo_labels(
 def test_options__are_off_by_default(make_method: Make, batch: DomainBatch) -> None:
     method = make_method()
     views = method.prepare(batch, 0)
-    assert all(made(m).weights is None for m in (*views.s2t, *views.t2s))
+    assert all(made(m).weights is None for m in (*views.mixed["s2t"], *views.mixed["t2s"]))
     assert all((labels.ids >= 0).all() for labels in views.pseudo_labels)
     assert method.state_dict()["adaptive"] is None
 
@@ -251,10 +252,10 @@ def test_options__together_reach_every_parameter(
     make_method: Make, painter: MakePainter, batch: DomainBatch, joint: bool
 ) -> None:
     method = make_method(doubting(painter), joint_forward=joint, **ALL_ON)
-    terms = list(method.losses(batch, 0))
+    terms = list(method.losses(method.prepare(batch, 0), 0))
     torch.stack([t.weight * t.value for t in terms]).sum().backward()
     assert [t.name.split("/")[0] for t in terms] == ["s2t"] * 3 + ["t2s"] * 3
-    assert all(torch.isfinite(p.grad).all() for p in method.student.parameters())
+    assert all(torch.isfinite(p.grad).all() for p in method.context.student.parameters())
 
 
 @pytest.mark.parametrize("mixing", ["pairs", "thirds"])
@@ -270,11 +271,11 @@ def test_options__never_look_at_values_on_a_device(
     method = make_method(doubting(painter), **config)
     first, third = three(batch).source[:1], three(batch).source[2:]
     method.prepare(DomainBatch((batch.source[1], *first, *third), three(batch).target), 0)
-    assert len(method.pool) > 0
-    method.student.to("meta")
-    method.teacher.model.to("meta")
-    views = method.prepare(three(batch), 1)
-    mixed = made(views.s2t[1])
+    assert len(method.rare_classes.pool) > 0
+    on_meta = make_method(method.context.student.to("meta"), **config)
+    on_meta.rare_classes.pool = method.rare_classes.pool
+    views = on_meta.prepare(three(batch), 1)
+    mixed = made(views.mixed["s2t"][1])
     assert mixed.image.device.type == "meta"
     assert len(mixed.instances) == 16 + 0 + 1
 
@@ -283,9 +284,7 @@ def test_options__never_look_at_values_on_a_device(
 def test_options__never_stop_the_gpu(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
-    method = make_method(doubting(painter), **ALL_ON)
-    method.student.to("cuda")
-    method.teacher.model.to("cuda")
+    method = make_method(doubting(painter).to("cuda"), **ALL_ON)
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -301,20 +300,22 @@ def test_options__continue_as_if_unbroken(
     for step in range(4):
         unbroken.prepare(batch, step)
         with torch.no_grad():
-            unbroken.student.classes.mul_(1.01)
+            unbroken.context.student.classes.mul_(1.01)
     file = io.BytesIO()
     torch.save(unbroken.state_dict(), file)
     file.seek(0)
     student = doubting(painter)
-    student.load_state_dict(unbroken.student.state_dict())
+    student.load_state_dict(unbroken.context.student.state_dict())
     resumed = make_method(student, seed=3, **ALL_ON)
+    resumed.teacher.load_state_dict(unbroken.teacher.state_dict())  # a file of its own
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for step in (4, 5):
         left, right = unbroken.prepare(batch, step), resumed.prepare(batch, step)
-        for a, b in zip((*left.s2t, *left.t2s), (*right.s2t, *right.t2s), strict=True):
-            assert torch.equal(made(a).image, made(b).image)
-            assert torch.equal(made(a).instances.ids, made(b).instances.ids)
-            assert torch.equal(made(a).weights, made(b).weights)
+        for way in ("s2t", "t2s"):
+            for a, b in zip(left.mixed[way], right.mixed[way], strict=True):
+                assert torch.equal(made(a).image, made(b).image)
+                assert torch.equal(made(a).instances.ids, made(b).instances.ids)
+                assert torch.equal(made(a).weights, made(b).weights)
     assert str(unbroken.state_dict()["pool"]) == str(resumed.state_dict()["pool"])
     assert torch.equal(
         unbroken.state_dict()["adaptive"]["means"], resumed.state_dict()["adaptive"]["means"]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from uda4inst.methods.config import MethodConfig
 
 from uda4inst.methods.base import Views
 from uda4inst.ops.masks import rle_decode
@@ -42,7 +41,10 @@ def full_views() -> Views:
     valid[1, 2] = False
     pseudo = instances([[1, 1, 1], [0, 0, 0]], [2, -1, -1])
     source = Sample(
-        image(0.5), instances([[0, 0, 7], [-1, 0, 7]], [1, 1, 1, 1, 1, 1, 6]), "s0", "source"
+        image(0.5),
+        "s0",
+        "source",
+        instances=instances([[0, 0, 7], [-1, 0, 7]], [1, 1, 1, 1, 1, 1, 6]),
     )
     mixed = Mixed(
         image(0.25),
@@ -64,9 +66,10 @@ def full_views() -> Views:
         target=(TargetSample(image(0.0), valid, "t0"),) * 3,
         detections=(detections,) * 3,
         pseudo_labels=(pseudo,) * 3,
-        s2t=(mixed,) * 3,
-        t2s=(mixed,) * 3,
+        mixed={"s2t": (mixed,) * 3, "t2s": (mixed,) * 3},
         pool=(entry,),
+        thresholds=torch.full((8,), 0.9),
+        facts={"score_threshold": 0.9, "rare_classes": ["train", "motorcycle"]},
     )
 
 
@@ -76,10 +79,10 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         return facts, dict(arrays)
 
 
-def write(tmp_path: Path, views: Views, step: int = 12, stage: int = 2, **config: Any) -> Path:
-    return write_snapshot(
-        tmp_path, views, step=step, stage=stage, config=MethodConfig(**config), kept=2
-    )
+def write(
+    tmp_path: Path, views: Views, step: int = 12, stage: int = 2, method: str = "uda4inst"
+) -> Path:
+    return write_snapshot(tmp_path, views, step=step, stage=stage, method=method, kept=2)
 
 
 def test_write_snapshot__facts(tmp_path: Path) -> None:
@@ -107,8 +110,9 @@ def test_write_snapshot__detections_above_the_lowest_score_best_first(tmp_path: 
 def test_write_snapshot__what_became_of_a_score(tmp_path: Path) -> None:
     thresholds = torch.full((8,), math.inf)
     thresholds[[2, 6]] = torch.tensor([0.9, 0.75])
-    views = replace(full_views(), thresholds=thresholds)
-    facts, arrays = read(write(tmp_path, views, unsure_threshold=0.4, min_visible_share=0.3))
+    told = {"unsure_threshold": 0.4, "min_visible_share": 0.3}
+    views = replace(full_views(), thresholds=thresholds, facts=told)
+    facts, arrays = read(write(tmp_path, views))
     assert facts["class_thresholds"] == pytest.approx({"car": 0.9, "motorcycle": 0.75})
     assert (facts["unsure_threshold"], facts["min_visible_share"]) == (0.4, 0.3)
     assert np.array_equal(arrays["valid_1"], views.target[1].valid.numpy())
@@ -135,7 +139,7 @@ def test_write_snapshot__arrays(tmp_path: Path) -> None:
 def test_write_snapshot__views_that_are_off_are_absent(tmp_path: Path) -> None:
     views = full_views()
     stage1 = Views(source=views.source, target=views.target)
-    facts, arrays = read(write(tmp_path, stage1, stage=1))
+    facts, arrays = read(write(tmp_path, stage1, stage=1, method="source_only"))
     assert facts["method"] == "source_only"
     assert facts["items"][0]["detections"] == []
     assert set(arrays) == {
@@ -148,7 +152,7 @@ def test_write_snapshot__views_that_are_off_are_absent(tmp_path: Path) -> None:
 
 def test_write_snapshot__oracle_shows_its_target_images(tmp_path: Path) -> None:
     labelled = Views(labelled=full_views().source[:1])
-    facts, arrays = read(write(tmp_path, labelled, stage=1, name="oracle"))
+    facts, arrays = read(write(tmp_path, labelled, stage=1, method="oracle"))
     assert facts["method"] == "oracle"
     assert facts["items"][0]["source_id"] is None
     assert facts["items"][0]["target_id"] == "s0"

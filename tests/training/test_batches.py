@@ -6,29 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from uda4inst.methods.config import MethodConfig
 
 from uda4inst.errors import UserError
-from uda4inst.training.batches import check_files, mode_of, open_batches
+from uda4inst.methods import METHODS
+from uda4inst.training.batches import check_files, open_batches
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes
 from uda4inst.training.validation import choose_networks, evaluation_is_due, open_validation
 
 
-@pytest.mark.parametrize(
-    ("name", "lab_alignment", "mode"),
-    [
-        ("uda4inst", True, "pair"),
-        ("uda4inst", False, "pair"),
-        ("source_only", True, "pair"),
-        ("source_only", False, "source"),
-        ("oracle", True, "labelled"),
-    ],
-)
-def test_mode_of__the_oracle_alone_sees_target_labels(
-    name: str, lab_alignment: bool, mode: str
-) -> None:
-    assert mode_of(MethodConfig(name=name, lab_alignment=lab_alignment)) == mode
+def test_methods__the_oracle_alone_sees_target_labels() -> None:
+    sees = {name: spec.config.model_validate({}).sees for name, spec in METHODS.items()}
+    assert sees == {"uda4inst": "pair", "source_only": "pair", "oracle": "labelled"}
 
 
 @pytest.fixture

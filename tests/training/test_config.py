@@ -212,20 +212,31 @@ def test_config_hash__blind_to_what_is_not_used(minimal: Path, unused: str, chan
     assert config_hash(load_config(minimal, [unused, "seed=1"])) != idle
 
 
-@pytest.mark.parametrize("name", ["source_only", "oracle"])
-def test_config_hash__sees_groups_and_alignment_without_self_training(
-    minimal: Path, name: str
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("source_only", "method.lab_alignment=false"),
+        ("source_only", "method.groups=one"),
+        ("source_only", "model.num_points=99"),
+        ("oracle", "method.groups=one"),
+        ("oracle", "model.num_points=99"),
+    ],
+)
+def test_config_hash__sees_what_a_bound_uses(minimal: Path, name: str, change: str) -> None:
     base = [f"method.name={name}"]
-    for change in ("method.lab_alignment=false", "method.groups=one", "model.num_points=99"):
-        assert config_hash(load_config(minimal, [*base, change])) != config_hash(
-            load_config(minimal, base)
-        )
+    changed = config_hash(load_config(minimal, [*base, change]))
+    assert changed != config_hash(load_config(minimal, base))
+
+
+def test_config_hash__of_the_oracle_is_blind_to_source_colours(minimal: Path) -> None:
+    base = ["method.name=oracle"]
+    changed = config_hash(load_config(minimal, [*base, "method.lab_alignment=false"]))
+    assert changed == config_hash(load_config(minimal, base))
 
 
 def test_schema__names_agree_with_their_owners() -> None:
     assert get_args(schema.PresetName) == tuple(MODEL_PRESETS)
-    assert get_args(schema.Protocol) == tuple(PROTOCOLS)
+    assert get_args(schema.ProtocolName) == tuple(PROTOCOLS)
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

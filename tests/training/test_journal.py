@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from uda4inst.methods.base import LossTerm
+from uda4inst.classes import THING_NAMES
+from uda4inst.methods.base import Figure, LossTerm
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.training.journal import Journal, RunFailedError, StepFacts
@@ -32,13 +33,13 @@ class AloneProcess:
 
 def batch() -> DomainBatch:
     size = (2, 2)
-    source = Sample(torch.zeros(3, *size), InstanceMap.empty(size), "s1", "source")
+    source = Sample(torch.zeros(3, *size), "s1", "source", instances=InstanceMap.empty(size))
     target = TargetSample(torch.zeros(3, *size), torch.ones(size, dtype=torch.bool), "t1")
     return DomainBatch(source=(source,) * 2, target=(target,) * 2)
 
 
 def facts(step: int) -> StepFacts:
-    return StepFacts(step=step, stage=2, lr=1e-4, pool=3, batch=batch(), ended=9.0, seconds=0.5)
+    return StepFacts(step=step, stage=2, lr=1e-4, batch=batch(), ended=9.0, seconds=0.5)
 
 
 def terms(value: float = 2.0) -> list[LossTerm]:
@@ -65,7 +66,11 @@ def journal(tmp_path: Path) -> Iterator[Callable[[int], Journal]]:
 
 
 def record(to: Journal, step: int, value: float = 2.0, grad_norm: float = 1.5) -> None:
-    to.record(facts(step), terms(value), grad_norm=torch.tensor(grad_norm), counts=torch.arange(8))
+    figures = {
+        "pseudo_labels": Figure(torch.arange(8), THING_NAMES),
+        "pool": Figure(torch.tensor(3), summed=False),
+    }
+    to.record(facts(step), terms(value), grad_norm=torch.tensor(grad_norm), figures=figures)
 
 
 def test_journal__line_of_a_step(tmp_path: Path, journal: Make) -> None:

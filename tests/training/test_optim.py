@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import pytest
-import torch
+from collections.abc import Callable
 
-from uda4inst.models.mask2former.network import BACKBONE_PREFIX, Mask2Former, build_model
+import pytest
+
+from uda4inst.models.mask2former.network import Mask2Former, build_model
 from uda4inst.training.optim import (
     build_optimizer,
     learning_rate_share,
@@ -54,17 +55,21 @@ def test_build_optimizer__every_parameter_once_with_its_settings(tiny: Mask2Form
         for parameter in group["params"]:
             name = names[id(parameter)]
             seen.append(name)
-            in_backbone = name.startswith(BACKBONE_PREFIX)
+            in_backbone = name.startswith(Mask2Former.backbone_prefix)
             assert group["lr"] == pytest.approx(1e-5 if in_backbone else 1e-4)
             assert group["weight_decay"] == (0.0 if name in undecayed else 0.05)
     assert sorted(seen) == sorted(names.values())
 
 
-def test_build_optimizer__frozen_parameters_stay_out() -> None:
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    model[0].requires_grad_(False)
-    optimizer = build_optimizer(model, lr=1e-4, weight_decay=0.05, backbone_lr_factor=0.1)
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == 2
+def test_build_optimizer__frozen_parameters_stay_out(make_mini: Callable[..., Mask2Former]) -> None:
+    network = make_mini()
+    everything = len(list(network.parameters()))
+    frozen = list(network.network.class_predictor.parameters())
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    optimizer = build_optimizer(network, lr=1e-4, weight_decay=0.05, backbone_lr_factor=0.1)
+    learned = sum(len(g["params"]) for g in optimizer.param_groups)
+    assert learned == everything - len(frozen)
 
 
 def test_set_learning_rate__every_group_gets_its_share(tiny: Mask2Former) -> None:

@@ -38,7 +38,7 @@ def make_sample(*rows: str, labels: Sequence[int], sample_id: str = "s") -> Samp
     instances = draw_instances(*rows, labels=labels)
     pixels = 3 * instances.ids.numel()
     image = torch.arange(1, pixels + 1).view(3, *instances.size) / pixels
-    return Sample(image.float(), instances, sample_id, "source")
+    return Sample(image.float(), sample_id, "source", instances=instances)
 
 
 @pytest.fixture

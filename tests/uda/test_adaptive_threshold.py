@@ -100,7 +100,7 @@ def test_update__never_looks_at_values_on_a_device(detections: Draw) -> None:
         size=found.size,
         masks=found.masks.to("meta"),
     )
-    adaptive = AdaptiveThresholds(all_classes(), momentum=0.5, floor=0.5)
+    adaptive = AdaptiveThresholds(all_classes().to("meta"), momentum=0.5, floor=0.5)
     assert adaptive.update([on_meta]).device.type == "meta"
 
 

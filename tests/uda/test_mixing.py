@@ -41,7 +41,10 @@ def entry() -> PoolEntry:
     """A grey motorcycle at (0, 1), one pixel high, two wide."""
     ids = torch.tensor([[0, 1, 1, 0]], dtype=torch.int32)
     sample = Sample(
-        torch.full((3, 1, 4), 0.5), InstanceMap(ids, torch.tensor([6])), "grey", "source"
+        torch.full((3, 1, 4), 0.5),
+        "grey",
+        "source",
+        instances=InstanceMap(ids, torch.tensor([6])),
     )
     pool = RareClassPool()
     pool.store(sample, RareInstance(0, 6, (0, 1, 1, 3)), step=0)
@@ -110,7 +113,9 @@ def test_mix__takes_the_mask_above_the_area(
 
 
 def test_mix__pastes_small_entries_of_the_pool_with_their_box(instances: DrawMap) -> None:
-    source = Sample(torch.full((3, 2, 2), 0.5), instances("A.", ".A", labels=[6]), "s", "source")
+    source = Sample(
+        torch.full((3, 2, 2), 0.5), "s", "source", instances=instances("A.", ".A", labels=[6])
+    )
     pool = RareClassPool()
     pool.store(source, RareInstance(0, 6, (0, 0, 2, 2)), step=0)
     base, top = instances("A..", "AAA", labels=[0]), instances("...", "...", labels=[])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from uda4inst.models.mask2former.decode import full_masks
 from uda4inst.structures import Detections, InstanceMap
 from uda4inst.uda import pseudo_labels
-from uda4inst.uda.pseudo_labels import select, valid_shares
+from uda4inst.uda.pseudo_labels import class_thresholds, select, valid_shares
 
 Draw = Callable[..., Detections]
 
@@ -319,3 +320,8 @@ def test_valid_shares__follow_shared_masks() -> None:
     masks = full_masks(found)
     expected = (masks & valid).sum((1, 2)) / masks.sum((1, 2))
     assert torch.equal(valid_shares(found, valid), expected)
+
+
+def test_class_thresholds__cannot_be_reached_by_other_classes() -> None:
+    thresholds = class_thresholds([2, 4], 0.7)
+    assert thresholds.tolist() == pytest.approx([inf, inf, 0.7, inf, 0.7, inf, inf, inf])

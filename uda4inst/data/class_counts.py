@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
+from uda4inst.atomic import whole_file
 from uda4inst.classes import NUM_THINGS
 from uda4inst.data.files.listing import cache_folder
 from uda4inst.data.parallel import in_order
@@ -90,10 +91,9 @@ def _load(path: Path, images: int) -> Int64[np.ndarray, "images 8"] | None:
 
 def _save(path: Path, counts: Int64[np.ndarray, "images 8"]) -> None:
     """Keep the counts, whole or not at all; a cache that cannot be written is no error."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}.npy")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(temporary, counts)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            np.save(temporary, counts)
     except OSError as error:
         _log.info("class counts are not remembered: %s", error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from uda4inst.atomic import whole_file
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import foreground
@@ -124,26 +124,15 @@ def basename(name: str) -> str:
 
 @contextmanager
 def writing_text(path: Path, *, compressed: bool = False) -> Iterator[Callable[[str], object]]:
-    """Open a file for text that appears under its name only when it is whole.
-
-    The text goes to a temporary name beside it, is synced, then renamed; on any error the
-    temporary file is removed and what was there before stays.
-    """
+    """Open a file for text, in a folder made if need be; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as raw:
-            if compressed:
-                # No name and no time in the header: equal predictions give equal bytes.
-                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
-                    yield lambda text: packed.write(text.encode())
-            else:
-                yield lambda text: raw.write(text.encode())
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as raw:
+        if compressed:
+            # No name and no time in the header: equal predictions give equal bytes.
+            with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+                yield lambda text: packed.write(text.encode())
+        else:
+            yield lambda text: raw.write(text.encode())
 
 
 def to_line(predictions: ImagePredictions) -> str:

@@ -11,12 +11,12 @@ from uda4inst.methods import oracle, source_only, uda4inst
 from uda4inst.methods.base import MethodConfig, MethodSpec
 
 METHODS: Final[Mapping[str, MethodSpec]] = {
-    "uda4inst": uda4inst.SPEC,
     "source_only": source_only.SPEC,
     "oracle": oracle.SPEC,
+    "uda4inst": uda4inst.SPEC,
 }
 # What a configuration that names no method means.
-DEFAULT_METHOD: Final = next(iter(METHODS))
+DEFAULT_METHOD: Final = "uda4inst"
 
 
 def default_config() -> MethodConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from jaxtyping import Float32, Int64
@@ -98,7 +98,7 @@ class MethodConfig(Settings):
         return cast("object", groups)
 
     @model_validator(mode="after")
-    def _check_categories(self) -> Self:
+    def _check_categories(self) -> MethodConfig:
         _check_groups(self.category_groups)
         if self.classes and len(self.category_groups) > 1:
             raise ValueError(
@@ -145,7 +145,7 @@ class MethodConfig(Settings):
         """Dotted names of the settings that `with_source` proposes."""
         return ()
 
-    def with_source(self, counts: SourceCounts) -> Self:
+    def with_source(self, counts: SourceCounts) -> MethodConfig:
         """Return the configuration with everything named that is proposed from the source."""
         del counts
         return self

@@ -30,7 +30,7 @@ The departures that change results ("code": the authors'; all of them: docs/meth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -255,7 +255,7 @@ class UDA4InstConfig(MethodConfig):
     ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")
 
     @model_validator(mode="after")
-    def _check_thresholds(self) -> Self:
+    def _check_thresholds(self) -> UDA4InstConfig:
         if self.unsure_threshold is not None and self.unsure_threshold >= self.score_threshold:
             raise ValueError(
                 f"method.unsure_threshold must be below method.score_threshold "
@@ -298,7 +298,7 @@ class UDA4InstConfig(MethodConfig):
         is_open = self.pool.enabled and not self.pool.rare_classes
         return ("pool.rare_classes",) if is_open else ()
 
-    def with_source(self, counts: SourceCounts) -> Self:
+    def with_source(self, counts: SourceCounts) -> UDA4InstConfig:
         """Return the configuration with rare classes named: the rarest of each group if empty."""
         if not self.left_to_source:
             return self

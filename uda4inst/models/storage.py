@@ -6,7 +6,6 @@ report says so. Anything else that differs is refused by name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
 
@@ -23,7 +23,7 @@ FORMAT: Final = "uda4inst-1"
 
 
 def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network as safetensors, whole or not at all (temporary file, sync, rename).
+    """Write a network as safetensors, whole or not at all.
 
     Its preset and number of classes go into the header, so that loading can name them.
 
@@ -38,14 +38,11 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.flo
     }
     facts = network.architecture
     header = {"format": FORMAT} | {name: str(facts[name]) for name in ("preset", "num_classes")}
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.touch()
-    mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
-    save_file(tensors, temporary, metadata=header)
-    temporary.chmod(mode)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
+        save_file(tensors, temporary, metadata=header)
+        temporary.chmod(mode)
 
 
 def load_network_file(network: Network, path: Path, *, source: str) -> LoadReport:

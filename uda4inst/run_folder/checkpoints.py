@@ -19,10 +19,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from uda4inst.errors import UserError
-from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_network_file, save_network
-from uda4inst.run_folder.atomic import (
+from uda4inst.atomic import (
     disk_errors,
     remove_folder,
     whole_folder,
@@ -30,6 +27,9 @@ from uda4inst.run_folder.atomic import (
     write_synced,
     write_whole,
 )
+from uda4inst.errors import UserError
+from uda4inst.models.network import LoadReport, Network
+from uda4inst.models.storage import load_network_file, save_network
 from uda4inst.run_folder.layout import numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"

@@ -18,8 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from uda4inst.atomic import TEMPORARY_PREFIX, remove_leftovers, write_json, write_whole
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import TEMPORARY_PREFIX, remove_leftovers, write_json, write_whole
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What a trainer has left behind; a folder without any of it may be filled by a new run.

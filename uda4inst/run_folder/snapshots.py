@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda4inst.atomic import remove_folder, whole_folder, write_json, write_synced
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import Views
 from uda4inst.models.mask2former.decode import full_masks
 from uda4inst.ops.masks import rle_encode
-from uda4inst.run_folder.atomic import remove_folder, whole_folder, write_json, write_synced
 from uda4inst.run_folder.layout import numbered
 from uda4inst.structures import InstanceMap
 from uda4inst.uda.mixing import Mixed

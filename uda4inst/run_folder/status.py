@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from uda4inst.run_folder.atomic import write_json
+from uda4inst.atomic import write_json
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import yaml
 
+from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import disk_errors, write_whole
 from uda4inst.run_folder.layout import RunDir, current_commit, read_json
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, RunSpec

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.report import PROTOCOL_NAMES
-from uda4inst.run_folder.atomic import disk_errors, write_whole
 from uda4inst.suites import figures
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.paper import METRICS, Metric, PaperNumbers

@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from uda4inst.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, read_records

@@ -23,8 +23,8 @@ from typing import Any, Final, Literal
 
 import psutil
 
+from uda4inst.atomic import remove_folder
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import remove_folder
 from uda4inst.run_folder.layout import RunDir, current_commit, read_json
 from uda4inst.suites.engines import Ending, Engine, Handle, Job
 from uda4inst.suites.expand import Expansion, RunSpec

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -100,6 +100,7 @@ class LabelledSet(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is predicted: networks, loss, labels, judgement."""
 

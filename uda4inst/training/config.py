@@ -171,10 +171,9 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
     )
     message = str(fault["msg"])
     if fault["type"] == "union_tag_invalid":
-        facts = fault["ctx"]
-        return (
-            f"{name}.name must be one of {facts['expected_tags']}, got {facts['tag']!r} ({source})."
-        )
+        *first, last = (repr(known) for known in METHODS)
+        got = fault["ctx"]["tag"]
+        return f"{name}.name must be {', '.join(first)} or {last}, got {got!r} ({source})."
     if fault["type"] == "extra_forbidden":
         return f"{name} must be a known setting, which it is not ({source}).{_nearest(keys)}"
     if fault["type"] == "missing":

@@ -12,8 +12,8 @@ import psutil
 import torch
 from torch import Tensor
 
+from uda4inst.atomic import whole_folder
 from uda4inst.methods.base import Figure, LossTerm
-from uda4inst.run_folder.atomic import whole_folder
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, Sample
 from uda4inst.training.processes import Processes

@@ -8,9 +8,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from uda4inst.atomic import disk_errors, remove_folder
 from uda4inst.data.tree import ImageTree, describe
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import disk_errors, remove_folder
 from uda4inst.run_folder.checkpoints import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.run_folder.control import Control
 from uda4inst.run_folder.layout import (

@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 import torch
 
+from uda4inst.atomic import disk_errors
 from uda4inst.data.tree import ImageTree
 from uda4inst.methods.base import Views
-from uda4inst.run_folder.atomic import disk_errors
 from uda4inst.run_folder.checkpoints import save_checkpoint
 from uda4inst.run_folder.control import Control, Wishes
 from uda4inst.run_folder.layout import RunDir

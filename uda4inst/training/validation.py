@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import torch
 
+from uda4inst.atomic import disk_errors, write_json
 from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.models.network import Network
-from uda4inst.run_folder.atomic import disk_errors, write_json
 from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks.base import Task

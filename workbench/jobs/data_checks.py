@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from uda4inst.atomic import write_json
 from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import write_json
 from workbench.jobs.processes import is_alive, this_host
 
 logger = logging.getLogger(__name__)

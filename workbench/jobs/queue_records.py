@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from uda4inst.run_folder.atomic import write_json
+from uda4inst.atomic import write_json
 
 logger = logging.getLogger(__name__)
 

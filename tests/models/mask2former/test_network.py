@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.network import (
-    BACKBONE_PREFIX,
     IMAGENET_MEAN,
     IMAGENET_STD,
     MODEL_PRESETS,
@@ -72,7 +71,7 @@ def test_parameters__all_get_gradients_and_the_backbone_is_found(tiny_model) -> 
 
     names = [name for name, _ in tiny_model.named_parameters()]
     assert [name for name, p in tiny_model.named_parameters() if p.grad is None] == []
-    assert 0 < sum(name.startswith(BACKBONE_PREFIX) for name in names) < len(names)
+    assert 0 < sum(name.startswith(Mask2Former.backbone_prefix) for name in names) < len(names)
 
 
 def test_forward__is_the_same_with_gradient_checkpointing(tiny_model) -> None:

@@ -14,7 +14,8 @@ from transformers import Mask2FormerForUniversalSegmentation
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former import pretrained
 from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former, build_model
-from uda4inst.models.mask2former.pretrained import LoadReport, save_student
+from uda4inst.models.network import LoadReport
+from uda4inst.models.storage import save_network
 
 
 def coco_network() -> Mask2FormerForUniversalSegmentation:
@@ -33,20 +34,20 @@ def coco_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def saved(tiny_model: Mask2Former, tmp_path: Path) -> Path:
     path = tmp_path / "student.safetensors"
-    save_student(tiny_model, path)
+    save_network(tiny_model, path)
     return path
 
 
-def test_save_student__reads_back_to_the_same_network(tiny_model, saved) -> None:
+def test_save_network__reads_back_to_the_same_network(tiny_model, saved) -> None:
     model, report = build_model("tiny", weights=saved)
 
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in tiny_model.state_dict().items())
     assert report.loaded == len(tiny_model.state_dict())
     assert report.reinitialised == report.missing == report.unexpected == ()
-    assert not saved.with_name(saved.name + ".tmp").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["student.safetensors"]
 
 
-def test_save_student__gives_the_file_the_usual_permissions(saved, tmp_path) -> None:
+def test_save_network__gives_the_file_the_usual_permissions(saved, tmp_path) -> None:
     (tmp_path / "other").touch()
 
     assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode

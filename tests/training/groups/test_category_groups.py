@@ -297,7 +297,7 @@ def test_groups__one_clear_message(groups: str, message: str) -> None:
 def test_groupings__are_those_of_the_schema_and_complete() -> None:
     from typing import get_args
 
-    from uda4inst.methods.config import GroupingName
+    from uda4inst.classes import GroupingName
 
     assert set(get_args(GroupingName)) == set(CATEGORY_GROUPINGS)
     for groups in CATEGORY_GROUPINGS.values():

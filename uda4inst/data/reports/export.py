@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from uda4inst.atomic import new_folder
 from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
 from uda4inst.data.files.png import SIGNATURE
 from uda4inst.data.parallel import in_order
@@ -244,18 +245,11 @@ def _made_whole(out: Path) -> Iterator[Path]:
             f"OUT must not be there, got an existing {'folder' if out.is_dir() else 'file'} "
             f"({out}). Choose another name, or remove it."
         )
-    partial = out.parent / f".{out.name}.partial-{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"OUT must be a folder that can be made, got {error} ({out}).") from error
-    try:
-        yield partial
-        partial.rename(out)
+        with new_folder(out) as partial:
+            yield partial
     except OSError as error:  # such as a full disk
-        raise UserError(f"OUT must be writable, got {error} ({out}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"OUT must be a folder that can be made, got {error} ({out}).") from error
 
 
 def _place(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uda4inst.atomic import disk_errors, write_json
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import accumulators, results_json
 from uda4inst.formats.predictions import (
@@ -20,7 +21,6 @@ from uda4inst.formats.predictions import (
     to_line,
     writing_text,
 )
-from uda4inst.run_folder.atomic import disk_errors, write_json
 from uda4inst.run_folder.layout import RunDir, numbered, read_json
 from uda4inst.training.config import Config, config_hash
 from uda4inst.training.validation import require_validation, summary

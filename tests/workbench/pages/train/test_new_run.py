@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from uda4inst.methods.config import MethodConfig
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.training.schema import Config
 from workbench.pages.train import new_run
 from workbench.pages.train.run_form import ESSENTIAL
 from workbench.services import Services
@@ -112,8 +112,8 @@ def test_start__category_groups_as_text(
     values = values_with(services, method__groups=text)
     assert "wb-problem" not in new_run.preview(services, PRESET, values)
     new_run.start(services, PRESET, values)
-    groups = MethodConfig.model_validate(yaml.safe_load(started[0][1])["method"]).category_groups
-    assert len(groups) == count
+    config = Config.model_validate(yaml.safe_load(started[0][1]))
+    assert len(config.category_groups) == count
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from uda4inst.errors import UserError
-from uda4inst.run_folder.atomic import (
+from uda4inst.atomic import (
     disk_errors,
+    new_folder,
     remove_leftovers,
+    whole_file,
     whole_folder,
     write_json,
     write_whole,
 )
+from uda4inst.errors import UserError
 
 
 def test_write_whole__replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -27,6 +29,33 @@ def test_write_json__refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_file__error_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), whole_file(path) as temporary:
+        temporary.with_name("other").rename(temporary)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_new_folder__appears_only_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+    with new_folder(final) as folder:
+        (folder / "a").touch()
+        assert not final.exists()
+    assert [p.name for p in final.iterdir()] == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_new_folder__leaves_what_took_its_name_meanwhile(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+    (tmp_path / "out" / "other").mkdir(parents=True)
+    with pytest.raises(OSError, match="not empty"), new_folder(final) as folder:
+        (folder / "a").touch()
+    assert [p.name for p in final.iterdir()] == ["other"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_whole_folder__appears_only_at_the_end(tmp_path: Path) -> None:

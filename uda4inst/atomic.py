@@ -21,12 +21,26 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name, sync it and rename it."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    write_synced(temporary, data)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    """Write a file, whole or not at all."""
+    with whole_file(path) as temporary:
+        write_synced(temporary, content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write a file under; it is synced and renamed when the block ends.
+
+    On any error it is removed, and what was there before stays. Several processes may write one
+    file at a time: the last to finish wins.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -36,14 +50,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(content)
+    _sync(path)
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until renames in a folder are on the disk."""
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes, or the renames in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,13 +74,30 @@ def whole_folder(final: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        sync_folder(temporary)
+        _sync(temporary)
         remove_folder(final)
         temporary.rename(final)
-        sync_folder(final.parent)
+        _sync(final.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, as `whole_folder`, for a name that must be free.
+
+    Raises:
+        OSError: something was put there meanwhile; it stays.
+    """
+    temporary = final.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{final.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(final)
+        _sync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_folder(path: Path) -> None:

@@ -1,0 +1,31 @@
+"""What commit 2bd169c left behind, copied to where it may be changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from uda4inst.models.mask2former.presets import ModelPreset
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def fixture(name: str) -> Any:
+    """Return the values of a JSON file of the fixtures."""
+    return json.loads((FIXTURES / name).read_text(encoding="utf-8"))
+
+
+def small_network() -> ModelPreset:
+    """Return the network of the runs."""
+    values = fixture("network.json")
+    return ModelPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def copy_runs(to: Path) -> None:
+    """Copy the runs, and the empty folders that git does not keep."""
+    shutil.copytree(FIXTURES / "runs", to)
+    for config in to.rglob("config.yaml"):
+        for folder in ("checkpoints", "control", "evaluation", "snapshots"):
+            (config.parent / folder).mkdir(exist_ok=True)
