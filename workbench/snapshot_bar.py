@@ -13,10 +13,11 @@ from typing import Any
 
 import gradio as gr
 
+from uda4inst.run_folder.snapshot_reader import Snapshot
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text, shown_name, split_name
-from workbench.stores.snapshots import Snapshot, nearest
+from workbench.stores.snapshots import nearest
 from workbench.ui import markup
 from workbench.ui.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
 

@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from uda4inst.errors import UserError
-from uda4inst.evaluation.evaluate import evaluate_model, resized_size
+from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.evaluation.ground_truth import read_instance_ids
+from uda4inst.evaluation.inference import resized_size
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import image_numbers, write_results

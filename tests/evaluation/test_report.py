@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.errors import UserError
-from uda4inst.evaluation.report import markdown_table, read_evaluation, rows_of, text_table
+from uda4inst.evaluation.report import markdown_table, rows_of, text_table
 from uda4inst.evaluation.results import APResult, ClassAP, class_mean
 
 PROTOCOL = {
@@ -54,18 +51,6 @@ def test_markdown_table__predictions_from_elsewhere() -> None:
         lines[2] == "| theirs | - | predictions | COCO | 34.6 | 50.0 | - | - | 25.0 |" + " - |" * 5
     )
     assert lines[-1] == "theirs: /c val, 2 images"
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"results": 3}'])
-def test_read_evaluation__refuses(tmp_path: Path, text: str) -> None:
-    (tmp_path / "e.json").write_text(text)
-    with pytest.raises(UserError, match=r"e\.json"):
-        read_evaluation(tmp_path / "e.json")
-
-
-def test_read_evaluation__reads(tmp_path: Path) -> None:
-    (tmp_path / "e.json").write_text(json.dumps(RECORD))
-    assert read_evaluation(tmp_path / "e.json") == RECORD
 
 
 def test_class_mean__leaves_absent_classes_out() -> None:

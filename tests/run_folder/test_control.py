@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from uda4inst.run_folder.control import Control, Wishes
+from uda4inst.run_folder.control import (
+    Control,
+    Wishes,
+    leave_request,
+    pending_requests,
+    take_requests,
+)
 
 
 def test_control__nothing_asked(tmp_path: Path) -> None:
@@ -79,3 +85,14 @@ def test_control__announces_a_failure(tmp_path: Path) -> None:
     control = Control(tmp_path)
     control.announce_failure()
     assert control.ask().failed
+
+
+def test_requests__left_seen_and_taken_once(tmp_path: Path) -> None:
+    folder = tmp_path / "control"
+    assert (pending_requests(folder), take_requests(folder)) == ([], frozenset())
+    leave_request(folder, "snapshot")
+    leave_request(folder, "pause")
+    (folder / "dance").touch()
+    assert pending_requests(folder) == ["pause", "snapshot"]
+    assert take_requests(folder) == {"pause", "snapshot"}
+    assert list(folder.iterdir()) == []

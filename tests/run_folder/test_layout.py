@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import fcntl
 import json
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +12,12 @@ from uda4inst.run_folder.layout import (
     check_run_name,
     create_run,
     find_run,
-    locked,
+    module_names,
     numbered,
+    read_command,
+    read_config_values,
     record_command,
+    runs_in,
 )
 
 
@@ -90,55 +90,6 @@ def test_find_run__folder_without_a_run(tmp_path: Path) -> None:
         find_run("b", root=tmp_path)
 
 
-def test_locked__refuses_a_second_trainer_and_names_the_first(tmp_path: Path) -> None:
-    run = new_run(tmp_path)
-    run.status.write_text(json.dumps({"pid": 4321}))
-    with (
-        locked(run),
-        pytest.raises(UserError, match=r"must have one trainer.*pid 4321"),
-        locked(run),
-    ):
-        pass
-    with locked(run):
-        pass
-
-
-def test_locked__a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
-    run = new_run(tmp_path)
-    code = f"""
-import os, time
-from pathlib import Path
-from uda4inst.run_folder.layout import RunDir, locked
-with locked(RunDir(Path({str(run.path)!r}))):
-    if os.fork() == 0:
-        os.close(1)
-        time.sleep(30)
-        os._exit(0)
-    print("held", flush=True)
-    time.sleep(30)
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        with (run.path / "lock").open() as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        process.kill()
-    time.sleep(0.05)
-    with locked(run):
-        pass
-
-
-def test_locked__clears_leftovers_and_old_requests(tmp_path: Path) -> None:
-    run = new_run(tmp_path)
-    (run.checkpoints / ".tmp-00000002").mkdir()
-    (run.path / ".tmp-status.json").touch()
-    (run.control / "stop").touch()
-    with locked(run):
-        assert list(run.checkpoints.iterdir()) == []
-        assert list(run.control.iterdir()) == []
-        assert not (run.path / ".tmp-status.json").exists()
-
-
 def test_record_command__keeps_the_start_and_adds_resumes(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     record_command(run)
@@ -156,3 +107,54 @@ def test_numbered__takes_finished_entries_in_order(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert numbered(tmp_path) == [2, 10]
     assert numbered(tmp_path / "missing") == []
+
+
+def test_runs_in__those_that_were_started(tmp_path: Path) -> None:
+    runs = [new_run(tmp_path, name) for name in ("b", "a")]
+    (tmp_path / "c").mkdir()
+    assert runs_in(tmp_path) == runs[::-1]
+    assert runs_in(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        pytest.param([["rider", "person"], ["car"]], ["rider-person", "car"], id="as-trained"),
+        pytest.param([["car"]], ["car", "rider-person"], id="unknown-last"),
+        pytest.param([], ["car", "rider-person"], id="by-name"),
+    ],
+)
+def test_module_names__in_the_order_they_train(
+    tmp_path: Path, groups: list[list[str]], expected: list[str]
+) -> None:
+    run = new_run(tmp_path)
+    assert (run.is_grouped, module_names(run, groups)) == (False, [])
+    for name in ("rider-person", "car"):
+        run.module(name).path.mkdir(parents=True)
+    assert (run.is_grouped, module_names(run, groups)) == (True, expected)
+
+
+def test_read_command__when_and_by_which_code(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    assert read_command(run).commits == ()
+    first = {"time": "2026", "commit": "a1", "resumed": [{"commit": "a2"}, 3, {"commit": "a1"}]}
+    run.command.write_text(json.dumps(first))
+    assert (read_command(run).time, read_command(run).commits) == ("2026", ("a1", "a2"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"resumed": 3}'])
+def test_read_command__any_content(tmp_path: Path, text: str) -> None:
+    run = new_run(tmp_path)
+    run.command.write_text(text)
+    assert (read_command(run).time, read_command(run).commits) == ("", ())
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- 1", b"", b"\xff\xfe\x00"])
+def test_read_config_values__any_content_is_no_error(tmp_path: Path, content: bytes) -> None:
+    run = new_run(tmp_path)
+    assert read_config_values(run.config) == {"seed": 0}
+    run.config.write_bytes(content)
+    assert read_config_values(run.config) == {}
+    run.config.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_config_values(run.config)

@@ -7,7 +7,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from uda4inst.run_folder.status import StatusFile
+import pytest
+
+from uda4inst.errors import UserError
+from uda4inst.run_folder.alive import creation_time
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.status import (
+    Status,
+    StatusFile,
+    is_finished,
+    load_status,
+    read_status,
+    status_changed,
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -48,3 +60,53 @@ def test_status__nothing_is_written_after_the_end(tmp_path: Path) -> None:
     last = read(path)
     time.sleep(0.05)
     assert read(path) == last
+
+
+def test_load_status__what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    status = StatusFile(path, steps=8, every=60)
+    status.update(step=2, stage=2, eta_seconds=1.5, steps_per_second=4.0)
+    status.enter("paused", message="waiting")
+    found = load_status(path)
+    assert (found.state, found.step, found.steps, found.stage) == ("paused", 2, 8, 2)
+    assert (found.pid, found.host) == (os.getpid(), socket.gethostname())
+    assert found.process_started == creation_time(os.getpid())
+    assert (found.message, found.error) == ("waiting", None)
+    assert (found.eta_seconds, found.steps_per_second) == (1.5, 4.0)
+    assert (found.live, found.progress) == (True, 0.25)
+
+
+def test_load_status__of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({"state": "finished", "step": 9}))
+    assert load_status(path) == Status("finished", step=9)
+
+
+def test_load_status__fields_of_other_types_are_as_if_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    odd = {"step": "x", "steps": True, "pid": [1], "host": 3, "heartbeat": None, "error": {"a": 1}}
+    path.write_text(json.dumps({"state": "failed", **odd, "unknown": 1}))
+    assert load_status(path) == Status("failed", error="{'a': 1}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"3", b'{"step": 1}', b'{"state": "dancing"}', b'{"state": []}', b"\xff\0"],
+)
+def test_read_status__any_content(tmp_path: Path, content: bytes) -> None:
+    run = RunDir(tmp_path)
+    run.status.write_bytes(content)
+    with pytest.raises(UserError, match=r"status\.json must hold the state of the run"):
+        load_status(run.status)
+    assert read_status(run) is None
+    assert not is_finished(run)
+    assert status_changed(run) > 0
+
+
+def test_read_status__nothing_there(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load_status(run.status)
+    run.status.mkdir()
+    assert read_status(run) is None
+    assert status_changed(RunDir(tmp_path / "missing")) == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from uda4inst.errors import UserError
-from uda4inst.suites import engines, machine
+from uda4inst.run_folder import start
+from uda4inst.suites import machine
 from uda4inst.suites.engines import Ending, Engine, Handle, Job, LocalEngine, open_engine
 
 
@@ -64,10 +65,10 @@ def test_local__one_at_a_time_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_local__threads_that_were_given_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert engines.thread_settings(2) == {}
+    assert start.thread_settings(2) == {}
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert engines.thread_settings(4) == {"OMP_NUM_THREADS": "1"}
+    assert start.thread_settings(4) == {"OMP_NUM_THREADS": "1"}
 
 
 def test_local__stop_asks_once(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ match POINT:
             lambda path: bool((path / "manifest.json").unlink()) or True,
         )
     case "while-evaluating":
-        before(validation, "write_json", lambda *_: True)
+        before(validation, "write_evaluation", lambda *_: True)
     case "in-the-middle-of-a-line":
 
         def half_a_line(log: metrics.MetricsLog, line: dict[str, Any]) -> bool:

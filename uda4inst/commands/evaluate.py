@@ -1,15 +1,18 @@
-"""`uda4inst evaluate`: AP of a run's checkpoint, or of predictions made elsewhere."""
+"""`uda4inst evaluate`: a run's checkpoint judged, or predictions made elsewhere."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from uda4inst.tasks.base import Task
 
 
 def evaluate(
@@ -29,26 +32,27 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON with all digits, AP in [0, 1].")
+        bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
 ) -> None:
-    """Print Cityscapes AP and COCO mask AP, per class, at .50:.95 and at .50."""
+    """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     if (run is None) == (predictions is None):
         raise UserError(
             "evaluate must be given a RUN, or --predictions with --target, got "
             f"{'neither' if run is None else 'both'}."
         )
+
     if predictions is not None:
         result = _of_predictions(predictions, target, split)
         parts = {"predictions": result}
     else:
         result = _of_run(str(run), step, root)
-        parts = result["results"]
+        parts, task = result["results"], _task_of(str(run), root)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
     for name, part in parts.items():
-        _print_table(name, part)
+        _print_table(name, part, task)
     typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
 
 
@@ -74,23 +78,34 @@ def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
         )
 
 
-def _print_table(name: str, result: Mapping[str, Any]) -> None:
-    """Print one network's AP in per cent, classes in rows."""
+def _task_of(name: str, root: Path) -> Task:
+    """Return what a run predicts."""
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
+
+    return load_config(find_run(name, root=root).config).task
+
+
+def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
+    """Print one network's measures in per cent, classes in rows."""
     from rich.console import Console
     from rich.table import Table
 
     protocols = [key for key, value in result.items() if isinstance(value, Mapping)]
     table = Table("class", title=f"{name}, per cent")
     for protocol in protocols:
-        table.add_column(f"{protocol} AP", justify="right")
-        table.add_column("AP50", justify="right")
-    rows = {"all": [result[p] for p in protocols]}
+        table.add_column(f"{protocol} {task.measures[0]}", justify="right")
+        table.add_column(task.measures[1], justify="right")
+    table.add_row("all", *_cells([result[p] for p in protocols], task.measures))
     for label in result[protocols[0]]["per_class"]:
-        rows[label] = [result[p]["per_class"][label] for p in protocols]
-    for label, values in rows.items():
-        cells = [_percent(v and v[measure]) for v in values for measure in ("AP", "AP50")]
-        table.add_row(label, *cells)
+        values = [result[p]["per_class"][label] for p in protocols]
+        table.add_row(label, *_cells(values, task.class_measures))
     Console().print(table)
+
+
+def _cells(values: Sequence[Mapping[str, Any] | None], measures: Sequence[str]) -> list[str]:
+    """Return every protocol's measures of one row."""
+    return [_percent(v and v[measure]) for v in values for measure in measures]
 
 
 def _percent(value: float | None) -> str:

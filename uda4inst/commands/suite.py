@@ -50,6 +50,7 @@ def suite(
     ] = False,
 ) -> None:
     """Run one of the paper's tables: what is finished is skipped, what was cut short goes on."""
+    from uda4inst.run_folder.status import is_finished
     from uda4inst.suites import folder as folders
     from uda4inst.suites.catalogue import SUITES
     from uda4inst.suites.data_check import check_data
@@ -77,7 +78,7 @@ def suite(
         _list_runs(place, expanded(wanted))
         return
     runs = expanded(wanted).runs
-    check_data((run for run in runs if not folders.is_finished(place.run(run.name))), size)
+    check_data((run for run in runs if not is_finished(place.run(run.name))), size)
     with folders.locked(place):
         opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)
@@ -131,7 +132,7 @@ def _parse_seeds(text: str) -> list[int]:
 
 def _list_runs(place: SuiteFolder, expansion: Expansion) -> None:
     """Print the runs and what is left of each."""
-    from uda4inst.suites.folder import is_finished
+    from uda4inst.run_folder.status import is_finished
 
     for run in expansion.runs:
         folder = place.run(run.name)

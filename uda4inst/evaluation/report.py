@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.errors import UserError
 
 MISSING: Final = "-"
 COLUMNS: Final = ("run", "step", "network", "protocol", "AP", "AP50", *THING_NAMES)
@@ -40,24 +37,6 @@ class ResultRow:
     ap50: float | None
     per_class: Mapping[str, float | None]
     source: str
-
-
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """Return a run's evaluation file.
-
-    Raises:
-        UserError: it is missing or is not an evaluation.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"evaluation must be a readable JSON file, got {error} ({path}). "
-            "Evaluate the run to write it."
-        ) from error
-    if not isinstance(record, dict) or not isinstance(record.get("results"), dict):
-        raise UserError(f"evaluation must hold results, got none ({path}). Evaluate the run again.")
-    return record
 
 
 def rows_of(run: str, record: Mapping[str, Any]) -> list[ResultRow]:

@@ -122,6 +122,15 @@ def basename(name: str) -> str:
     return match[0] if match else _ENDING.sub("", file, count=1)
 
 
+def merge_detections(parts: Sequence[Sequence[ScoredMask]]) -> tuple[ScoredMask, ...]:
+    """Return the detections of several networks on one image as one list, best score first.
+
+    Equal scores keep the order of the networks, so the result depends on nothing else.
+    """
+    joined = [detection for part in parts for detection in part]
+    return tuple(sorted(joined, key=lambda detection: -detection.score))
+
+
 @contextmanager
 def writing_text(path: Path, *, compressed: bool = False) -> Iterator[Callable[[str], object]]:
     """Open a file for text, in a folder made if need be; it appears whole or not at all."""

@@ -234,7 +234,7 @@ def latest_step(checkpoints: Path) -> int | None:
         step = int((checkpoints / LATEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         step = None
-    complete = [s for s in numbered(checkpoints) if (checkpoints / f"{s:08d}" / MANIFEST).is_file()]
+    complete = complete_steps(checkpoints)
     if step in complete:
         return step
     return complete[-1] if complete else None
@@ -334,3 +334,8 @@ def return_to(checkpoints: Path, step: int, *, kept: int) -> None:
 
 def _listed(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def complete_steps(checkpoints: Path) -> list[int]:
+    """Return the steps of a run's complete checkpoints, oldest first; files are not compared."""
+    return [s for s in numbered(checkpoints) if (checkpoints / f"{s:08d}" / MANIFEST).is_file()]

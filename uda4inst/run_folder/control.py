@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Literal, get_args
 
 import torch
 from torch import distributed
 
 log = logging.getLogger(__name__)
 
+Request = Literal["pause", "resume", "stop", "snapshot"]
+REQUESTS: Final[tuple[Request, ...]] = get_args(Request)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -92,7 +94,7 @@ class Control:
     @property
     def interrupted(self) -> bool:
         """Whether this process was asked to stop, so that a long evaluation can give up."""
-        stop_asked = self._folder is not None and (self._folder / "stop").exists()
+        stop_asked = self._folder is not None and "stop" in pending_requests(self._folder)
         return bool(self.signal) or stop_asked
 
     def announce_failure(self) -> None:
@@ -102,7 +104,7 @@ class Control:
 
     def ask(self) -> Wishes:
         """Return what all processes do now. Every process calls this equally often."""
-        requests = self._take_requests()
+        requests = frozenset() if self._folder is None else take_requests(self._folder)
         if "pause" in requests:
             self._paused = True
         if "resume" in requests:
@@ -123,15 +125,6 @@ class Control:
             failed=bool(failed),
         )
 
-    def _take_requests(self) -> frozenset[str]:
-        """Return the names of the request files, and delete them: they are being obeyed."""
-        if self._folder is None or not self._folder.is_dir():
-            return frozenset()
-        names = frozenset(path.name for path in self._folder.iterdir())
-        for name in names:
-            (self._folder / name).unlink(missing_ok=True)
-        return names
-
     def _agree(self, own: list[int]) -> list[int]:
         """Return the largest of each value over all processes."""
         if self._group is None:
@@ -139,3 +132,22 @@ class Control:
         values = torch.tensor(own)
         distributed.all_reduce(values, op=distributed.ReduceOp.MAX, group=self._group)
         return [int(value) for value in values]
+
+
+def leave_request(folder: Path, request: Request) -> None:
+    """Ask the trainer that listens to a folder for something; it obeys after the step it is in."""
+    folder.mkdir(exist_ok=True)
+    (folder / request).touch()
+
+
+def pending_requests(folder: Path) -> list[Request]:
+    """Return the requests in a folder that nobody has obeyed yet; the folder need not exist."""
+    return [request for request in REQUESTS if (folder / request).exists()]
+
+
+def take_requests(folder: Path) -> frozenset[Request]:
+    """Return the requests in a folder, and delete what lies there: it is being obeyed."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    return frozenset(request for request in REQUESTS if request in names)

@@ -1,27 +1,30 @@
-"""The run folder: its names, who may write to it, and what is written once at the start."""
+"""The run folder: its names, and what is written once at the start."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import logging
 import platform
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from uda4inst.atomic import TEMPORARY_PREFIX, remove_leftovers, write_json, write_whole
+import yaml
+
+from uda4inst.atomic import write_json, write_whole
 from uda4inst.errors import UserError
 
+log = logging.getLogger(__name__)
+
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MODULES: Final = "modules"
 # What a trainer has left behind; a folder without any of it may be filled by a new run.
 _TRACES: Final = (
     "config.yaml",
@@ -29,7 +32,7 @@ _TRACES: Final = (
     "metrics.jsonl",
     "evaluation",
     "snapshots",
-    "modules",
+    MODULES,
 )
 _VERSIONED: Final = ("uda4inst", "torch", "transformers", "accelerate", "numpy")
 
@@ -71,6 +74,16 @@ class RunDir:
         return self.path / "log.txt"
 
     @property
+    def console(self) -> Path:
+        """What the trainer printed, where somebody started it in the background."""
+        return self.path / "console.txt"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the trainer while it works."""
+        return self.path / "lock"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder a checkpoint, and `latest`."""
         return self.path / "checkpoints"
@@ -103,11 +116,28 @@ class RunDir:
     @property
     def modules(self) -> Path:
         """Run folders of the category groups, in a run of several."""
-        return self.path / "modules"
+        return self.path / MODULES
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the run has one network per category group, each in a module."""
+        return self.modules.is_dir()
+
+    def module(self, name: str) -> RunDir:
+        """Return the run folder of a category group by its name, see `module_name`."""
+        return RunDir(self.modules / name)
 
     def evaluation_of(self, step: int) -> Path:
         """Result file of a step."""
         return self.evaluation / f"{step:08d}.json"
+
+    def snapshot_of(self, step: int) -> Path:
+        """Snapshot folder of a step."""
+        return self.snapshots / f"{step:08d}"
+
+    def predictions_of(self, step: int) -> Path:
+        """Folder of the predictions of a step."""
+        return self.evaluation / "predictions" / f"{step:08d}"
 
 
 def check_run_name(name: str) -> str:
@@ -173,48 +203,40 @@ def find_run(run: str | Path, *, root: Path) -> RunDir:
                 f"RUN must be a run folder, got {path}, which has no config.yaml. "
                 "Start it again with `uda4inst train`."
             )
-    known = sorted(p.parent.name for p in root.glob("*/config.yaml")) if root.is_dir() else []
-    listed = ", ".join(known[:8]) or "none yet"
+    listed = ", ".join(run.name for run in runs_in(root)[:8]) or "none yet"
     raise UserError(
         f"RUN must be a run folder or the name of a run in {root} ({listed}), got {str(run)!r}."
     )
 
 
-@contextmanager
-def locked(run: RunDir) -> Iterator[None]:
-    """Hold the run's lock: one trainer at a time.
+def runs_in(root: Path) -> list[RunDir]:
+    """Return the runs under a folder by name; what was never started is left out."""
+    found = (RunDir(path.parent) for path in root.glob("*/config.yaml"))
+    return sorted(found, key=lambda run: run.name)
 
-    The lock goes with the process, however it ends. Loader workers forked from it give their copy
-    up, or one that outlives a killed trainer would keep the run closed.
 
-    Raises:
-        UserError: another process holds the lock.
+def module_name(group: Sequence[str]) -> str:
+    """Return the folder name of a category group.
+
+    Example:
+        >>> module_name(["car", "truck"])
+        'car-truck'
     """
-    descriptor = os.open(run.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    held = [descriptor]
-    os.register_at_fork(after_in_child=lambda: [os.close(held.pop()) for _ in held[:]])
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held.pop())
-        raise UserError(
-            f"run {run.name!r} must have one trainer, got a second while the first still runs "
-            f"({run.path}, pid {_owner(run)}). Wait for it, or stop it first."
-        ) from error
-    try:
-        clean_up(run)
-        yield
-    finally:
-        os.close(held.pop())
+    return "-".join(group)
 
 
-def clean_up(run: RunDir) -> None:
-    """Remove unfinished files of a killed trainer, and requests nobody will obey any more."""
-    for folder in (run.path, run.checkpoints, run.snapshots, run.evaluation, run.failed_batch):
-        remove_leftovers(folder)
-    if run.control.is_dir():
-        for request in run.control.iterdir():
-            request.unlink(missing_ok=True)
+def module_names(run: RunDir, groups: Sequence[Sequence[str]] = ()) -> list[str]:
+    """Return the names of the category groups a run has a module of; none for a run of one network.
+
+    Args:
+        run: need not exist.
+        groups: those of its configuration, which trains them in this order; others come last.
+    """
+    if not run.is_grouped:
+        return []
+    found = sorted(path.name for path in run.modules.iterdir() if path.is_dir())
+    order = [module_name(group) for group in groups]
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def record_command(run: RunDir) -> None:
@@ -229,6 +251,55 @@ def record_command(run: RunDir) -> None:
     if earlier:
         entry = {**earlier, "resumed": [*earlier.get("resumed", []), entry]}
     write_json(run.command, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What began a run.
+
+    Args:
+        time: when, ISO 8601; empty where it does not say.
+        commits: of the code that began it and went on with it, each once.
+    """
+
+    time: str = ""
+    commits: tuple[str, ...] = ()
+
+
+def read_command(run: RunDir) -> Command:
+    """Return what `command.json` tells; nothing where it cannot be read."""
+    try:
+        raw = read_json(run.command)
+    except UserError:
+        return Command()
+    if not isinstance(raw, dict):
+        return Command()
+    resumed = raw.get("resumed")
+    entries = [raw, *(resumed if isinstance(resumed, list) else [])]
+    commits = (entry.get("commit") for entry in entries if isinstance(entry, dict))
+    return Command(
+        time=str(raw.get("time", "")),
+        commits=tuple(dict.fromkeys(str(commit) for commit in commits if commit)),
+    )
+
+
+def read_config_values(path: Path) -> Mapping[str, object]:
+    """Return what a run's `config.yaml` says, unchecked: whoever only looks must not be refused.
+
+    Nothing where it cannot be read or is no mapping; `uda4inst.training.config.load_config` is
+    for those that train.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def read_json(path: Path) -> Any:
@@ -273,28 +344,3 @@ def numbered(folder: Path) -> list[int]:
         return []
     stems = {p.name.split(".")[0] for p in folder.iterdir()}
     return sorted(int(stem) for stem in stems if len(stem) == 8 and stem.isdigit())
-
-
-def _owner(run: RunDir) -> str:
-    """Return the process id that signed the status, for a message."""
-    try:
-        return str(read_json(run.status)["pid"])
-    except (UserError, KeyError, TypeError):
-        return "unknown"
-
-
-__all__ = [
-    "RUN_NAME",
-    "TEMPORARY_PREFIX",
-    "RunDir",
-    "check_run_name",
-    "clean_up",
-    "create_run",
-    "current_commit",
-    "find_run",
-    "locked",
-    "numbered",
-    "read_json",
-    "record_command",
-    "versions",
-]

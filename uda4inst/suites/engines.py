@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.start import TrainerProcess, device_settings, start, thread_settings
 from uda4inst.suites.machine import hardware, visible_gpus
 
 EngineName = Literal["local", "ray", "slurm"]
@@ -107,13 +107,6 @@ def open_engine(name: str, *, at_once: int | None, folder: Path) -> Engine:
     raise UserError(f"--engine must be one of local, ray, slurm, got {name!r}.")
 
 
-def thread_settings(runs: int) -> dict[str, str]:
-    """Return the variables that share this machine's cores among runs, unless they are given."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return {}
-    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // runs))}
-
-
 # Processes on this machine ----------------------------------------------------------------------
 
 
@@ -134,27 +127,25 @@ class LocalEngine:
     def start(self, job: Job) -> Handle:
         """Start the command on a device nobody uses."""
         device = self._devices.pop(0)
-        chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
 
         def release() -> None:
             self._devices.append(device)
 
-        environment = {**self._threads, **job.environment, **chosen}
-        return _LocalHandle(_popen(job, environment), self._hardware, release)
+        environment = {**self._threads, **job.environment, **device_settings(device)}
+        return _LocalHandle(_start(job, environment), self._hardware, release)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class _LocalHandle:
-    def __init__(
-        self, process: subprocess.Popen[bytes], where: str, release: Callable[[], None]
-    ) -> None:
+    def __init__(self, process: TrainerProcess, where: str, release: Callable[[], None]) -> None:
+        self.stop = process.stop
+        self.kill = process.kill
         self._process = process
         self._hardware = where
         self._release = release
         self._ending: Ending | None = None
-        self._is_asked = False
 
     def poll(self) -> Ending | None:
         if self._ending is None and (code := self._process.poll()) is not None:
@@ -162,42 +153,19 @@ class _LocalHandle:
             self._release()
         return self._ending
 
-    def stop(self) -> None:
-        # A trainer takes a second signal for impatience and ends without saving.
-        if not self._is_asked:
-            self._is_asked = True
-            self._process.terminate()
 
-    def kill(self) -> None:
-        self._process.kill()
-
-
-def _popen(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a command with its output in its log.
-
-    In a session of its own: Ctrl-C on the terminal reaches the suite, which asks once.
-    """
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        return subprocess.Popen(
-            job.command,
-            cwd=job.folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def _start(job: Job, environment: Mapping[str, str]) -> TrainerProcess:
+    return start(job.command, console=job.log, environment=environment, folder=job.folder)
 
 
 def execute(job: Job) -> Ending:
     """Run a command to its end on a machine of a cluster; a cancelled task asks it to stop."""
-    process = _popen(job, job.environment)
+    process = _start(job, job.environment)
     while (code := process.poll()) is None:
         try:
             time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
-            process.terminate()
+            process.stop()
     return Ending(code, hardware())
 
 

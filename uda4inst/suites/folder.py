@@ -17,7 +17,7 @@ import yaml
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir, current_commit, read_json
+from uda4inst.run_folder.layout import RunDir, current_commit
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
@@ -168,16 +168,6 @@ def read_records(folder: SuiteFolder) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def is_finished(run: RunDir) -> bool:
-    """Whether a run has ended well."""
-    if not run.status.is_file():
-        return False
-    try:
-        return read_json(run.status).get("state") == "finished"
-    except UserError:
-        return False
-
-
 def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
     """Raise where a run already there has another configuration than it would get now.
 
@@ -213,7 +203,7 @@ def _differences(run: RunDir, spec: RunSpec) -> list[str]:
     try:
         config = load_config(run.config)
     except UserError as error:
-        return [f"its config.yaml is refused now ({error})"]
+        return [f"its {run.config.name} is refused now ({error})"]
     then, now = _flat(config), _flat(spec.config)
     for name in spec.config.method.left_to_source:
         # A run that chose them from the data has written down which.

@@ -13,13 +13,13 @@ from statistics import mean
 from typing import Any, Final, Literal
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.errors import UserError
-from uda4inst.evaluation.report import read_evaluation
-from uda4inst.run_folder.layout import RunDir, numbered, read_json
+from uda4inst.run_folder.evaluations import Evaluation, last_evaluation
+from uda4inst.run_folder.layout import read_command
+from uda4inst.run_folder.status import read_status
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Row, Suite
 from uda4inst.suites.expand import run_name
-from uda4inst.suites.folder import SuiteFolder, is_finished, open_suite, read_records
+from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
 from uda4inst.suites.paper import Metric, PaperNumbers
 from uda4inst.suites.scales import Scale, find_scale
 
@@ -67,7 +67,7 @@ class RunResult:
     seed: int
     state: str = "not run"
     step: int = 0
-    evaluation: Mapping[str, Any] | None = None
+    evaluation: Evaluation | None = None
     commit: str = ""
     time: str = ""
     hardware: str = ""
@@ -75,15 +75,13 @@ class RunResult:
     @property
     def config_hash(self) -> str:
         """Configuration of the evaluated network; empty unless finished."""
-        return str(self.evaluation.get("config_hash", "")) if self.evaluation else ""
+        return self.evaluation.config_hash if self.evaluation else ""
 
     @property
     def data(self) -> str:
         """What it was evaluated on; empty unless finished."""
-        if not self.evaluation:
-            return ""
-        dataset, split, images = (self.evaluation.get(k) for k in ("dataset", "split", "images"))
-        return f"{dataset}, {split}, {images} images"
+        found = self.evaluation
+        return f"{found.dataset}, {found.split}, {found.images} images" if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +158,19 @@ class RowResult:
         metric: Metric,
         class_name: str | None,
     ) -> float | None:
-        results = run.evaluation["results"] if run.evaluation else {}
-        if network not in results and self.row.settings.get("method.name") in _WITHOUT_TEACHER:
-            network = "student"
-        result = results.get(network, {}).get(protocol)
-        if result is None:
+        found = run.evaluation
+        if found is None:
             return None
-        per_class = result["per_class"]
+        without_teacher = self.row.settings.get("method.name") in _WITHOUT_TEACHER
+        if network not in found.networks and without_teacher:
+            network = "student"
         if class_name is not None:
-            found = per_class.get(class_name) if class_name in self.row.classes else None
-            return None if found is None else 100 * found[metric]
+            known = class_name in self.row.classes
+            return _per_cent(found.value(network, protocol, metric, class_name) if known else None)
         if self.row.classes == THING_NAMES:
-            return None if result[metric] is None else 100 * result[metric]
-        parts = [found[metric] for name in self.row.classes if (found := per_class.get(name))]
+            return _per_cent(found.value(network, protocol, metric))
+        values = [found.value(network, protocol, metric, name) for name in self.row.classes]
+        parts = [value for value in values if value is not None]
         return 100 * mean(parts) if parts else None
 
 
@@ -276,29 +274,23 @@ def _read(
     run = folder.run(name)
     if not run.config.is_file():
         return RunResult(name, seed)
-    try:
-        status = read_json(run.status)
-    except UserError:
-        status = {}
-    command = read_json(run.command) if run.command.is_file() else {}
-    entries = [command, *command.get("resumed", [])]
-    commits = dict.fromkeys(str(entry["commit"]) for entry in entries if entry.get("commit"))
+    status, command = read_status(run), read_command(run)
+    is_finished = status is not None and status.state == "finished"
     places = [r["hardware"] for r in records.get(name, ()) if r.get("end") == "finished"]
     return RunResult(
         name,
         seed,
-        state=str(status.get("state", "begun")),
-        step=int(status.get("step", 0)),
-        evaluation=_last_evaluation(run) if is_finished(run) else None,
-        commit=" to ".join(commits),
-        time=str(command.get("time", "")),
+        state=status.state if status else "begun",
+        step=status.step if status else 0,
+        evaluation=last_evaluation(run) if is_finished else None,
+        commit=" to ".join(command.commits),
+        time=command.time,
         hardware=places[-1] if places else "",
     )
 
 
-def _last_evaluation(run: RunDir) -> dict[str, Any] | None:
-    steps = numbered(run.evaluation)
-    return read_evaluation(run.evaluation_of(steps[-1])) if steps else None
+def _per_cent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
 
 
 def _share(value: float, low: float, high: float) -> float | None:

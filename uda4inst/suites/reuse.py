@@ -12,9 +12,10 @@ from pathlib import Path
 
 from uda4inst.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.layout import RunDir, runs_in
+from uda4inst.run_folder.status import is_finished
 from uda4inst.suites.expand import Expansion
-from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, read_records
+from uda4inst.suites.folder import SuiteFolder, add_record, read_records
 from uda4inst.training.config import config_hash, load_config
 
 
@@ -51,13 +52,13 @@ def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
 def _finished_beside(folder: SuiteFolder) -> dict[str, RunDir]:
     """Return the finished runs of the other suites under the same root, by configuration hash."""
     found: dict[str, RunDir] = {}
-    for path in sorted(folder.path.parent.glob("*/runs/*/config.yaml")):
-        run = RunDir(path.parent)
+    others = [SuiteFolder(path) for path in sorted(folder.path.parent.glob("*"))]
+    for run in (run for other in others if other != folder for run in runs_in(other.runs)):
         is_half = run.name.startswith(TEMPORARY_PREFIX)
-        if is_half or run.path.parent.parent == folder.path or not is_finished(run):
+        if is_half or not is_finished(run):
             continue
         try:
-            found.setdefault(config_hash(load_config(path)), run)
+            found.setdefault(config_hash(load_config(run.config)), run)
         except UserError:
             continue  # of another version of the program
     return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -21,25 +20,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal
 
-import psutil
-
 from uda4inst.atomic import remove_folder
-from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir, current_commit, read_json
+from uda4inst.run_folder.layout import RunDir, current_commit
+from uda4inst.run_folder.start import (
+    STOP_SIGNALS,
+    STOPPED_CODES,
+    TRAINER,
+    resume_arguments,
+    train_arguments,
+)
+from uda4inst.run_folder.status import is_finished, read_status
+from uda4inst.run_folder.trainer import living_trainer
 from uda4inst.suites.engines import Ending, Engine, Handle, Job
 from uda4inst.suites.expand import Expansion, RunSpec
-from uda4inst.suites.folder import SuiteFolder, add_record, is_finished, write_config
+from uda4inst.suites.folder import SuiteFolder, add_record, write_config
 from uda4inst.suites.machine import hardware
 
 log = logging.getLogger(__name__)
 
-TRAINER: Final = (sys.executable, "-m", "uda4inst.cli")
 POLL_SECONDS: Final = 0.3
-# A trainer whose last heartbeat is older is not waited for: its process id may be another's now.
-_LATE_SECONDS: Final = 60.0
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# How a trainer ends that was asked to: after saving, or too early to have anything to save.
-_STOPPED: Final = (*(128 + number for number in _SIGNALS), *(-number for number in _SIGNALS))
 
 End = Literal["finished", "skipped", "failed", "blocked", "stopped", "waiting"]
 
@@ -197,17 +196,17 @@ class _Schedule:
             "since": time.time(),
             "log": _size(self.folder.logs / f"{run.name}.txt"),
         }
-        survivor = _living_trainer(place)
+        survivor = living_trainer(place)
         if survivor is not None:
-            self._active[run.name] = (_Survivor(survivor), record)
-            self._tell(f"{run.name}: still trained by process {survivor}, waiting for it")
+            self._active[run.name] = (_Survivor(place), record)
+            self._tell(f"{run.name}: still trained by process {survivor.pid}, waiting for it")
             return
         if place.config.is_file():
-            arguments = ("resume", str(place.path))
+            arguments = resume_arguments(place)
         else:
             # What a trainer killed before it wrote its configuration has left holds nothing.
             remove_folder(place.path)
-            arguments = ("train", str(write_config(self.folder, run)))
+            arguments = train_arguments(write_config(self.folder, run))
         job = Job(
             name=run.name,
             command=(*self.trainer, *arguments),
@@ -235,13 +234,12 @@ class _Schedule:
 
     def _judge(self, name: str, ending: Ending, since: int) -> tuple[End, str]:
         """Return how a run ended, and what went wrong."""
-        place = self.folder.run(name)
-        status = _status(place)
-        state = status.get("state")
+        status = read_status(self.folder.run(name))
+        state, step = (status.state, status.step) if status else (None, 0)
         if ending.code == 0 and state == "finished":
             return "finished", ""
-        if ending.code in _STOPPED or (ending.code == 0 and state == "stopped"):
-            return "stopped", f"stopped at step {status.get('step', 0)}; it goes on next time"
+        if ending.code in STOPPED_CODES or (ending.code == 0 and state == "stopped"):
+            return "stopped", f"stopped at step {step}; it goes on next time"
         if ending.code == 0:
             return "failed", f"ended without having finished, its state is {state or 'unknown'}"
         return "failed", _last_words(self.folder.logs / f"{name}.txt", since) or _how(ending)
@@ -265,55 +263,26 @@ class _Schedule:
         self.watch(SuiteProgress(len(self.runs), len(ended), failed, running, news))
 
     def _progress(self, name: str) -> RunProgress:
-        status = _status(self.folder.run(name))
-        return RunProgress(
-            name, status.get("step", 0), status.get("steps"), status.get("message") or ""
-        )
+        status = read_status(self.folder.run(name))
+        if status is None:
+            return RunProgress(name)
+        return RunProgress(name, status.step, status.steps or None, status.message)
 
 
 class _Survivor:
     """A trainer that an earlier suite started and that outlived it; only waited for."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
 
     def poll(self) -> Ending | None:
-        return None if _is_alive(self._pid) else Ending(0, hardware())
+        return Ending(0, hardware()) if living_trainer(self._run) is None else None
 
     def stop(self) -> None:
         """Leave it alone."""
 
     def kill(self) -> None:
         """Leave it alone."""
-
-
-def _living_trainer(place: RunDir) -> int | None:
-    """Return the process that trains a run on this machine right now."""
-    status = _status(place)
-    pid = status.get("pid")
-    if status.get("state") not in ("running", "paused") or not isinstance(pid, int):
-        return None
-    if status.get("host") != socket.gethostname() or not _is_alive(pid):
-        return None
-    if time.time() - float(status.get("heartbeat") or 0) > _LATE_SECONDS:
-        return None
-    return pid
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _status(place: RunDir) -> dict[str, Any]:
-    """Return what a run's status file says; nothing when there is none."""
-    try:
-        status = read_json(place.status)
-    except UserError:
-        return {}
-    return status if isinstance(status, dict) else {}
 
 
 def _size(path: Path) -> int:
@@ -349,7 +318,7 @@ def _listening() -> Iterator[list[int]]:
         del frame
         signals.append(number)
 
-    earlier = {number: signal.signal(number, handle) for number in _SIGNALS}
+    earlier = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
         yield signals
     finally:

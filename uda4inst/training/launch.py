@@ -17,12 +17,12 @@ from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
     create_run,
-    locked,
     numbered,
     record_command,
 )
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.run_folder.status import StatusFile
+from uda4inst.run_folder.trainer import locked
 from uda4inst.structures import DomainBatch
 from uda4inst.training.batches import check_files, open_batches
 from uda4inst.training.config import Config, load_config, to_yaml
@@ -132,7 +132,7 @@ def _go_back(run: RunDir, session: Session) -> None:
     for later in numbered(run.evaluation):
         if later > step:
             run.evaluation_of(later).unlink()
-            remove_folder(run.evaluation / "predictions" / f"{later:08d}")
+            remove_folder(run.predictions_of(later))
 
 
 def _work(

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import torch
 
-from uda4inst.atomic import disk_errors, write_json
+from uda4inst.atomic import disk_errors
 from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.models.network import Network
 from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
+from uda4inst.run_folder.evaluations import write_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks.base import Task
 from uda4inst.training.config import Config, config_hash, load_config
@@ -110,7 +111,7 @@ def evaluate_networks(
     results: dict[str, Any] = {}
     with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
         for name, network in networks.items():
-            folder = run.evaluation / "predictions" / f"{step:08d}"
+            folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)
             results[name] = config.task.evaluate(
                 network,
@@ -132,7 +133,7 @@ def evaluate_networks(
             "images": count,
             "results": results,
         }
-        write_json(run.evaluation_of(step), record)
+        write_evaluation(run, record)
     for name, result in results.items():
         log.info("step %d, %s: %s", step, name, summary(result, config.task))
     return record

@@ -1,141 +1,25 @@
-"""Read snapshots: what the method's `prepare` made at a step."""
+"""The snapshots of runs; the few that were read last stay in memory."""
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from uda4inst.classes import THING_NAMES
-from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import RunDir, numbered
+from uda4inst.run_folder.snapshot_reader import Snapshot, read_snapshot, snapshot_changed
 from workbench.stores.recent import Recent
-from workbench.stores.runs import numbered
-
-# What a damaged archive, and damaged facts about it, raise when they are read.
-_DAMAGED: Final = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-_UNREADABLE: Final = (ValueError, KeyError, TypeError, OSError)
-
-Image = NDArray[np.uint8]
-Ids = NDArray[np.int32]
-Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """An image with the instances a step trained it on.
-
-    Args:
-        image: RGB, (H, W, 3).
-        ids: 0 background, k the k-th instance, -1 ignore; (H, W).
-        labels: thing index of every instance.
-        origin: where a pixel comes from, (H, W): 0 base, 1 source, 2 pseudo-label, 3 pool; None
-            where nothing was pasted.
-    """
-
-    image: Image
-    ids: Ids
-    labels: Labels
-    origin: Image | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A detection of the teacher on the target image.
-
-    `rle` is the mask's run-length code as `uda4inst.ops.masks` reads it.
-    """
-
-    label: int
-    score: float
-    class_score: float
-    mask_score: float
-    valid_share: float
-    rle: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolItem:
-    """An instance waiting in the rare-class pool; `patch` is RGBA, (h, w, 4)."""
-
-    label: int
-    sample_id: str
-    step: int
-    times_drawn: int
-    patch: Image
-
-
-@dataclass(frozen=True)
-class SnapshotItem:
-    """One position of the batch; views that were switched off are None.
-
-    `valid` is False on the ego vehicle; None in snapshots that do not say.
-    """
-
-    source_id: str
-    target_id: str
-    source: LabelledImage | None
-    target: Image | None
-    pseudo_labels: LabelledImage | None
-    s2t: LabelledImage | None
-    t2s: LabelledImage | None
-    candidates: Sequence[Candidate]
-    kept: Sequence[bool]
-    valid: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything shown of one step.
-
-    Args:
-        step: the step.
-        stage: its stage.
-        method: what trained.
-        score_threshold: as configured.
-        rare_classes: of those that are learned.
-        items: the first pairs of the batch.
-        pool: the rare-class pool after the step.
-        class_thresholds: class name -> the score a detection had to exceed at this step; empty in
-            snapshots that do not say.
-        unsure_threshold: what scored more than this, yet too little, was ignored; None: nothing.
-        min_visible_share: see `uda4inst.uda.pseudo_labels.select`.
-    """
-
-    step: int
-    stage: int
-    method: str
-    score_threshold: float
-    rare_classes: Sequence[str]
-    items: Sequence[SnapshotItem]
-    pool: Sequence[PoolItem]
-    class_thresholds: Mapping[str, float] = field(default_factory=dict[str, float])
-    unsure_threshold: float | None = None
-    min_visible_share: float = 0.0
-
-    @property
-    def has_one_threshold(self) -> bool:
-        """Whether every class had to exceed the configured score."""
-        own = np.float32(self.score_threshold)
-        return all(np.float32(value) == own for value in self.class_thresholds.values())
 
 
 class SnapshotStore:
-    """Finds and reads the snapshots of runs; the few read last stay in memory."""
+    """Finds and reads the snapshots of the runs under one folder."""
 
     def __init__(self, root: Path, *, kept: int = 6) -> None:
         self._root = root
-        self._recent: Recent[tuple[Path, int], Snapshot] = Recent(kept)
+        self._recent: Recent[tuple[RunDir, int, int | None], Snapshot] = Recent(kept)
 
     def steps(self, run: str) -> list[int]:
         """Return the steps that have a snapshot, oldest first."""
-        return numbered(self._root / run / "snapshots")
+        return numbered(RunDir(self._root / run).snapshots)
 
     def read(self, run: str, step: int) -> Snapshot:
         """Return the snapshot of a step.
@@ -143,134 +27,11 @@ class SnapshotStore:
         Raises:
             UserError: it is not kept any more, or cannot be read.
         """
-        folder = self._root / run / "snapshots" / f"{step:08d}"
-        try:
-            # A resumed run writes the same step again.
-            written = (folder / "snapshot.json").stat().st_mtime_ns
-            return self._recent.get((folder, written), lambda: _read_snapshot(folder))
-        except FileNotFoundError as error:
-            missing = Path(error.filename or folder).name
-            raise UserError(
-                f"snapshot {step} of {run!r} must be a folder with snapshot.json and arrays.npz, "
-                f"{missing} is missing ({folder}). It may just have made room for a newer one: "
-                "choose another snapshot."
-            ) from error
-        except _UNREADABLE as error:
-            raise UserError(
-                f"snapshot {step} of {run!r} must be readable, got {_reason(error)} "
-                f"({folder}). Choose another snapshot."
-            ) from error
-
-
-def _reason(error: Exception) -> str:
-    # A missing key's message is the bare key.
-    return f"no entry {error}" if isinstance(error, KeyError) else str(error)
+        place = RunDir(self._root / run)
+        key = (place, step, snapshot_changed(place, step))
+        return self._recent.get(key, lambda: read_snapshot(place, step))
 
 
 def nearest(steps: Sequence[int], step: int) -> int:
     """Return the kept step closest to the one wanted."""
     return min(steps, key=lambda known: (abs(known - step), known))
-
-
-def _read_snapshot(folder: Path) -> Snapshot:
-    raw = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
-    arrays = _read_arrays(folder / "arrays.npz")
-    return Snapshot(
-        step=int(raw["step"]),
-        stage=int(raw["stage"]),
-        method=str(raw["method"]),
-        score_threshold=float(raw["score_threshold"]),
-        rare_classes=_own_rare_classes(raw),
-        items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
-        pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
-        class_thresholds={
-            str(name): float(value) for name, value in raw.get("class_thresholds", {}).items()
-        },
-        unsure_threshold=None if (unsure := raw.get("unsure_threshold")) is None else float(unsure),
-        min_visible_share=float(raw.get("min_visible_share", 0.0)),
-    )
-
-
-def _own_rare_classes(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the rare classes among those the network learns; a module learns only some."""
-    learned = raw.get("classes") or THING_NAMES
-    return tuple(name for name in raw.get("rare_classes", ()) if name in learned)
-
-
-def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    # Opened here: numpy leaves a file it cannot read open, and advises to trust it.
-    with path.open("rb") as file:
-        try:
-            with np.load(file) as archive:
-                return {name: archive[name] for name in archive.files}
-        except _DAMAGED as error:
-            raise ValueError(f"{path.name} is cut or damaged") from error
-
-
-def _read_item(
-    raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], index: int
-) -> SnapshotItem:
-    target = arrays.get(f"target_{index}")
-    return SnapshotItem(
-        source_id=str(raw.get("source_id") or ""),
-        target_id=str(raw.get("target_id") or ""),
-        source=_labelled(arrays, "source", index),
-        target=target,
-        pseudo_labels=_labelled(arrays, "pseudo", index, image=target),
-        s2t=_labelled(arrays, "s2t", index),
-        t2s=_labelled(arrays, "t2s", index),
-        candidates=tuple(
-            Candidate(
-                label=int(d["label"]),
-                score=float(d["score"]),
-                class_score=float(d["class_score"]),
-                mask_score=float(d["mask_score"]),
-                valid_share=float(d.get("valid_share", 1.0)),
-                rle=d["rle"],
-            )
-            for d in raw.get("detections", ())
-        ),
-        kept=tuple(bool(k) for k in raw.get("kept", ())),
-        valid=_valid(arrays, index, target),
-    )
-
-
-def _valid(
-    arrays: Mapping[str, NDArray[Any]], index: int, target: Image | None
-) -> NDArray[np.bool_] | None:
-    valid = arrays.get(f"valid_{index}")
-    if valid is None or target is None:
-        return None
-    if valid.shape != target.shape[:2]:
-        raise ValueError(f"valid_{index} must have size {target.shape[:2]}, got {valid.shape}")
-    return valid.astype(bool)
-
-
-def _labelled(
-    arrays: Mapping[str, NDArray[Any]], view: str, index: int, *, image: Image | None = None
-) -> LabelledImage | None:
-    picture = image if image is not None else arrays.get(f"{view}_{index}")
-    ids = arrays.get(f"{view}_ids_{index}")
-    if picture is None or ids is None:
-        return None
-    if ids.shape != picture.shape[:2]:
-        raise ValueError(f"{view}_ids_{index} must have size {picture.shape[:2]}, got {ids.shape}")
-    labels = arrays[f"{view}_labels_{index}"]
-    if ids.size and ids.max() > len(labels):
-        raise ValueError(f"{view}_ids_{index} must be at most {len(labels)}, got {ids.max()}")
-    return LabelledImage(
-        image=picture,
-        ids=ids,
-        labels=labels,
-        origin=arrays.get(f"{view}_origin_{index}"),
-    )
-
-
-def _read_pool_item(raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PoolItem:
-    return PoolItem(
-        label=int(raw["label"]),
-        sample_id=str(raw["sample_id"]),
-        step=int(raw["step"]),
-        times_drawn=int(raw["times_drawn"]),
-        patch=arrays[str(raw["patch"])],
-    )

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from uda4inst.ops.masks import rle_decode, rle_encode
+from uda4inst.run_folder.snapshot_reader import Candidate, SnapshotItem
 from uda4inst.structures import Detections
 from uda4inst.uda.pseudo_labels import select
 from workbench.stores.candidates import CandidateStore, settle
-from workbench.stores.snapshots import Candidate, SnapshotItem
 
 
 def make_item(*found: tuple[str, int, float], valid_share: float = 1.0) -> SnapshotItem:

@@ -56,7 +56,7 @@ class SegFormer(Network):
         self.num_classes = num_classes
         self.network = SegformerForSemanticSegmentation(preset.config(num_classes))
         if gradient_checkpointing:
-            self.network.gradient_checkpointing_enable()
+            self.network.segformer.activation_checkpointing_enable()
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)

@@ -24,11 +24,11 @@ from uda4inst.run_folder.layout import (
     check_is_new,
     create_run,
     find_run,
-    locked,
     read_json,
     record_command,
 )
 from uda4inst.run_folder.status import StatusFile
+from uda4inst.run_folder.trainer import locked
 from uda4inst.training import launch
 from uda4inst.training.batches import check_files
 from uda4inst.training.config import Config, load_config, to_yaml

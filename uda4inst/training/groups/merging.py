@@ -11,30 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from uda4inst.atomic import disk_errors, write_json
+from uda4inst.atomic import disk_errors
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import accumulators, results_json
 from uda4inst.formats.predictions import (
     ImagePredictions,
-    ScoredMask,
+    merge_detections,
     read_predictions,
     to_line,
     writing_text,
 )
-from uda4inst.run_folder.layout import RunDir, numbered, read_json
+from uda4inst.run_folder.evaluations import (
+    evaluated_steps,
+    predicting_networks,
+    predictions_file,
+    read_evaluation,
+    write_evaluation,
+)
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import Config, config_hash
 from uda4inst.training.validation import require_validation, summary
 
 log = logging.getLogger(__name__)
-
-
-def merge_detections(parts: Sequence[Sequence[ScoredMask]]) -> tuple[ScoredMask, ...]:
-    """Return the detections of several networks on one image as one list, best score first.
-
-    Equal scores keep the order of the networks, so the result depends on nothing else.
-    """
-    joined = [detection for part in parts for detection in part]
-    return tuple(sorted(joined, key=lambda detection: -detection.score))
 
 
 def merge_evaluations(
@@ -53,34 +51,30 @@ def merge_evaluations(
     Raises:
         UserError: predictions or annotation cannot be read, or the disk is full.
     """
-    shared = set.intersection(*(set(numbered(m.evaluation)) for m in modules))
+    shared = set.intersection(*(set(evaluated_steps(m)) for m in modules))
     records: list[dict[str, Any]] = []
     for step in sorted(shared):
-        found = [m.evaluation / "predictions" / f"{step:08d}" for m in modules]
-        networks = [
-            network
-            for network in ("student", "teacher")
-            if all((folder / f"{network}.jsonl.gz").is_file() for folder in found)
-        ]
+        predicted = [predicting_networks(m, step) for m in modules]
+        networks = [n for n in ("student", "teacher") if all(n in names for names in predicted)]
         own = _sources(modules, step)
         if networks and not _is_merged(run, step, own):
-            records.append(_merge_step(run, found, networks, config, step=step, sources=own))
+            records.append(_merge_step(run, modules, networks, config, step=step, sources=own))
     return records
 
 
 def _sources(modules: Sequence[RunDir], step: int) -> dict[str, str]:
     """Return the configuration hash behind each module's result of a step."""
-    return {m.name: str(read_json(m.evaluation_of(step)).get("config_hash")) for m in modules}
+    return {m.name: read_evaluation(m.evaluation_of(step)).config_hash for m in modules}
 
 
 def _is_merged(run: RunDir, step: int, sources: dict[str, str]) -> bool:
     path = run.evaluation_of(step)
-    return path.exists() and read_json(path).get("modules") == sources
+    return path.exists() and read_evaluation(path).modules == sources
 
 
 def _merge_step(
     run: RunDir,
-    found: Sequence[Path],
+    modules: Sequence[RunDir],
     networks: Sequence[str],
     config: Config,
     *,
@@ -92,9 +86,9 @@ def _merge_step(
     results: dict[str, Any] = {}
     with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
         for network in networks:
-            parts = [_read(folder / f"{network}.jsonl.gz") for folder in found]
+            parts = [_read(predictions_file(module, step, network)) for module in modules]
             scores = accumulators(settings.protocols)
-            path = run.evaluation / "predictions" / f"{step:08d}" / f"{network}.jsonl.gz"
+            path = predictions_file(run, step, network)
             with writing_text(path, compressed=True) as write:
                 for index in range(count):
                     name = dataset.basename(index)
@@ -117,7 +111,7 @@ def _merge_step(
             "modules": sources,
             "results": results,
         }
-        write_json(run.evaluation_of(step), record)
+        write_evaluation(run, record)
     return record
 
 

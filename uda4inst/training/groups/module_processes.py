@@ -6,23 +6,26 @@ The parent trains nothing. It starts the modules, passes requests on to them, an
 
 from __future__ import annotations
 
-import ctypes
-import json
 import logging
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import torch
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.control import Control
+from uda4inst.run_folder.control import Control, Request, leave_request, take_requests
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.status import StatusFile
+from uda4inst.run_folder.start import (
+    SAVED_CODES,
+    TRAINER,
+    TrainerProcess,
+    device_settings,
+    resume_arguments,
+    start,
+)
+from uda4inst.run_folder.status import StatusFile, is_finished, read_status
 from uda4inst.training.config import Config
 from uda4inst.training.journal import RunFailedError
 from uda4inst.training.loop import Outcome, Progress
@@ -30,8 +33,7 @@ from uda4inst.training.loop import Outcome, Progress
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 0.5
-_PR_SET_PDEATHSIG: Final = 1  # of Linux' <sys/prctl.h>
-_PASSED_ON: Final = ("pause", "resume", "snapshot")
+_PASSED_ON: Final[frozenset[Request]] = frozenset({"pause", "resume", "snapshot"})
 
 
 def train_at_once(
@@ -66,7 +68,7 @@ def train_at_once(
         try:
             while work.is_left:
                 work.start_next()
-                requests = _requests(run)
+                requests = take_requests(run.control)
                 if "stop" in requests or control.signal:
                     work.stop()
                 _pass_on(requests, work.running)
@@ -77,8 +79,8 @@ def train_at_once(
             work.end()
     if work.failure:
         raise RunFailedError(work.failure)
-    done = sum(int(_status(m).get("step", 0)) for m in modules)
-    states = {_status(m).get("state") for m in modules}
+    done = sum(told.step for m in modules if (told := read_status(m)) is not None)
+    states = {_state(m) for m in modules}
     if states == {"finished"}:
         return Outcome("finished", done)
     return Outcome("stopped", done, control.signal)
@@ -95,10 +97,9 @@ class _Work:
     def __init__(self, modules: Sequence[RunDir], *, at_once: int) -> None:
         self.modules = modules
         self.at_once = at_once
-        self.waiting = [m for m in modules if _status(m).get("state") != "finished"]
-        self.running: dict[RunDir, subprocess.Popen[bytes]] = {}
+        self.waiting = [m for m in modules if not is_finished(m)]
+        self.running: dict[RunDir, TrainerProcess] = {}
         self.failure = ""
-        self.is_stopping = False
 
     @property
     def is_left(self) -> bool:
@@ -114,9 +115,7 @@ class _Work:
     def stop(self) -> None:
         """Start no more modules and ask those that run to save and stop, once."""
         self.waiting.clear()
-        if not self.is_stopping:
-            self.is_stopping = True
-            self._ask_to_stop()
+        self._ask_to_stop()
 
     def look_after(self) -> None:
         """Forget the modules that have ended; one that failed stops the others."""
@@ -126,10 +125,11 @@ class _Work:
                 continue
             del self.running[module]
             log.info("category group %s ended with exit code %d", module.name, code)
-            if code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+            if code in (0, *SAVED_CODES):
                 continue
-            reason = _status(module).get("error") or f"exit code {code}"
-            message = f"category group {module.name}: {reason} ({module.path / 'console.txt'})"
+            told = read_status(module)
+            reason = (told.error if told else None) or f"exit code {code}"
+            message = f"category group {module.name}: {reason} ({module.console})"
             self.failure = self.failure or message
         if self.failure:
             self.stop()
@@ -142,56 +142,30 @@ class _Work:
 
     def _ask_to_stop(self) -> None:
         for child in self.running.values():
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+            child.stop()
 
     def _free_slot(self) -> int:
         taken = {self.modules.index(module) for module in self.running}
         return next(n for n in range(len(self.modules)) if n not in taken)
 
 
-def _start(module: RunDir, *, slot: int) -> subprocess.Popen[bytes]:
-    """Start the trainer of a module on the GPU of its slot."""
-    environment = dict(os.environ)
-    devices = torch.cuda.device_count()
-    if devices > 1:
-        visible = environment.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(n) for n in range(devices)]
-        environment["CUDA_VISIBLE_DEVICES"] = names[slot % devices]
-    console = (module.path / "console.txt").open("ab")
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "uda4inst.cli", "resume", str(module.path)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is passed on once, not heard twice
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
-    finally:
-        console.close()
+def _start(module: RunDir, *, slot: int) -> TrainerProcess:
+    """Start the trainer of a module, where there are several GPUs on that of its slot."""
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(n) for n in range(count)]
+    return start(
+        (*TRAINER, *resume_arguments(module)),
+        console=module.console,
+        environment=device_settings(names[slot % count] if count > 1 else None),
+        ends_with_parent=True,
+    )
 
 
-def _end_with_parent() -> None:
-    """Ask the system to tell this process to save and stop when its parent is gone."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _requests(run: RunDir) -> frozenset[str]:
-    """Return what the run is asked for, and take the requests away."""
-    if not run.control.is_dir():
-        return frozenset()
-    names = frozenset(path.name for path in run.control.iterdir())
-    for name in names:
-        (run.control / name).unlink(missing_ok=True)
-    return names
-
-
-def _pass_on(requests: frozenset[str], running: dict[RunDir, Any]) -> None:
-    for name in requests & frozenset(_PASSED_ON):
+def _pass_on(requests: frozenset[Request], running: Iterable[RunDir]) -> None:
+    for request in requests & _PASSED_ON:
         for module in running:
-            (module.control / name).touch()
+            leave_request(module.control, request)
 
 
 def _report(
@@ -201,12 +175,12 @@ def _report(
     watch: Callable[[Progress], None] | None,
 ) -> None:
     """Add up the modules' progress."""
-    found = [_status(m) for m in modules]
-    step = sum(int(f.get("step", 0)) for f in found)
-    left = [f["eta_seconds"] for f in found if f.get("eta_seconds") is not None]
-    rates = [f["steps_per_second"] for f in found if f.get("steps_per_second")]
-    paused = any(f.get("state") == "paused" for f in found)
-    stage = max(int(f.get("stage", 1)) for f in found)
+    found = [told for m in modules if (told := read_status(m)) is not None]
+    step = sum(told.step for told in found)
+    left = [told.eta_seconds for told in found if told.eta_seconds is not None]
+    rates = [told.steps_per_second for told in found if told.steps_per_second]
+    paused = any(told.state == "paused" for told in found)
+    stage = max((told.stage for told in found), default=1)
     status.update(
         step=step,
         stage=stage,
@@ -219,9 +193,7 @@ def _report(
         watch(Progress(step, steps, stage, seconds_left=max(left, default=None)))
 
 
-def _status(module: RunDir) -> dict[str, Any]:
-    """Return what a module says of itself; nothing before it has said anything."""
-    try:
-        return json.loads(module.status.read_bytes())
-    except (OSError, ValueError):
-        return {}
+def _state(module: RunDir) -> str | None:
+    """Return the state a module has written; None before it has said anything."""
+    status = read_status(module)
+    return None if status is None else status.state

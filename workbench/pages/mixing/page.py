@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.colors import ORIGIN_COLORS
 from uda4inst.draw import display_size, origins_of, outline_by_origin, overlay_instances, resize
+from uda4inst.run_folder.snapshot_reader import LabelledImage, Snapshot, SnapshotItem
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
-from workbench.stores.snapshots import LabelledImage, Snapshot, SnapshotItem
 from workbench.ui import markup
 from workbench.ui.edge import Mounted, Page
 from workbench.ui.palette import class_css, css

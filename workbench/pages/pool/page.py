@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
-from workbench.stores.snapshots import PoolItem, Snapshot
 from workbench.ui import markup
 from workbench.ui.edge import Mounted, Page
 from workbench.ui.palette import class_css

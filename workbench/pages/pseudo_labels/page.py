@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
 from uda4inst.draw import DrawnDetection, draw_detections
+from uda4inst.run_folder.snapshot_reader import Snapshot, SnapshotItem
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.stores.candidates import Candidates
-from workbench.stores.snapshots import Snapshot, SnapshotItem
 from workbench.ui import markup, plots
 from workbench.ui.edge import Empty, Mounted, Page
 from workbench.ui.palette import class_css, css

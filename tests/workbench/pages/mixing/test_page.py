@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from uda4inst.colors import ORIGIN_COLORS
+from uda4inst.run_folder.snapshot_reader import Snapshot
 from workbench.pages.mixing import page as mixing
 from workbench.services import Services
-from workbench.stores.snapshots import Snapshot
 
 
 @pytest.fixture

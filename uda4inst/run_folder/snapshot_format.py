@@ -1,0 +1,79 @@
+"""The names inside a snapshot: keys of `snapshot.json`, arrays of `arrays.npz`.
+
+The writer fills these types and the reader takes them apart, so that a name stands here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NotRequired, TypedDict
+
+from uda4inst.ops.masks import Rle
+
+FACTS: Final = "snapshot.json"
+ARRAYS: Final = "arrays.npz"
+
+# "pseudo" has no image of its own: its ids lie on the target.
+View = Literal["source", "target", "valid", "pseudo", "s2t", "t2s"]
+Part = Literal["ids", "labels", "origin"]
+
+
+def array_name(view: View, index: int, part: Part | None = None) -> str:
+    """Return the name of an array of one batch item: a view's pixels, or a part of it.
+
+    Example:
+        >>> array_name("s2t", 1), array_name("s2t", 1, "ids")
+        ('s2t_1', 's2t_ids_1')
+    """
+    return f"{view}_{index}" if part is None else f"{view}_{part}_{index}"
+
+
+def patch_name(number: int) -> str:
+    """Return the name of the patch of a pool entry."""
+    return f"pool_{number}"
+
+
+class DetectionFacts(TypedDict):
+    """A detection of the teacher on the target image."""
+
+    label: int
+    score: float
+    class_score: float
+    mask_score: float
+    rle: Rle
+    valid_share: NotRequired[float]
+
+
+class ItemFacts(TypedDict):
+    """One position of the batch; `kept` says which detections became pseudo-labels."""
+
+    source_id: str | None
+    target_id: str | None
+    detections: Sequence[DetectionFacts]
+    kept: Sequence[bool]
+
+
+class PoolFacts(TypedDict):
+    """An entry of the rare-class pool; `patch` names its array."""
+
+    label: int
+    sample_id: str
+    step: int
+    times_drawn: int
+    patch: str
+
+
+class SnapshotFacts(TypedDict):
+    """The content of `snapshot.json`; what older snapshots lack is marked so."""
+
+    step: int
+    stage: int
+    method: str
+    score_threshold: float
+    class_thresholds: NotRequired[Mapping[str, float]]
+    unsure_threshold: NotRequired[float | None]
+    min_visible_share: NotRequired[float]
+    rare_classes: NotRequired[Sequence[str]]
+    classes: NotRequired[Sequence[str]]
+    items: Sequence[ItemFacts]
+    pool: NotRequired[Sequence[PoolFacts]]

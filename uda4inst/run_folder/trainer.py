@@ -1,0 +1,122 @@
+"""Who trains a run: one process at a time, which holds the run's lock and signs its status."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from uda4inst.atomic import remove_leftovers
+from uda4inst.errors import UserError
+from uda4inst.run_folder.alive import is_alive, this_host
+from uda4inst.run_folder.control import take_requests
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.status import Status, read_status
+
+# A trainer on another machine signs every 2 s; four missed signatures are a dead one.
+FOREIGN_HEARTBEAT_SECONDS: Final = 10.0
+# A reader that looks at the lock holds it for an instant; whoever wants it tries again.
+_LOCK_TRIES: Final = 10
+_LOCK_SECONDS: Final = 0.02
+
+
+@contextmanager
+def locked(run: RunDir) -> Iterator[None]:
+    """Hold the run's lock: one trainer at a time.
+
+    The lock goes with the process, however it ends. Loader workers forked from it give their copy
+    up, or one that outlives a killed trainer would keep the run closed.
+
+    Raises:
+        UserError: another process holds the lock.
+    """
+    descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    held = [descriptor]
+    os.register_at_fork(after_in_child=lambda: [os.close(held.pop()) for _ in held[:]])
+    try:
+        _take(descriptor)
+    except OSError as error:
+        os.close(held.pop())
+        raise UserError(
+            f"run {run.name!r} must have one trainer, got a second while the first still runs "
+            f"({run.path}, pid {_owner(run)}). Wait for it, or stop it first."
+        ) from error
+    try:
+        clean_up(run)
+        yield
+    finally:
+        os.close(held.pop())
+
+
+def _take(descriptor: int) -> None:
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not tries_left:
+                raise
+            time.sleep(_LOCK_SECONDS)
+
+
+def is_held(run: RunDir) -> bool:
+    """Whether a process of this machine holds a run's lock."""
+    try:
+        descriptor = os.open(run.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a disk without locks
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def clean_up(run: RunDir) -> None:
+    """Remove unfinished files of a killed trainer, and requests nobody will obey any more."""
+    for folder in (run.path, run.checkpoints, run.snapshots, run.evaluation, run.failed_batch):
+        remove_leftovers(folder)
+    take_requests(run.control)
+
+
+def living_trainer(run: RunDir) -> Status | None:
+    """Return the status of a run at which a trainer is at work right now, else None."""
+    status = read_status(run)
+    if status is None or not status.live or why_dead(run, status) is not None:
+        return None
+    return status
+
+
+def why_dead(run: RunDir, status: Status, *, now: float | None = None) -> str | None:
+    """Return why a trainer that has signed as alive is taken for dead; None while it lives.
+
+    On this machine its process must run, and be the one that signed; a trainer that holds the
+    run's lock and has not signed yet lives too. On another machine only its heartbeat is known.
+
+    Args:
+        run: where it trains.
+        status: what it wrote, in a live state.
+        now: unix seconds; None for this moment.
+    """
+    if status.host == this_host() and status.pid is not None:
+        signed, created = status.heartbeat, status.process_started
+        if is_alive(status.pid, signed_at=signed, created=created) or is_held(run):
+            return None
+        return f"process {status.pid} no longer runs"
+    age = (time.time() if now is None else now) - status.heartbeat
+    if age <= FOREIGN_HEARTBEAT_SECONDS:
+        return None
+    return f"no sign of life from {status.host or 'its host'} for {age:.0f} s"
+
+
+def _owner(run: RunDir) -> str:
+    """Return the process id that signed the status, for a message."""
+    status = read_status(run)
+    return "unknown" if status is None or status.pid is None else str(status.pid)
