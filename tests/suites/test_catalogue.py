@@ -52,7 +52,7 @@ def test_suites__the_inconsistencies_are_footnoted() -> None:
 def test_bound__is_that_of_the_rows_benchmark() -> None:
     suite = SUITES["table1"]
     row = suite.row("synthia_uda4inst")
-    low, high = suite.bound(row, "source_only"), suite.bound(row, "oracle")
+    low, high = suite.bound(row, "lower_bound"), suite.bound(row, "upper_bound")
     assert low is not None
     assert high is not None
     assert (low.key, high.key) == ("synthia_source_only", "synthia_oracle")

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from older_runs import FIXTURES
 
+from uda4inst.run_folder.status import is_finished
 from uda4inst.suites import folder as folders
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, expand
@@ -44,7 +45,7 @@ def test_older_suite__stays_finished(place: folders.SuiteFolder) -> None:
     assert expansion.hash == recorded["hash"]
     assert len(expansion.runs) == 8
     folders.check_unchanged(place, expansion)
-    assert [r.name for r in expansion.runs if not folders.is_finished(place.run(r.name))] == []
+    assert [r.name for r in expansion.runs if not is_finished(place.run(r.name))] == []
 
 
 def test_older_suite__another_setting_is_refused(place: folders.SuiteFolder) -> None:

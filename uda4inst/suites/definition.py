@@ -15,7 +15,8 @@ from uda4inst.suites import paper
 from uda4inst.suites.paper import PaperNumbers
 
 SuiteName = Literal["table1", "table2", "table3", "table4", "table5", "thresholds", "extensions"]
-Role = Literal["row", "source_only", "oracle"]
+Bound = Literal["lower_bound", "upper_bound"]
+Role = Literal["row"] | Bound
 
 # The pairs of source and target of Table 1, in its order.
 BENCHMARKS: Final[Mapping[str, str]] = {
@@ -85,7 +86,7 @@ class Suite:
         """Return the row of a key."""
         return next(row for row in self.rows if row.key == key)
 
-    def bound(self, row: Row, role: Literal["source_only", "oracle"]) -> Row | None:
+    def bound(self, row: Row, role: Bound) -> Row | None:
         """Return the lower or upper end of the gap of a row's benchmark; None without one."""
         ends = [r for r in self.rows if r.role == role and r.benchmark == row.benchmark]
         return ends[0] if ends else None
@@ -107,6 +108,6 @@ ORACLE: Final = Row(
     "upper bound (target labels; the paper's of Table 1)",
     ORACLE_SETTINGS,
     paper.UPPER_BOUND,
-    role="oracle",
+    role="upper_bound",
     is_extra=True,
 )

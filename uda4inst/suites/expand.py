@@ -269,7 +269,7 @@ def _check_overrides(overrides: Sequence[_Override], suite: Suite) -> None:
 
 def _compared(suite: Suite) -> list[str]:
     """Return the settings in which a table's own rows differ."""
-    rows = [row for row in suite.rows if row.role != "oracle" and not row.is_extra]
+    rows = [row for row in suite.rows if row.role != "upper_bound" and not row.is_extra]
     values: dict[str, set[str]] = {}
     for row in rows:
         for key, value in row.settings.items():

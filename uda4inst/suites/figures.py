@@ -94,6 +94,6 @@ def _known(values: Sequence[float | None], first: float) -> tuple[list[float], l
 
 
 def _color(row: RowResult, index: int) -> str:
-    if row.row.role == "source_only":
+    if row.row.role == "lower_bound":
         return _SOURCE_ONLY_COLOR
-    return _ORACLE_COLOR if row.row.role == "oracle" else _COLORS[index % len(_COLORS)]
+    return _ORACLE_COLOR if row.row.role == "upper_bound" else _COLORS[index % len(_COLORS)]

@@ -13,7 +13,7 @@ _SOURCE_ONLY: Final = Row(
     "w/o UDA",
     source_training("one"),
     paper.URBANSYN_SOURCE_ONLY,
-    role="source_only",
+    role="lower_bound",
     is_extra=True,
 )
 

@@ -53,7 +53,7 @@ def _benchmark_rows(
             "w/o UDA",
             source_training("one"),
             source_only,
-            role="source_only",
+            role="lower_bound",
             **shared,
         ),
         Row(
@@ -64,7 +64,7 @@ def _benchmark_rows(
             "upper bound (target labels)",
             ORACLE_SETTINGS,
             oracle,
-            role="oracle",
+            role="upper_bound",
             runs_as="oracle",
             **shared,
         ),
@@ -114,7 +114,7 @@ TABLE2: Final = Suite(
     "One network, no category groups, no rare-class pool. Without mixing the whole length is "
     "source training.",
     (
-        Row("none", "none", source_training("one"), paper.MIXING_NONE, role="source_only"),
+        Row("none", "none", source_training("one"), paper.MIXING_NONE, role="lower_bound"),
         _mixing_row("t2s", "T2S", s2t=False, t2s=True, numbers=paper.MIXING_T2S),
         _mixing_row("s2t", "S2T", s2t=True, t2s=False, numbers=paper.MIXING_S2T, footnote="lost"),
         _mixing_row(
@@ -152,7 +152,7 @@ TABLE3: Final = Suite(
             "no mixing",
             source_training("two"),
             paper.WEIGHTS_NONE,
-            role="source_only",
+            role="lower_bound",
             footnotes=("groups",),
         ),
         _weights_row("s75_t25", 0.75, 0.25, paper.WEIGHTS_75_25),
@@ -169,7 +169,7 @@ TABLE4: Final = Suite(
     "Source training alone, one network for each group, predictions merged. P person, R rider, "
     "MC motorcycle.",
     (
-        Row("groups1", "1: one model", source_training("one"), paper.GROUPS_1, role="source_only"),
+        Row("groups1", "1: one model", source_training("one"), paper.GROUPS_1, role="lower_bound"),
         Row(
             "groups2",
             "2: {P, R, bus, MC}, {car, truck, train, bicycle}",
@@ -206,7 +206,7 @@ TABLE5: Final = Suite(
             "M1",
             source_training("one"),
             paper.M1,
-            role="source_only",
+            role="lower_bound",
             marks=("", "", ""),
         ),
         Row(

@@ -13,11 +13,12 @@ from statistics import mean
 from typing import Any, Final, Literal
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.methods import METHODS
 from uda4inst.run_folder.evaluations import Evaluation, last_evaluation
 from uda4inst.run_folder.layout import read_command
 from uda4inst.run_folder.status import read_status
 from uda4inst.suites.catalogue import SUITES
-from uda4inst.suites.definition import Row, Suite
+from uda4inst.suites.definition import Bound, Row, Suite
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
 from uda4inst.suites.paper import Metric, PaperNumbers
@@ -29,8 +30,6 @@ Protocol = Literal["cityscapes", "coco"]
 View = tuple[Protocol, Network]
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("cityscapes", "coco")
-# Methods without a teacher: their student stands where the teacher is asked for.
-_WITHOUT_TEACHER: Final = ("source_only", "oracle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +160,9 @@ class RowResult:
         found = run.evaluation
         if found is None:
             return None
-        without_teacher = self.row.settings.get("method.name") in _WITHOUT_TEACHER
-        if network not in found.networks and without_teacher:
-            network = "student"
+        method = METHODS.get(self.row.settings.get("method.name", ""))
+        if network not in found.networks and method and network not in method.networks:
+            network = method.networks[0]  # stands for a network that its method does not have
         if class_name is not None:
             known = class_name in self.row.classes
             return _per_cent(found.value(network, protocol, metric, class_name) if known else None)
@@ -198,7 +197,7 @@ class SuiteResults:
         """Return the row of a key."""
         return next(row for row in self.rows if row.key == key)
 
-    def bound(self, row: RowResult, role: Literal["source_only", "oracle"]) -> RowResult | None:
+    def bound(self, row: RowResult, role: Bound) -> RowResult | None:
         """Return the lower or upper end of the gap a row can close; None without one."""
         found = self.suite.bound(row.row, role)
         return self.row(found.key) if found else None
@@ -212,7 +211,7 @@ class SuiteResults:
         spread that of the single seeds' shares. None for the bounds themselves, and where a bound
         is missing or the upper one is not above the lower.
         """
-        ends = self.bound(row, "source_only"), self.bound(row, "oracle")
+        ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
         if row.row.role != "row" or None in ends:
             return None
         low, high, own = (
@@ -231,7 +230,7 @@ class SuiteResults:
 
     def paper_gap_closed(self, row: RowResult, metric: Metric = "AP") -> float | None:
         """Return the same share of the paper's numbers."""
-        ends = self.bound(row, "source_only"), self.bound(row, "oracle")
+        ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
         if row.row.role != "row" or None in ends:
             return None
         numbers = [

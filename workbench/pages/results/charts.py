@@ -241,9 +241,9 @@ def _tip(title: str, pairs: Sequence[_Pair], middle: float, room: float) -> str:
 
 
 def _color(row: RowResult, index: int) -> str:
-    if row.row.role == "source_only":
+    if row.row.role == "lower_bound":
         return _SOURCE_ONLY_COLOR
-    return _ORACLE_COLOR if row.row.role == "oracle" else _ROW_COLORS[index % len(_ROW_COLORS)]
+    return _ORACLE_COLOR if row.row.role == "upper_bound" else _ROW_COLORS[index % len(_ROW_COLORS)]
 
 
 def _sweep(results: SuiteResults, view: View) -> str:
@@ -273,8 +273,8 @@ def _sweep_chart(
         )
     ]
     for name, color, bound in (
-        ("w/o UDA", _SOURCE_ONLY_COLOR, results.bound(rows[0], "source_only")),
-        ("upper bound", _ORACLE_COLOR, results.bound(rows[0], "oracle")),
+        ("w/o UDA", _SOURCE_ONLY_COLOR, results.bound(rows[0], "lower_bound")),
+        ("upper bound", _ORACLE_COLOR, results.bound(rows[0], "upper_bound")),
     ):
         level = bound.statistic(network, protocol, metric) if bound else None
         if level is not None:
