@@ -5,6 +5,7 @@ The choice lives in the session, so it stays when the page changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -201,11 +202,17 @@ def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
             ("step", f"{snapshot.step:,} ({steps.index(snapshot.step) + 1} of {len(steps)} kept)"),
             ("stage", str(snapshot.stage)),
             ("method", snapshot.method),
-            ("score threshold", f"{snapshot.score_threshold:g}"),
+            ("score threshold", _threshold(snapshot)),
             ("source", shown.source_id if shown else ""),
             ("target", shown.target_id if shown else ""),
         ]
     )
+
+
+def _threshold(snapshot: Snapshot) -> str:
+    """Return the configured score threshold; nothing where the method of this stage has none."""
+    value = snapshot.score_threshold
+    return "" if math.isnan(value) else f"{value:g}"
 
 
 def _current(services: Services, state: SessionState) -> tuple[list[int], int]:

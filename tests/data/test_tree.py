@@ -15,7 +15,9 @@ from uda4inst.data.stream.dataset import has_labels, open_dataset
 
 @pytest.mark.parametrize("name", ["urbansyn", "cityscapes", "synscapes", "synthia", "kitti360"])
 def test_image_tree__labels_alone_are_those_read_together(tmp_path: Path, name: FormatName) -> None:
-    ref = DatasetRef(format=name, root=str(write_tree(name, tmp_path)), min_area=40)
+    ref = DatasetRef.model_validate(
+        {"format": name, "root": str(write_tree(name, tmp_path)), "min_area": 40}
+    )
     dataset = open_dataset(ref, domain="source", labels="semantic")
     for index in range(len(dataset)):
         together, alone = dataset.read_labels(index), dataset.read_instances(index)
@@ -28,7 +30,9 @@ def test_image_tree__labels_alone_are_those_read_together(tmp_path: Path, name: 
 def test_urbansyn__semantic_alone_from_regular_ids_and_colours(tmp_path: Path) -> None:
     root = write_tree("urbansyn", tmp_path)
     dataset = open_dataset(
-        DatasetRef(format="urbansyn", root=str(root)), domain="source", labels="semantic"
+        DatasetRef.model_validate({"format": "urbansyn", "root": str(root)}),
+        domain="source",
+        labels="semantic",
     )
     expected = dataset.read_semantic(0)
     path = root / "ss/ss_0001.png"
@@ -45,6 +49,6 @@ def test_urbansyn__semantic_alone_from_regular_ids_and_colours(tmp_path: Path) -
     [("gta5", False, True), ("images", False, False), ("cityscapes", True, True)],
 )
 def test_has_labels__by_format(name: FormatName, instances: bool, semantic: bool) -> None:
-    ref = DatasetRef(format=name, root="anywhere")
+    ref = DatasetRef.model_validate({"format": name, "root": "anywhere"})
     assert has_labels(ref, "instances") is instances
     assert has_labels(ref, "semantic") is semantic

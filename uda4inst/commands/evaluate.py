@@ -44,7 +44,7 @@ def evaluate(
 
     if predictions is not None:
         result = _of_predictions(predictions, target, split)
-        parts = {"predictions": result}
+        parts, task = {"predictions": result}, INSTANCES
     else:
         result = _of_run(str(run), step, root)
         parts, task = result["results"], _task_of(str(run), root)
@@ -105,7 +105,7 @@ def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
 
 def _cells(values: Sequence[Mapping[str, Any] | None], measures: Sequence[str]) -> list[str]:
     """Return every protocol's measures of one row."""
-    return [_percent(v and v[measure]) for v in values for measure in measures]
+    return [_percent(None if v is None else v[measure]) for v in values for measure in measures]
 
 
 def _percent(value: float | None) -> str:

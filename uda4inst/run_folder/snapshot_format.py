@@ -15,7 +15,8 @@ ARRAYS: Final = "arrays.npz"
 
 # "pseudo" has no image of its own: its ids lie on the target.
 View = Literal["source", "target", "valid", "pseudo", "s2t", "t2s"]
-Part = Literal["ids", "labels", "origin"]
+# "semantic" are trainIds, 255 ignore, of a run that learns them.
+Part = Literal["ids", "labels", "origin", "semantic"]
 
 
 def array_name(view: View, index: int, part: Part | None = None) -> str:
@@ -69,7 +70,7 @@ class SnapshotFacts(TypedDict):
     step: int
     stage: int
     method: str
-    score_threshold: float
+    score_threshold: NotRequired[float]
     class_thresholds: NotRequired[Mapping[str, float]]
     unsure_threshold: NotRequired[float | None]
     min_visible_share: NotRequired[float]

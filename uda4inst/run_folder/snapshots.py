@@ -23,7 +23,8 @@ from uda4inst.methods.base import Views
 from uda4inst.models.mask2former.decode import full_masks
 from uda4inst.ops.masks import rle_encode
 from uda4inst.run_folder.layout import numbered
-from uda4inst.structures import InstanceMap
+from uda4inst.run_folder.snapshot_format import View, array_name
+from uda4inst.structures import InstanceMap, Sample
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.pseudo_labels import valid_shares
 from uda4inst.uda.rare_class_pool import PoolEntry
@@ -95,6 +96,7 @@ def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
         arrays[f"source_{index}"] = _pixels(source.image)
         if source.instances is not None:
             _add_map(arrays, "source", index, source.instances)
+        _add_semantic(arrays, "source", index, source)
     if index < len(views.target):
         facts["target_id"] = views.target[index].sample_id
         arrays[f"target_{index}"] = _pixels(views.target[index].image)
@@ -102,6 +104,7 @@ def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
     if index < len(views.labelled):
         facts["target_id"] = views.labelled[index].sample_id
         arrays[f"target_{index}"] = _pixels(views.labelled[index].image)
+        _add_semantic(arrays, "target", index, views.labelled[index])
     if index < len(views.pseudo_labels):
         _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
         facts["detections"], facts["kept"] = _detections(views, index)
@@ -124,6 +127,11 @@ def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> N
     compact = instances.to("cpu").compact()
     arrays[f"{view}_ids_{index}"] = compact.ids.numpy()
     arrays[f"{view}_labels_{index}"] = compact.labels.numpy()
+
+
+def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> None:
+    if sample.semantic is not None:
+        arrays[array_name(view, index, "semantic")] = sample.semantic.ids.cpu().numpy()
 
 
 def _detections(views: Views, index: int) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:

@@ -12,7 +12,7 @@ import torch
 
 from uda4inst.data.config import DataConfig
 from uda4inst.data.stream.dataset import ItemInstances, ItemSemantic, PairedDataset
-from uda4inst.data.stream.loading import build_loader, collate
+from uda4inst.data.stream.loading import RawBatch, build_loader, collate
 from uda4inst.errors import UserError
 from uda4inst.structures import DomainBatch, Labels, Sample
 from uda4inst.toystreets.write import ToyStreetsTree
@@ -162,6 +162,7 @@ def test_raw_batch__arrives_on_the_gpu_the_same(
 ) -> None:
     dataset = PairedDataset(make_config(tree), mode="pair", seed=0, labels=labels)
     raw = collate([dataset[0], dataset[1]])
+    assert isinstance(raw, RawBatch)
     there = raw.pin_memory().to("cuda")
     assert there.source[0].image.device.type == "cuda"
     assert contents(there) == contents(raw.to("cpu"))

@@ -16,6 +16,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import accumulators, results_json
 from uda4inst.formats.predictions import (
     ImagePredictions,
+    ScoredMask,
     merge_detections,
     read_predictions,
     to_line,
