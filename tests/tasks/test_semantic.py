@@ -26,9 +26,8 @@ def semantic_map(seed: int) -> SemanticMap:
 
 
 def view(name: str, *seeds: int) -> StudentView:
-    return StudentView(
-        name, 1.0, [torch.zeros(3, *SIZE) for _ in seeds], [*map(semantic_map, seeds)]
-    )
+    maps = [semantic_map(seed) for seed in seeds]
+    return StudentView(name, 1.0, [torch.zeros(3, *SIZE) for _ in maps], maps)
 
 
 def prediction(images: int) -> SemanticPrediction:

@@ -42,6 +42,8 @@ def evaluate(
             f"{'neither' if run is None else 'both'}."
         )
 
+    from uda4inst.tasks.instances import INSTANCES
+
     if predictions is not None:
         result = _of_predictions(predictions, target, split)
         parts, task = {"predictions": result}, INSTANCES
