@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uda4inst.classes import THING_CLASSES
+from uda4inst.data.readers.cityscapes import CityscapesLabels
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
-from uda4inst.evaluation.ground_truth import find_ground_truth
 from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask
@@ -109,14 +109,14 @@ def main() -> None:
         write_submission(submission, predictions)
         # Processor time: other programs on the machine do not count.
         marks = [time.process_time()]
+        truth = CityscapesLabels(root, "val")
         theirs = run_official(root, submission, Path(scratch))
         marks.append(time.process_time())
-        ours = evaluate_predictions(submission, root, protocols=["cityscapes"])
+        ours = evaluate_predictions(submission, truth, protocols=["cityscapes"])
         marks.append(time.process_time())
         from_rle = CityscapesAP()
-        truth = find_ground_truth(root)
         for index, image in enumerate(predictions):
-            from_rle.add(truth.read(index), image.detections)
+            from_rle.add(truth.read_instance_ids(index), image.detections)
         result = from_rle.result()
         marks.append(time.process_time())
     official_s, ours_s, rle_s = np.diff(marks).tolist()

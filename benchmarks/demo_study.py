@@ -14,12 +14,16 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+
+from uda4inst.run_folder.checkpoints import latest_step
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.start import TRAINER, resume_arguments
+from uda4inst.run_folder.status import is_finished
 
 METHODS = ("source_only", "uda4inst", "oracle")
 PROTOCOLS = ("cityscapes", "coco")
@@ -35,26 +39,21 @@ class Job:
     overrides: tuple[str, ...]
 
     @property
-    def folder(self) -> Path:
+    def run(self) -> RunDir:
         """Where the run lies."""
-        return self.root / f"{self.method}-{self.seed}"
-
-    def finished(self) -> bool:
-        """Whether the run has ended well."""
-        status = self.folder / "status.json"
-        return status.exists() and json.loads(status.read_text())["state"] == "finished"
+        return RunDir(self.root / f"{self.method}-{self.seed}")
 
 
 def execute(job: Job, preset: str, threads: int) -> tuple[Job, float]:
     """Train one run in a process of its own; return its seconds."""
-    if job.finished():
+    if is_finished(job.run):
         return job, 0.0
     started = time.time()
-    command = [sys.executable, "-m", "uda4inst.cli"]
-    if (job.folder / "checkpoints" / "latest").exists():
-        command += ["resume", str(job.folder)]
+    command = list(TRAINER)
+    if latest_step(job.run.checkpoints) is not None:
+        command += resume_arguments(job.run)
     else:
-        command += ["train", preset, f"run.root={job.root}", f"run.name={job.folder.name}"]
+        command += ["train", preset, f"run.root={job.root}", f"run.name={job.run.name}"]
         command += [f"method.name={job.method}", f"seed={job.seed}", *job.overrides]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
@@ -120,7 +119,7 @@ def main() -> None:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             runs = pool.map(lambda job: execute(job, arguments.preset, threads), jobs)
             for job, seconds in runs:
-                print(f"{job.folder.name}: {seconds:.0f} s", flush=True)
+                print(f"{job.run.name}: {seconds:.0f} s", flush=True)
     print(table(arguments.out, methods, seeds))
 
 

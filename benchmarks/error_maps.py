@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cityscapes_ap import make_set
 
+from uda4inst.data.readers.cityscapes import CityscapesLabels
 from uda4inst.evaluation.error_maps import index_errors
-from uda4inst.evaluation.ground_truth import find_ground_truth
 from uda4inst.formats.predictions import read_predictions, to_line, writing_text
 
 
@@ -39,12 +39,14 @@ def main() -> None:
         with writing_text(path, compressed=True) as write:
             for image in made:
                 write(to_line(image))
-        truth = find_ground_truth(Path(scratch))
+        truth = CityscapesLabels(Path(scratch), "val")
         places = {image.sample_id: place for place, image in enumerate(made)}
         marks = [(time.perf_counter(), time.process_time())]
         images = list(read_predictions(path))
         marks.append((time.perf_counter(), time.process_time()))
-        index_errors(images, lambda name: truth.read(places[name]), score_threshold=0.5)
+        index_errors(
+            images, lambda name: truth.read_instance_ids(places[name]), score_threshold=0.5
+        )
         marks.append((time.perf_counter(), time.process_time()))
     print(f"{options.images} images of {options.size}, {options.predictions} predictions each")
     for what, begun, ended in zip(("read", "count"), marks, marks[1:], strict=False):

@@ -1,9 +1,9 @@
-"""How long a large tree takes to open: the first time, and when its listing is remembered.
+"""How long a large tree takes to open: the first time, and again.
 
     python benchmarks/listing.py [--images 25000] [--formats urbansyn,coco]
 
 Writes trees of empty files into a temporary folder (so opening any picture would fail), with a
-cache of its own. Prints seconds of wall and processor time, the files below the root that were
+cache of its own, in which a COCO folder's masks are remembered to be well-formed. Prints seconds of wall and processor time, the files below the root that were
 opened, and by how much the process grew. Folders the system has never read take longer than these,
 which were just written. The COCO folder has 16 polygons of 14 points an image, 340 bytes each.
 """
@@ -22,7 +22,6 @@ from pathlib import Path
 
 from uda4inst.data.readers import DATASETS
 
-_SETTLING = 2.5  # folders changed in the last two seconds are not remembered
 _REPEATS = 5
 _OBJECTS = 16  # of each image of a COCO folder
 _POINTS = 14  # of each object's outline
@@ -41,14 +40,13 @@ def main() -> None:
         roots = {name: Path(folder) / name for name in options.formats.split(",")}
         for name, root in roots.items():
             WRITERS[name](root, options.images)
-        time.sleep(_SETTLING)
         print(f"{options.images} images; wall (processor) seconds")
         for name, root in roots.items():
             measure(name, root, opened)
 
 
 def measure(name: str, root: Path, opened: list[str]) -> None:
-    """Open a tree, first without and then with a remembered listing, and print."""
+    """Open a tree several times, and print."""
     times: list[tuple[float, float]] = []
     before = most_memory()
     opened.clear()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, merge_detections, to_line
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import rle_encode
 
 
 def main() -> None:

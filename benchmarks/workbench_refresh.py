@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 from workbench.pages.train.monitor import curves
-from workbench.stores.metrics import MetricsReader
+from workbench.stores.metrics import SeriesReader
 
 
-def refresh(reader: MetricsReader) -> tuple[float, float]:
+def refresh(reader: SeriesReader) -> tuple[float, float]:
     """Return wall and processor milliseconds of one refresh."""
     wall, processor = time.perf_counter(), time.process_time()
     curves(reader.series())
@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "metrics.jsonl"
         path.write_text("".join(texts[: arguments.steps]))
-        reader = MetricsReader(path)
+        reader = SeriesReader(path)
         wall, processor = refresh(reader)
         print(f"first refresh: {wall:.0f} ms (processor {processor:.0f} ms)")
         times = []

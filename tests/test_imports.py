@@ -47,12 +47,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "submitit": ("uda4inst/suites/engines.py",),
     "detectron2": ("uda4inst/exchange", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
-    "msgspec": ("uda4inst/data/readers/coco_scan.py",),
+    "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (
-        "uda4inst/ops/masks.py",
-        "uda4inst/data/readers/coco_folder.py",
         "uda4inst/evaluation/coco_ap.py",
-        "uda4inst/formats/coco.py",
+        "uda4inst/formats/rle.py",
     ),
 }
 

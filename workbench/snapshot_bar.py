@@ -5,7 +5,6 @@ The choice lives in the session, so it stays when the page changes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -140,7 +139,7 @@ def _nothing_yet(services: Services, run: str | None) -> Empty | None:
     if services.snapshots.steps(run):
         return None
     status = services.runs.status(run)
-    every = services.runs.setting(run, "training.snapshot_every")
+    every = services.runs.count(run, "training.snapshot_every")
     if status.state == "waiting":
         text = "This category group waits for its turn. Choose another one above."
     elif not status.live:
@@ -202,17 +201,11 @@ def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
             ("step", f"{snapshot.step:,} ({steps.index(snapshot.step) + 1} of {len(steps)} kept)"),
             ("stage", str(snapshot.stage)),
             ("method", snapshot.method),
-            ("score threshold", _threshold(snapshot)),
+            ("score threshold", f"{snapshot.score_threshold:g}"),
             ("source", shown.source_id if shown else ""),
             ("target", shown.target_id if shown else ""),
         ]
     )
-
-
-def _threshold(snapshot: Snapshot) -> str:
-    """Return the configured score threshold; nothing where the method of this stage has none."""
-    value = snapshot.score_threshold
-    return "" if math.isnan(value) else f"{value:g}"
 
 
 def _current(services: Services, state: SessionState) -> tuple[list[int], int]:

@@ -16,7 +16,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.formats.cityscapes_submission import read_submission, write_submission
 from uda4inst.formats.predictions import ScoredMask
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import rle_encode
 
 RandomSets = Callable[[int], Any]
 SIZE = (40, 60)

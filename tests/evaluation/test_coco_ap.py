@@ -15,7 +15,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from uda4inst.evaluation.coco_ap import CocoAP
-from uda4inst.formats.coco import CocoImage, image_numbers, write_ground_truth, write_results
+from uda4inst.formats.coco import (
+    CocoImage,
+    annotations_of,
+    image_numbers,
+    write_instances,
+    write_results,
+)
 from uda4inst.formats.predictions import ScoredMask
 
 SIZE = (40, 60)
@@ -86,9 +92,10 @@ def test_coco_ap__equals_pycocotools_on_the_exported_files(
 ) -> None:
     images = random_set(seed) + random_set(seed + 100)
     predictions = [p for _, p in images]
-    write_ground_truth(
+    write_instances(
         tmp_path / "gt.json",
-        [CocoImage(p.sample_id, p.sample_id + ".png", ids) for ids, p in images],
+        [CocoImage(p.sample_id, p.size, annotations_of(ids)) for ids, p in images],
+        description="random",
     )
     numbers = image_numbers(p.sample_id for p in predictions)
     write_results(tmp_path / "dt.json", predictions, numbers=numbers)

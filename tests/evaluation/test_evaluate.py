@@ -14,16 +14,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from uda4inst.data.readers import UrbanSyn, truth_class
+from uda4inst.data.readers.cityscapes import CityscapesLabels
+from uda4inst.data.reports.export import export_cityscapes, export_coco
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
-from uda4inst.evaluation.ground_truth import read_instance_ids
 from uda4inst.evaluation.inference import resized_size
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import image_numbers, write_results
-from uda4inst.formats.predictions import read_predictions
+from uda4inst.formats.predictions import (
+    ImagePredictions,
+    ScoredMask,
+    read_predictions,
+    to_line,
+    writing_text,
+)
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.toystreets.write import ToyStreetsTree, write_toystreets
 
 CAR, PERSON = 2, 0
 SIZES = ((64, 96), (64, 96), (40, 72))
@@ -82,7 +92,13 @@ class Streets:
         return self.images[index]
 
     def read_instance_ids(self, index: int) -> NDArray[np.integer]:
-        return read_instance_ids(self.folder_path(index))
+        return CityscapesLabels(self.root, "val").read_instance_ids(index)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> ToyStreetsTree:
+    out = tmp_path_factory.mktemp("toy") / "t"
+    return write_toystreets(out, size=(64, 128), train=3, val=1, workers=0)
 
 
 @pytest.fixture
@@ -170,7 +186,7 @@ def test_evaluate_predictions__every_format_gives_the_networks_numbers(
     numbers = image_numbers(p.sample_id for p in predictions)
     write_results(tmp_path / "numbers.json", predictions, numbers=numbers)
     results = [
-        evaluate_predictions(tmp_path / name, tmp_path / "root")
+        evaluate_predictions(tmp_path / name, CityscapesLabels(tmp_path / "root", "val"))
         for name in ("folder", "names.json", "numbers.json")
     ]
     assert results[0]["images"] == len(images)
@@ -184,7 +200,7 @@ def test_evaluate_predictions__own_file_repeats_the_evaluation(
 ) -> None:
     path = tmp_path / "p.jsonl.gz"
     expected = evaluate_model(ReadsColors(), streets, device="cpu", predictions_path=path)
-    result = evaluate_predictions(path, streets.root)
+    result = evaluate_predictions(path, CityscapesLabels(streets.root, "val"))
     assert {k: result[k] for k in expected} == expected
 
 
@@ -192,7 +208,7 @@ def test_evaluate_predictions__images_without_results_are_empty(
     streets: Streets, tmp_path: Path
 ) -> None:
     (tmp_path / "r.json").write_text("[]")
-    result = evaluate_predictions(tmp_path / "r.json", streets.root)
+    result = evaluate_predictions(tmp_path / "r.json", CityscapesLabels(streets.root, "val"))
     assert result["cityscapes"]["AP"] == 0.0
     assert result["coco"]["AP"] == 0.0
 
@@ -212,7 +228,7 @@ def test_evaluate_predictions__refuses_what_is_not_there(
 ) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=message):
-        evaluate_predictions(tmp_path / path, streets.root, split=split)
+        evaluate_predictions(tmp_path / path, CityscapesLabels(streets.root, split))
 
 
 def test_evaluate_predictions__own_file_of_another_split(streets: Streets, tmp_path: Path) -> None:
@@ -220,7 +236,45 @@ def test_evaluate_predictions__own_file_of_another_split(streets: Streets, tmp_p
     evaluate_model(ReadsColors(), streets, device="cpu", predictions_path=path)
     streets.folder_path(0).unlink()
     with pytest.raises(UserError, match="got 'bonn_000000_000019'"):
-        evaluate_predictions(path, streets.root)
+        evaluate_predictions(path, CityscapesLabels(streets.root, "val"))
+
+
+@pytest.mark.parametrize("name", ["urbansyn", "coco", "cityscapes"])
+def test_evaluate_predictions__any_labelled_data_set(
+    tree: ToyStreetsTree, tmp_path: Path, name: str
+) -> None:
+    source = UrbanSyn(tree.source_root)
+    export_coco(source, tmp_path / "coco", workers=0)
+    export_cityscapes(source, tmp_path / "cityscapes", split="train", workers=0)
+    root = tree.source_root if name == "urbansyn" else tmp_path / name
+    truth = truth_class(name)(root, "train")
+    perfect = [
+        ImagePredictions(truth.basename(index), source.size_of(index), masks_of(source, index))
+        for index in range(len(source))
+    ]
+    write_results(tmp_path / "r.json", perfect)
+    with writing_text(tmp_path / "p.jsonl.gz", compressed=True) as put:
+        for image in perfect:
+            put(to_line(image))
+    write_submission(tmp_path / "folder", perfect)
+    results = [
+        evaluate_predictions(tmp_path / n, truth) for n in ("r.json", "p.jsonl.gz", "folder")
+    ]
+    assert results[0]["images"] == len(source)
+    assert results[0]["cityscapes"]["AP"] == pytest.approx(1.0)
+    assert [r["cityscapes"] for r in results[1:]] == [results[0]["cityscapes"]] * 2
+
+
+def masks_of(dataset: ImageTree, index: int) -> tuple[ScoredMask, ...]:
+    labels = dataset.read_labels(index)
+    things = enumerate(labels.labels.tolist(), start=1)
+    return tuple(ScoredMask(thing, 0.5, labels.ids == number) for number, thing in things)
+
+
+@pytest.mark.parametrize(("name", "message"), [("gta5", "got gta5"), ("voc", "NAME must be")])
+def test_truth_class__no_instances(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        truth_class(name)
 
 
 @pytest.mark.slow
@@ -231,6 +285,9 @@ def test_evaluate_predictions__workers_change_nothing(
     truth_writer(tmp_path / "root", images)
     write_submission(tmp_path / "folder", [p for _, p in images])
     alone, shared = (
-        evaluate_predictions(tmp_path / "folder", tmp_path / "root", workers=n) for n in (1, 2)
+        evaluate_predictions(
+            tmp_path / "folder", CityscapesLabels(tmp_path / "root", "val"), workers=n
+        )
+        for n in (1, 2)
     )
     assert shared == alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from uda4inst.formats.coco import (
     annotations_of,
     image_numbers,
     read_results,
-    write_ground_truth,
+    write_instances,
     write_results,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import rle_encode
+from uda4inst.structures import Size
 
 SIZE = (4, 6)
 NAMES = ("aachen_000000_000019", "bonn_000001_000019")
-SIZES = dict.fromkeys(NAMES, SIZE)
+SIZES: dict[str, Size] = dict.fromkeys(NAMES, SIZE)
 MASK = np.zeros(SIZE, dtype=bool)
 MASK[1:3, 2:5] = True
 RLE = rle_encode(MASK)
@@ -42,11 +44,9 @@ def entry(**changes: Any) -> dict[str, Any]:
 def test_annotations_of__objects_and_groups() -> None:
     ids = np.full(SIZE, 7, dtype=np.uint16)
     ids[0, 0], ids[1:3, 2:5], ids[3, :], ids[0, 5] = 29000, 26001, 24, 1
-    person_group, car = annotations_of(ids, image_id=4, first_id=8)
+    person_group, car = annotations_of(ids)
     assert (person_group["category_id"], person_group["iscrowd"], person_group["area"]) == (1, 1, 6)
     assert car == {
-        "id": 9,
-        "image_id": 4,
         "category_id": 3,
         "iscrowd": 0,
         "area": 6,
@@ -55,21 +55,24 @@ def test_annotations_of__objects_and_groups() -> None:
     }
 
 
-def test_write_ground_truth__ids_begin_at_one(tmp_path: Path) -> None:
-    ids = np.full(SIZE, 26000, dtype=np.uint16)
-    images = [CocoImage(name, f"{name}_leftImg8bit.png", ids) for name in NAMES]
-    assert write_ground_truth(tmp_path / "gt.json", images) == 2
+def test_write_instances__ids_begin_at_one(tmp_path: Path) -> None:
+    found = annotations_of(np.full(SIZE, 26000, dtype=np.uint16))
+    images = [CocoImage(f"{name}_leftImg8bit.png", SIZE, found) for name in NAMES]
+    assert write_instances(tmp_path / "gt.json", images, description="two cars") == 2
     document = json.loads((tmp_path / "gt.json").read_text())
     assert [image["id"] for image in document["images"]] == [1, 2]
-    assert [a["id"] for a in document["annotations"]] == [1, 2]
+    assert [(a["id"], a["image_id"]) for a in document["annotations"]] == [(1, 1), (2, 2)]
     assert [c["name"] for c in document["categories"]][2] == "car"
+    assert document["info"] == {"description": "two cars"}
 
 
-def test_write_ground_truth__wants_sorted_images(tmp_path: Path) -> None:
-    ids = np.full(SIZE, 7, dtype=np.uint16)
-    images = [CocoImage(name, name, ids) for name in NAMES[::-1]]
-    with pytest.raises(ValueError, match=r"sorted by name, got 'aachen"):
-        write_ground_truth(tmp_path / "gt.json", images)
+def test_write_instances__an_error_leaves_nothing(tmp_path: Path) -> None:
+    def images() -> Iterator[CocoImage]:
+        yield CocoImage("a.png", SIZE, [])
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_instances(tmp_path / "gt.json", images(), description="cut short")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
-from uda4inst.formats.rle import foreground, run_lengths
-from uda4inst.ops.masks import rle_encode
+from uda4inst.formats.rle import foreground, rle_decode, rle_encode, run_lengths
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -14,14 +17,16 @@ def test_foreground__lists_the_pixels_of_the_mask(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(40):
         mask = rng.random(rng.integers(1, 40, size=2)) < rng.random()
-        np.testing.assert_array_equal(foreground(rle_encode(mask)), np.flatnonzero(mask.T))
+        np.testing.assert_array_equal(
+            foreground(run_lengths(rle_encode(mask))), np.flatnonzero(mask.T)
+        )
 
 
 def test_foreground__long_runs() -> None:
     mask = np.zeros((700, 900), dtype=bool)
     mask[:, 1:400] = True
     mask[10:600, 500:800] = True
-    np.testing.assert_array_equal(foreground(rle_encode(mask)), np.flatnonzero(mask.T))
+    np.testing.assert_array_equal(foreground(run_lengths(rle_encode(mask))), np.flatnonzero(mask.T))
 
 
 @pytest.mark.parametrize(("value", "lengths"), [(False, [15]), (True, [0, 15])])
@@ -36,3 +41,36 @@ def test_run_lengths__uniform_mask(value: bool, lengths: list[int]) -> None:
 def test_run_lengths__rejects_what_is_no_code(counts: str) -> None:
     with pytest.raises(ValueError, match=r"must fill 2x2 pixels"):
         run_lengths({"size": [2, 2], "counts": counts})
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        pytest.param(np.array([[True, True, False], [False, True, False]]), id="some"),
+        pytest.param(np.zeros((3, 4), dtype=bool), id="none"),
+        pytest.param(np.ones((4, 3), dtype=bool), id="all"),
+        pytest.param(np.random.default_rng(0).random((50, 80)) < 0.5, id="noise"),
+    ],
+)
+def test_rle__survives_a_round_trip_through_json(mask: NDArray[np.bool_]) -> None:
+    code = json.loads(json.dumps(rle_encode(mask)))
+    decoded = rle_decode(code)
+    assert decoded.dtype == bool
+    assert np.array_equal(decoded, mask)
+
+
+def test_rle_encode__takes_tensors_and_keeps_height_before_width() -> None:
+    mask = torch.tensor([[True, False, False], [True, True, False]])
+    assert rle_encode(mask) == rle_encode(mask.numpy())
+    assert rle_encode(mask)["size"] == [2, 3]
+
+
+@pytest.mark.parametrize("counts", ["", "zzz", "5", "26", "o0", "é", "!"])
+def test_rle_decode__rejects_counts_that_do_not_fill_the_size(counts: str) -> None:
+    with pytest.raises(ValueError, match="must fill 2x2 pixels"):
+        rle_decode({"size": [2, 2], "counts": counts})
+
+
+def test_rle_decode__rejects_a_size_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"must have the size \[height, width\]"):
+        rle_decode({"size": [2], "counts": "22"})

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 
-from uda4inst.ops.masks import boxes_xyxy, inner_point, outline, rle_decode, rle_encode
+from uda4inst.ops.masks import boxes_xyxy, inner_point, outline
 from uda4inst.structures import InstanceMap
 
 
@@ -15,39 +12,6 @@ def picture(*rows: str) -> NDArray[np.int32]:
     """Draw ids: '.' background, '#' ignore, digits themselves."""
     numbers = {".": 0, "#": -1}
     return np.array([[numbers.get(c, -9) if c in ".#" else int(c) for c in r] for r in rows], "i4")
-
-
-@pytest.mark.parametrize(
-    "mask",
-    [
-        pytest.param(picture("11.", ".1.") == 1, id="some"),
-        pytest.param(np.zeros((3, 4), dtype=bool), id="none"),
-        pytest.param(np.ones((4, 3), dtype=bool), id="all"),
-        pytest.param(np.random.default_rng(0).random((50, 80)) < 0.5, id="noise"),
-    ],
-)
-def test_rle__survives_a_round_trip_through_json(mask: NDArray[np.bool_]) -> None:
-    code = json.loads(json.dumps(rle_encode(mask)))
-    decoded = rle_decode(code)
-    assert decoded.dtype == bool
-    assert np.array_equal(decoded, mask)
-
-
-def test_rle_encode__takes_tensors_and_keeps_height_before_width() -> None:
-    mask = torch.tensor([[True, False, False], [True, True, False]])
-    assert rle_encode(mask) == rle_encode(mask.numpy())
-    assert rle_encode(mask)["size"] == [2, 3]
-
-
-@pytest.mark.parametrize("counts", ["", "zzz", "5", "26", "o0", "é", "!"])
-def test_rle_decode__rejects_counts_that_do_not_fill_the_size(counts: str) -> None:
-    with pytest.raises(ValueError, match="rle counts must fill 2x2 pixels"):
-        rle_decode({"size": [2, 2], "counts": counts})
-
-
-def test_rle_decode__rejects_a_size_that_is_none() -> None:
-    with pytest.raises(ValueError, match=r"rle size must be \[height, width\]"):
-        rle_decode({"size": [2], "counts": "22"})
 
 
 def test_outline__lies_inside_the_mask() -> None:

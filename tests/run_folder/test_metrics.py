@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.metrics import MetricsLog, cut_metrics, flat_numbers
+from uda4inst.run_folder.metrics import MetricsLog, MetricsReader, cut_metrics, flat_numbers
 
 
 def steps(path: Path) -> list[int]:
@@ -75,3 +75,49 @@ def test_metrics_log__tensorboard_gets_every_nth_step(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(0, 0.0), (2, 2.0)]
+
+
+def look(reader: MetricsReader) -> tuple[list[int], bool]:
+    new = reader.read_new()
+    return [step for step, _ in new.lines], new.anew
+
+
+def test_reader__reads_what_the_writer_appends_once(tmp_path: Path) -> None:
+    reader = MetricsReader(tmp_path / "metrics.jsonl")
+    assert look(reader) == ([], False)
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in range(2):
+        log.append({"step": step, "loss": 0.5})
+    new = reader.read_new()
+    assert [line for _, line in new.lines] == [{"step": s, "loss": 0.5} for s in range(2)]
+    assert look(reader) == ([], False)
+    log.append({"step": 2, "loss": 0.5})
+    assert look(reader) == ([2], False)
+    log.close()
+
+
+def test_reader__half_a_line_waits_for_its_rest(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    reader = MetricsReader(path)
+    path.write_bytes(b'{"step": 0}\n{"step": ')
+    assert look(reader) == ([0], False)
+    path.write_bytes(b'{"step": 0}\n{"step": 1}\n')
+    assert look(reader) == ([1], False)
+
+
+def test_reader__a_file_that_was_cut_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0}\n{"step": 1}\n{"step": 2}\n')
+    reader = MetricsReader(path)
+    assert look(reader) == ([0, 1, 2], False)
+    MetricsLog(path, first_step=1).close()
+    assert look(reader) == ([0], True)
+    path.unlink()
+    assert look(reader) == ([], True)
+    assert look(reader) == ([], False)
+
+
+def test_reader__other_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'no\n[1]\n{"loss": 1}\n{"step": "x"}\n\xff\xfe\n\n{"step": 5}\n')
+    assert look(MetricsReader(path)) == ([5], False)

@@ -4,18 +4,29 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.formats.rle import rle_decode
 from uda4inst.methods.base import Views
-from uda4inst.ops.masks import rle_decode
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.snapshot_reader import read_snapshot
+from uda4inst.run_folder.snapshot_format import (
+    DetectionFacts,
+    ItemFacts,
+    Part,
+    PoolFacts,
+    SnapshotFacts,
+    View,
+    array_name,
+    patch_name,
+)
+from uda4inst.run_folder.snapshot_reader import read_snapshot, snapshot_changed
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import (
     Detections,
@@ -196,7 +207,7 @@ def test_write_snapshot__semantic_maps_come_back(tmp_path: Path, side: Domain) -
     assert mine.train_ids.tolist() == [[0, 13, 255], [0, 0, 10]]
     assert mine.image.shape == (2, 3, 3)
     assert item.source is None
-    assert math.isnan(snapshot.score_threshold)
+    assert snapshot.score_threshold == 1
 
 
 def test_read_snapshot__refuses_a_semantic_map_of_another_size(tmp_path: Path) -> None:
@@ -206,3 +217,48 @@ def test_read_snapshot__refuses_a_semantic_map_of_another_size(tmp_path: Path) -
     np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     with pytest.raises(UserError, match=r"source_semantic_0 must have size \(2, 3\), got \(1, 3\)"):
         read_snapshot(RunDir(tmp_path), 12)
+
+
+def test_read_snapshot__what_was_written(tmp_path: Path) -> None:
+    run, views = RunDir(tmp_path), full_views()
+    assert snapshot_changed(run, 12) is None
+    told = {**views.facts, "unsure_threshold": 0.4}
+    write(run.snapshots, replace(views, thresholds=torch.full((8,), 0.75), facts=told))
+    assert snapshot_changed(run, 12) is not None
+    found = read_snapshot(run, 12)
+    assert (found.step, found.stage, found.method) == (12, 2, "uda4inst")
+    assert (found.score_threshold, found.unsure_threshold) == (0.9, 0.4)
+    assert found.class_thresholds == pytest.approx(dict.fromkeys(THING_NAMES, 0.75))
+    assert found.rare_classes == ("train", "motorcycle")
+    item = found.items[1]
+    assert (item.source_id, item.target_id, item.kept) == ("s0", "t0", (True, False))
+    assert rle_decode(item.candidates[1].rle).tolist() == [[False] * 3, [True] * 3]
+    assert item.candidates[1].valid_share == pytest.approx(2 / 3)
+    assert item.valid is not None
+    assert np.array_equal(item.valid, views.target[1].valid.numpy())
+    assert item.source is not None
+    assert item.pseudo_labels is not None
+    assert item.s2t is not None
+    assert (item.source.ids.tolist(), item.source.labels.tolist()) == ([[0, 0, 1], [-1, 0, 1]], [6])
+    assert np.array_equal(item.pseudo_labels.image, np.zeros((2, 3, 3)))
+    assert item.s2t.origin is not None
+    assert item.s2t.origin.tolist() == [[2, 2, 1], [0, 0, 1]]
+    (entry,) = found.pool
+    assert (entry.label, entry.sample_id, entry.step, entry.times_drawn) == (6, "s9", 4, 2)
+    assert entry.patch.shape == (1, 2, 4)
+
+
+def test_read_snapshot__every_name_is_the_formats(tmp_path: Path) -> None:
+    facts, arrays = read(write(tmp_path, full_views()))
+    told = {
+        "unsure_threshold",
+        "min_visible_share",
+        "classes",
+    }  # methods add them, see `Views.facts`
+    assert set(facts) | told == set(SnapshotFacts.__annotations__)
+    assert set(facts["items"][0]) == set(ItemFacts.__annotations__)
+    assert set(facts["items"][0]["detections"][0]) == set(DetectionFacts.__annotations__)
+    assert set(facts["pool"][0]) == set(PoolFacts.__annotations__)
+    views, parts = (*get_args(View), "s2t", "t2s"), (None, *get_args(Part))
+    known = {array_name(view, i, part) for view in views for part in parts for i in (0, 1)}
+    assert set(arrays) <= known | {patch_name(0)}

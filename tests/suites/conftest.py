@@ -161,8 +161,11 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
                 (run / "evaluation").mkdir(parents=True)
                 (run / "config.yaml").touch()
                 (run / "status.json").write_text(json.dumps({"state": "finished", "step": 9}))
-                command = {"commit": "abc1", "time": "2026-11-21T10:00:00+0000"}
-                command["resumed"] = [{"commit": "abc2"}]
+                command = {
+                    "commit": "abc1",
+                    "time": "2026-11-21T10:00:00+0000",
+                    "resumed": [{"commit": "abc2"}],
+                }
                 (run / "command.json").write_text(json.dumps(command))
                 record = evaluation(ap, name=f"{key}-{seed}")
                 (run / "evaluation" / "00000009.json").write_text(json.dumps(record))

@@ -16,11 +16,11 @@ from uda4inst.suites.report import (
     tables,
     write_report,
 )
-from uda4inst.suites.results import collect
+from uda4inst.suites.results import NETWORKS, PROTOCOLS, View, collect
 
 Write = Callable[..., Path]
-VIEW = [("cityscapes", "student")]
-EVERYTHING = [(p, n) for p in ("cityscapes", "coco") for n in ("student", "teacher")]
+VIEW: list[View] = [("cityscapes", "student")]
+EVERYTHING: list[View] = [(p, n) for p in PROTOCOLS for n in NETWORKS]
 TABLE5 = {
     "m1": {0: 5.0, 1: 7.0},
     "m2": {0: 6.0, 1: 8.0},

@@ -21,15 +21,15 @@ import yaml
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import Cityscapes
-from uda4inst.ops.masks import rle_encode
-from uda4inst.toystreets import Scene, render_scene
+from uda4inst.formats.rle import rle_encode
+from uda4inst.toystreets import Scene, ToyDomain, render_scene
 
 SIZE = (128, 256)
 RARE = ("train", "motorcycle")
 
 
 @cache
-def make_scene(domain: str, index: int) -> Scene:
+def make_scene(domain: ToyDomain, index: int) -> Scene:
     return render_scene(seed=0, domain=domain, split="train", index=index, size=SIZE)
 
 
@@ -202,12 +202,17 @@ def _snapshot_parts(
     return file.getvalue(), items, patches
 
 
+# Image, ids, labels and origin.
+_Mixed = tuple[Any, Any, Any, Any]
+
+
 def _mixed_arrays(i: int, source: Scene, target: Scene, *, pool: int) -> dict[str, Any]:
     kept = [k for k in range(1, len(target.labels) + 1) if k % 3]
     pseudo = _chosen(target, kept)
     s2t = _paste(target.image, *pseudo, [(source, range(1, len(source.labels) + 1), 1)])
     for _, scene, number in rare_scenes(pool)[: pool // 2]:
-        s2t = _paste(*s2t[:3], [(scene, [number], 3)], origin=s2t[3])
+        image, ids, labels, origin = s2t
+        s2t = _paste(image, ids, labels, [(scene, [number], 3)], origin=origin)
     fake = Scene(target.image, *pseudo, target.semantic, target.ego, target.group)
     t2s = _paste(source.image, source.ids, source.labels, [(fake, range(1, len(pseudo[1]) + 1), 2)])
     arrays = {f"pseudo_ids_{i}": pseudo[0], f"pseudo_labels_{i}": pseudo[1]}
@@ -224,7 +229,7 @@ def _chosen(scene: Scene, numbers: list[int]) -> tuple[Any, Any]:
     return ids, scene.labels[[n - 1 for n in numbers]]
 
 
-def _paste(image: Any, ids: Any, labels: Any, layers: Any, origin: Any = None) -> tuple[Any, ...]:
+def _paste(image: Any, ids: Any, labels: Any, layers: Any, origin: Any = None) -> _Mixed:
     image, ids, labels = image.copy(), ids.copy(), list(labels)
     origin = np.zeros(ids.shape, dtype=np.uint8) if origin is None else origin.copy()
     for scene, numbers, kind in layers:

@@ -25,10 +25,10 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Workers = Annotated[
     int | None, typer.Option(help="Processes; default: one per core if there are many images.")
 ]
-_Annotations = Annotated[
+AnnotationsOption = Annotated[
     Path | None, typer.Option(help="Annotation file of a coco folder, from ROOT.")
 ]
-_Unnumbered = Annotated[
+UnnumberedOption = Annotated[
     str, typer.Option(help="Thing pixels without a number (synthia): ignore, components or one.")
 ]
 
@@ -38,8 +38,8 @@ def check(
     root: _Root,
     split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
     as_json: _Json = False,
-    annotations: _Annotations = None,
-    unnumbered: _Unnumbered = "ignore",
+    annotations: AnnotationsOption = None,
+    unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Read every file of a tree and report all that is wrong.
@@ -59,8 +59,8 @@ def check(
     from uda4inst.data.reports.check import check_tree
 
     format_class(name)
-    _require_root(root)
-    options = _options(annotations, unnumbered)
+    require_root(root)
+    options = options_of(annotations, unnumbered)
     with counting("images") as show:
         report = check_tree(
             name,
@@ -85,8 +85,8 @@ def stats(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Look at this many images only, spread evenly.")
     ] = None,
-    annotations: _Annotations = None,
-    unnumbered: _Unnumbered = "ignore",
+    annotations: AnnotationsOption = None,
+    unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Count instances, sizes and occlusion by class, and propose the rare classes.
@@ -101,7 +101,7 @@ def stats(
 
     if plot is not None:
         _require_picture(plot)
-    dataset = _open(name, root, split, _options(annotations, unnumbered))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered))
     with counting("images") as show:
         statistics = collect_statistics(
             dataset,
@@ -127,8 +127,8 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to make; must not be there.")],
     to: Annotated[str, typer.Option(help="coco or cityscapes.")],
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
-    annotations: _Annotations = None,
-    unnumbered: _Unnumbered = "ignore",
+    annotations: AnnotationsOption = None,
+    unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
     """Write a labelled tree in COCO's format, or as a tree named like Cityscapes'."""
@@ -137,7 +137,7 @@ def export(
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
-    dataset = _open(name, root, split, _options(annotations, unnumbered))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered))
     with counting("images") as show:
 
         def progress(done: int, total: int) -> None:
@@ -152,7 +152,7 @@ def export(
     typer.echo(f"{len(dataset)} images: {made}")
 
 
-def _options(annotations: Path | None, unnumbered: str) -> DatasetOptions:
+def options_of(annotations: Path | None, unnumbered: str) -> DatasetOptions:
     """Return how the tree is read."""
     from uda4inst.data.tree import DatasetOptions, Unnumbered
 
@@ -166,11 +166,12 @@ def _open(name: str, root: Path, split: str | None, options: DatasetOptions) -> 
     from uda4inst.data.readers import format_class
 
     kind = format_class(name)
-    _require_root(root)
+    require_root(root)
     return kind(root, split, options=options)
 
 
-def _require_root(root: Path) -> None:
+def require_root(root: Path) -> None:
+    """Raise unless a data set's folder is there."""
     if not root.is_dir():
         got = "a file" if root.exists() else "no such folder"
         raise UserError(f"ROOT must be the data set's folder, got {got} ({root}).")

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uda4inst.commands.data_reports import (
+    AnnotationsOption,
+    UnnumberedOption,
+    options_of,
+    require_root,
+)
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,24 +34,35 @@ def evaluate(
         typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option(help="With --predictions: the Cityscapes tree.")
+        Path | None, typer.Option(help="With --predictions: the labelled data set's folder.")
     ] = None,
+    target_format: Annotated[
+        str, typer.Option("--format", help="With --predictions: the data set's format.")
+    ] = "cityscapes",
     split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
+    annotations: AnnotationsOption = None,
+    unnumbered: UnnumberedOption = "ignore",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
 ) -> None:
     """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
+    from uda4inst.data.readers import truth_class
+    from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.tasks.instances import INSTANCES
+
     if (run is None) == (predictions is None):
         raise UserError(
             "evaluate must be given a RUN, or --predictions with --target, got "
             f"{'neither' if run is None else 'both'}."
         )
-
-    from uda4inst.tasks.instances import INSTANCES
-
     if predictions is not None:
-        result = _of_predictions(predictions, target, split)
+        if target is None:
+            raise UserError("--target must name the data set the predictions are for, got none.")
+        kind = truth_class(target_format)
+        require_root(target)
+        truth = kind(target, split, options=options_of(annotations, unnumbered))
+        result = evaluate_predictions(predictions, truth)
         parts, task = {"predictions": result}, INSTANCES
     else:
         result = _of_run(str(run), step, root)
@@ -56,15 +73,6 @@ def evaluate(
     for name, part in parts.items():
         _print_table(name, part, task)
     typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
-
-
-def _of_predictions(predictions: Path, target: Path | None, split: str) -> dict[str, Any]:
-    """Return the AP of files."""
-    from uda4inst.evaluation.evaluate import evaluate_predictions
-
-    if target is None:
-        raise UserError("--target must name the Cityscapes tree the predictions are for, got none.")
-    return evaluate_predictions(predictions, target, split=split)
 
 
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:

@@ -7,9 +7,7 @@ for as long as the label files' sizes and times of change stay what they were.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Final
@@ -20,7 +18,7 @@ from tqdm import tqdm
 
 from uda4inst.atomic import whole_file
 from uda4inst.classes import NUM_THINGS
-from uda4inst.data.files.listing import cache_folder
+from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 
@@ -42,7 +40,9 @@ def class_counts(
     Raises:
         UserError: a label file cannot be read.
     """
-    path = cache_folder() / "class_counts" / f"{_fingerprint(dataset)}.npy"
+    label_files = (path for record in dataset.records for path in record.labels)
+    key = fingerprint(label_files, dataset.name, dataset.split, dataset.options)
+    path = cache_folder() / "class_counts" / f"{key}.npy"
     known = _load(path, len(dataset))
     if known is not None:
         return known
@@ -67,17 +67,6 @@ def _count(dataset: ImageTree, workers: int | None) -> Int64[np.ndarray, "images
 
 def _count_image(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
     return np.bincount(dataset.read_instances(index).labels, minlength=NUM_THINGS).astype(np.int64)
-
-
-def _fingerprint(dataset: ImageTree) -> str:
-    """Return what changes with the label files, and with how they are read."""
-    digest = hashlib.sha256(repr((dataset.name, dataset.split, dataset.options)).encode())
-    for record in dataset.records:
-        for path in record.labels:
-            facts = path.stat()
-            digest.update(os.fsencode(path))
-            digest.update(f"{facts.st_size} {facts.st_mtime_ns}".encode())
-    return digest.hexdigest()[:24]
 
 
 def _load(path: Path, images: int) -> Int64[np.ndarray, "images 8"] | None:

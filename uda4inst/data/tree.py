@@ -19,7 +19,7 @@ from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_header
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
     InstanceArrays,
@@ -146,7 +146,6 @@ class ImageTree(ABC):
         self.records: Final[tuple[ImageRecord, ...]] = tuple(
             self._list(index, require_labels=require_labels)
         )
-        index.save()
 
     @abstractmethod
     def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
@@ -347,7 +346,7 @@ def without(labels: _Arrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGN
     """Return labels with some instances turned to ignore (or `fill`) and the others renumbered."""
     kept = ~dropped
     numbers = np.where(kept, kept.cumsum(), fill)
-    runs = Runs.of(labels.ids)
+    runs = RunLengths.of(labels.ids)
     is_instance = runs.present > 0
     new_ids = runs.present.copy()
     new_ids[is_instance] = numbers[runs.present[is_instance] - 1]

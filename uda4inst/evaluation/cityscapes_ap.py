@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, NUM_THINGS, VOID_LABEL_IDS
 from uda4inst.evaluation.results import APResult, from_matrix
 from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
-from uda4inst.formats.rle import foreground
+from uda4inst.formats.rle import foreground, run_lengths
 
 # The official expression, drift included (its third value is 0.6000000000000001).
 THRESHOLDS: Final = np.arange(0.5, 1.0, 0.05)
@@ -186,7 +186,7 @@ def _overlaps(
         if isinstance(prediction.mask, np.ndarray):
             inside = segments.index[prediction.mask]
         else:
-            inside = along_columns[foreground(prediction.mask)]
+            inside = along_columns[foreground(run_lengths(prediction.mask))]
         if inside.size:
             rows.append(np.bincount(inside, minlength=len(segments.values)))
             kept.append(number)

@@ -70,7 +70,7 @@ class CocoAP:
                         "area": int(run_lengths(rle)[1::2].sum()),
                     }
                 )
-        self._truths.append(annotations_of(gt_ids, image_id=0, first_id=1))
+        self._truths.append(annotations_of(gt_ids))
         self._detections.append(detections)
 
     def merge(self, other: CocoAP) -> None:

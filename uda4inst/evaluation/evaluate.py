@@ -20,14 +20,13 @@ from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     Progress,
     accumulators,
-    evaluate_predictions,
     results_json,
     to_json,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
+from uda4inst.formats.rle import Rle, rle_encode
 from uda4inst.models.mask2former.decode import decode, upsample
 from uda4inst.models.mask2former.prediction import Prediction
-from uda4inst.ops.masks import Rle, rle_encode
 from uda4inst.structures import Detections, Size
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "EvaluationSet",
     "detect",
     "evaluate_model",
-    "evaluate_predictions",
     "to_json",
 ]
 

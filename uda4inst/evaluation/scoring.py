@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.data.parallel import in_order
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
-from uda4inst.evaluation.ground_truth import GroundTruth, find_ground_truth, read_instance_ids
 from uda4inst.evaluation.results import restrict
 from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
@@ -28,7 +28,6 @@ _ACCUMULATORS: Final[Mapping[str, type[CityscapesAP] | type[CocoAP]]] = {
     "coco": CocoAP,
 }
 PROTOCOLS: Final = tuple(_ACCUMULATORS)
-_IMAGES_PER_TASK: Final = 8  # handed to a worker process at once
 
 
 def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
@@ -60,9 +59,8 @@ def to_json(result: Mapping[str, Any]) -> str:
 
 def evaluate_predictions(
     path: Path,
-    root: Path,
+    dataset: ImageTree,
     *,
-    split: str = "val",
     protocols: Sequence[str] = PROTOCOLS,
     workers: int = 1,
     progress: Progress | None = None,
@@ -70,15 +68,16 @@ def evaluate_predictions(
     """Return the AP of predictions stored in files.
 
     Args:
-        path: a Cityscapes submission folder (every image needs its text file), a COCO results
-            JSON (see `formats.coco.read_results` for the accepted ids), or a predictions file of
-            a run (`.jsonl.gz`). In the last two an image may be left out: nothing was found there.
-        root: a Cityscapes tree; only `gtFine/<split>/*/*_gtFine_instanceIds.png` is read.
-        split: the annotated split.
+        path: a submission folder in Cityscapes' format (every image needs its text file), a COCO
+            results JSON (see `formats.coco.read_results` for the accepted ids), or a predictions
+            file of a run (`.jsonl.gz`). In the last two an image may be left out: nothing was found
+            there.
+        dataset: opened with labels, which have instances; of Cityscapes' `CityscapesLabels` will
+            do.
         protocols: which of "cityscapes" and "coco".
         workers: processes that share the images; more than one pays for hundreds of full-size
             images.
-        progress: called after every image or, with several workers, after every eight.
+        progress: called after every image.
 
     Returns:
         Where it came from (`predictions`, `target`, `split`), `images`, and for every protocol
@@ -87,44 +86,49 @@ def evaluate_predictions(
     Raises:
         UserError: anything about the files that the user can mend, naming file and line or entry.
     """
-    path, root = Path(path), Path(root)
+    path = Path(path)
     scores = accumulators(protocols)
-    truth = find_ground_truth(root, split=split)
-    entries = _read_entries(path, truth)
-    tasks = [(file, entries[name]) for name, file in zip(truth.names, truth.paths, strict=True)]
-    for done, part in _scored(tasks, tuple(protocols), workers):
+    work = _ImageScore(dataset, _read_entries(path, dataset), tuple(protocols))
+
+    def show(done: int) -> None:
+        if progress is not None:
+            progress(done, len(dataset))
+
+    for part in in_order(work, len(dataset), workers=workers, progress=show):
         for protocol, accumulator in part.items():
             _merge(scores[protocol], accumulator)
-        if progress is not None:
-            progress(done, len(tasks))
     return {
         "predictions": str(path),
-        "target": str(root),
-        "split": split,
-        "images": len(truth),
+        "target": str(dataset.root),
+        "split": dataset.split,
+        "images": len(dataset),
         **results_json(scores),
     }
 
 
-def _read_entries(path: Path, truth: GroundTruth) -> Mapping[str, Entries]:
-    """Return the detections of every annotated image, from whichever format the path holds."""
+def _read_entries(path: Path, dataset: ImageTree) -> Sequence[Entries]:
+    """Return the detections of every image in its place, from whichever format the path holds."""
+    names = [dataset.basename(index) for index in range(len(dataset))]
+    found: Mapping[str, Entries]
     if path.is_dir():
-        return read_submission(path, truth.names)
-    if not path.is_file():
+        found = read_submission(path, names)
+    elif not path.is_file():
         raise UserError(
             "predictions must be a Cityscapes submission folder, a COCO results .json or a "
             f"predictions .jsonl.gz, got nothing there ({path}). Check the path."
         )
-    if path.suffix == ".gz":
-        return _read_own(path, truth)
-    return read_results(path, {n: truth.size_of(i) for i, n in enumerate(truth.names)})
+    elif path.suffix == ".gz":
+        found = _read_own(path, names)
+    else:
+        found = read_results(path, {n: dataset.size_of(i) for i, n in enumerate(names)})
+    return [found[name] for name in names]
 
 
-def _read_own(path: Path, truth: GroundTruth) -> dict[str, Sequence[ScoredMask]]:
-    """Return the detections of a run's predictions file, by annotated image."""
-    found: dict[str, Sequence[ScoredMask]] = dict.fromkeys(truth.names, ())
+def _read_own(path: Path, names: Sequence[str]) -> dict[str, Sequence[ScoredMask]]:
+    """Return the detections of a run's predictions file, by image."""
+    found: dict[str, Sequence[ScoredMask]] = dict.fromkeys(names, ())
     for image in read_predictions(path):
-        name = basename(image.sample_id)
+        name = image.sample_id if image.sample_id in found else basename(image.sample_id)
         if name not in found:
             raise UserError(
                 f"sample_id must name an image of the split, got {image.sample_id!r} ({path}). "
@@ -134,48 +138,32 @@ def _read_own(path: Path, truth: GroundTruth) -> dict[str, Sequence[ScoredMask]]
     return found
 
 
-def _scored(
-    tasks: Sequence[tuple[Path, Entries]], protocols: tuple[str, ...], workers: int
-) -> Iterator[tuple[int, dict[str, Accumulator]]]:
-    """Yield (images done, accumulators) part by part, in order."""
-    if workers <= 1:
-        for done, task in enumerate(tasks, start=1):
-            yield done, score_images([task], protocols)
-        return
-    parts = [tasks[i : i + _IMAGES_PER_TASK] for i in range(0, len(tasks), _IMAGES_PER_TASK)]
-    # Not fork: torch and OpenCV may already run threads.
-    context = multiprocessing.get_context("spawn")
-    done = 0
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        scored = pool.map(score_images, parts, [protocols] * len(parts))
-        for part, result in zip(parts, scored, strict=True):
-            done += len(part)
-            yield done, result
-
-
-def score_images(
-    tasks: Sequence[tuple[Path, Entries]], protocols: Sequence[str]
-) -> dict[str, Accumulator]:
-    """Return accumulators over some images.
+@dataclass(frozen=True, slots=True, eq=False)
+class _ImageScore:
+    """Judges one image, here or in another process.
 
     Args:
-        tasks: raw instance map and detections of every image.
+        dataset: its labels are the ground truth.
+        entries: the detections of every image.
         protocols: which of "cityscapes" and "coco".
-
-    Raises:
-        UserError: a file cannot be read, or a mask has another size than its image.
     """
-    scores = accumulators(protocols)
-    for path, entries in tasks:
-        instance_ids = read_instance_ids(path)
-        height, width = instance_ids.shape
-        detections = [e.load((height, width)) if isinstance(e, MaskLine) else e for e in entries]
+
+    dataset: ImageTree
+    entries: Sequence[Entries]
+    protocols: tuple[str, ...]
+
+    def __call__(self, index: int) -> dict[str, Accumulator]:
+        """Return accumulators over one image."""
+        scores = accumulators(self.protocols)
+        ids = self.dataset.read_instance_ids(index)
+        size = (int(ids.shape[0]), int(ids.shape[1]))
+        detections = [e.load(size) if isinstance(e, MaskLine) else e for e in self.entries[index]]
         try:
             for accumulator in scores.values():
-                accumulator.add(instance_ids, detections)
+                accumulator.add(ids, detections)
         except ValueError as error:
-            raise UserError(f"{error} ({path.name})") from error
-    return scores
+            raise UserError(f"{error} ({self.dataset.basename(index)})") from error
+        return scores
 
 
 def _merge(scores: Accumulator, part: Accumulator) -> None:

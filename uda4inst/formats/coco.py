@@ -1,4 +1,4 @@
-"""COCO's instance JSON: ground truth made from Cityscapes annotation, and result files.
+"""COCO's instance JSON: ground truth, and result files.
 
 Ids, all starting at 1 (pycocotools takes a match id of 0 for "unmatched"): images by sorted name,
 categories in the order of the eight thing classes, annotations by image and raw value. Masks are
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-import pycocotools.mask as coco_mask
 from numpy.typing import NDArray
 
 from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES
@@ -27,28 +26,37 @@ from uda4inst.formats.predictions import (
     basename,
     writing_text,
 )
-from uda4inst.formats.rle import run_lengths
-from uda4inst.ops.masks import CATEGORIES, Rle, box_xywh, rle_encode
+from uda4inst.formats.rle import as_rle, rle_encode
+from uda4inst.ops.masks import box_xywh
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS: Final = 5
 _FIRST_INSTANCE_ID: Final = 24  # Cityscapes label ids of classes with instances: 24..33
 _LAST_INSTANCE_ID: Final = 33
+# The eight classes as COCO files list them: ids from 1, in class order.
+_CATEGORIES: Final = [
+    {
+        "id": index,
+        "name": thing.name,
+        "supercategory": "human" if thing.name in ("person", "rider") else "vehicle",
+    }
+    for index, thing in enumerate(THING_CLASSES, start=1)
+]
 
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One image of a ground-truth file: name for people, size, and its raw Cityscapes map.
+    """One image of an instance file, and its annotations, all without ids.
 
     Args:
-        name: Cityscapes basename.
         file_name: path of the picture, as readers of the JSON should find it.
-        instance_ids: raw values of its `instanceIds` file.
+        size: (height, width).
+        annotations: from `annotation` or `annotations_of`.
     """
 
-    name: str
     file_name: str
-    instance_ids: NDArray[np.integer]
+    size: Size
+    annotations: Sequence[dict[str, Any]]
 
 
 def image_numbers(names: Iterable[str]) -> dict[str, int]:
@@ -56,68 +64,56 @@ def image_numbers(names: Iterable[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(sorted(names), start=1)}
 
 
-def annotations_of(
-    instance_ids: NDArray[np.integer], *, image_id: int, first_id: int
-) -> list[dict[str, Any]]:
-    """Return the annotations of one image: objects, and groups as crowds.
+def annotation(mask: NDArray[np.bool_], thing: int, *, is_crowd: bool) -> dict[str, Any]:
+    """Return the annotation of one mask with pixels, without ids."""
+    return {
+        "category_id": thing + 1,
+        "iscrowd": int(is_crowd),
+        "area": int(np.count_nonzero(mask)),
+        "bbox": box_xywh(mask),
+        "segmentation": rle_encode(mask),
+    }
+
+
+def annotations_of(instance_ids: NDArray[np.integer]) -> list[dict[str, Any]]:
+    """Return the annotations of one image, by raw value: objects, and groups as crowds.
 
     Args:
         instance_ids: raw values of an `instanceIds` file, (H, W).
-        image_id: of the image they belong to.
-        first_id: of the first annotation; the rest count on.
     """
     along_columns = np.ascontiguousarray(instance_ids.T)
-    values = np.flatnonzero(np.bincount(along_columns.ravel()))
     annotations: list[dict[str, Any]] = []
-    for value in values.tolist():
+    for value in np.flatnonzero(np.bincount(along_columns.ravel())).tolist():
         thing = int(LABEL_TO_THING[value if value < 1000 else value // 1000])
-        if thing < 0:
-            continue
-        mask = (along_columns == value).T
-        annotations.append(
-            {
-                "id": first_id + len(annotations),
-                "image_id": image_id,
-                "category_id": thing + 1,
-                "iscrowd": int(value < 1000),
-                "area": int(np.count_nonzero(mask)),
-                "bbox": box_xywh(mask),
-                "segmentation": rle_encode(mask),
-            }
-        )
+        if thing >= 0:
+            mask = (along_columns == value).T
+            annotations.append(annotation(mask, thing, is_crowd=value < 1000))
     return annotations
 
 
-def write_ground_truth(path: Path, images: Iterable[CocoImage]) -> int:
+def write_instances(path: Path, images: Iterable[CocoImage], *, description: str) -> int:
     """Write a COCO instance file; return the number of annotations.
 
     Args:
         path: of the JSON file, written whole or not at all.
-        images: sorted by name, so that ids agree with `image_numbers`.
-
-    Raises:
-        ValueError: the images are not sorted by name.
+        images: in the order of their ids; sorted by name these agree with `image_numbers`.
+        description: what the file holds.
     """
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    last = ""
     for number, image in enumerate(images, start=1):
-        if image.name <= last:
-            raise ValueError(f"images must be sorted by name, got {image.name!r} after {last!r}.")
-        last = image.name
-        height, width = image.instance_ids.shape
+        height, width = image.size
         records.append(
             {"id": number, "file_name": image.file_name, "height": height, "width": width}
         )
-        annotations += annotations_of(
-            image.instance_ids, image_id=number, first_id=len(annotations) + 1
-        )
+        for entry in image.annotations:
+            annotations.append({"id": len(annotations) + 1, "image_id": number, **entry})
     document = {
-        "info": {"description": "Cityscapes instances, groups as crowds"},
+        "info": {"description": description},
         "licenses": [],
         "images": records,
         "annotations": annotations,
-        "categories": list(CATEGORIES),
+        "categories": _CATEGORIES,
     }
     with writing_text(path) as write:
         write(json.dumps(document))
@@ -191,7 +187,7 @@ def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[Scored
         try:
             name = _name_of(entry.get("image_id"), sizes, names_by_id)
             label = _label_of(entry.get("category_id"), cityscapes_ids=cityscapes_ids)
-            rle = _rle_of(entry.get("segmentation"), sizes[name])
+            rle = as_rle(entry.get("segmentation"), sizes[name])
             found[name].append(ScoredMask(label, _score_of(entry.get("score")), rle))
         except (ValueError, OverflowError) as error:
             problems.append(f"entry {number}: {error}")
@@ -241,7 +237,7 @@ def _name_of(
     if names is not None and image_id in names:
         name = names[image_id]
     elif isinstance(image_id, str):
-        name = basename(image_id)
+        name = image_id if image_id in sizes else basename(image_id)
     else:
         ordered = sorted(sizes) if names is None else []
         if not 1 <= image_id <= len(ordered):
@@ -274,48 +270,3 @@ def _score_of(score: object) -> float:
     if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
         return float(score)
     raise ValueError(f"score must be a finite number, got {score!r}")
-
-
-def _rle_of(segmentation: object, size: Size) -> Rle:
-    """Return the compressed code of any of COCO's three forms of a mask."""
-    height, width = size
-    coder = cast(Any, coco_mask)
-    if isinstance(segmentation, list):
-        if not segmentation or not all(_is_polygon(part, size) for part in segmentation):
-            raise ValueError(
-                "polygons must be lists of at least 3 points [x1, y1, x2, y2, ...] within or near "
-                "the image"
-            )
-        merged = coder.merge(coder.frPyObjects(segmentation, height, width))
-        return Rle(size=[height, width], counts=merged["counts"].decode("ascii"))
-    if not isinstance(segmentation, dict) or {"size", "counts"} - segmentation.keys():
-        raise ValueError(
-            "segmentation must be a run-length code {size, counts} or polygons, got "
-            f"{type(segmentation).__name__}"
-        )
-    counts = segmentation["counts"]
-    if segmentation["size"] != [height, width]:
-        raise ValueError(
-            f"segmentation size must be the image's [{height}, {width}], got {segmentation['size']}"
-        )
-    if isinstance(counts, str):
-        rle = Rle(size=[height, width], counts=counts)
-        run_lengths(rle)
-        return rle
-    if not isinstance(counts, list) or not all(isinstance(c, int) and c >= 0 for c in counts):
-        raise ValueError("counts must be text, or a list of run lengths")
-    if sum(counts) != height * width:
-        raise ValueError(f"counts must fill {height}x{width} pixels, got {sum(counts)}")
-    code = coder.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return Rle(size=[height, width], counts=code["counts"].decode("ascii"))
-
-
-def _is_polygon(part: object, size: Size) -> bool:
-    """Whether a value can be drawn; pycocotools takes memory by the length of a polygon's sides."""
-    reach = 2 * max(size)
-    return (
-        isinstance(part, list)
-        and len(part) >= 6
-        and len(part) % 2 == 0
-        and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
-    )

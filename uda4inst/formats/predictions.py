@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from uda4inst.atomic import whole_file
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
-from uda4inst.formats.rle import foreground
-from uda4inst.ops.masks import Rle, rle_encode
+from uda4inst.formats.rle import Rle, foreground, rle_encode, run_lengths
 from uda4inst.structures import Size
 
 OUT_OF_CLASS = -1
@@ -77,7 +76,7 @@ class ScoredMask:
         """
         if isinstance(self.mask, np.ndarray):
             return np.flatnonzero(self.mask.T)
-        return foreground(self.mask)
+        return foreground(run_lengths(self.mask))
 
     def rle(self) -> Rle:
         """Return the mask's run-length code."""

@@ -1,17 +1,16 @@
-"""COCO's compressed run-length code, read as numbers: checked, and without drawing the mask.
-
-pycocotools' own decoder returns uninitialised memory for some malformed codes; files from
-elsewhere go through here first.
-"""
+"""COCO's run-length code of a mask: written, read, and made of what files hold in its place."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, TypedDict, cast
 
 import numpy as np
+import pycocotools.mask as coco_mask
+from jaxtyping import Bool
 from numpy.typing import NDArray
+from torch import Tensor
 
-from uda4inst.ops.masks import Rle
+from uda4inst.structures import Size
 
 _FIRST_CHARACTER: Final = 48
 _MORE: Final = 0x20  # another character of the same number follows
@@ -19,21 +18,56 @@ _SIGN: Final = 0x10
 _VALUE: Final = 0x1F
 
 
+class Rle(TypedDict):
+    """COCO's compressed run-length code, with text that JSON can hold."""
+
+    size: list[int]
+    counts: str
+
+
+def rle_encode(mask: Bool[Tensor, "H W"] | NDArray[np.bool_]) -> Rle:
+    """Return the COCO run-length code of one mask.
+
+    Example:
+        >>> rle_encode(np.array([[False, True], [False, True]]))
+        {'size': [2, 2], 'counts': '22'}
+    """
+    array = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
+    return _text_of(cast(Any, coco_mask).encode(np.asfortranarray(array, dtype=np.uint8)))
+
+
+def rle_decode(rle: Rle) -> NDArray[np.bool_]:
+    """Return the boolean mask of a run-length code.
+
+    Raises:
+        ValueError: as `run_lengths`.
+
+    Example:
+        >>> rle_decode({"size": [2, 2], "counts": "22"}).tolist()
+        [[False, True], [False, True]]
+    """
+    runs = run_lengths(rle)
+    height, width = rle["size"]
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
+    return np.ascontiguousarray(columns.T)
+
+
 def run_lengths(rle: Rle) -> NDArray[np.int64]:
     """Return the lengths of alternating runs, background first, along the columns of the mask.
 
+    Not by pycocotools, which returns uninitialised memory for some codes it cannot use.
+
     Raises:
-        ValueError: the text is not a code, or its runs do not fill the size.
+        ValueError: `size` is not (height, width), or the counts are no code that fills it.
 
     Example:
         >>> run_lengths({"size": [2, 2], "counts": "22"}).tolist()
         [2, 2]
     """
-    height, width = rle["size"]
-    try:
-        codes = np.frombuffer(rle["counts"].encode("ascii"), np.uint8).astype(np.int64)
-    except UnicodeEncodeError:
-        codes = np.array([-1])
+    size, counts = rle["size"], rle["counts"]
+    if len(size) != 2 or min(size) < 0:
+        raise ValueError(f"run-length code must have the size [height, width], got {size}.")
+    codes = np.frombuffer(counts.encode("ascii", errors="replace"), np.uint8).astype(np.int64)
     codes -= _FIRST_CHARACTER
     ends = (codes & _MORE) == 0
     lengths = np.zeros(0, dtype=np.int64)
@@ -42,28 +76,83 @@ def run_lengths(rle: Rle) -> NDArray[np.int64]:
         # Every run but the first three is stored as the difference to the one two before it.
         lengths[1::2] = np.cumsum(lengths[1::2])
         lengths[2::2] = np.cumsum(lengths[2::2])
-    if not lengths.size or lengths.min() < 0 or lengths.sum() != height * width:
+    if not lengths.size or lengths.min() < 0 or lengths.sum() != size[0] * size[1]:
         raise ValueError(
-            f"run-length code must fill {height}x{width} pixels, got {rle['counts'][:40]!r}."
+            f"run-length code must fill {size[0]}x{size[1]} pixels, got {counts[:40]!r}."
         )
     return lengths
 
 
-def foreground(rle: Rle) -> NDArray[np.int64]:
-    """Return the mask's pixels as positions along its columns (column * height + row), ascending.
+def foreground(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a mask's pixels as positions along its columns (column * height + row), ascending.
 
-    Raises:
-        ValueError: as `run_lengths`.
+    Args:
+        lengths: its runs, as `run_lengths` returns them.
 
     Example:
-        >>> foreground({"size": [2, 2], "counts": "22"}).tolist()
-        [2, 3]
+        >>> foreground(np.array([1, 2, 1])).tolist()
+        [1, 2]
     """
-    lengths = run_lengths(rle)
     starts = np.cumsum(lengths) - lengths
     starts, lengths = starts[1::2], lengths[1::2]
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+
+def as_rle(segmentation: object, size: Size) -> Rle:
+    """Return the compressed code of any of the three forms in which COCO files hold a mask.
+
+    Args:
+        segmentation: polygons, a run-length code, or one whose counts are a list, as JSON has them.
+        size: (height, width) of the image.
+
+    Raises:
+        ValueError: it is none of them, of another size, or leaves the image.
+    """
+    height, width = size
+    coder = cast(Any, coco_mask)
+    if isinstance(segmentation, list):
+        if not segmentation or not all(_is_polygon(part, size) for part in segmentation):
+            raise ValueError(
+                "polygons must be lists of at least 3 points [x1, y1, x2, y2, ...] within or near "
+                "the image"
+            )
+        return _text_of(coder.merge(coder.frPyObjects(segmentation, height, width)))
+    if not isinstance(segmentation, dict) or {"size", "counts"} - segmentation.keys():
+        raise ValueError(
+            "segmentation must be a run-length code {size, counts} or polygons, got "
+            f"{type(segmentation).__name__}"
+        )
+    counts = segmentation["counts"]
+    if segmentation["size"] != [height, width]:
+        raise ValueError(
+            f"segmentation size must be the image's [{height}, {width}], got {segmentation['size']}"
+        )
+    if isinstance(counts, str):
+        rle = Rle(size=[height, width], counts=counts)
+        run_lengths(rle)
+        return rle
+    if not isinstance(counts, list) or not all(type(c) is int and c >= 0 for c in counts):
+        raise ValueError("counts must be text, or a list of run lengths")
+    if sum(counts) != height * width:
+        raise ValueError(f"counts must fill {height}x{width} pixels, got {sum(counts)}")
+    return _text_of(coder.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+
+
+def _text_of(code: dict[str, Any]) -> Rle:
+    """Return pycocotools' code with text in place of its bytes."""
+    return Rle(size=[int(v) for v in code["size"]], counts=code["counts"].decode("ascii"))
+
+
+def _is_polygon(part: object, size: Size) -> bool:
+    """Whether a value can be drawn; pycocotools takes memory by the length of a polygon's sides."""
+    reach = 2 * max(size)
+    return (
+        isinstance(part, list)
+        and len(part) >= 6
+        and len(part) % 2 == 0
+        and all(isinstance(v, int | float) and -reach <= v <= reach for v in part)
+    )
 
 
 def _numbers(codes: NDArray[np.int64], ends: NDArray[np.intp]) -> NDArray[np.int64]:

@@ -1,104 +1,17 @@
-"""Boolean masks and id maps: run-length codes, outlines, boxes, points inside."""
+"""Boolean masks and id maps: outlines, boxes, points inside."""
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict, cast
+from typing import Any
 
 import cv2
 import numpy as np
-import pycocotools.mask as coco_mask
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.structures import InstanceMap
-
-
-class Rle(TypedDict):
-    """COCO's compressed run-length code, with text that JSON can hold."""
-
-    size: list[int]
-    counts: str
-
-
-# The eight classes as COCO files list them: ids from 1, in class order.
-CATEGORIES: Final = tuple(
-    {
-        "id": index + 1,
-        "name": name,
-        "supercategory": "human" if name in ("person", "rider") else "vehicle",
-    }
-    for index, name in enumerate(THING_NAMES)
-)
-
-
-def rle_encode(mask: Bool[Tensor, "H W"] | NDArray[np.bool_]) -> Rle:
-    """Return the COCO run-length code of one mask.
-
-    Example:
-        >>> rle_encode(np.array([[False, True], [False, True]]))
-        {'size': [2, 2], 'counts': '22'}
-    """
-    array = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
-    code = cast(Any, coco_mask).encode(np.asfortranarray(array, dtype=np.uint8))
-    return Rle(size=[int(v) for v in code["size"]], counts=code["counts"].decode("ascii"))
-
-
-def rle_decode(rle: Rle) -> NDArray[np.bool_]:
-    """Return the boolean mask of a run-length code.
-
-    Raises:
-        ValueError: as `run_lengths`.
-
-    Example:
-        >>> rle_decode({"size": [2, 2], "counts": "22"}).tolist()
-        [[False, True], [False, True]]
-    """
-    runs = run_lengths(rle)
-    height, width = rle["size"]
-    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
-    return np.ascontiguousarray(columns.T)
-
-
-def run_lengths(rle: Rle) -> NDArray[np.int64]:
-    """Return the lengths of alternating runs down the columns of the mask, background first.
-
-    Not by pycocotools, which returns uninitialised memory for some codes it cannot use. Numbers
-    are written in groups of 5 bits, lowest first; 0x20 marks that more follow, 0x10 of the last
-    group is the sign. From the fourth number on each is the difference to the last but one.
-
-    Raises:
-        ValueError: `size` is not (height, width), or the counts do not fill the size.
-
-    Example:
-        >>> run_lengths({"size": [2, 2], "counts": "22"}).tolist()
-        [2, 2]
-    """
-    size, counts = rle["size"], rle["counts"]
-    if len(size) != 2 or min(size) < 0:
-        raise ValueError(f"rle size must be [height, width], got {size}.")
-    runs = np.zeros(0, dtype=np.int64)
-    codes = np.frombuffer(counts.encode("ascii", errors="replace"), np.uint8).astype(np.int64) - 48
-    last = (codes & 0x20) == 0
-    if len(codes) and last[-1] and codes.min() >= 0 and codes.max() <= 0x3F:
-        runs = _numbers(codes, last)
-        runs[1::2] = runs[1::2].cumsum()
-        runs[2::2] = runs[2::2].cumsum()
-    if not len(runs) or runs.min() < 0 or runs.sum() != size[0] * size[1]:
-        raise ValueError(f"rle counts must fill {size[0]}x{size[1]} pixels, got {counts[:40]!r}.")
-    return runs
-
-
-def _numbers(codes: NDArray[np.int64], last: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the signed numbers written as groups of 5 bits, each ended by a `last` group."""
-    starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
-    lengths = np.diff(np.append(starts, len(codes)))
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((codes & 0x1F) << np.minimum(shifts, 45), starts)
-    negative = (codes[last] & 0x10) != 0
-    return np.where(negative, numbers - (1 << np.minimum(5 * lengths, 50)), numbers)
 
 
 def outline(mask: NDArray[Any], *, thickness: int = 1) -> NDArray[np.bool_]:

@@ -6,10 +6,13 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import msgspec
 
 from uda4inst.atomic import disk_errors
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Ten thousand lines come through here before a page first shows.
+_decode: Final = msgspec.json.Decoder().decode
 # What depends on the machine and the moment; all else is repeated to the bit by a resumed run.
 VARYING_FIELDS = ("time", "images_per_second", "memory_mib")
 
@@ -108,3 +113,70 @@ def flat_numbers(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and name not in ("step", "stage", "time"):
             numbers[prefix + name] = value
     return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class NewLines:
+    """What was logged since the last look.
+
+    Args:
+        lines: (step, content) in the order of the file, to be gone through once; a resumed run
+            may repeat steps.
+        anew: the file is not the one known so far; everything from before is void.
+    """
+
+    lines: Iterable[tuple[int, Mapping[str, object]]] = ()
+    anew: bool = False
+
+
+class MetricsReader:
+    """Follows one `metrics.jsonl`: every look reads what was appended since the last one.
+
+    A file that was cut or replaced (a resumed run drops the lines after its checkpoint) is noticed
+    by its last known line and read again. Half a line waits for its rest; a line that is no
+    object with a step is passed over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._last_line = b""
+
+    def read_new(self) -> NewLines:
+        """Return what is new; everything at the first look."""
+        anew = False
+        try:
+            with self.path.open("rb") as file:
+                anew = not self._continues(file)
+                if anew:
+                    self._offset, self._last_line = 0, b""
+                file.seek(self._offset)
+                new = file.read()
+        except FileNotFoundError:
+            anew = self._offset > 0
+            self._offset, self._last_line = 0, b""
+            return NewLines(anew=anew)
+        # The trainer may be in the middle of a line.
+        complete = new[: new.rfind(b"\n") + 1]
+        if not complete:
+            return NewLines(anew=anew)
+        self._offset += len(complete)
+        lines = complete.split(b"\n")[:-1]
+        self._last_line = lines[-1] + b"\n"
+        return NewLines(self._parsed(lines), anew)
+
+    def _continues(self, file: BinaryIO) -> bool:
+        """Whether the file still holds, at the known place, the line that was read last."""
+        file.seek(self._offset - len(self._last_line))
+        return file.read(len(self._last_line)) == self._last_line
+
+    def _parsed(self, lines: Sequence[bytes]) -> Iterator[tuple[int, Mapping[str, object]]]:
+        for line in lines:
+            try:
+                found = _decode(line)
+            except msgspec.DecodeError:
+                found = None
+            if isinstance(found, dict) and isinstance(step := found.get("step"), int):
+                yield step, found
+            else:
+                log.warning("a line of %s cannot be read: %.80r", self.path, line)

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NotRequired, TypedDict
 
-from uda4inst.ops.masks import Rle
+from uda4inst.formats.rle import Rle
 
 FACTS: Final = "snapshot.json"
 ARRAYS: Final = "arrays.npz"
 
+# What every method may show; directions of mixing are views too, by the names methods give them.
 # "pseudo" has no image of its own: its ids lie on the target.
-View = Literal["source", "target", "valid", "pseudo", "s2t", "t2s"]
+View = Literal["source", "target", "valid", "pseudo"]
 # "semantic" are trainIds, 255 ignore, of a run that learns them.
 Part = Literal["ids", "labels", "origin", "semantic"]
 
 
-def array_name(view: View, index: int, part: Part | None = None) -> str:
+def array_name(view: View | str, index: int, part: Part | None = None) -> str:
     """Return the name of an array of one batch item: a view's pixels, or a part of it.
 
     Example:

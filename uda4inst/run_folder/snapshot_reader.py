@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import Rle
+from uda4inst.formats.rle import Rle
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_format import (
     ARRAYS,
@@ -121,7 +120,7 @@ class Snapshot:
         step: the step.
         stage: its stage.
         method: what trained.
-        score_threshold: as configured; NaN where the method of this stage has none.
+        score_threshold: as configured; 1, which nothing exceeds, for methods without one.
         rare_classes: of those that are learned.
         items: the first pairs of the batch.
         pool: the rare-class pool after the step.
@@ -195,7 +194,7 @@ def _parsed(folder: Path) -> Snapshot:
         step=int(raw["step"]),
         stage=int(raw["stage"]),
         method=str(raw["method"]),
-        score_threshold=float(raw.get("score_threshold", math.nan)),
+        score_threshold=float(raw.get("score_threshold", 1.0)),
         rare_classes=_own_rare_classes(raw),
         items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
@@ -274,7 +273,7 @@ def _semantic(arrays: Mapping[str, NDArray[Any]], view: View, index: int) -> Sem
 
 
 def _labelled(
-    arrays: Mapping[str, NDArray[Any]], view: View, index: int, *, image: Image | None = None
+    arrays: Mapping[str, NDArray[Any]], view: View | str, index: int, *, image: Image | None = None
 ) -> LabelledImage | None:
     picture = image if image is not None else arrays.get(array_name(view, index))
     ids = arrays.get(array_name(view, index, "ids"))

@@ -19,11 +19,20 @@ from torch import Tensor
 
 from uda4inst.atomic import remove_folder, whole_folder, write_json, write_synced
 from uda4inst.classes import THING_NAMES
+from uda4inst.formats.rle import rle_encode
 from uda4inst.methods.base import Views
 from uda4inst.models.mask2former.decode import full_masks
-from uda4inst.ops.masks import rle_encode
 from uda4inst.run_folder.layout import numbered
-from uda4inst.run_folder.snapshot_format import View, array_name
+from uda4inst.run_folder.snapshot_format import (
+    ARRAYS,
+    FACTS,
+    DetectionFacts,
+    ItemFacts,
+    PoolFacts,
+    View,
+    array_name,
+    patch_name,
+)
 from uda4inst.structures import InstanceMap, Sample
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.pseudo_labels import valid_shares
@@ -67,8 +76,8 @@ def write_snapshot(
     with whole_folder(final) as folder:
         packed = io.BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays)
-        write_synced(folder / "arrays.npz", packed.getvalue())
-        write_json(folder / "snapshot.json", facts)
+        write_synced(folder / ARRAYS, packed.getvalue())
+        write_json(folder / FACTS, facts)
     for old in numbered(snapshots)[:-kept]:
         remove_folder(snapshots / f"{old:08d}")
     return final
@@ -87,30 +96,30 @@ def _count(views: Views) -> int:
     return min(ITEMS, max(len(views.source), len(views.target), len(views.labelled)))
 
 
-def _item(views: Views, index: int, arrays: Arrays) -> dict[str, Any]:
+def _item(views: Views, index: int, arrays: Arrays) -> ItemFacts:
     """Add one batch item's arrays and return its facts."""
-    facts: dict[str, Any] = {"source_id": None, "target_id": None, "detections": [], "kept": []}
+    facts = ItemFacts(source_id=None, target_id=None, detections=[], kept=[])
     if index < len(views.source):
         source = views.source[index]
         facts["source_id"] = source.sample_id
-        arrays[f"source_{index}"] = _pixels(source.image)
+        arrays[array_name("source", index)] = _pixels(source.image)
         if source.instances is not None:
             _add_map(arrays, "source", index, source.instances)
         _add_semantic(arrays, "source", index, source)
     if index < len(views.target):
         facts["target_id"] = views.target[index].sample_id
-        arrays[f"target_{index}"] = _pixels(views.target[index].image)
-        arrays[f"valid_{index}"] = views.target[index].valid.cpu().numpy()
+        arrays[array_name("target", index)] = _pixels(views.target[index].image)
+        arrays[array_name("valid", index)] = views.target[index].valid.cpu().numpy()
     if index < len(views.labelled):
         facts["target_id"] = views.labelled[index].sample_id
-        arrays[f"target_{index}"] = _pixels(views.labelled[index].image)
+        arrays[array_name("target", index)] = _pixels(views.labelled[index].image)
         _add_semantic(arrays, "target", index, views.labelled[index])
     if index < len(views.pseudo_labels):
         _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
         facts["detections"], facts["kept"] = _detections(views, index)
     for name, mixed in _mixed(views, index):
-        arrays[f"{name}_{index}"] = _pixels(mixed.image)
-        arrays[f"{name}_origin_{index}"] = mixed.origin.cpu().numpy()
+        arrays[array_name(name, index)] = _pixels(mixed.image)
+        arrays[array_name(name, index, "origin")] = mixed.origin.cpu().numpy()
         _add_map(arrays, name, index, mixed.instances)
     return facts
 
@@ -125,8 +134,8 @@ def _mixed(views: Views, index: int) -> Iterator[tuple[str, Mixed]]:
 
 def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> None:
     compact = instances.to("cpu").compact()
-    arrays[f"{view}_ids_{index}"] = compact.ids.numpy()
-    arrays[f"{view}_labels_{index}"] = compact.labels.numpy()
+    arrays[array_name(view, index, "ids")] = compact.ids.numpy()
+    arrays[array_name(view, index, "labels")] = compact.labels.numpy()
 
 
 def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> None:
@@ -134,7 +143,7 @@ def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> Non
         arrays[array_name(view, index, "semantic")] = sample.semantic.ids.cpu().numpy()
 
 
-def _detections(views: Views, index: int) -> tuple[Sequence[Mapping[str, Any]], Sequence[bool]]:
+def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Sequence[bool]]:
     """Return the detections worth showing, best first, and which became pseudo-labels."""
     detections, pseudo_labels = views.detections[index], views.pseudo_labels[index]
     shares = valid_shares(detections, views.target[index].valid).tolist()
@@ -146,31 +155,31 @@ def _detections(views: Views, index: int) -> tuple[Sequence[Mapping[str, Any]], 
     learned = views.thresholds[detections.labels].isfinite().tolist()
     shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
     facts = [
-        {
-            "label": int(detections.labels[index]),
-            "score": scores[index],
-            "class_score": float(detections.class_scores[index]),
-            "mask_score": float(detections.mask_scores[index]),
-            "rle": rle_encode(masks[index]),
-            "valid_share": shares[index],
-        }
+        DetectionFacts(
+            label=int(detections.labels[index]),
+            score=scores[index],
+            class_score=float(detections.class_scores[index]),
+            mask_score=float(detections.mask_scores[index]),
+            rle=rle_encode(masks[index]),
+            valid_share=shares[index],
+        )
         for index in shown
     ]
     return facts, [kept[index] for index in shown]
 
 
-def _pool_item(entry: PoolEntry, number: int, arrays: Arrays) -> dict[str, Any]:
+def _pool_item(entry: PoolEntry, number: int, arrays: Arrays) -> PoolFacts:
     """Add the patch of one pool entry (RGBA, transparent off the instance); return its facts."""
-    patch = f"pool_{number}"
+    patch = patch_name(number)
     alpha = entry.mask.cpu().numpy().astype(np.uint8)[..., None] * 255
     arrays[patch] = np.concatenate([_pixels(entry.image), alpha], axis=-1)
-    return {
-        "label": entry.label,
-        "sample_id": entry.sample_id,
-        "step": entry.step,
-        "times_drawn": entry.times_drawn,
-        "patch": patch,
-    }
+    return PoolFacts(
+        label=entry.label,
+        sample_id=entry.sample_id,
+        step=entry.step,
+        times_drawn=entry.times_drawn,
+        patch=patch,
+    )
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Class-wise measures (AP and AP50) as bars, as the paper's Figure 4: its bars light beside ours."""
+"""Class-wise bars of both measures, as the paper's Figure 4: its bars light beside ours."""
 
 from __future__ import annotations
 

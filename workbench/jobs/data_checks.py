@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 from uda4inst.atomic import write_json
 from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
-from workbench.jobs.processes import is_alive, this_host
+from uda4inst.run_folder.alive import is_alive, this_host
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 QUEUE = ".queue"
 _RECORD = "record.json"
+_WANTED = "wanted.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,14 @@ def read_record(root: Path, name: str) -> QueueRecord | None:
     except (ValueError, KeyError, TypeError) as error:
         logger.warning("queue record of %s cannot be read: %s", name, error)
         return None
+
+
+def write_config(root: Path, name: str, config_yaml: str) -> Path:
+    """Write the configuration a new run is started with, and return where it lies."""
+    path = queue_folder(root, name) / _WANTED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(config_yaml, encoding="utf-8")
+    return path
 
 
 def write_record(root: Path, record: QueueRecord) -> None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import check_run_name
-from workbench.jobs.processes import this_host
-from workbench.jobs.queue_records import QueueRecord, queue_folder, write_record
-from workbench.stores.groups import FOLDER, group_text, module_of
-from workbench.stores.runs import RunStatus, RunStore
+from uda4inst.run_folder.alive import this_host
+from uda4inst.run_folder.control import Request, leave_request, pending_requests
+from uda4inst.run_folder.layout import RunDir, check_run_name
+from uda4inst.run_folder.start import (
+    TRAINER,
+    TrainerProcess,
+    resume_arguments,
+    start,
+    stop_process,
+    train_arguments,
+)
+from uda4inst.run_folder.status import Status
+from workbench.jobs.queue_records import QueueRecord, write_config, write_record
+from workbench.stores.groups import group_text, module_of
+from workbench.stores.runs import RunStore
 
 logger = logging.getLogger(__name__)
-
-Request = Literal["pause", "resume", "stop", "snapshot"]
-TRAINER: tuple[str, ...] = (sys.executable, "-m", "uda4inst.cli")
 
 # States in which a request means something.
 REQUESTABLE: dict[Request, frozenset[str]] = {
@@ -58,7 +59,7 @@ class Jobs:
         self._store = store
         self._trainer = tuple(trainer)
         self._lock = threading.Lock()
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: list[TrainerProcess] = []
 
     def start(self, name: str, config_yaml: str) -> None:
         """Start training a new run with a complete configuration.
@@ -67,19 +68,16 @@ class Jobs:
             UserError: the name is no folder name or is taken.
         """
         check_run_name(name)
-        folder = self._store.root / name
+        run = self._store.dir(name)
         with self._lock:
             if not self._store.is_free(name):
                 raise UserError(
                     f"run.name must be new, got {name!r}, which exists in {self._store.root}. "
                     "Choose another name, or restart that run from a checkpoint."
                 )
-            queue = queue_folder(self._store.root, name)
-            queue.mkdir(parents=True, exist_ok=True)
-            config = queue / "config.yaml"
-            config.write_text(config_yaml, encoding="utf-8")
-            folder.mkdir(exist_ok=True)
-            self._spawn(name, ("train", str(config)), console=folder / "console.txt", mode="wb")
+            config = write_config(self._store.root, name, config_yaml)
+            run.console.unlink(missing_ok=True)  # of an earlier start that failed
+            self._spawn(name, train_arguments(config))
 
     def resume(self, name: str, *, step: int | None = None) -> None:
         """Start a trainer that continues a run from a checkpoint.
@@ -92,7 +90,7 @@ class Jobs:
         Raises:
             UserError: the run, or a network of it, is at work, or has no such checkpoint.
         """
-        folder = self._store.folder(name)
+        run = RunDir(self._store.folder(name))
         with self._lock:
             state = self._store.status(name).state
             if state not in RESTARTABLE:
@@ -110,8 +108,7 @@ class Jobs:
                     f"checkpoint must be one of those of {name!r} (steps: {steps}), got "
                     f"{'the latest' if step is None else step}. Choose another, or start a new run."
                 )
-            arguments = ("resume", str(folder), *(() if step is None else ("--from", str(step))))
-            self._spawn(name, arguments, console=folder / "console.txt", mode="ab")
+            self._spawn(name, resume_arguments(run, step=step))
 
     def request(self, name: str, what: Request) -> None:
         """Ask the trainer of a run for something; it obeys after the step it is in.
@@ -136,12 +133,9 @@ class Jobs:
             return
         self._leave(name, what)
 
-    def pending(self, name: str) -> list[str]:
+    def pending(self, name: str) -> list[Request]:
         """Return the requests a run's trainer has not obeyed yet."""
-        control = self._store.root / name / "control"
-        if not control.is_dir():
-            return []
-        return [what for what in REQUESTABLE if (control / what).exists()]
+        return pending_requests(self._store.dir(name).control)
 
     def reap(self) -> None:
         """Collect trainers that ended, so that they do not stay as zombies."""
@@ -149,9 +143,7 @@ class Jobs:
             self._children = [child for child in self._children if child.poll() is None]
 
     def _leave(self, name: str, what: Request) -> None:
-        control = self._store.root / name / "control"
-        control.mkdir(exist_ok=True)
-        (control / what).touch()
+        leave_request(self._store.dir(name).control, what)
 
     def _check_whole(self, name: str, groups: Sequence[str], step: int | None) -> None:
         """Raise unless all groups of a run can go on together."""
@@ -159,7 +151,7 @@ class Jobs:
             raise UserError(
                 f"a run of several category groups goes on from their latest checkpoints, got step "
                 f"{step} for {name!r}. Choose the latest; a single group can be taken back by "
-                f"uda4inst resume {self._store.folder(name) / FOLDER / groups[0]} --from {step}"
+                f"uda4inst resume {self._store.dir(name).module(groups[0]).path} --from {step}"
             )
         live = live_groups(self._store, name)
         if live:
@@ -168,41 +160,27 @@ class Jobs:
                 f"{' and '.join(map(group_text, live))}. Stop it first."
             )
 
-    def _terminate(self, status: RunStatus) -> None:
+    def _terminate(self, status: Status) -> None:
         if status.pid is None or status.host != this_host():
             raise UserError(
                 f"a trainer that is starting can be stopped on its own machine only, "
                 f"{status.host or 'unknown'}. Stop it there, or wait until it runs."
             )
-        try:
-            os.kill(status.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            logger.debug("process %s has ended by itself", status.pid)
+        stop_process(status.pid)
 
-    def _spawn(
-        self, name: str, arguments: tuple[str, ...], *, console: Path, mode: Literal["wb", "ab"]
-    ) -> None:
+    def _spawn(self, name: str, arguments: tuple[str, ...]) -> None:
         argv = (*self._trainer, *arguments)
+        console = self._store.dir(name).console
         started = time.time()
-        with console.open(mode) as output:
-            child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+        child = start(argv, console=console, environment={"PYTHONUNBUFFERED": "1"})
         self._children.append(child)
-        write_record(
-            self._store.root,
-            QueueRecord(
-                name=name,
-                pid=child.pid,
-                host=this_host(),
-                started=started,
-                argv=argv,
-                console=console,
-            ),
+        record = QueueRecord(
+            name=name,
+            pid=child.pid,
+            host=this_host(),
+            started=started,
+            argv=argv,
+            console=console,
         )
+        write_record(self._store.root, record)
         logger.info("started %s: process %d", name, child.pid)

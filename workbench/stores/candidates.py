@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.ops.masks import Rle, rle_decode
+from uda4inst.formats.rle import Rle, rle_decode
 from uda4inst.run_folder.snapshot_reader import SnapshotItem
 from uda4inst.structures import Detections
 from uda4inst.uda.pseudo_labels import select

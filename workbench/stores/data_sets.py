@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import ValidationError
 
@@ -109,7 +109,7 @@ class DataSets:
             ),
         )
 
-    def _written(self, run: str | None, side: Side) -> Mapping[str, Any]:
+    def _written(self, run: str | None, side: Side) -> Mapping[str, object]:
         """Return what a run's configuration says about a side; empty when it says nothing."""
         value = None if run is None else self._runs.setting(run, f"data.{side}")
         return value if isinstance(value, Mapping) else {}

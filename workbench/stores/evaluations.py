@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.classes import NUM_THINGS, thing_index
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.records import LabelArrays
 from uda4inst.data.stream.dataset import open_dataset
@@ -20,8 +19,15 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import ErrorIndex, index_errors, true_classes
 from uda4inst.formats.predictions import ImagePredictions, read_predictions
+from uda4inst.run_folder.evaluations import (
+    Evaluation,
+    evaluated_steps,
+    predicting_networks,
+    predictions_file,
+    read_evaluation,
+)
 from workbench.stores.recent import Recent
-from workbench.stores.runs import RunStore, numbered
+from workbench.stores.runs import RunStore
 
 # Smallest of the sets kept in memory: predictions of 500 images are about 15 MB of text.
 _SETS_KEPT: Final = 3
@@ -93,23 +99,18 @@ class EvaluationStore:
 
     def steps(self, run: str) -> list[int]:
         """Return the steps with stored predictions, oldest first."""
-        folder = self._runs.root / run / "evaluation"
-        return [s for s in numbered(folder, suffix=".json") if self.networks(run, s)]
+        return [s for s in evaluated_steps(self._runs.dir(run)) if self.networks(run, s)]
 
     def networks(self, run: str, step: int) -> list[str]:
         """Return which networks have stored predictions at a step, the teacher first."""
-        folder = self._folder(run, step)
-        if not folder.is_dir():
-            return []
-        return sorted(p.name.removesuffix(".jsonl.gz") for p in folder.glob("*.jsonl.gz"))[::-1]
+        return predicting_networks(self._runs.dir(run), step)
 
-    def record(self, run: str, step: int) -> Mapping[str, Any]:
-        """Return what was written about an evaluation; empty when it cannot be read."""
-        path = self._runs.root / run / "evaluation" / f"{step:08d}.json"
+    def record(self, run: str, step: int) -> Evaluation | None:
+        """Return what was written about an evaluation; None when it cannot be read."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+            return read_evaluation(self._runs.dir(run).evaluation_of(step))
+        except UserError:
+            return None
 
     def predictions(self, which: Evaluated) -> PredictionSet:
         """Return stored detections with the images they were made on.
@@ -155,7 +156,7 @@ class EvaluationStore:
         )
 
     def _key(self, which: Evaluated) -> tuple[Path, int]:
-        path = self._folder(which.run, which.step) / f"{which.network}.jsonl.gz"
+        path = predictions_file(self._runs.dir(which.run), which.step, which.network)
         try:
             # An evaluation may be repeated.
             return path, path.stat().st_mtime_ns
@@ -165,13 +166,8 @@ class EvaluationStore:
                 f"exist, got none ({path}). Choose another step or network."
             ) from error
 
-    def _folder(self, run: str, step: int) -> Path:
-        return self._runs.root / run / "evaluation" / "predictions" / f"{step:08d}"
-
     def _things(self, run: str) -> frozenset[int]:
-        names = self._runs.setting(run, "method.classes")
-        known = [THING_NAMES.index(name) for name in names or () if name in THING_NAMES]
-        return frozenset(known) or ALL_THINGS
+        return frozenset(map(thing_index, self._runs.classes(run))) or ALL_THINGS
 
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
@@ -180,7 +176,7 @@ class EvaluationStore:
         except ValidationError as error:
             raise UserError(
                 f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
-                f"({self._runs.root / run / 'config.yaml'}). Restore the file."
+                f"({self._runs.dir(run).config}). Restore the file."
             ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ class FileCache:
     """Parsed files, read again only when their time or length changed."""
 
     def __init__(self) -> None:
-        self._entries: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._entries: dict[Path, tuple[tuple[int, int], object]] = {}
         self._lock = threading.Lock()
 
     def read(self, path: Path, parse: Callable[[Path], T]) -> T:
@@ -24,7 +24,7 @@ class FileCache:
         with self._lock:
             entry = self._entries.get(path)
         if entry is not None and entry[0] == stamp:
-            return entry[1]
+            return cast(T, entry[1])
         value = parse(path)
         with self._lock:
             self._entries[path] = (stamp, value)

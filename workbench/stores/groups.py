@@ -7,14 +7,12 @@ under the name "demo/modules/car-truck-bus-train", which works wherever a run's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from uda4inst.classes import CATEGORY_GROUPINGS
-from uda4inst.run_folder.layout import check_run_name
+from uda4inst.run_folder.layout import MODULES, RunDir, check_run_name, module_names
 
-FOLDER: Final = "modules"
-_BETWEEN: Final = f"/{FOLDER}/"
+_BETWEEN: Final = f"/{MODULES}/"
 
 
 def module_of(run: str, group: str) -> str:
@@ -64,26 +62,21 @@ def shown_name(name: str) -> str:
     return run if group is None else f"{run} ({group_text(group)})"
 
 
-def groups_in(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def groups_in(run: RunDir, config: Mapping[str, object]) -> list[str]:
     """Return the groups that have a module in a run folder; none for a run of one network.
 
     Args:
-        folder: of the run.
+        run: need not exist.
         config: the run's; its order of the groups is the order they train in.
     """
-    modules = folder / FOLDER
-    if not modules.is_dir():
-        return []
-    found = sorted(path.name for path in modules.iterdir() if path.is_dir())
-    written = _written_groups(config)
-    return sorted(found, key=lambda group: written.index(group) if group in written else 99)
+    return module_names(run, _written_groups(config))
 
 
-def _written_groups(config: Mapping[str, Any]) -> Sequence[str]:
+def _written_groups(config: Mapping[str, object]) -> Sequence[Sequence[str]]:
     method = config.get("method")
     groups = method.get("groups") if isinstance(method, Mapping) else None
     if isinstance(groups, str):
         groups = CATEGORY_GROUPINGS.get(groups)
     if not isinstance(groups, list | tuple):
         return ()
-    return ["-".join(map(str, group)) for group in groups if isinstance(group, list | tuple)]
+    return [list(map(str, group)) for group in groups if isinstance(group, list | tuple)]

@@ -1,22 +1,20 @@
-"""Read `metrics.jsonl` as it grows: only what is new, and only as fine as a plot can show."""
+"""Logged values over steps, only as fine as a plot can show."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.metrics import MetricsReader, flat_numbers
 from workbench.stores.recent import Recent
-
-logger = logging.getLogger(__name__)
 
 PLOT_POINTS: Final = 150
 _SCALARS: Final = ("loss", "lr", "grad_norm", "images_per_second", "memory_mib", "pool")
@@ -43,7 +41,7 @@ class Series:
         mean: value name -> mean of the point's steps; NaN where nothing was logged.
         low: value name -> smallest value of the point's steps.
         high: value name -> largest value.
-        last: the newest line as it was logged.
+        last: the newest line's numbers by slash-joined name, its step among them.
         stage2_step: first step of stage 2, or None.
         count: number of logged steps.
     """
@@ -52,7 +50,7 @@ class Series:
     mean: Mapping[str, Floats]
     low: Mapping[str, Floats]
     high: Mapping[str, Floats]
-    last: Mapping[str, Any] = field(default_factory=dict)
+    last: Mapping[str, float] = field(default_factory=dict[str, float])
     stage2_step: int | None = None
     count: int = 0
 
@@ -64,16 +62,11 @@ class Series:
 EMPTY = Series(step=np.zeros(0), mean={}, low={}, high={})
 
 
-class MetricsReader:
-    """Follows one `metrics.jsonl`.
-
-    Every call reads what was appended since the last one. A file that was cut or replaced (a
-    resumed run drops the lines after its checkpoint) is noticed by its last known line and read
-    again.
-    """
+class SeriesReader:
+    """Follows the metrics of one run; what has not changed is not read again."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._reader = MetricsReader(path)
         self._lock = threading.Lock()
         self._thinned: tuple[int, Series] | None = None
         self._forget()
@@ -81,7 +74,12 @@ class MetricsReader:
     def series(self, *, points: int = PLOT_POINTS) -> Series:
         """Return everything logged so far in at most `points` points."""
         with self._lock:
-            self._read_new()
+            new = self._reader.read_new()
+            if new.anew:
+                self._forget()
+            for step, line in new.lines:
+                self._take(step, line)
+                self._thinned = None
             if not self._steps:
                 return EMPTY
             if self._thinned is None or self._thinned[0] != points:
@@ -89,63 +87,29 @@ class MetricsReader:
             return self._thinned[1]
 
     def _forget(self) -> None:
-        self._offset = 0
-        self._last_line = b""
         self._steps: list[int] = []
         self._columns: dict[str, list[float]] = {}
         self._stage2_step: int | None = None
-        self._last: dict[str, Any] = {}
+        self._last: Mapping[str, object] = {}
         self._thinned = None
 
-    def _read_new(self) -> None:
-        try:
-            with self.path.open("rb") as file:
-                if not self._continues(file):
-                    self._forget()
-                file.seek(self._offset)
-                new = file.read()
-        except FileNotFoundError:
-            self._forget()
-            return
-        # The trainer may be in the middle of a line.
-        complete = new[: new.rfind(b"\n") + 1]
-        if not complete:
-            return
-        self._offset += len(complete)
-        lines = complete.splitlines()
-        self._last_line = lines[-1] + b"\n"
-        for line in lines:
-            self._take(line)
-        self._thinned = None
-
-    def _continues(self, file: Any) -> bool:
-        """Whether the file still holds, at the known place, the line that was read last."""
-        start = self._offset - len(self._last_line)
-        file.seek(start)
-        return file.read(len(self._last_line)) == self._last_line
-
-    def _take(self, line: bytes) -> None:
-        try:
-            row = orjson.loads(line)
-            step = int(row["step"])
-        except (ValueError, KeyError, TypeError):
-            logger.warning("a line of %s cannot be read: %.80r", self.path, line)
-            return
+    def _take(self, step: int, line: Mapping[str, object]) -> None:
         if self._steps and step <= self._steps[-1]:
             self._drop_from(step)
         index = len(self._steps)
         self._steps.append(step)
-        if self._stage2_step is None and row.get("stage") == 2:
+        if self._stage2_step is None and line.get("stage") == 2:
             self._stage2_step = step
         for name in _SCALARS:
-            self._put(name, index, row.get(name))
-        for name, value in (row.get("losses") or {}).items():
-            self._put(_LOSS_COLUMNS[name], index, value)
-        if isinstance(counts := row.get("pseudo_labels"), dict):
+            self._put(name, index, line.get(name))
+        if isinstance(losses := line.get("losses"), dict):
+            for name, value in losses.items():
+                self._put(_LOSS_COLUMNS[name], index, value)
+        if isinstance(counts := line.get("pseudo_labels"), dict):
             # A class that is not named had none.
             for name, column in _COUNT_COLUMNS:
                 self._put(column, index, counts.get(name, 0))
-        self._last = row
+        self._last = line
 
     def _put(self, name: str, index: int, value: object) -> None:
         # Ten thousand lines of twenty values each come through here before a page first shows.
@@ -183,7 +147,7 @@ class MetricsReader:
             mean=mean,
             low=low,
             high=high,
-            last=self._last,
+            last={"step": self._steps[-1], **flat_numbers(self._last)},
             stage2_step=self._stage2_step,
             count=count,
         )
@@ -194,12 +158,12 @@ class MetricsStore:
 
     def __init__(self, root: Path, *, kept: int = 4) -> None:
         self._root = root
-        self._readers: Recent[str, MetricsReader] = Recent(kept)
+        self._readers: Recent[str, SeriesReader] = Recent(kept)
 
     def series(self, run: str) -> Series:
         """Return the thinned metrics of a run; empty before the first line."""
-        path = self._root / run / "metrics.jsonl"
-        return self._readers.get(run, lambda: MetricsReader(path)).series()
+        path = RunDir(self._root / run).metrics
+        return self._readers.get(run, lambda: SeriesReader(path)).series()
 
 
 def _bin(values: Floats, edges: NDArray[np.int64]) -> Sequence[Floats]:

@@ -6,63 +6,26 @@ again. What is kept is a cache by modification time, so that looking often costs
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
 
-import yaml
-
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import check_run_name
-from workbench.jobs.processes import is_alive, this_host
+from uda4inst.run_folder.alive import is_alive, this_host
+from uda4inst.run_folder.checkpoints import complete_steps
+from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
+from uda4inst.run_folder.layout import RunDir, check_run_name, read_config_values
+from uda4inst.run_folder.status import Status, load_status, status_changed
+from uda4inst.run_folder.trainer import why_dead
 from workbench.jobs.queue_records import QueueRecord, forget, read_record, record_names
 from workbench.stores.file_cache import FileCache
 from workbench.stores.groups import check_name, groups_in, module_of, split_name
 
 logger = logging.getLogger(__name__)
-
-WrittenState = Literal["queued", "running", "paused", "finished", "failed", "stopped"]
-State = Literal[
-    "queued", "running", "paused", "finished", "failed", "stopped", "dead", "incomplete", "waiting"
-]
-WRITTEN_STATES: tuple[str, ...] = get_args(WrittenState)
-LIVE_STATES: frozenset[str] = frozenset({"queued", "running", "paused"})
-
-# A trainer on another machine signs every 2 s; four missed signatures are a dead one.
-FOREIGN_HEARTBEAT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """What is known about the progress of a run; `state` is checked against the process."""
-
-    state: State
-    step: int = 0
-    steps: int = 0
-    stage: int = 1
-    pid: int | None = None
-    host: str = ""
-    started: str = ""
-    heartbeat: float = 0.0
-    error: str | None = None
-    message: str = ""
-    steps_per_second: float | None = None
-    eta_seconds: float | None = None
-
-    @property
-    def live(self) -> bool:
-        """Whether a process works on the run."""
-        return self.state in LIVE_STATES
-
-    @property
-    def progress(self) -> float:
-        """Share of the steps that are done, 0..1."""
-        return min(self.step / self.steps, 1.0) if self.steps > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +38,7 @@ class ModuleStatus:
     """
 
     group: str
-    status: RunStatus
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +55,7 @@ class RunSummary:
     """
 
     name: str
-    status: RunStatus
+    status: Status
     method: str = ""
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
@@ -114,7 +77,7 @@ class RunStore:
 
     def names(self) -> list[str]:
         """Return the names of all runs, the one that changed last first."""
-        names = {path.name: _last_change(path) for path in self._folders()}
+        names = {path.name: status_changed(RunDir(path)) for path in self._folders()}
         for name in record_names(self.root):
             record = read_record(self.root, name)
             if record is not None:
@@ -137,9 +100,13 @@ class RunStore:
             )
         return path
 
+    def dir(self, name: str) -> RunDir:
+        """Return where a run or a module lies, whether it is there or not."""
+        return RunDir(self.root / name)
+
     def groups(self, name: str) -> list[str]:
         """Return the category groups with a network each; none for a run of one network."""
-        return groups_in(self.root / name, self.config(name))
+        return groups_in(self.dir(name), self.config(name))
 
     def modules(self, name: str) -> list[ModuleStatus]:
         """Return the networks of a run of several category groups, in the order they train."""
@@ -154,11 +121,11 @@ class RunStore:
 
     def is_free(self, name: str) -> bool:
         """Return whether a new run may have this name; a failed start leaves it free."""
-        folder = self.root / check_run_name(name)
-        written = any((folder / trace).exists() for trace in ("config.yaml", "status.json"))
+        run = self.dir(check_run_name(name))
+        written = run.config.exists() or run.status.exists()
         return not written and not (read_record(self.root, name) and self.status(name).live)
 
-    def status(self, name: str) -> RunStatus:
+    def status(self, name: str) -> Status:
         """Return the true state of a run or a module: what it wrote, checked against its process.
 
         Raises:
@@ -176,17 +143,17 @@ class RunStore:
             else:
                 return _status_of_record(record, written)
         if written is None:
-            return RunStatus(
+            return Status(
                 state="incomplete",
-                error=f"status.json is missing in {self.root / name}: no trainer has written here. "
+                error=f"{self.dir(name).status.name} is missing in {self.root / name}: no trainer "
+                "has written here. "
                 "Delete the folder or start the run again under another name.",
             )
         return self._true_status(name, written)
 
     def summary(self, name: str) -> RunSummary:
         """Return the table line of a run."""
-        folder = self.root / name
-        ap, ap_step = self._newest_ap(folder)
+        ap, ap_step = self._newest_ap(self.dir(name))
         return RunSummary(
             name=name,
             status=self.status(name),
@@ -200,32 +167,46 @@ class RunStore:
         """Return the table lines of all runs, the one that changed last first."""
         return [self.summary(name) for name in self.names()]
 
-    def config(self, name: str) -> Mapping[str, Any]:
+    def config(self, name: str) -> Mapping[str, object]:
         """Return the resolved configuration a run wrote; empty when it has none yet."""
-        path = self.root / name / "config.yaml"
         try:
-            value = self._cache.read(path, _parse_yaml)
+            return self._cache.read(self.dir(name).config, read_config_values)
         except FileNotFoundError:
             return {}
-        return value if isinstance(value, dict) else {}
 
-    def setting(self, name: str, key: str) -> Any:
+    def setting(self, name: str, key: str) -> object:
         """Return one value of a run's configuration by dotted key, or None."""
-        value: Any = self.config(name)
+        value: object = self.config(name)
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
 
+    def number(self, name: str, key: str) -> float | None:
+        """Return a setting that is a number, or None."""
+        value = self.setting(name, key)
+        return value if isinstance(value, int | float) else None
+
+    def count(self, name: str, key: str) -> int | None:
+        """Return a setting that is a whole number, or None."""
+        value = self.setting(name, key)
+        return value if isinstance(value, int) else None
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        """Return the classes a network of its own learns; none where it learns all."""
+        value = self.setting(name, "method.classes")
+        names = value if isinstance(value, list | tuple) else ()
+        return tuple(name for name in THING_NAMES if name in names)
+
     def checkpoints(self, name: str) -> list[int]:
         """Return the steps of the complete checkpoints of a run, oldest first."""
-        return numbered(self.root / name / "checkpoints", holding="manifest.json")
+        return complete_steps(self.dir(name).checkpoints)
 
     def tail(self, name: str, *, lines: int = 60) -> str:
         """Return the last lines of the run's log, or of its console before it has one."""
-        folder = self.root / name
+        run = self.dir(name)
         record = read_record(self.root, name)
         # Before a trainer has taken over, the log is an earlier one's.
-        logs = (folder / "console.txt",) if record else (folder / "log.txt", folder / "console.txt")
+        logs = (run.console,) if record else (run.log, run.console)
         texts = (tail_of(path, lines=lines) for path in logs if path.is_file())
         return next((text for text in texts if text), "")
 
@@ -234,27 +215,20 @@ class RunStore:
             return []
         return [p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")]
 
-    def _written_status(self, name: str) -> RunStatus | None:
-        path = self.root / name / "status.json"
+    def _written_status(self, name: str) -> Status | None:
         try:
-            return self._cache.read(path, _parse_status)
+            return self._cache.read(self.dir(name).status, load_status)
         except FileNotFoundError:
             return None
         except UserError as error:
-            return RunStatus(state="incomplete", error=str(error))
+            return Status(state="incomplete", error=str(error))
 
-    def _true_status(self, name: str, status: RunStatus) -> RunStatus:
+    def _true_status(self, name: str, status: Status) -> Status:
         if not status.live:
             return status
-        age = self._clock() - status.heartbeat
-        if status.host == this_host() and status.pid is not None:
-            if is_alive(status.pid, signed_at=status.heartbeat):
-                return status
-            reason = f"process {status.pid} no longer runs"
-        elif age <= FOREIGN_HEARTBEAT_SECONDS:
+        reason = why_dead(self.dir(name), status, now=self._clock())
+        if reason is None:
             return status
-        else:
-            reason = f"no sign of life from {status.host or 'its host'} for {age:.0f} s"
         remedy = (
             "Restart it from its last checkpoint."
             if self.can_resume(name)
@@ -268,50 +242,28 @@ class RunStore:
             error=status.error or f"The trainer ended without a word: {reason}. {remedy}",
         )
 
-    def _module_status(
-        self, name: str, written: RunStatus | None, *, above: RunStatus
-    ) -> RunStatus:
+    def _module_status(self, name: str, written: Status | None, *, above: Status) -> Status:
         """Return the state of a module; in a live run, what an earlier trainer left waits."""
         if written is None:
             count = len(self.groups(split_name(name)[0])) or 1
-            return RunStatus(state="waiting", steps=above.steps // count)
+            return Status(state="waiting", steps=above.steps // count)
         status = self._true_status(name, written)
         earlier = status.heartbeat < _start_time(above)
         if above.live and earlier and status.state in ("stopped", "dead", "failed"):
             return replace(status, state="waiting", error=None)
         return status
 
-    def _newest_ap(self, folder: Path) -> tuple[Mapping[str, float | None], int | None]:
-        steps = numbered(folder / "evaluation", suffix=".json")
+    def _newest_ap(self, run: RunDir) -> tuple[Mapping[str, float | None], int | None]:
+        steps = evaluated_steps(run)
         if not steps:
             return {}, None
         try:
-            record = self._cache.read(folder / "evaluation" / f"{steps[-1]:08d}.json", _parse_json)
-            results = record["results"]
-            ap = {who: result.get("cityscapes", {}).get("AP") for who, result in results.items()}
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            logger.warning("evaluation of %s cannot be read: %s", folder, error)
+            found = self._cache.read(run.evaluation_of(steps[-1]), read_evaluation)
+        except (OSError, UserError) as error:
+            logger.warning("evaluation of %s cannot be read: %s", run.path, error)
             return {}, None
+        ap = {network: found.value(network, "cityscapes", "AP") for network in found.networks}
         return ap, steps[-1]
-
-
-def numbered(folder: Path, *, suffix: str = "", holding: str | None = None) -> list[int]:
-    """Return the sorted steps of a folder's entries named `<step:08d><suffix>`.
-
-    Args:
-        folder: need not exist.
-        suffix: how the entries end.
-        holding: a file without which an entry is not complete.
-    """
-    if not folder.is_dir():
-        return []
-    steps: list[int] = []
-    for path in folder.iterdir():
-        stem = path.name.removesuffix(suffix)
-        complete = holding is None or (path / holding).is_file()
-        if path.name == stem + suffix and stem.isdigit() and complete:
-            steps.append(int(stem))
-    return sorted(steps)
 
 
 def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
@@ -327,66 +279,31 @@ def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
     return "\n".join(rows[-lines - 1 :]).strip("\n")
 
 
-def _took_over(record: QueueRecord, written: RunStatus) -> bool:
+def _took_over(record: QueueRecord, written: Status) -> bool:
     """Whether the trainer of the record, or a later one, has signed the run folder."""
     return written.pid == record.pid or written.heartbeat > record.started
 
 
-def _status_of_record(record: QueueRecord, written: RunStatus | None) -> RunStatus:
+def _status_of_record(record: QueueRecord, written: Status | None) -> Status:
     base = written if written is not None and written.state != "incomplete" else None
-    step, steps = (base.step, base.steps) if base is not None else (0, 0)
-    common: dict[str, Any] = {
-        "pid": record.pid,
-        "host": record.host,
-        "started": record.started_iso,
-        "heartbeat": record.started,
-        "step": step,
-        "steps": steps,
-    }
-    if record.host == this_host() and is_alive(record.pid, signed_at=record.started):
-        return RunStatus(state="queued", message="The trainer is starting.", **common)
-    reason = tail_of(record.console, lines=12) if record.console.is_file() else ""
-    return RunStatus(
-        state="failed", error=reason or "The trainer ended before it wrote anything.", **common
+    known = Status(
+        state="failed",
+        step=base.step if base else 0,
+        steps=base.steps if base else 0,
+        pid=record.pid,
+        host=record.host,
+        started=record.started_iso,
+        heartbeat=record.started,
     )
+    if record.host == this_host() and is_alive(record.pid, signed_at=record.started):
+        return replace(known, state="queued", message="The trainer is starting.")
+    reason = tail_of(record.console, lines=12) if record.console.is_file() else ""
+    return replace(known, error=reason or "The trainer ended before it wrote anything.")
 
 
-def _start_time(status: RunStatus) -> float:
+def _start_time(status: Status) -> float:
     """Return when a run's trainer began (unix seconds), 0 where it does not say."""
     try:
         return datetime.fromisoformat(status.started).timestamp()
     except ValueError:
         return 0.0
-
-
-def _last_change(folder: Path) -> float:
-    try:
-        return (folder / "status.json").stat().st_mtime
-    except FileNotFoundError:
-        return 0.0  # not a run yet: behind all that are
-
-
-def _parse_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _parse_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        logger.warning("%s cannot be read: %s", path, error)
-        return {}
-
-
-def _parse_status(path: Path) -> RunStatus:
-    try:
-        raw = _parse_json(path)
-        if raw["state"] not in WRITTEN_STATES:
-            raise ValueError(f"state {raw['state']!r}")
-        known = {name: raw[name] for name in RunStatus.__dataclass_fields__ if name in raw}
-        return RunStatus(**known)
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"status.json must hold the state of the run, got something unreadable ({path}: "
-            f"{error}). Restart the run from a checkpoint, or delete the folder."
-        ) from error

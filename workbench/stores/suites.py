@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.evaluations import evaluated_steps
+from uda4inst.run_folder.status import SeenState
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
@@ -21,7 +23,7 @@ from uda4inst.suites.results import SuiteResults, View, collect
 from uda4inst.suites.scales import find_scale
 from workbench.stores.file_cache import FileCache
 from workbench.stores.recent import Recent
-from workbench.stores.runs import RunStore, State, numbered
+from workbench.stores.runs import RunStore
 from workbench.stores.suite_exports import Export, chart_export
 
 # How deep below the root suites are looked for; a suite's own folder is not entered.
@@ -45,7 +47,7 @@ class SuiteRun:
     """
 
     name: str
-    state: State | Literal["missing", "blocked"]
+    state: SeenState | Literal["missing", "blocked"]
     step: int = 0
     steps: int = 0
     note: str = ""
@@ -145,7 +147,7 @@ class SuiteStore:
         state = self._store(suite).status(name).state
         marks: list[Hashable] = [state, _mark(run.command)]
         if state == "finished":
-            steps = numbered(run.evaluation, suffix=".json")
+            steps = evaluated_steps(run)
             marks += [steps[-1], _mark(run.evaluation_of(steps[-1]))] if steps else []
         return tuple(marks)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from workbench.stores.runs import RunStatus
+from uda4inst.run_folder.status import Status
 
 
 def page_header(question: str, hint: str = "") -> str:
@@ -95,7 +95,7 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def run_line(status: RunStatus, method: str) -> str:
+def run_line(status: Status, method: str) -> str:
     """Return a run in one line: state, how far it is, method."""
     where = f"step {status.step:,} of {status.steps:,}" if status.steps else ""
     return (

@@ -166,7 +166,7 @@ def test_read_picture__jpeg_cut_within_its_header(tmp_path: Path, read: Reader, 
 def test_read_picture__jpeg_with_a_damaged_header(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg")
     data = bytearray(path.read_bytes())
-    data[20] = 0  # where the second marker begins
+    data[data.index(b"\xff\xc0") + 4] = 12  # bits of a sample
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match=r"complete JPEG, got one cut short or damaged .*a.jpg"):
         picture_size(path)
@@ -199,8 +199,17 @@ def test_read_picture__folder_and_missing_file(tmp_path: Path, suffix: str, read
         read(path)
 
 
-@pytest.mark.parametrize("size", [(60_000, 60_000), (8_000, 8_000), (3_000, 3_000), (0, 40)])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(
+    ("suffix", "size"),
+    [
+        *(
+            (s, size)
+            for s in ("png", "jpg")
+            for size in ((60_000,) * 2, (8_000,) * 2, (3_000,) * 2)
+        ),
+        ("png", (0, 40)),
+    ],
+)
 def test_read_picture__declares_more_than_the_file_can_hold(
     tmp_path: Path, suffix: str, size: tuple[int, int]
 ) -> None:
@@ -215,6 +224,14 @@ def test_read_picture__declares_more_than_the_file_can_hold(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("read", [read_picture, picture_size])
+def test_read_picture__jpeg_without_pixels(tmp_path: Path, read: Reader) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_of_size(path, 0, 40))
+    with pytest.raises(UserError, match=r"complete JPEG, got one .* damaged .*a.jpg"):
+        read(path)
 
 
 def test_read_picture__largest_png_is_measured_in_bytes_of_its_rows(tmp_path: Path) -> None:

@@ -150,10 +150,9 @@ def test_records__by_number(tmp_path: Path) -> None:
 def test_open_dataset__folder_above_with_spaces_and_accents(tmp_path: Path) -> None:
     root = tmp_path / "mes données"
     write_frame(root / "RAND_CITYSCAPES", [[CAR]], [[3]])
-    ref = DatasetRef(format="synthia", root=str(root))
-    assert open_dataset(ref, domain="source", labels="instances").read_labels(
-        0
-    ).labels.tolist() == [2]
+    ref = DatasetRef.model_validate({"format": "synthia", "root": str(root)})
+    dataset = open_dataset(ref, domain="source", labels="instances")
+    assert dataset.read_labels(0).labels.tolist() == [2]
 
 
 def test_synthia__without_labels(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import RunDir
 from workbench.stores.groups import (
     check_name,
     group_text,
@@ -40,7 +41,7 @@ def test_shown_name__as_a_person_writes_it() -> None:
 
 
 def test_groups_in__one_network_has_none(write_run: Callable[..., Path]) -> None:
-    assert groups_in(write_run(steps=1), {}) == []
+    assert groups_in(RunDir(write_run(steps=1)), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -59,4 +60,4 @@ def test_groups_in__in_the_order_they_train(
 ) -> None:
     for name in ("rider", "car"):
         (tmp_path / "modules" / name).mkdir(parents=True)
-    assert groups_in(tmp_path, {"method": {"groups": groups}}) == expected
+    assert groups_in(RunDir(tmp_path), {"method": {"groups": groups}}) == expected

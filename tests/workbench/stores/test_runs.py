@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from uda4inst.errors import UserError
-from workbench.jobs.processes import creation_time, is_alive
+from uda4inst.run_folder.alive import creation_time
 from workbench.jobs.queue_records import QueueRecord, read_record, write_record
-from workbench.stores.runs import RunStore, numbered, tail_of
+from workbench.stores.runs import RunStore, tail_of
 
 WriteRun = Callable[..., Path]
 
@@ -167,13 +167,6 @@ def test_checkpoints__only_complete_ones(
     assert store.checkpoints("demo") == [20, 40]
 
 
-def test_numbered__other_names_are_passed_over(tmp_path: Path) -> None:
-    for name in ("00000003.json", "00000001.json", "latest", ".tmp-00000009.json", "x.json"):
-        (tmp_path / name).touch()
-    assert numbered(tmp_path, suffix=".json") == [1, 3]
-    assert numbered(tmp_path / "missing") == []
-
-
 def test_tail_of__last_lines_without_rewritten_progress(tmp_path: Path) -> None:
     path = tmp_path / "console.txt"
     path.write_bytes(b"first\n" + b"x" * 50 + b"\n10%\r50%\r100%\nlast\n")
@@ -236,13 +229,6 @@ def test_status__resuming_process_hides_the_old_state(
     make_record(runs_root, pid=os.getpid(), started=now)
     status = store.status("demo")
     assert (status.state, status.step, status.steps) == ("queued", 20, 400)
-
-
-def test_is_alive__this_process_until_it_was_born_too_late() -> None:
-    born = creation_time(os.getpid()) or 0
-    assert is_alive(os.getpid(), signed_at=time.time())
-    assert not is_alive(os.getpid(), signed_at=born - 30)
-    assert not is_alive(2**22 + 1, signed_at=time.time())
 
 
 PEOPLE, VEHICLES = "person-rider-motorcycle-bicycle", "car-truck-bus-train"

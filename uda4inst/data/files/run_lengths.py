@@ -9,7 +9,7 @@ from jaxtyping import Int64, Integer, Shaped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Runs:
+class RunLengths:
     """A map cut into runs of equal values in reading order.
 
     Args:
@@ -27,7 +27,7 @@ class Runs:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, values: Integer[np.ndarray, "H W"]) -> Runs:
+    def of(cls, values: Integer[np.ndarray, "H W"]) -> RunLengths:
         """Cut a map into runs."""
         flat = values.reshape(-1)
         starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))

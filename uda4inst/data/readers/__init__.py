@@ -9,7 +9,7 @@ import difflib
 from typing import Final
 
 from uda4inst.data.readers.bdd100k import BDD100K
-from uda4inst.data.readers.cityscapes import Cityscapes
+from uda4inst.data.readers.cityscapes import Cityscapes, CityscapesLabels
 from uda4inst.data.readers.coco_folder import CocoFolder
 from uda4inst.data.readers.gta5 import GTA5
 from uda4inst.data.readers.image_folder import ImageFolder
@@ -45,6 +45,22 @@ def format_class(name: str) -> type[ImageTree]:
     near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
     hint = f"Did you mean {near[0]}?" if near else "Choose one of these."
     raise UserError(f"NAME must be a format ({', '.join(DATASETS)}), got {name!r}. {hint}")
+
+
+def truth_class(name: str) -> type[ImageTree]:
+    """Return what reads the labels by which predictions in a format are judged.
+
+    Raises:
+        UserError: no data set has the name, or it has no instances.
+    """
+    kind = format_class(name)
+    if not kind.has_instances:
+        with_instances = (known for known, other in DATASETS.items() if other.has_instances)
+        raise UserError(
+            f"predictions must be judged by a data set with instances ({', '.join(with_instances)})"
+            f", got {name}, which has none. Choose one of these."
+        )
+    return CityscapesLabels if kind is Cityscapes else kind
 
 
 def format_name(dataset: ImageTree) -> str:

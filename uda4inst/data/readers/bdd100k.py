@@ -29,7 +29,7 @@ from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS
 from uda4inst.data.files.images import is_image_name
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_colors, read_gray8
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
     ImageRecord,
@@ -154,7 +154,7 @@ class _Bitmask:
         flags: all flags that any pixel of an object has.
     """
 
-    runs: Runs
+    runs: RunLengths
     ids: Int32[np.ndarray, " V"]
     train_ids: UInt8[np.ndarray, " V"]
     labels: Int64[np.ndarray, " N"]
@@ -165,7 +165,7 @@ def _read_bitmask(path: Path) -> _Bitmask:
     """Read a bitmask and decide which of its values are objects."""
     colors = read_colors(path, what="bitmask", allow={"8-bit RGBA"})
     # Red, green, blue and alpha as the bytes of one number, lowest first.
-    runs = Runs.of(np.ascontiguousarray(colors).view("<u4")[..., 0])
+    runs = RunLengths.of(np.ascontiguousarray(colors).view("<u4")[..., 0])
     red, green, blue, alpha = (
         (runs.present >> shift & 0xFF).astype(np.int64) for shift in (0, 8, 16, 24)
     )

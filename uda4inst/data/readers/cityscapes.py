@@ -12,6 +12,7 @@ Decisions where the format leaves room:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from jaxtyping import Int32, Int64, UInt8
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_gray8, read_gray16
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
     ImageRecord,
@@ -121,9 +122,9 @@ class Cityscapes(ImageTree):
         return self._read(record, want_facts=False)[0].semantic
 
 
-def _decode_instances(path: Path) -> tuple[InstanceArrays, Runs, Int64[np.ndarray, " V"]]:
+def _decode_instances(path: Path) -> tuple[InstanceArrays, RunLengths, Int64[np.ndarray, " V"]]:
     """Return the instances of a raw map, its runs, and the label id of each of their values."""
-    runs = Runs.of(read_gray16(path, what="instance map"))
+    runs = RunLengths.of(read_gray16(path, what="instance map"))
     present = runs.present.astype(np.int64)
     is_numbered = present >= _FIRST_INSTANCE
     classes = np.where(is_numbered, present // _FIRST_INSTANCE, present)
@@ -134,6 +135,42 @@ def _decode_instances(path: Path) -> tuple[InstanceArrays, Runs, Int64[np.ndarra
     new_ids = np.where(is_object, is_object.cumsum(), np.where(is_group, IGNORE_ID, 0))
     ids = runs.paint(new_ids.astype(np.int32))
     return InstanceArrays(ids=ids, labels=things[is_object]), runs, classes
+
+
+class CityscapesLabels(Cityscapes):
+    """The annotation of a split alone: the root holds `gtFine`, and pictures are not looked at.
+
+    What predictions made elsewhere are judged by. An instance map stands for its picture, and may
+    be named as any city's.
+    """
+
+    def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
+        folder = f"gtFine/{self.split}"
+        if not (self.root / folder).is_dir():
+            splits = index.folders("gtFine") if (self.root / "gtFine").is_dir() else ()
+            known = f"Splits there: {', '.join(splits)}." if splits else "Give the Cityscapes root."
+            raise UserError(
+                f"ground truth must lie in {folder}, got no folder {self.root / folder}. {known}"
+            )
+        found = [
+            (name.removesuffix(INSTANCE_SUFFIX), f"{self.root}/{folder}/{city}/{name}")
+            for city in index.folders(folder)
+            for name in index.files(f"{folder}/{city}")
+            if name.endswith(INSTANCE_SUFFIX)
+        ]
+        if not found:
+            raise UserError(
+                f"ground truth must hold <city>/*{INSTANCE_SUFFIX} files, got none "
+                f"({self.root / folder}). Unpack gtFine there, or choose another split."
+            )
+        doubled = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
+        if doubled:
+            raise UserError(
+                f"ground truth names must differ, got two files of {shorten(doubled)} "
+                f"({self.root / folder}). Remove one of each."
+            )
+        for name, file in sorted(found):
+            yield ImageRecord(name, file, (file,), self.domain)
 
 
 def _check_split(root: Path, split: str, index: FileIndex) -> None:

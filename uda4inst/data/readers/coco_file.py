@@ -1,55 +1,107 @@
-"""COCO annotation files: which images they list, and where in the file each annotation stands.
+"""COCO annotation files, decoded into their types in one go.
 
-A file of 25,000 images can hold half a gigabyte of outlines. It is read annotation by annotation
-and only their places in it are kept, 25 bytes each; an image's own are parsed with the image.
+Outlines stay the JSON they are until their image is read. Whether each is one is seen when the file
+is opened, and that it was is remembered in the user's cache until the file changes.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Annotated, Any, Final, TypedDict, TypeVar
 
+import msgspec
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
-from uda4inst.data.readers.coco_scan import MEND, Document, Id, scan, unreadable
+from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.records import FileFault, TreeError, shorten
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """An image as the file lists it.
-
-    Args:
-        file_name: its path, "/" between folders.
-        size: (height, width), None where the file does not say.
-    """
-
-    file_name: str
-    size: Size | None
+T = TypeVar("T")
+Id = int | str
+_MEND: Final = "Mend the file, or export it again."
+_Side = Annotated[int, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """An annotation of a class that is wanted.
+class RunLengthCode(TypedDict):
+    """A mask as run lengths, of which `counts` is COCO's text or the numbers themselves."""
 
-    Args:
-        name: what messages call it.
-        label: its class.
-        is_crowd: whether it is a group rather than one object.
-        segmentation: polygons, or a run-length code.
-    """
+    size: list[int]
+    counts: str | list[int]
 
+
+Polygons = list[Annotated[list[float], msgspec.Meta(min_length=6)]]  # three points at least
+Mask = Annotated[Polygons, msgspec.Meta(min_length=1)] | RunLengthCode
+_mask_of: Final = msgspec.json.Decoder[Mask](Mask).decode
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """One object or group, its outline still JSON."""
+
+    image_id: Id
+    category_id: Id
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    iscrowd: Any = 0
+    id: Any = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"annotation {self.id}".strip()
+
+    def mask(self) -> Mask:
+        """Return its polygons or run-length code.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        try:
+            mask = _mask_of(self.segmentation)
+        except msgspec.DecodeError as error:
+            raise ValueError(
+                f"segmentation must be polygons or a run-length code: {error}"
+            ) from error
+        if isinstance(mask, list):
+            for part in mask:  # a loop: `any` takes three times as long
+                if len(part) % 2:
+                    raise ValueError(f"polygon must have pairs of numbers, got {len(part)} numbers")
+        return mask
+
+
+class ListedImage(msgspec.Struct, gc=False):
+    """An image as the file lists it; `file_name` is its path, "/" between folders."""
+
+    id: Id
+    file_name: Annotated[str, msgspec.Meta(min_length=1)]
+    height: _Side | None = None
+    width: _Side | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width), None where the file does not say."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: Id
     name: str
-    label: int
-    is_crowd: bool
-    segmentation: Any
+
+
+class _Images(msgspec.Struct):
+    images: list[ListedImage]
+
+
+class _Document(_Images):
+    annotations: list[Annotation]
+    categories: list[_Category]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,49 +112,21 @@ class AnnotationFile:
         path: the file.
         images: in the file's order.
         categories: name -> class, None where it is not wanted.
-        starts: first byte of each annotation, image by image.
-        ends: the byte after its last.
-        labels: class of each annotation.
-        is_crowd: whether each is a group.
+        labels: class by category id.
+        annotations: image by image, else in the file's order.
         first: annotations of image i are `first[i]` to `first[i + 1]`.
-        version: size and time of change of the file when it was listed.
     """
 
     path: Path
     images: tuple[ListedImage, ...]
     categories: dict[str, int | None]
-    starts: Int64[np.ndarray, " A"]
-    ends: Int64[np.ndarray, " A"]
-    labels: Int64[np.ndarray, " A"]
-    is_crowd: Bool[np.ndarray, " A"]
+    labels: dict[Id, int]
+    annotations: list[Annotation]
     first: Int64[np.ndarray, " I"]
-    version: tuple[int, int]
 
     def annotations_of(self, image: int) -> list[Annotation]:
-        """Return the annotations of an image, in the file's order.
-
-        Raises:
-            UserError: the file is missing, or has changed since it was listed.
-        """
-        found: list[Annotation] = []
-        if _version(self.path) != self.version:
-            raise UserError(
-                "annotation file must stay as it was when it was opened, got a changed one "
-                f"({self.path}). Start again."
-            )
-        with self.path.open("rb") as file:
-            for number in range(self.first[image], self.first[image + 1]):
-                file.seek(self.starts[number])
-                entry = json.loads(file.read(self.ends[number] - self.starts[number]))
-                found.append(
-                    Annotation(
-                        name=f"annotation {entry.get('id', '')}".strip(),
-                        label=int(self.labels[number]),
-                        is_crowd=bool(self.is_crowd[number]),
-                        segmentation=entry["segmentation"],
-                    )
-                )
-        return found
+        """Return the annotations of an image, in the file's order."""
+        return self.annotations[self.first[image] : self.first[image + 1]]
 
 
 def read_images(path: Path) -> tuple[ListedImage, ...]:
@@ -111,112 +135,120 @@ def read_images(path: Path) -> tuple[ListedImage, ...]:
     Raises:
         UserError: the file is missing, no JSON, or lists no images or malformed ones.
     """
-    return tuple(_images(scan(path, with_annotations=False)).values())
+    return tuple(_listed(_decode(path, _Images).images, path).values())
 
 
 def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -> AnnotationFile:
-    """Return what a file lists, having looked at every annotation.
+    """Return what a file lists.
 
     Args:
         path: the file.
         label_of: class of a category's name, None where it is not wanted.
 
     Raises:
-        UserError: the file is missing, no JSON, or not of COCO's layout; all malformed entries are
-            counted, five shown.
+        UserError: the file is missing, no JSON, or not of COCO's layout; where its entries disagree
+            or outlines are malformed all are counted, five shown.
     """
-    version = _version(path)
-    document = scan(path, with_annotations=True)
-    images, names = _images(document), _categories(document)
-    rows = document.rows
-    if rows is None:
-        raise UserError(f"annotation file must hold the list 'annotations' ({path}). {MEND}")
-    categories = {key: label_of(name) for key, name in names.items()}
-    strangers = _strangers("image_id", rows.image_ids, images)
-    strangers += _strangers("category_id", rows.category_ids, categories)
-    wanted = np.array([categories.get(key) is not None for key in rows.category_ids], dtype=bool)
-    _refuse(path, strangers + [what for row, what in rows.problems if wanted[row]])
-    image_of_id = {key: place for place, key in enumerate(images)}
-    image = np.array([image_of_id[key] for key in rows.image_ids], dtype=np.int64)
-    labels = np.array([categories[key] or 0 for key in rows.category_ids], dtype=np.int64)
-    order = np.argsort(image, kind="stable")
-    order = order[wanted[order]]
-    bounds = np.array(rows.bounds, dtype=np.int64).reshape(-1, 2)[order]
+    document = _decode(path, _Document)
+    images, names = _listed(document.images, path), _names(document.categories, path)
+    labels = {key: label for key, name in names.items() if (label := label_of(name)) is not None}
+    place_of = {key: place for place, key in enumerate(images)}
+    wanted = [e for e in document.annotations if e.category_id in labels and e.image_id in place_of]
+    problems: list[str] = []
+    if len(wanted) < len(document.annotations):
+        problems += _strangers("image_id", (e.image_id for e in document.annotations), images)
+        problems += _strangers("category_id", (e.category_id for e in document.annotations), names)
+    problems += _malformed_masks(path, labels, wanted)
+    _refuse(path, problems)
+    places = np.array([place_of[entry.image_id] for entry in wanted], dtype=np.int64)
+    order = np.argsort(places, kind="stable")
     return AnnotationFile(
         path=path,
         images=tuple(images.values()),
-        categories={name: categories[key] for key, name in names.items()},
-        starts=bounds[:, 0],
-        ends=bounds[:, 1],
-        labels=labels[order],
-        is_crowd=np.array(rows.is_crowd, dtype=bool)[order],
-        first=np.searchsorted(image[order], np.arange(len(images) + 1)),
-        version=version,
+        categories={name: labels.get(key) for key, name in names.items()},
+        labels=labels,
+        annotations=[wanted[number] for number in order.tolist()],
+        first=np.searchsorted(places[order], np.arange(len(images) + 1)),
     )
 
 
-def _images(document: Document) -> dict[Id, ListedImage]:
+def _decode(path: Path, kind: type[T]) -> T:
+    """Return a file's content as one of the types above."""
+    try:
+        data = path.read_bytes()
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return msgspec.json.decode(_strictly(data), type=kind)
+    except msgspec.ValidationError as error:
+        raise UserError(
+            f"annotation file must have COCO's layout: {error} ({path}). {_MEND}"
+        ) from error
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(
+            f"annotation file must be readable, got {reason} ({path}). {_MEND}"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"annotation file must be whole JSON, got {error} ({path}). {_MEND}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"annotation file must be well-formed, got {error} ({path}). {_MEND}"
+        ) from error
+
+
+def _strictly(data: bytes) -> bytes:
+    """Return what Python writes and reads beyond JSON's letter, such as NaN, as JSON.
+
+    Raises:
+        ValueError: it is not even that.
+    """
+    value = json.loads(data, parse_constant=lambda _: None)
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+def _listed(entries: list[ListedImage], path: Path) -> dict[Id, ListedImage]:
     """Return the listed images by their ids."""
     images: dict[Id, ListedImage] = {}
     names: set[str] = set()
     problems: list[str] = []
-    for entry in _entries(document, "images"):
-        key, name = entry.get("id"), entry.get("file_name")
-        if not _is_id(key) or not isinstance(name, str) or not name:
-            problems.append(f"image must have id and file_name, got id {key!r}, {name!r}")
-            continue
-        name = name.replace("\\", "/")  # written on Windows
-        is_text = name.encode(errors="replace").decode() == name and "\0" not in name
-        if name.startswith("/") or ".." in name.split("/") or not is_text:
+    for entry in entries:
+        if "\\" in entry.file_name:
+            entry.file_name = entry.file_name.replace("\\", "/")  # written on Windows
+        name = entry.file_name
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
             problems.append(f"file_name must lead down from the root, got {name!r}")
-        elif key in images or name in names:
-            problems.append(f"image must be listed once, got id {key!r}, {name!r} again")
-        height, width = entry.get("height"), entry.get("width")
-        size = (height, width) if _is_side(height) and _is_side(width) else None
-        if size is None and (height, width) != (None, None):
-            problems.append(f"height and width must be positive, got {height}, {width} ({name})")
-        images[key] = ListedImage(name, size)
+        elif entry.id in images or name in names:
+            problems.append(f"image must be listed once, got id {entry.id!r}, {name!r} again")
+        if (entry.height is None) is not (entry.width is None):
+            problems.append(f"image must have both height and width, got one ({name})")
+        images[entry.id] = entry
         names.add(name)
-    _refuse(document.path, problems)
+    _refuse(path, problems)
     if not images:
-        raise UserError(f"annotation file must list images, got none ({document.path}). {MEND}")
+        raise UserError(f"annotation file must list images, got none ({path}). {_MEND}")
     return images
 
 
-def _categories(document: Document) -> dict[Id, str]:
+def _names(entries: list[_Category], path: Path) -> dict[Id, str]:
     """Return the names of categories by their ids."""
-    categories: dict[Id, str] = {}
-    problems: list[str] = []
-    for entry in _entries(document, "categories"):
-        key, name = entry.get("id"), entry.get("name")
-        if not _is_id(key) or not isinstance(name, str):
-            problems.append(f"category must have id and name, got id {key!r}, {name!r}")
-            continue
-        if categories.setdefault(key, name) != name:
-            problems.append(f"category id must be given once, got {key!r} for {name!r} again")
-    _refuse(document.path, problems)
-    return categories
+    names: dict[Id, str] = {}
+    _refuse(
+        path,
+        [
+            f"category id must be given once, got {entry.id!r} for {entry.name!r} again"
+            for entry in entries
+            if names.setdefault(entry.id, entry.name) != entry.name
+        ],
+    )
+    return names
 
 
-def _entries(document: Document, key: str) -> list[dict[str, Any]]:
-    """Return a member that is a list of objects."""
-    entries = document.lists.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(
-            f"annotation file must hold the list '{key}' of objects ({document.path}). {MEND}"
-        )
-    return entries
-
-
-def _is_id(value: object) -> TypeGuard[Id]:
-    return isinstance(value, Id) and not isinstance(value, bool)
-
-
-def _is_side(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _strangers(key: str, ids: list[Id], known: Collection[Id]) -> list[str]:
+def _strangers(key: str, ids: Iterable[Id], known: Collection[Id]) -> list[str]:
     """Return one line for each id that is not listed."""
     return [
         f"{key} must be listed, got {value!r} in {count} annotations"
@@ -225,20 +257,37 @@ def _strangers(key: str, ids: list[Id], known: Collection[Id]) -> list[str]:
     ]
 
 
+def _malformed_masks(
+    path: Path, labels: dict[Id, int], annotations: Iterable[Annotation]
+) -> list[str]:
+    """Return what is wrong with the form of masks; nothing where they were seen to be well."""
+    try:
+        seen = cache_folder() / "coco" / fingerprint([path.absolute()], labels)
+        if seen.exists():
+            return []
+    except OSError:
+        return []  # the file is gone: its reader says so
+    problems: list[str] = []
+    for entry in annotations:
+        try:
+            entry.mask()
+        except ValueError as error:
+            problems.append(f"{entry.name}: {error}")
+    if not problems:
+        try:
+            seen.parent.mkdir(parents=True, exist_ok=True)
+            seen.touch()
+        except OSError as error:
+            _log.info("masks will be looked at again: %s", error)
+    return problems
+
+
 def _refuse(path: Path, problems: list[str]) -> None:
     """Raise once for all problems, if there are any."""
     if not problems:
         return
     raise TreeError(
         f"annotation file must be well-formed, got {len(problems)} faults ({path}):\n"
-        f"" + shorten(problems, separator="\n") + f"\n{MEND}",
+        f"" + shorten(problems, separator="\n") + f"\n{_MEND}",
         [FileFault("malformed", path, problem) for problem in problems],
     )
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise unreadable(error, path) from error
-    return status.st_size, status.st_mtime_ns

@@ -17,20 +17,19 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
-from typing import Any, Final, cast
+from typing import Final
 
 import numpy as np
-import pycocotools.mask as coco_mask
 from jaxtyping import Int64
 
 from uda4inst.classes import IGNORE_TRAIN_ID, THING_CLASSES, THING_NAMES
 from uda4inst.data.files.images import is_image_name, picture_size
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.readers.coco_cache import open_annotation_file
 from uda4inst.data.readers.coco_file import (
     Annotation,
     AnnotationFile,
     ListedImage,
+    read_annotation_file,
     read_images,
 )
 from uda4inst.data.records import (
@@ -43,7 +42,7 @@ from uda4inst.data.records import (
 )
 from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import Rle, run_lengths
+from uda4inst.formats.rle import as_rle, foreground, run_lengths
 from uda4inst.structures import IGNORE_ID, Size
 
 _log = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ class CocoFolder(ImageTree):
         if path is None:
             listed = self._images_in_folder(index)
         elif require_labels:
-            self._file = open_annotation_file(path, label_of=label_of)
+            self._file = read_annotation_file(path, label_of=label_of)
             self._say_unknown(self._file)
             listed = self._file.images
         else:
@@ -135,7 +134,7 @@ class CocoFolder(ImageTree):
             if not (self.root / folder).is_dir():
                 continue
             if names := [name for name in index.files(folder) if is_image_name(name)]:
-                return tuple(ListedImage(f"{folder}/{n}" if folder else n, None) for n in names)
+                return tuple(ListedImage(n, f"{folder}/{n}" if folder else n) for n in names)
         raise UserError(
             f"root must hold images, or an annotation file that lists them, got none ({self.root}, "
             f"split {self.split!r}). {_GIVE}"
@@ -207,7 +206,9 @@ class CocoFolder(ImageTree):
                 f"masks must be well-formed, got {error} ({file.path}, image {record.image}). "
                 f"{_MEND}"
             ) from error
-        return _paint(annotations, runs, size), None
+        is_crowd = [bool(annotation.iscrowd) for annotation in annotations]
+        labels = np.array([file.labels[a.category_id] for a in annotations], dtype=np.int64)
+        return _paint(runs, labels, is_crowd, size), None
 
 
 def label_of(category: str) -> int | None:
@@ -260,34 +261,17 @@ def _runs_of(annotation: Annotation, size: Size) -> Int64[np.ndarray, " R"]:
     Raises:
         ValueError: it is malformed or of another size.
     """
-    height, width = size
-    segmentation = annotation.segmentation
-    coder = cast(Any, coco_mask)
-    if isinstance(segmentation, list):
-        reach = 2 * max(size)  # pycocotools takes memory by the length of a polygon's sides
-        numbers = [number for part in segmentation for number in part]
-        if not all(isinstance(n, int | float) and -reach <= n <= reach for n in numbers):
-            raise ValueError(f"polygon points off the image in {annotation.name}")
-        code = coder.merge(coder.frPyObjects(segmentation, height, width))
-        return run_lengths(Rle(size=[height, width], counts=code["counts"].decode("ascii")))
-    if segmentation["size"] != [height, width]:
-        raise ValueError(
-            f"a run-length code of size {segmentation['size']} for an image of {[height, width]} "
-            f"in {annotation.name}"
-        )
-    counts = segmentation["counts"]
-    if isinstance(counts, str):
-        try:
-            return run_lengths(Rle(size=[height, width], counts=counts))
-        except ValueError as error:
-            raise ValueError(f"{str(error).rstrip('.')} in {annotation.name}") from error
-    if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
-        raise ValueError(f"run lengths that do not fill {height}x{width} in {annotation.name}")
-    return np.array(counts, dtype=np.int64)
+    try:
+        return run_lengths(as_rle(annotation.mask(), size))
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')} in {annotation.name}") from error
 
 
 def _paint(
-    annotations: list[Annotation], runs: list[Int64[np.ndarray, " R"]], size: Size
+    runs: list[Int64[np.ndarray, " R"]],
+    labels: Int64[np.ndarray, " A"],
+    is_crowd: list[bool],
+    size: Size,
 ) -> LabelArrays:
     """Draw all masks into one map: crowds first, then objects, the smaller on top."""
     height, width = size
@@ -295,23 +279,14 @@ def _paint(
     semantic = np.full(height * width, IGNORE_TRAIN_ID, dtype=np.uint8)
     # A stable sort: of equal objects the later one is on top.
     by_area = sorted(range(len(runs)), key=lambda n: -int(runs[n][1::2].sum()))
-    for number in sorted(by_area, key=lambda n: not annotations[n].is_crowd):
-        annotation = annotations[number]
-        pixels = _foreground(runs[number])
-        ids[pixels] = IGNORE_ID if annotation.is_crowd else number + 1
-        semantic[pixels] = _TRAIN_IDS[annotation.label]
+    for number in sorted(by_area, key=lambda n: not is_crowd[n]):
+        pixels = foreground(runs[number])
+        ids[pixels] = IGNORE_ID if is_crowd[number] else number + 1
+        semantic[pixels] = _TRAIN_IDS[labels[number]]
     is_visible = np.bincount(ids + 1, minlength=len(runs) + 2)[2:] > 0
     table = np.concatenate(([0], np.where(is_visible, is_visible.cumsum(), 0), [IGNORE_ID]))
-    labels = np.array([annotation.label for annotation in annotations], dtype=np.int64)
     return LabelArrays(
         ids=np.ascontiguousarray(table.astype(np.int32)[ids].reshape(width, height).T),
         labels=labels[is_visible],
         semantic=np.ascontiguousarray(semantic.reshape(width, height).T),
     )
-
-
-def _foreground(runs: Int64[np.ndarray, " R"]) -> Int64[np.ndarray, " P"]:
-    """Return the pixels of a mask as ascending places along its columns."""
-    starts, lengths = (np.cumsum(runs) - runs)[1::2], runs[1::2]
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())

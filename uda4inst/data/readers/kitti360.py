@@ -29,7 +29,7 @@ from jaxtyping import UInt8
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_gray8, read_gray16
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
     ImageRecord,
@@ -95,7 +95,7 @@ class Kitti360(ImageTree):
         """Return instances in order of their raw values; nothing is known about them beside."""
         semantic_path, instance_path = record.labels
         semantic = _read_semantic_map(semantic_path)
-        runs = Runs.of(read_gray16(instance_path, what="instance map"))
+        runs = RunLengths.of(read_gray16(instance_path, what="instance map"))
         if runs.size != semantic.shape:
             raise UserError(
                 f"instance map must have its semantic map's size {semantic.shape}, got "

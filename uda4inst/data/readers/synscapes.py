@@ -25,7 +25,7 @@ from jaxtyping import Float32, Int64, UInt8
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_colors, read_gray8
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
@@ -121,7 +121,7 @@ class Synscapes(ImageTree):
         return np.asarray(cv2.LUT(classes, LABEL_TO_TRAIN_ID))
 
 
-def _read_maps(class_path: Path, instance_path: Path) -> Runs:
+def _read_maps(class_path: Path, instance_path: Path) -> RunLengths:
     """Return both maps as one: instance id in the lower three bytes, class in the highest."""
     classes = read_gray8(class_path, what="class map")
     colors = read_colors(instance_path, what="instance map", allow={"8-bit RGB", "8-bit RGBA"})
@@ -132,7 +132,7 @@ def _read_maps(class_path: Path, instance_path: Path) -> Runs:
         )
     four = colors if colors.shape[2] == 4 else cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA)
     packed = cv2.insertChannel(classes, four, 3).view("<u4")[..., 0]
-    return Runs.of(packed)
+    return RunLengths.of(packed)
 
 
 def _check_classes(classes: Int64[np.ndarray, " V"], path: Path) -> None:

@@ -24,7 +24,7 @@ from jaxtyping import Int32, Int64, UInt8
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_rgb16
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
@@ -139,7 +139,7 @@ class Synthia(ImageTree):
         stored = read_rgb16(path, what="label map")
         # Class in the upper half, so that sorting is by class, then by number.
         packed = stored[..., 0].astype(np.uint32) << _NUMBER_SHIFT | stored[..., 1]
-        runs = Runs.of(packed)
+        runs = RunLengths.of(packed)
         classes = (runs.present >> _NUMBER_SHIFT).astype(np.int64)
         if len(unknown := np.unique(classes[classes >= len(CLASS_NAMES)])):
             raise UserError(

@@ -28,7 +28,7 @@ from jaxtyping import Int64, UInt8
 from uda4inst.classes import IGNORE_TRAIN_ID, LABEL_TO_TRAIN_ID, MAX_LABEL_ID, NUM_THINGS
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_colors
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
     InstanceArrays,
@@ -138,7 +138,7 @@ class UrbanSyn(ImageTree):
         # Red, green, blue and ss as the bytes of one number, lowest first.
         four = colors if colors.shape[2] == 4 else cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA)
         packed = cv2.insertChannel(stored, four, 3).view("<u4")[..., 0]
-        runs = Runs.of(packed)
+        runs = RunLengths.of(packed)
         semantic = self._to_train_ids((runs.present >> 24).astype(np.uint8), ss_path)
         return _find_objects(runs, semantic)
 
@@ -172,7 +172,7 @@ class _Objects:
         colors: colour of every object, as red + 256 green + 65536 blue, ascending.
     """
 
-    runs: Runs
+    runs: RunLengths
     semantic: UInt8[np.ndarray, " V"]
     number: Int64[np.ndarray, " V"]
     colors: Int64[np.ndarray, " N"]
@@ -194,7 +194,7 @@ def _instances_of(objects: _Objects) -> InstanceArrays:
     )
 
 
-def _find_objects(runs: Runs, semantic: UInt8[np.ndarray, " V"]) -> _Objects:
+def _find_objects(runs: RunLengths, semantic: UInt8[np.ndarray, " V"]) -> _Objects:
     """Take as objects the thing colours that ss confirms on more than half of their pixels."""
     color_of_value = runs.present.astype(np.int64) & 0xFFFFFF
     colors, color_index = np.unique(color_of_value, return_inverse=True)

@@ -15,7 +15,6 @@ Decisions where the formats leave room:
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from uda4inst.data.readers import format_name
 from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.data.tree import ImageTree, to_instance_ids
 from uda4inst.errors import UserError
-from uda4inst.ops.masks import CATEGORIES, box_xywh, rle_encode
+from uda4inst.formats.coco import CocoImage, annotation, write_instances
 from uda4inst.structures import IGNORE_ID
 
 _FRAME: Final = 19  # the labelled frame of Cityscapes' snippets of 30
@@ -71,24 +70,12 @@ def export_coco(
             f"({dataset.root}). Export it as cityscapes."
         )
     with _made_whole(out) as partial:
-        results = _all_images(_CocoImage(dataset, partial), len(dataset), workers, progress)
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        for image, found in results:
-            images.append({"id": len(images) + 1, **image})
-            for annotation in found:
-                ids = {"id": len(annotations) + 1, "image_id": len(images)}
-                annotations.append(ids | annotation)
-        document = {
-            "info": {"description": f"{dataset.name} {dataset.split}, ignored areas as crowds"},
-            "licenses": [],
-            "images": images,
-            "annotations": annotations,
-            "categories": list(CATEGORIES),
-        }
-        path = partial / "annotations" / f"instances_{dataset.split.replace('/', '_')}.json"
-        path.parent.mkdir()
-        path.write_text(json.dumps(document), encoding="utf-8")
+        images = _all_images(_CocoExport(dataset, partial), len(dataset), workers, progress)
+        write_instances(
+            partial / "annotations" / f"instances_{dataset.split.replace('/', '_')}.json",
+            images,
+            description=f"{dataset.name} {dataset.split}, ignored areas as crowds",
+        )
     return out
 
 
@@ -131,21 +118,20 @@ def export_cityscapes(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _CocoImage:
-    """Places one picture, and returns its entry and its annotations, both without ids."""
+class _CocoExport:
+    """Places one picture, and returns it with its annotations."""
 
     dataset: ImageTree
     out: Path
 
-    def __call__(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def __call__(self, index: int) -> CocoImage:
         record = self.dataset.records[index]
         labels = self.dataset.read_labels(index)
-        height, width = self.dataset.size_of(index)
-        check_same_size(record, (height, width), labels.ids.shape)
+        size = self.dataset.size_of(index)
+        check_same_size(record, size, labels.ids.shape)
         file_name = f"{record.sample_id}{record.image.suffix.lower()}"
         _place(record.image, self.out / "images" / file_name)
-        image = {"file_name": file_name, "height": height, "width": width}
-        return image, list(_annotations(labels, self.dataset.things))
+        return CocoImage(file_name, size, list(_annotations(labels, self.dataset.things)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,27 +168,17 @@ def _annotations(labels: LabelArrays, things: tuple[int, ...]) -> Iterator[dict[
     for number, thing in enumerate(labels.labels.tolist(), start=1):
         mask = (along_columns == number).T
         if mask.any():
-            yield _annotation(mask, thing, is_crowd=False)
+            yield annotation(mask, thing, is_crowd=False)
     ignored = labels.ids == IGNORE_ID
     if not ignored.any():
         return
     is_thing = _is_thing(labels)
     for thing in range(NUM_THINGS):
         for area in _connected(ignored & (labels.semantic == _FIRST_THING + thing)):
-            yield _annotation(area, thing, is_crowd=True)
+            yield annotation(area, thing, is_crowd=True)
     for area in _connected(ignored & ~is_thing):
         for thing in things:
-            yield _annotation(area, thing, is_crowd=True)
-
-
-def _annotation(mask: Bool[np.ndarray, "H W"], thing: int, *, is_crowd: bool) -> dict[str, Any]:
-    return {
-        "category_id": thing + 1,
-        "iscrowd": int(is_crowd),
-        "area": int(np.count_nonzero(mask)),
-        "bbox": box_xywh(mask),
-        "segmentation": rle_encode(mask),
-    }
+            yield annotation(area, thing, is_crowd=True)
 
 
 def _is_thing(labels: LabelArrays) -> Bool[np.ndarray, "H W"]:

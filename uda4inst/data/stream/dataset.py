@@ -22,7 +22,7 @@ from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, THING_NAMES
 from uda4inst.data.class_counts import class_counts
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
-from uda4inst.data.files.run_lengths import Runs
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.readers import DATASETS
 from uda4inst.data.records import InstanceArrays, check_same_size
 from uda4inst.data.stream.sampling import (
@@ -372,7 +372,7 @@ def _move_instances(
     labels: InstanceArrays, transform: Transform
 ) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " N"]]:
     """Return the moved id map and labels, renumbered without the instances that left the crop."""
-    runs = Runs.of(transform.ids(labels.ids))
+    runs = RunLengths.of(transform.ids(labels.ids))
     is_instance = runs.present > 0
     numbers = np.where(is_instance, is_instance.cumsum(), runs.present)
     return runs.paint(numbers.astype(np.int32)), labels.labels[runs.present[is_instance] - 1]

@@ -262,14 +262,11 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
 def _ap(services: Services, which: Evaluated, thing: int | None) -> str:
     """Return the Cityscapes AP of what is looked at, with the hash of its configuration."""
     record = services.evaluations.record(which.run, which.step)
-    try:
-        result = record["results"][which.network]["cityscapes"]
-        value = result["AP"] if thing is None else result["per_class"][THING_NAMES[thing]]["AP"]
-    except (KeyError, TypeError):
+    name = None if thing is None else THING_NAMES[thing]
+    value = record.value(which.network, "cityscapes", "AP", name) if record else None
+    if record is None or value is None:
         return ""
-    if value is None:
-        return ""
-    return f"AP {100 * value:.1f} (Cityscapes protocol, config {record.get('config_hash', '?')})"
+    return f"AP {100 * value:.1f} (Cityscapes protocol, config {record.config_hash or '?'})"
 
 
 def _nothing_yet(services: Services, session: SessionState) -> Empty:

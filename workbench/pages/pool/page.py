@@ -154,7 +154,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     page = Page(notice, body, parts, head=bar.outputs)
 
     def content(state: SessionState, snapshot: Snapshot) -> PoolView:
-        size = services.runs.setting(state.run, "method.pool.size") if state.run else None
+        size = services.runs.count(state.run, "method.pool.size") if state.run else None
         return draw(snapshot, size=size)
 
     def show(state: SessionState, step: float) -> object:

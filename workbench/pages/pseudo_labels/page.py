@@ -71,7 +71,7 @@ def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int
                 "Only uda4inst makes them, in stage 2. Choose a later snapshot or another run.",
             )
         )
-    share = services.runs.setting(state.run, "method.ego.min_valid_share") if state.run else None
+    share = services.runs.number(state.run, "method.ego.min_valid_share") if state.run else None
     candidates = services.candidates.of(
         item,
         min_valid_share=0.0 if share is None else share,

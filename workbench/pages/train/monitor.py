@@ -8,9 +8,10 @@ from datetime import datetime
 from html import escape
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.run_folder.status import Status
 from workbench.stores.groups import group_text
 from workbench.stores.metrics import Series
-from workbench.stores.runs import ModuleStatus, RunStatus, RunSummary
+from workbench.stores.runs import ModuleStatus, RunSummary
 from workbench.ui import markup, plots
 from workbench.ui.palette import LINE_COLORS, class_css
 
@@ -89,18 +90,17 @@ def group_head(group: str | None) -> str:
     return f'<div class="wb-section"><h3>{escape(group_text(group))}</h3></div>' if group else ""
 
 
-def figures(status: RunStatus, series: Series) -> str:
+def figures(status: Status, series: Series) -> str:
     """Return the newest figures of a network as tiles."""
     last = series.last
-    total = sum((last.get("pseudo_labels") or {}).values())
-    has_counts = "pseudo_labels" in last
+    counts = [count for name, count in last.items() if name.startswith("pseudo_labels/")]
     return markup.tiles(
         [
             ("step", f"{status.step:,}", f"of {status.steps:,}"),
             ("time left", markup.duration(status.eta_seconds), _speed(status)),
             ("images / s", _number(last.get("images_per_second")), "newest step"),
             ("loss", _number(last.get("loss")), f"step {last['step']:,}" if last else ""),
-            ("pseudo-labels", f"{total}" if has_counts else "–", "newest batch"),
+            ("pseudo-labels", f"{sum(counts)}" if counts else "–", "newest batch"),
             ("memory", _memory(last.get("memory_mib")), ""),
         ]
     )
@@ -159,7 +159,7 @@ def _group_row(module: ModuleStatus, *, chosen: bool) -> str:
     )
 
 
-def _progress(status: RunStatus, *, of_all: bool) -> str:
+def _progress(status: Status, *, of_all: bool) -> str:
     """Return how far a run is; several networks pass through their stages each by itself."""
     if not status.steps:
         return f'<p class="wb-quiet">{escape(status.message)}</p>' if status.message else ""
@@ -175,7 +175,7 @@ def _progress(status: RunStatus, *, of_all: bool) -> str:
     return f'{_bar(status)}<p class="wb-quiet">{escape(text)}</p>'
 
 
-def _bar(status: RunStatus) -> str:
+def _bar(status: Status) -> str:
     share = 100 * status.progress
     return (
         f'<div class="wb-progress wb-{status.state}" role="progressbar" '
@@ -184,7 +184,7 @@ def _bar(status: RunStatus) -> str:
     )
 
 
-def _note(status: RunStatus, *, now: float) -> str:
+def _note(status: Status, *, now: float) -> str:
     if status.error:
         return f'<pre class="wb-error" role="alert">{escape(status.error)}</pre>'
     silent = now - status.heartbeat
@@ -261,7 +261,7 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _speed(status: RunStatus) -> str:
+def _speed(status: Status) -> str:
     speed = status.steps_per_second
     return f"{plots.number(speed)} steps / s" if speed else ""
 

@@ -10,13 +10,13 @@ import gradio as gr
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.run_folder.status import Status
 from workbench.jobs.trainers import REQUESTABLE, RESTARTABLE, Request
 from workbench.pages.train import monitor, new_run
 from workbench.pages.train.run_form import RunForm, build_form
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.stores.groups import FOLDER, group_text
-from workbench.stores.runs import RunStatus
+from workbench.stores.groups import group_text
 from workbench.ui import markup
 from workbench.ui.edge import Empty, Framed, Mounted, Page, on_action
 
@@ -87,15 +87,13 @@ def _content(services: Services, session: SessionState, checkpoint: Any) -> Trai
         checkpoint=checkpoint,
         head=monitor.group_head(group),
         figures=monitor.figures(services.runs.status(network), series),
-        curves=monitor.curves(
-            series, classes=services.runs.setting(network, "method.classes") or THING_NAMES
-        ),
+        curves=monitor.curves(series, classes=services.runs.classes(network) or THING_NAMES),
         log=monitor.log_lines(services.runs.tail(network)),
     )
 
 
 def _buttons(
-    services: Services, run: str, status: RunStatus, left: Sequence[str]
+    services: Services, run: str, status: Status, left: Sequence[str]
 ) -> dict[str, gr.Button]:
     """Return the buttons, on where they mean something; `left` are groups that lost their run."""
     can_restart = status.state in RESTARTABLE and services.runs.can_resume(run) and not left
@@ -109,7 +107,7 @@ def _buttons(
     return buttons | {"restart": gr.Button(words, interactive=can_restart)}
 
 
-def _remarks(services: Services, run: str, status: RunStatus, left: Sequence[str]) -> list[str]:
+def _remarks(services: Services, run: str, status: Status, left: Sequence[str]) -> list[str]:
     """Return what is to be known before a run of several groups is restarted."""
     if left:
         names = " and ".join(group_text(group) for group in left)
@@ -117,7 +115,7 @@ def _remarks(services: Services, run: str, status: RunStatus, left: Sequence[str
     groups = services.runs.groups(run)
     if not groups or status.state not in RESTARTABLE:
         return []
-    module = services.runs.root / run / FOLDER / groups[0]
+    module = services.runs.dir(run).module(groups[0]).path
     return [
         "A restart goes on from the latest checkpoint of every group; finished ones stay. All "
         "groups must end at one step, so an older checkpoint is chosen for a single group, in a "
