@@ -26,6 +26,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.ops.color import lab_to_rgb, rgb_to_lab
 from uda4inst.ops.geometric import GeometricPolicy
 from uda4inst.ops.photometric import Distortion
+from uda4inst.structures import Labels
 from uda4inst.toystreets.write import write_toystreets
 
 SHORT_SIDES = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0)
@@ -53,13 +54,14 @@ def main() -> None:
             flip=True,
         )
         print(f"one core, {options.size} PNG, crop {options.crop}, processor time")
-        measure(UrbanSyn(tree.source_root), policy, labelled=True)
-        measure(Cityscapes(tree.target_root, "train"), policy, labelled=True)
-        measure(Cityscapes(tree.target_root, "train", require_labels=False), policy, labelled=False)
+        for labels in ("instances", "semantic"):
+            measure(UrbanSyn(tree.source_root), policy, labels=labels)
+            measure(Cityscapes(tree.target_root, "train"), policy, labels=labels)
+        measure(Cityscapes(tree.target_root, "train", require_labels=False), policy, labels=None)
     measure_lab(options.lab_threads)
 
 
-def measure(dataset: ImageTree, policy: GeometricPolicy, *, labelled: bool) -> None:
+def measure(dataset: ImageTree, policy: GeometricPolicy, *, labels: Labels | None) -> None:
     """Print what each stage of loading this data set takes."""
     spent: dict[str, float] = defaultdict(float)
 
@@ -78,12 +80,14 @@ def measure(dataset: ImageTree, policy: GeometricPolicy, *, labelled: bool) -> N
         moved = timed("move image", lambda t=transform, p=image: t.image(p))
         distortion = Distortion.draw(generator)
         timed("photometric", lambda d=distortion, p=moved: d.apply(p))
-        if labelled:
-            labels = timed("decode labels", lambda i=index: dataset.read_labels(i))
-            timed("move labels", lambda t=transform, n=labels: _move_instances(n, t))
-            timed("move semantic", lambda t=transform, n=labels: t.map(n.semantic, fill=255))
+        if labels == "instances":
+            found = timed("decode labels", lambda i=index: dataset.read_instances(i))
+            timed("move labels", lambda t=transform, n=found: _move_instances(n, t))
+        elif labels == "semantic":
+            found = timed("decode labels", lambda i=index: dataset.read_semantic(i))
+            timed("move labels", lambda t=transform, n=found: t.map(n, fill=255))
     total = sum(spent.values())
-    name = f"{dataset.name}{'' if labelled else ', no labels'}"
+    name = f"{dataset.name}, {labels or 'no labels'}"
     print(f"{name}: {len(dataset) / total:.1f} images/s, {1e3 * total / len(dataset):.1f} ms each")
     for stage, seconds in spent.items():
         share = 100 * seconds / total

@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask, merge_detections, to_line
 from uda4inst.formats.rle import rle_encode
-from uda4inst.training.groups.merging import merge_detections
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ def labelled_target(config: Config) -> ImageTree:
     """Return the target's training images with their labels."""
     assert config.data.target is not None
     ref = DatasetRef.model_validate(config.data.target.model_dump(include={"format", "root"}))
-    return open_dataset(ref, domain="source")
+    return open_dataset(ref, domain="source", labels="instances")
 
 
 def main() -> None:

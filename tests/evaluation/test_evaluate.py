@@ -19,7 +19,8 @@ from uda4inst.data.readers.cityscapes import CityscapesLabels
 from uda4inst.data.reports.export import export_cityscapes, export_coco
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
-from uda4inst.evaluation.evaluate import evaluate_model, resized_size
+from uda4inst.evaluation.evaluate import evaluate_model
+from uda4inst.evaluation.inference import resized_size
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import image_numbers, write_results

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.errors import UserError
 from uda4inst.formats.rle import rle_decode
 from uda4inst.methods.base import Views
 from uda4inst.run_folder.layout import RunDir
@@ -27,7 +28,14 @@ from uda4inst.run_folder.snapshot_format import (
 )
 from uda4inst.run_folder.snapshot_reader import read_snapshot, snapshot_changed
 from uda4inst.run_folder.snapshots import write_snapshot
-from uda4inst.structures import Detections, InstanceMap, Sample, TargetSample
+from uda4inst.structures import (
+    Detections,
+    Domain,
+    InstanceMap,
+    Sample,
+    SemanticMap,
+    TargetSample,
+)
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.rare_class_pool import PoolEntry
 
@@ -176,6 +184,39 @@ def test_write_snapshot__keeps_the_newest(tmp_path: Path) -> None:
     for step in (0, 5, 10):
         write(tmp_path, full_views(), step=step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000005", "00000010"]
+
+
+def semantic_sample(name: str, domain: Domain) -> Sample:
+    ids = torch.tensor([[0, 13, 255], [0, 0, 10]], dtype=torch.uint8)
+    return Sample(image(0.5), name, domain, semantic=SemanticMap(ids))
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_write_snapshot__semantic_maps_come_back(tmp_path: Path, side: Domain) -> None:
+    sample = semantic_sample("a", side)
+    views = Views(source=(sample,)) if side == "source" else Views(labelled=(sample,))
+    _, arrays = read(write(tmp_path / "snapshots", views))
+    assert arrays[f"{side}_semantic_0"].tolist() == [[0, 13, 255], [0, 0, 10]]
+    snapshot = read_snapshot(RunDir(tmp_path), 12)
+    item = snapshot.items[0]
+    mine, other = item.source_semantic, item.target_semantic
+    if side == "target":
+        mine, other = other, mine
+    assert mine is not None
+    assert other is None
+    assert mine.train_ids.tolist() == [[0, 13, 255], [0, 0, 10]]
+    assert mine.image.shape == (2, 3, 3)
+    assert item.source is None
+    assert snapshot.score_threshold == 1
+
+
+def test_read_snapshot__refuses_a_semantic_map_of_another_size(tmp_path: Path) -> None:
+    folder = write(tmp_path / "snapshots", Views(source=(semantic_sample("a", "source"),)))
+    _, arrays = read(folder)
+    arrays["source_semantic_0"] = arrays["source_semantic_0"][:1]
+    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
+    with pytest.raises(UserError, match=r"source_semantic_0 must have size \(2, 3\), got \(1, 3\)"):
+        read_snapshot(RunDir(tmp_path), 12)
 
 
 def test_read_snapshot__what_was_written(tmp_path: Path) -> None:

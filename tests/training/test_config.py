@@ -7,8 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from uda4inst.errors import UserError
-from uda4inst.evaluation.evaluate import PROTOCOLS
-from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.tasks import TASKS
 from uda4inst.training import schema
 from uda4inst.training.config import Config, config_hash, load_config, preset_names, to_yaml
 
@@ -235,8 +234,17 @@ def test_config_hash__of_the_oracle_is_blind_to_source_colours(minimal: Path) ->
 
 
 def test_schema__names_agree_with_their_owners() -> None:
-    assert get_args(schema.PresetName) == tuple(MODEL_PRESETS)
-    assert get_args(schema.ProtocolName) == tuple(PROTOCOLS)
+    presets = [name for task in TASKS.values() for name in task.presets]
+    protocols = [name for task in TASKS.values() for name in task.protocols]
+    assert get_args(schema.PresetName) == tuple(presets)
+    assert get_args(schema.ProtocolName) == tuple(protocols)
+
+
+def test_load_config__semantic_maps_are_judged_by_their_own_protocol(minimal: Path) -> None:
+    semantic = ["model.preset=mit_tiny", "model.weights=null", "method.name=source_only"]
+    assert load_config(minimal, semantic).evaluation.protocols == ("pixels",)
+    with pytest.raises(UserError, match=r"protocols must be of pixels.*got cityscapes"):
+        load_config(minimal, [*semantic, "evaluation.protocols=[cityscapes]"])
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,11 +1,11 @@
-"""`uda4inst evaluate`: AP of a run's checkpoint, or of predictions made elsewhere."""
+"""`uda4inst evaluate`: a run's checkpoint judged, or predictions made elsewhere."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from uda4inst.commands.data_reports import (
     require_root,
 )
 from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from uda4inst.tasks.base import Task
 
 
 def evaluate(
@@ -40,12 +43,13 @@ def evaluate(
     annotations: AnnotationsOption = None,
     unnumbered: UnnumberedOption = "ignore",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON with all digits, AP in [0, 1].")
+        bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
 ) -> None:
-    """Print Cityscapes AP and COCO mask AP, per class, at .50:.95 and at .50."""
+    """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     from uda4inst.data.readers import truth_class
     from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.tasks.instances import INSTANCES
 
     if (run is None) == (predictions is None):
         raise UserError(
@@ -59,15 +63,15 @@ def evaluate(
         require_root(target)
         truth = kind(target, split, options=options_of(annotations, unnumbered))
         result = evaluate_predictions(predictions, truth)
-        parts = {"predictions": result}
+        parts, task = {"predictions": result}, INSTANCES
     else:
         result = _of_run(str(run), step, root)
-        parts = result["results"]
+        parts, task = result["results"], _task_of(str(run), root)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
     for name, part in parts.items():
-        _print_table(name, part)
+        _print_table(name, part, task)
     typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
 
 
@@ -84,23 +88,34 @@ def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
         )
 
 
-def _print_table(name: str, result: Mapping[str, Any]) -> None:
-    """Print one network's AP in per cent, classes in rows."""
+def _task_of(name: str, root: Path) -> Task:
+    """Return what a run predicts."""
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
+
+    return load_config(find_run(name, root=root).config).task
+
+
+def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
+    """Print one network's measures in per cent, classes in rows."""
     from rich.console import Console
     from rich.table import Table
 
     protocols = [key for key, value in result.items() if isinstance(value, Mapping)]
     table = Table("class", title=f"{name}, per cent")
     for protocol in protocols:
-        table.add_column(f"{protocol} AP", justify="right")
-        table.add_column("AP50", justify="right")
-    rows = {"all": [result[p] for p in protocols]}
+        table.add_column(f"{protocol} {task.measures[0]}", justify="right")
+        table.add_column(task.measures[1], justify="right")
+    table.add_row("all", *_cells([result[p] for p in protocols], task.measures))
     for label in result[protocols[0]]["per_class"]:
-        rows[label] = [result[p]["per_class"][label] for p in protocols]
-    for label, values in rows.items():
-        cells = [_percent(v and v[measure]) for v in values for measure in ("AP", "AP50")]
-        table.add_row(label, *cells)
+        values = [result[p]["per_class"][label] for p in protocols]
+        table.add_row(label, *_cells(values, task.class_measures))
     Console().print(table)
+
+
+def _cells(values: Sequence[Mapping[str, Any] | None], measures: Sequence[str]) -> list[str]:
+    """Return every protocol's measures of one row."""
+    return [_percent(None if v is None else v[measure]) for v in values for measure in measures]
 
 
 def _percent(value: float | None) -> str:

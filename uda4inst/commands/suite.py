@@ -92,15 +92,17 @@ def suite(
 def report(
     suite_folder: Annotated[Path, typer.Argument(help="A folder that `uda4inst suite` made.")],
     network: Annotated[str | None, typer.Option(help="student or teacher; default: both.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="cityscapes or coco; default: both.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="cityscapes, coco or pixels; default: all.")
+    ] = None,
 ) -> None:
     """Write the paper's table with its numbers and ours: Markdown, CSV, LaTeX and charts."""
     from uda4inst.suites import results
     from uda4inst.suites.report import markdown, write_report
 
     networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
-    protocols: Sequence[Protocol] = _choose("--protocol", protocol, results.PROTOCOLS)
     found = results.collect(suite_folder)
+    protocols: Sequence[Protocol] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
     typer.echo(markdown(found, [(protocols[0], networks[0])]))
     for path in written:

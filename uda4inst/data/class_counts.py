@@ -66,7 +66,7 @@ def _count(dataset: ImageTree, workers: int | None) -> Int64[np.ndarray, "images
 
 
 def _count_image(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
-    return np.bincount(dataset.read_labels(index).labels, minlength=NUM_THINGS).astype(np.int64)
+    return np.bincount(dataset.read_instances(index).labels, minlength=NUM_THINGS).astype(np.int64)
 
 
 def _load(path: Path, images: int) -> Int64[np.ndarray, "images 8"] | None:

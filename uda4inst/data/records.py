@@ -49,23 +49,32 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelArrays:
-    """The labels of one image, as read.
+class InstanceArrays:
+    """The instances of one image, as read.
 
     Args:
         ids: 0 background, k > 0 the k-th instance, -1 ignore (as in `InstanceMap`).
         labels: thing index 0..7 of instance k at `labels[k-1]`.
-        semantic: trainIds, 255 ignore.
     """
 
     ids: Int32[np.ndarray, "H W"]
     labels: Int64[np.ndarray, " N"]
-    semantic: UInt8[np.ndarray, "H W"]
 
     def areas(self) -> Int64[np.ndarray, " N"]:
         """Return the visible pixels of every instance."""
         counts = np.bincount(self.ids.ravel() + 1, minlength=len(self.labels) + 2)
         return counts[2:].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelArrays(InstanceArrays):
+    """All labels of one image, as read.
+
+    Args:
+        semantic: trainIds, 255 ignore.
+    """
+
+    semantic: UInt8[np.ndarray, "H W"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
@@ -22,6 +22,7 @@ from uda4inst.data.files.png import read_header
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
+    InstanceArrays,
     LabelArrays,
     check_same_size,
     make_sample,
@@ -32,6 +33,7 @@ from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
 
 Unnumbered = Literal["ignore", "components", "one"]
 _THING_LABEL_IDS: Final = np.array([thing.label_id for thing in THING_CLASSES], dtype=np.int32)
+_Arrays = TypeVar("_Arrays", bound=InstanceArrays)
 _NUMBERS: Final = 1000  # raw id = label id * 1000 + number
 
 
@@ -163,6 +165,16 @@ class ImageTree(ABC):
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
 
+    def _read_instances(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[InstanceArrays, ObjectFacts | None]:
+        """Return what `_read` does but the semantic map; overridden where that saves decoding."""
+        return self._read(record, want_facts=want_facts)
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Return the semantic map that `_read` does; overridden where that saves decoding."""
+        return self._read(record, want_facts=False)[0].semantic
+
     def unused_files(self) -> Iterable[Path]:
         """Return the files of an optional kind that belong to no image of the split."""
         return ()
@@ -195,11 +207,24 @@ class ImageTree(ABC):
         Raises:
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
-        wanted = self.options.objects
         record = self._labelled_record(index)
+        return self._filtered(*self._read(record, want_facts=self.options.objects.is_active))
+
+    def read_instances(self, index: int) -> InstanceArrays:
+        """Return what `read_labels` does but the semantic map; files only it needs stay closed.
+
+        Raises:
+            UserError: as `read_labels`.
+        """
+        record = self._labelled_record(index)
+        wanted = self.options.objects.is_active
+        return self._filtered(*self._read_instances(record, want_facts=wanted))
+
+    def _filtered(self, labels: _Arrays, facts: ObjectFacts | None) -> _Arrays:
+        """Return labels with the objects that do not pass the filter ignored."""
+        wanted = self.options.objects
         if not wanted.is_active:
-            return self._read(record, want_facts=False)[0]
-        labels, facts = self._read(record, want_facts=True)
+            return labels
         kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
         return labels if kept.all() else without(labels, ~kept)
 
@@ -213,12 +238,12 @@ class ImageTree(ABC):
         return labels, facts or ObjectFacts.unknown(len(labels.labels))
 
     def read_semantic(self, index: int) -> UInt8[np.ndarray, "H W"]:
-        """Return trainIds, 255 ignore.
+        """Return trainIds, 255 ignore; files that only instances need stay closed.
 
         Raises:
             UserError: as `read_labels`.
         """
-        return self._read(self._labelled_record(index), want_facts=False)[0].semantic
+        return self._read_semantic(self._labelled_record(index))
 
     def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
         """Return labels as a Cityscapes `instanceIds` file has them, for evaluation.
@@ -317,9 +342,7 @@ def to_instance_ids(labels: LabelArrays, record: ImageRecord) -> Int32[np.ndarra
     return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)
 
 
-def without(
-    labels: LabelArrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID
-) -> LabelArrays:
+def without(labels: _Arrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID) -> _Arrays:
     """Return labels with some instances turned to ignore (or `fill`) and the others renumbered."""
     kept = ~dropped
     numbers = np.where(kept, kept.cumsum(), fill)
@@ -327,8 +350,4 @@ def without(
     is_instance = runs.present > 0
     new_ids = runs.present.copy()
     new_ids[is_instance] = numbers[runs.present[is_instance] - 1]
-    return LabelArrays(
-        ids=runs.paint(new_ids.astype(np.int32)),
-        labels=labels.labels[kept],
-        semantic=labels.semantic,
-    )
+    return replace(labels, ids=runs.paint(new_ids.astype(np.int32)), labels=labels.labels[kept])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.errors import UserError
+from uda4inst.evaluation.inference import LONG_SIDE_MAX, infer
 from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     Progress,
@@ -26,6 +26,7 @@ from uda4inst.evaluation.scoring import (
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
 from uda4inst.formats.rle import Rle, rle_encode
 from uda4inst.models.mask2former.decode import decode, upsample
+from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import Detections, Size
 
 __all__ = [
@@ -36,9 +37,6 @@ __all__ = [
     "to_json",
 ]
 
-# Images share a forward as long as they hold no more pixels than this: 16 of 128x256, one of
-# 1024x2048. Fixed, so that equal weights give equal numbers.
-_BATCH_PIXELS: Final = 16 * 128 * 256
 # Mask pixels resized at once: on a CPU what stays in the cache, on a GPU what keeps it busy.
 _CHUNK_PIXELS: Final = {"cpu": 2**20}
 _CHUNK_PIXELS_ON_DEVICE: Final = 16 * 2**20
@@ -72,7 +70,7 @@ def evaluate_model(
     protocols: Sequence[str] = PROTOCOLS,
     top_k: int = 100,
     short_side: int | None = None,
-    long_side_max: int = 2048,
+    long_side_max: int = LONG_SIDE_MAX,
     limit: int | None = None,
     classes: Sequence[str] = THING_NAMES,
     predictions_path: Path | None = None,
@@ -144,7 +142,7 @@ def detect(
     device: torch.device | str,
     top_k: int = 100,
     short_side: int | None = None,
-    long_side_max: int = 2048,
+    long_side_max: int = LONG_SIDE_MAX,
 ) -> Iterator[tuple[ScoredMask, ...]]:
     """Yield the detections of every image, best score first, masks at the image's own size.
 
@@ -156,61 +154,13 @@ def detect(
         short_side: as in `evaluate_model`.
         long_side_max: as in `evaluate_model`.
     """
-    for batch in _batches(images):
-        size: Size = (batch[0].shape[0], batch[0].shape[1])
-        resized = [_resize(i, resized_size(size, short_side, long_side_max)) for i in batch]
-        pixels = torch.from_numpy(np.stack(resized)).to(device).permute(0, 3, 1, 2)
-        with _evaluating(model):
-            results = decode(model(pixels.float().div_(255)), top_k=top_k)
-            encoded = [_scored_masks(detections, size) for detections in results]
-        yield from encoded
 
+    def read(prediction: Prediction, size: Size) -> list[tuple[ScoredMask, ...]]:
+        return [_scored_masks(found, size) for found in decode(prediction, top_k=top_k)]
 
-def resized_size(size: Size, short_side: int | None, long_side_max: int) -> Size:
-    """Return the size whose shorter side is `short_side`, within `long_side_max`.
-
-    Example:
-        >>> resized_size((1000, 3000), 800, 2048)
-        (683, 2048)
-    """
-    if short_side is None:
-        return size
-    scale = min(short_side / min(size), long_side_max / max(size))
-    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
-
-
-def _resize(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize as detectron2's ResizeShortestEdge does: Pillow, bilinear."""
-    if image.shape[:2] == size:
-        return image
-    height, width = size
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _batches(images: Iterator[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    """Group neighbours of one size, within the pixel bound."""
-    batch: list[NDArray[np.uint8]] = []
-    for image in images:
-        pixels = image.shape[0] * image.shape[1]
-        if batch and (image.shape != batch[0].shape or (len(batch) + 1) * pixels > _BATCH_PIXELS):
-            yield batch
-            batch = []
-        batch.append(image)
-    if batch:
-        yield batch
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a network to evaluation without gradients, and back."""
-    training = model.training
-    model.eval()
-    try:
-        # Not inference mode: a network may keep tensors made here, and training needs them plain.
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
+    yield from infer(
+        model, images, read, device=device, short_side=short_side, long_side_max=long_side_max
+    )
 
 
 def _scored_masks(detections: Detections, size: Size) -> tuple[ScoredMask, ...]:

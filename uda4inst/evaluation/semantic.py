@@ -1,14 +1,24 @@
-"""Semantic segmentation scores: IoU per class from one confusion matrix."""
+"""Semantic segmentation: IoU and accuracy from one confusion matrix, as Cityscapes has them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
+from uda4inst.errors import UserError
+from uda4inst.evaluation.inference import infer
+from uda4inst.formats.label_maps import writing_label_maps
+from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.structures import Size
 
 CLASS_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in SEMANTIC_CLASSES)
 _CLASSES: Final = len(SEMANTIC_CLASSES)
@@ -74,6 +84,131 @@ class SemanticScores:
         found = [value for name in names if (value := iou[name]) is not None]
         return float(np.mean(found)) if found else None
 
+    def accuracies(self) -> dict[str, float | None]:
+        """Return the share of each class's pixels that is right, in [0, 1]; None without any."""
+        right, there = np.diagonal(self.counts), self.counts.sum(axis=1)
+        return {
+            name: float(right[i] / there[i]) if there[i] else None
+            for i, name in enumerate(CLASS_NAMES)
+        }
+
+    def accuracy(self) -> float | None:
+        """Return the share of all pixels that is right, in [0, 1]; None without any."""
+        total = int(self.counts.sum())
+        return float(np.diagonal(self.counts).sum() / total) if total else None
+
     def to_json(self) -> dict[str, Any]:
-        """Return mIoU and IoU per class as JSON holds them."""
-        return {"mIoU": self.miou(), "per_class": self.iou()}
+        """Return all scores as JSON holds them; null for classes neither there nor predicted."""
+        iou, accuracies = self.iou(), self.accuracies()
+        return {
+            "mIoU": self.miou(),
+            "accuracy": self.accuracy(),
+            "per_class": {
+                name: None
+                if iou[name] is None
+                else {"IoU": iou[name], "accuracy": accuracies[name]}
+                for name in CLASS_NAMES
+            },
+        }
+
+
+class SemanticSet(Protocol):
+    """What evaluation needs of a data set; a labelled `uda4inst.data.tree.ImageTree` has it."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def basename(self, index: int) -> str:
+        """Return the image's name."""
+        ...
+
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        """Return an image as RGB."""
+        ...
+
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        """Return trainIds, 255 ignore, (H, W)."""
+        ...
+
+
+def evaluate_semantic(
+    model: nn.Module,
+    dataset: SemanticSet,
+    *,
+    device: torch.device | str,
+    short_side: int | None = None,
+    limit: int | None = None,
+    predictions_path: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Return mIoU, pixel accuracy, and both by class, in [0, 1].
+
+    The network is left in the mode it came in, and no random number is drawn.
+
+    Args:
+        model: a `SegFormer`, on `device`.
+        dataset: images with trainIds.
+        device: where the forward runs.
+        short_side: resize images to this shorter side first; None takes them as they are. Classes
+            always come out at the image's own size.
+        limit: only the first so many images (a quick look; say so beside the number).
+        predictions_path: where to write the judged maps, whole or not at all; None for nowhere.
+        progress: called after every image with (done, all).
+
+    Raises:
+        UserError: a file cannot be read, or annotation and image differ in size.
+    """
+    scores = SemanticScores()
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    images = (dataset.read_image(index) for index in range(count))
+    found = segment(model, images, device=device, short_side=short_side)
+    with _label_maps_file(predictions_path) as write:
+        for index, predicted in enumerate(found):
+            truth = dataset.read_semantic(index)
+            if truth.shape != predicted.shape:
+                raise UserError(
+                    f"annotation must have its image's size {predicted.shape}, got {truth.shape} "
+                    f"({dataset.basename(index)}). Restore both from one archive."
+                )
+            scores.add(truth, predicted)
+            write(dataset.basename(index), predicted)
+            if progress is not None:
+                progress(index + 1, count)
+    return scores.to_json()
+
+
+def segment(
+    model: nn.Module,
+    images: Iterator[NDArray[np.uint8]],
+    *,
+    device: torch.device | str,
+    short_side: int | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the trainId of every pixel of every image, at the image's own size.
+
+    Args:
+        model: a `SegFormer`, on `device`; it is in its own mode again between images.
+        images: RGB, uint8 (H, W, 3), of any sizes; equal neighbours share a forward.
+        device: where the forward runs.
+        short_side: as in `evaluate_semantic`.
+    """
+    return infer(model, images, _train_ids, device=device, short_side=short_side)
+
+
+def _train_ids(prediction: SemanticPrediction, size: Size) -> list[NDArray[np.uint8]]:
+    """Return the likeliest class of every pixel, image after image to spare memory."""
+    maps: list[NDArray[np.uint8]] = []
+    for index in range(len(prediction)):
+        logits = prediction.select(slice(index, index + 1)).at_pixels()
+        if prediction.size != size:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        maps.append(logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
+    return maps
+
+
+def _label_maps_file(
+    path: Path | None,
+) -> AbstractContextManager[Callable[[str, NDArray[np.uint8]], None]]:
+    """Open the predictions file, or take maps and keep none."""
+    return nullcontext(lambda _name, _ids: None) if path is None else writing_label_maps(path)

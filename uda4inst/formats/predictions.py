@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,15 @@ def basename(name: str) -> str:
     file = name.replace("\\", "/").rsplit("/", 1)[-1]
     match = _CITYSCAPES_NAME.match(file)
     return match[0] if match else _ENDING.sub("", file, count=1)
+
+
+def merge_detections(parts: Sequence[Sequence[ScoredMask]]) -> tuple[ScoredMask, ...]:
+    """Return the detections of several networks on one image as one list, best score first.
+
+    Equal scores keep the order of the networks, so the result depends on nothing else.
+    """
+    joined = [detection for part in parts for detection in part]
+    return tuple(sorted(joined, key=lambda detection: -detection.score))
 
 
 @contextmanager

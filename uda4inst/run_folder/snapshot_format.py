@@ -16,7 +16,8 @@ ARRAYS: Final = "arrays.npz"
 # What every method may show; directions of mixing are views too, by the names methods give them.
 # "pseudo" has no image of its own: its ids lie on the target.
 View = Literal["source", "target", "valid", "pseudo"]
-Part = Literal["ids", "labels", "origin"]
+# "semantic" are trainIds, 255 ignore, of a run that learns them.
+Part = Literal["ids", "labels", "origin", "semantic"]
 
 
 def array_name(view: View | str, index: int, part: Part | None = None) -> str:

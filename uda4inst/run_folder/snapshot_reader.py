@@ -55,6 +55,19 @@ class LabelledImage:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticImage:
+    """An image with the semantic map a step trained it on.
+
+    Args:
+        image: RGB, (H, W, 3).
+        train_ids: 0..18, 255 ignore; (H, W).
+    """
+
+    image: Image
+    train_ids: Image
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A detection of the teacher on the target image; `rle` is its mask."""
 
@@ -81,7 +94,8 @@ class PoolItem:
 class SnapshotItem:
     """One position of the batch; views that were switched off are None.
 
-    `valid` is False on the ego vehicle; None in snapshots that do not say.
+    `valid` is False on the ego vehicle; None in snapshots that do not say. The semantic images are
+    the source crop and the labelled target crop of runs that learn the class of every pixel.
     """
 
     source_id: str
@@ -94,6 +108,8 @@ class SnapshotItem:
     candidates: Sequence[Candidate]
     kept: Sequence[bool]
     valid: NDArray[np.bool_] | None = None
+    source_semantic: SemanticImage | None = None
+    target_semantic: SemanticImage | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +245,8 @@ def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -
         ),
         kept=tuple(bool(k) for k in raw.get("kept", ())),
         valid=_valid(arrays, index, target),
+        source_semantic=_semantic(arrays, "source", index),
+        target_semantic=_semantic(arrays, "target", index),
     )
 
 
@@ -241,6 +259,17 @@ def _valid(
     if valid.shape != target.shape[:2]:
         raise ValueError(f"valid_{index} must have size {target.shape[:2]}, got {valid.shape}")
     return valid.astype(bool)
+
+
+def _semantic(arrays: Mapping[str, NDArray[Any]], view: View, index: int) -> SemanticImage | None:
+    picture = arrays.get(array_name(view, index))
+    ids = arrays.get(array_name(view, index, "semantic"))
+    if picture is None or ids is None:
+        return None
+    if ids.shape != picture.shape[:2]:
+        name = array_name(view, index, "semantic")
+        raise ValueError(f"{name} must have size {picture.shape[:2]}, got {ids.shape}")
+    return SemanticImage(picture, ids)
 
 
 def _labelled(

@@ -29,10 +29,11 @@ from uda4inst.run_folder.snapshot_format import (
     DetectionFacts,
     ItemFacts,
     PoolFacts,
+    View,
     array_name,
     patch_name,
 )
-from uda4inst.structures import InstanceMap
+from uda4inst.structures import InstanceMap, Sample
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.pseudo_labels import valid_shares
 from uda4inst.uda.rare_class_pool import PoolEntry
@@ -104,6 +105,7 @@ def _item(views: Views, index: int, arrays: Arrays) -> ItemFacts:
         arrays[array_name("source", index)] = _pixels(source.image)
         if source.instances is not None:
             _add_map(arrays, "source", index, source.instances)
+        _add_semantic(arrays, "source", index, source)
     if index < len(views.target):
         facts["target_id"] = views.target[index].sample_id
         arrays[array_name("target", index)] = _pixels(views.target[index].image)
@@ -111,6 +113,7 @@ def _item(views: Views, index: int, arrays: Arrays) -> ItemFacts:
     if index < len(views.labelled):
         facts["target_id"] = views.labelled[index].sample_id
         arrays[array_name("target", index)] = _pixels(views.labelled[index].image)
+        _add_semantic(arrays, "target", index, views.labelled[index])
     if index < len(views.pseudo_labels):
         _add_map(arrays, "pseudo", index, views.pseudo_labels[index])
         facts["detections"], facts["kept"] = _detections(views, index)
@@ -133,6 +136,11 @@ def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> N
     compact = instances.to("cpu").compact()
     arrays[array_name(view, index, "ids")] = compact.ids.numpy()
     arrays[array_name(view, index, "labels")] = compact.labels.numpy()
+
+
+def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> None:
+    if sample.semantic is not None:
+        arrays[array_name(view, index, "semantic")] = sample.semantic.ids.cpu().numpy()
 
 
 def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Sequence[bool]]:

@@ -13,16 +13,21 @@ from typing import Any, Final, Literal
 from uda4inst.classes import THING_NAMES
 from uda4inst.suites import paper
 from uda4inst.suites.paper import PaperNumbers
+from uda4inst.tasks.base import Task
+from uda4inst.tasks.instances import INSTANCES
 
-SuiteName = Literal["table1", "table2", "table3", "table4", "table5", "thresholds", "extensions"]
+SuiteName = Literal[
+    "table1", "table2", "table3", "table4", "table5", "thresholds", "extensions", "semantic"
+]
 Bound = Literal["lower_bound", "upper_bound"]
 Role = Literal["row"] | Bound
 
-# The pairs of source and target of Table 1, in its order.
+# The pairs of source and target of Table 1, in its order; then those of other tasks.
 BENCHMARKS: Final[Mapping[str, str]] = {
     "urbansyn": "UrbanSyn → Cityscapes",
     "synscapes": "Synscapes → Cityscapes",
     "synthia": "SYNTHIA → Cityscapes",
+    "urbansyn_semantic": "UrbanSyn → Cityscapes, semantic",
 }
 
 
@@ -73,6 +78,7 @@ class Suite:
         rows: in the paper's order, extra rows last.
         columns: headings of the rows' marks.
         footnotes: by key.
+        task: what its runs predict.
     """
 
     name: SuiteName
@@ -81,6 +87,7 @@ class Suite:
     rows: tuple[Row, ...]
     columns: tuple[str, ...] = ()
     footnotes: Mapping[str, str] = field(default_factory=dict)
+    task: Task = INSTANCES
 
     def row(self, key: str) -> Row:
         """Return the row of a key."""

@@ -36,11 +36,17 @@ class PaperNumbers:
     class_ap: Mapping[str, float] = field(default_factory=dict)
     class_ap50: Mapping[str, float] = field(default_factory=dict)
 
-    def value(self, metric: Metric, class_name: str | None = None) -> float | None:
-        """Return one number, of all classes or of one; None when the paper has none."""
+    def value(self, measure: str, class_name: str | None = None) -> float | None:
+        """Return one number, of all classes or of one; None when the paper has none.
+
+        Args:
+            measure: AP or AP50; the paper prints no other.
+            class_name: None for all classes.
+        """
         if class_name is None:
-            return self.ap if metric == "AP" else self.ap50
-        return (self.class_ap if metric == "AP" else self.class_ap50).get(class_name)
+            return {"AP": self.ap, "AP50": self.ap50}.get(measure)
+        by_class = {"AP": self.class_ap, "AP50": self.class_ap50}.get(measure, {})
+        return by_class.get(class_name)
 
 
 def _by_class(values: Sequence[float], names: Sequence[str] = THING_NAMES) -> dict[str, float]:

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
-from uda4inst.classes import THING_NAMES
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites import figures
 from uda4inst.suites.definition import BENCHMARKS
-from uda4inst.suites.paper import METRICS, Metric, PaperNumbers
+from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.results import (
     NETWORKS,
-    PROTOCOLS,
     Network,
     Protocol,
     RowResult,
@@ -28,6 +26,7 @@ from uda4inst.suites.results import (
     SuiteResults,
     View,
 )
+from uda4inst.tasks.instances import INSTANCES
 
 NOT_PUBLISHED: Final = "not published"
 NOT_RUN: Final = "not run"
@@ -74,7 +73,7 @@ def write_report(
     folder: Path,
     *,
     networks: Sequence[Network] = NETWORKS,
-    protocols: Sequence[Protocol] = PROTOCOLS,
+    protocols: Sequence[Protocol] | None = None,
 ) -> list[Path]:
     """Write report.md, report.csv, report.tex and the charts; return their paths.
 
@@ -82,12 +81,13 @@ def write_report(
         results: from `collect`.
         folder: to write to.
         networks: whose results.
-        protocols: by which protocols.
+        protocols: by which protocols; None for all of the suite's task.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    views: list[View] = [(protocol, network) for protocol in protocols for network in networks]
+    by = protocols or results.protocols
+    views: list[View] = [(protocol, network) for protocol in by for network in networks]
     with disk_errors("report", folder, next_step="Make room, then write it again."):
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
@@ -109,10 +109,10 @@ def markdown(
 ) -> str:
     """Return the report as Markdown."""
     suite = results.suite
-    parts = [f"# {suite.title}", suite.text, results.scale.text, _READING]
+    parts = [f"# {suite.title}", suite.text, results.scale.text, _reading(results)]
     for table in tables(results, views):
         parts += [f"## {table.title}", _markdown_table(table), "\n".join(table.notes)]
-    parts += [f"![class-wise AP and AP50]({name})" for name in charts]
+    parts += [f"![class-wise {_listed_measures(results)}]({name})" for name in charts]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -157,25 +157,38 @@ def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
     """Yield the tables of every protocol and network: means, then AP and AP50 by class."""
     for protocol, network in views:
         yield _means_table(results, protocol, network)
-        for metric in METRICS:
+        for metric in results.suite.task.measures:
             table = _class_table(results, protocol, network, metric)
             if table:
                 yield table
 
 
-_READING: Final = (
-    "Mask AP in per cent: the mean over n seeds with the smallest and the largest in brackets, of "
-    "the last step, without selection. Gap: (row - w/o UDA) / (upper bound - w/o UDA), where the "
-    "table's first row without UDA is the lower end. The paper's numbers are its student's by the "
-    "Cityscapes protocol, whatever stands beside them. Rows without a teacher show their student."
-)
+def _reading(results: SuiteResults) -> str:
+    """Return how the tables are to be read."""
+    what = "Mask AP" if results.suite.task is INSTANCES else _listed_measures(results)
+    paper = (
+        "The paper's numbers are its student's by the Cityscapes protocol, whatever stands beside "
+        "them. "
+        if results.has_paper
+        else ""
+    )
+    return (
+        f"{what} in per cent: the mean over n seeds with the smallest and the largest in brackets, "
+        "of the last step, without selection. Gap: (row - w/o UDA) / (upper bound - w/o UDA), "
+        "where the table's first row without UDA is the lower end. "
+        f"{paper}Rows without a teacher show their student."
+    )
+
+
+def _listed_measures(results: SuiteResults) -> str:
+    return " and ".join(results.suite.task.measures)
 
 
 def _numbers(
     results: SuiteResults, row: RowResult, protocol: Protocol, network: Network
 ) -> Iterator[tuple[str, str, float | None, Statistic | None]]:
     """Yield (metric, class, paper, ours) for everything a row has a number for."""
-    for metric in METRICS:
+    for metric in results.suite.task.measures:
         for name in (None, *row.row.classes):
             paper = row.paper.value(metric, name) if row.paper else None
             yield metric, name or "all", paper, row.statistic(network, protocol, metric, name)
@@ -191,34 +204,32 @@ def _spread_out(found: Statistic) -> tuple[float, float, float, int]:
 def _means_table(results: SuiteResults, protocol: Protocol, network: Network) -> Table:
     """Return the table with the means, in the paper's order."""
     suite = results.suite
+    measures = suite.task.measures
+    kinds = ("paper ", "") if results.has_paper else ("",)
     header = ("", *suite.columns)
-    header += ("paper AP", "AP", "paper AP50", "AP50", "paper gap", "gap", "n")
+    header += tuple(f"{kind}{name}" for name in (*measures, "gap") for kind in kinds)
+    header += ("n",)
     lines: list[tuple[str, ...]] = []
     for row in results.rows:
         lines += _benchmark_heading(results, row)
-        ap, ap50 = (row.statistic(network, protocol, metric) for metric in METRICS)
-        gap = results.gap_closed(row, network, protocol)
         marks = row.row.marks or tuple("" for _ in suite.columns)
-        lines.append(
-            (
-                _labelled(results, row),
-                *marks,
-                _paper_cell(row.paper, "AP"),
-                _cell(ap, row),
-                _paper_cell(row.paper, "AP50"),
-                _cell(ap50, row),
-                _share_text(results.paper_gap_closed(row)),
-                NOTHING if gap is None else _share_cell(gap),
-                str(ap.n if ap else 0),
-            )
-        )
+        cells: list[str] = []
+        for measure in measures:
+            found = row.statistic(network, protocol, measure)
+            cells += [_paper_cell(row.paper, measure)] if results.has_paper else []
+            cells.append(_cell(found, row))
+        gap = results.gap_closed(row, network, protocol)
+        cells += [_share_text(results.paper_gap_closed(row))] if results.has_paper else []
+        cells.append(NOTHING if gap is None else _share_cell(gap))
+        first = row.statistic(network, protocol, measures[0])
+        lines.append((_labelled(results, row), *marks, *cells, str(first.n if first else 0)))
     title = f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
     notes = (*_footnotes(results), _provenance(results))
     return Table(title, header, tuple(lines), notes)
 
 
 def _class_table(
-    results: SuiteResults, protocol: Protocol, network: Network, metric: Metric
+    results: SuiteResults, protocol: Protocol, network: Network, metric: str
 ) -> Table | None:
     """Return paper and ours by class; None where neither has any."""
     lines: list[tuple[str, ...]] = []
@@ -226,18 +237,21 @@ def _class_table(
     for row in results.rows:
         lines += _benchmark_heading(results, row)
         cells = [_labelled(results, row)]
-        for name in THING_NAMES:
+        for name in results.suite.task.class_names:
             paper = row.paper.value(metric, name) if row.paper else None
             found = row.statistic(network, protocol, metric, name)
             is_empty &= paper is None and found is None
             ours = NOTHING if found is None else f"{found.mean:.1f}"
-            cells.append(f"{NOTHING if paper is None else f'{paper:.1f}'} / {ours}")
+            theirs = NOTHING if paper is None else f"{paper:.1f}"
+            cells.append(f"{theirs} / {ours}" if results.has_paper else ours)
         lines.append(tuple(cells))
     if is_empty:
         return None
-    title = f"{metric} by class, {PROTOCOL_NAMES[protocol]} protocol, {network} (paper / ours)"
+    of_class = results.suite.task.class_measures[results.suite.task.measures.index(metric)]
+    title = f"{of_class} by class, {PROTOCOL_NAMES[protocol]} protocol, {network}"
+    title += " (paper / ours)" if results.has_paper else ""
     notes = (*_footnotes(results), _provenance(results))
-    return Table(title, ("", *THING_NAMES), tuple(lines), notes)
+    return Table(title, ("", *results.suite.task.class_names), tuple(lines), notes)
 
 
 def _benchmark_heading(results: SuiteResults, row: RowResult) -> list[tuple[str, ...]]:
@@ -261,7 +275,7 @@ def _footnotes(results: SuiteResults) -> list[str]:
     return [f"[{mark}] {text}" for mark, text in zip(_MARKS, notes, strict=False)]
 
 
-def _paper_cell(paper: PaperNumbers | None, metric: Metric) -> str:
+def _paper_cell(paper: PaperNumbers | None, metric: str) -> str:
     value = paper.value(metric) if paper else None
     # As printed: tables 2 and 3 have two digits.
     return NOT_PUBLISHED if value is None else f"{value:.2f}".removesuffix("0")

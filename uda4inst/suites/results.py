@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.methods import METHODS
 from uda4inst.run_folder.evaluations import Evaluation, last_evaluation
 from uda4inst.run_folder.layout import read_command
@@ -21,11 +20,13 @@ from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Bound, Row, Suite
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
-from uda4inst.suites.paper import Metric, PaperNumbers
+from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.scales import Scale, find_scale
+from uda4inst.tasks.base import Task
+from uda4inst.tasks.instances import INSTANCES
 
 Network = Literal["student", "teacher"]
-Protocol = Literal["cityscapes", "coco"]
+Protocol = Literal["cityscapes", "coco", "pixels"]
 # What a table or chart shows.
 View = tuple[Protocol, Network]
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
@@ -91,11 +92,13 @@ class RowResult:
         row: its definition.
         runs: one a seed.
         has_data: whether the scale has data for it.
+        task: what its runs predict.
     """
 
     row: Row
     runs: tuple[RunResult, ...]
     has_data: bool = True
+    task: Task = INSTANCES
 
     @property
     def key(self) -> str:
@@ -126,14 +129,14 @@ class RowResult:
         return f"{finished} of {len(self.runs)} seeds"
 
     def by_seed(
-        self, network: Network, protocol: Protocol, metric: Metric, class_name: str | None = None
+        self, network: Network, protocol: Protocol, metric: str, class_name: str | None = None
     ) -> dict[int, float]:
         """Return a number of every finished run, in per cent, by seed.
 
         Args:
             network: student or teacher; rows without a teacher give their student's.
-            protocol: cityscapes or coco.
-            metric: AP or AP50.
+            protocol: one of the task's.
+            metric: one of the task's measures.
             class_name: None for the mean over the row's classes.
         """
         values: dict[int, float] = {}
@@ -144,7 +147,7 @@ class RowResult:
         return values
 
     def statistic(
-        self, network: Network, protocol: Protocol, metric: Metric, class_name: str | None = None
+        self, network: Network, protocol: Protocol, metric: str, class_name: str | None = None
     ) -> Statistic | None:
         """Return mean, spread and number of seeds; None when no run has the number."""
         return _statistic(list(self.by_seed(network, protocol, metric, class_name).values()))
@@ -154,7 +157,7 @@ class RowResult:
         run: RunResult,
         network: str,
         protocol: str,
-        metric: Metric,
+        metric: str,
         class_name: str | None,
     ) -> float | None:
         found = run.evaluation
@@ -163,12 +166,15 @@ class RowResult:
         method = METHODS.get(self.row.settings.get("method.name", ""))
         if network not in found.networks and method and network not in method.networks:
             network = method.networks[0]  # stands for a network that its method does not have
+        of_class = dict(zip(self.task.measures, self.task.class_measures, strict=True))[metric]
         if class_name is not None:
             known = class_name in self.row.classes
-            return _per_cent(found.value(network, protocol, metric, class_name) if known else None)
-        if self.row.classes == THING_NAMES:
+            return _per_cent(
+                found.value(network, protocol, of_class, class_name) if known else None
+            )
+        if self.row.classes == self.task.class_names:
             return _per_cent(found.value(network, protocol, metric))
-        values = [found.value(network, protocol, metric, name) for name in self.row.classes]
+        values = [found.value(network, protocol, of_class, name) for name in self.row.classes]
         parts = [value for value in values if value is not None]
         return 100 * mean(parts) if parts else None
 
@@ -193,6 +199,16 @@ class SuiteResults:
     rows: tuple[RowResult, ...]
     description: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """How its runs are judged, the headline's way first."""
+        return cast("tuple[Protocol, ...]", self.suite.task.protocols)
+
+    @property
+    def has_paper(self) -> bool:
+        """Whether the paper has a number for any row."""
+        return any(row.paper for row in self.rows)
+
     def row(self, key: str) -> RowResult:
         """Return the row of a key."""
         return next(row for row in self.rows if row.key == key)
@@ -203,7 +219,7 @@ class SuiteResults:
         return self.row(found.key) if found else None
 
     def gap_closed(
-        self, row: RowResult, network: Network, protocol: Protocol, metric: Metric = "AP"
+        self, row: RowResult, network: Network, protocol: Protocol, metric: str | None = None
     ) -> Statistic | None:
         """Return the share of the gap between the bounds that a row closes, in per cent.
 
@@ -214,6 +230,7 @@ class SuiteResults:
         ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
         if row.row.role != "row" or None in ends:
             return None
+        metric = metric or self.suite.task.measures[0]
         low, high, own = (
             part.by_seed(network, protocol, metric) for part in (*ends, row) if part is not None
         )
@@ -228,11 +245,12 @@ class SuiteResults:
         shares = [share for share in single if share is not None]
         return Statistic(whole, (min(shares), max(shares)), len(seeds))
 
-    def paper_gap_closed(self, row: RowResult, metric: Metric = "AP") -> float | None:
+    def paper_gap_closed(self, row: RowResult, metric: str | None = None) -> float | None:
         """Return the same share of the paper's numbers."""
         ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
         if row.row.role != "row" or None in ends:
             return None
+        metric = metric or self.suite.task.measures[0]
         numbers = [
             part.paper.value(metric) if part and part.paper else None for part in (row, *ends)
         ]
@@ -262,7 +280,7 @@ def collect(path: Path) -> SuiteResults:
             _read(folder, run_name(row.run_key, seed), seed, records) if has_data else None
             for seed in seeds
         ]
-        rows.append(RowResult(row, tuple(run for run in runs if run), has_data))
+        rows.append(RowResult(row, tuple(run for run in runs if run), has_data, suite.task))
     return SuiteResults(path, suite, scale, seeds, tuple(rows), description)
 
 

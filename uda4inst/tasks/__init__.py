@@ -10,8 +10,9 @@ from typing import Final
 
 from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
+from uda4inst.tasks.semantic import SEMANTIC
 
-TASKS: Final[Mapping[str, Task]] = {task.name: task for task in (INSTANCES,)}
+TASKS: Final[Mapping[str, Task]] = {task.name: task for task in (INSTANCES, SEMANTIC)}
 
 
 def task_of(preset: str) -> Task:

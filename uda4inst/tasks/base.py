@@ -7,13 +7,15 @@ on what is predicted. A task is found by the network's preset (`uda4inst.tasks.t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float32
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from uda4inst.models.network import LoadReport, Network
@@ -74,6 +76,23 @@ class Loss(nn.Module):
             predictions: of the network, one a view.
             views: what it should have said.
         """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedNetwork:
+    """A trained network and how it is run.
+
+    Args:
+        network: on `device`.
+        classes: names of those it answers for.
+        device: where the forward runs.
+        short_side: images are resized to this shorter side first; None takes them as they are.
+    """
+
+    network: Network
+    classes: tuple[str, ...]
+    device: torch.device
+    short_side: int | None = None
 
 
 class LabelledSet(Protocol):
@@ -209,4 +228,28 @@ class Task(Protocol):
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the file that holds a network's predictions in a run folder."""
+        ...
+
+    def write_pictures(
+        self,
+        networks: Sequence[TrainedNetwork],
+        images: Callable[[], Iterator[NDArray[np.uint8]]],
+        *,
+        names: Sequence[str],
+        out: Path,
+        score_threshold: float,
+    ) -> None:
+        """Write what networks say of pictures: drawn, and in the task's file format.
+
+        Args:
+            networks: one, or one a category group.
+            images: reads the pictures, RGB, from the first one on; it is called more than once.
+            names: of the results, one a picture.
+            out: an existing folder.
+            score_threshold: lowest score drawn, where there are scores; files hold all.
+
+        Raises:
+            UserError: a picture cannot be read.
+            OSError: the folder cannot be written to.
+        """
         ...

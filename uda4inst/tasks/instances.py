@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
-from uda4inst.classes import THING_NAMES
-from uda4inst.evaluation.evaluate import evaluate_model
+from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.draw import DrawnDetection, draw_detections
+from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.scoring import PROTOCOLS
+from uda4inst.formats.predictions import (
+    ImagePredictions,
+    ScoredMask,
+    merge_detections,
+    to_line,
+    writing_text,
+)
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample
-from uda4inst.tasks.base import LabelledSet, Loss, LossPart, Progress, StudentView, Task
+from uda4inst.tasks.base import (
+    LabelledSet,
+    Loss,
+    LossPart,
+    Progress,
+    StudentView,
+    Task,
+    TrainedNetwork,
+)
 
 
 class InstanceLoss(Loss):
@@ -111,6 +130,40 @@ class Instances:
     def predictions_name(self, network: str) -> str:
         """Return the name of the predictions file."""
         return f"{network}.jsonl.gz"
+
+    def write_pictures(
+        self,
+        networks: Sequence[TrainedNetwork],
+        images: Callable[[], Iterator[NDArray[np.uint8]]],
+        *,
+        names: Sequence[str],
+        out: Path,
+        score_threshold: float,
+    ) -> None:
+        """Write NAME.png, detections over the picture, and predictions.jsonl.gz with all."""
+        parts = [_detections(one, images()) for one in networks]
+        results = (merge_detections(found) for found in zip(*parts, strict=True))
+        with writing_text(out / "predictions.jsonl.gz", compressed=True) as write:
+            for name, image, detections in zip(names, images(), results, strict=True):
+                size = (image.shape[0], image.shape[1])
+                write(to_line(ImagePredictions(name, size, detections)))
+                drawn = [
+                    DrawnDetection(mask=d.pixels(), label=d.label, score=d.score)
+                    for d in detections
+                    if d.score >= score_threshold
+                ]
+                Image.fromarray(draw_detections(image, drawn)).save(out / f"{name}.png")
+
+
+def _detections(
+    trained: TrainedNetwork, images: Iterator[NDArray[np.uint8]]
+) -> Iterator[Sequence[ScoredMask]]:
+    """Yield what one network finds of its classes in every picture."""
+    labels = {thing_index(name) for name in trained.classes}
+    for found in detect(
+        trained.network, images, device=trained.device, short_side=trained.short_side
+    ):
+        yield [detection for detection in found if detection.label in labels]
 
 
 INSTANCES: Final[Task] = Instances()

@@ -28,6 +28,7 @@ def open_batches(
         mode=config.method.sees,
         batch_size=config.training.batch_size,
         seed=config.seed,
+        labels=config.task.labels,
         start_step=first_step + config.training.draws_before,
         rank=processes.rank,
         world_size=processes.count,
@@ -57,10 +58,10 @@ def open_trees(config: Config) -> Iterator[ImageTree]:
     """
     mode = config.method.sees
     if mode != "labelled":
-        yield open_dataset(config.data.source, domain="source")
+        yield open_dataset(config.data.source, domain="source", labels=config.task.labels)
     if mode != "source" or config.data.align_offline:
-        labelled = mode == "labelled"
-        yield open_dataset(config.data.target, domain="target", require_labels=labelled)
+        labels = config.task.labels if mode == "labelled" else None
+        yield open_dataset(config.data.target, domain="target", labels=labels)
 
 
 def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:

@@ -20,9 +20,22 @@ from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import Task
 
-# Spelled out because a schema lists its choices as literals; a test holds it to `MODEL_PRESETS`.
-PresetName = Literal["tiny", "swin_t", "swin_s", "swin_b", "swin_l"]
-ProtocolName = Literal["cityscapes", "coco"]
+# Spelled out because a schema lists its choices as literals; a test holds them to `TASKS`.
+PresetName = Literal[
+    "tiny",
+    "swin_t",
+    "swin_s",
+    "swin_b",
+    "swin_l",
+    "mit_tiny",
+    "mit_b0",
+    "mit_b1",
+    "mit_b2",
+    "mit_b3",
+    "mit_b4",
+    "mit_b5",
+]
+ProtocolName = Literal["cityscapes", "coco", "pixels"]
 
 
 class RunConfig(Settings):
@@ -45,8 +58,10 @@ class ModelConfig(Settings):
 
     preset: PresetName = Field(
         default="tiny",
-        description="Mask2Former with this Swin backbone. tiny (3.6 M parameters) is ToyStreets' "
-        "own; the others have published COCO weights.",
+        description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
+        "is ToyStreets' own, the others have published COCO weights. SegFormer with this MiT "
+        "encoder, for semantic maps: mit_tiny (1 M) is ToyStreets' own, the others have published "
+        "weights (nvidia/mit-b0 to mit-b5).",
     )
     weights: str | None = Field(
         default=None,
@@ -183,7 +198,10 @@ class EvaluationConfig(Settings):
     )
     stage1: bool = Field(default=True, description="Evaluate at the end of stage 1 too.")
     protocols: tuple[ProtocolName, ...] = Field(
-        default=("cityscapes", "coco"), min_length=1, description="Which AP to compute."
+        default=("cityscapes", "coco"),
+        min_length=1,
+        description="How to judge: instances by cityscapes and coco (which AP), semantic maps by "
+        "pixels (mIoU).",
     )
     networks: Literal["both", "student", "teacher"] = Field(
         default="both", description="Which networks; where there is no teacher, the student alone."
@@ -220,6 +238,30 @@ class Config(Settings):
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="Evaluation."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_protocols(cls, values: Any) -> Any:
+        """Judge by the protocols of what the network predicts unless some are named."""
+        if not isinstance(values, dict):
+            return values
+        model, evaluation = values.get("model") or {}, values.get("evaluation") or {}
+        if not isinstance(model, dict) or not isinstance(evaluation, dict):
+            return values
+        task = next((t for t in TASKS.values() if model.get("preset") in t.presets), None)
+        if task is None or task.name == "instances":
+            return values
+        return {**values, "evaluation": {"protocols": list(task.protocols), **evaluation}}
+
+    @model_validator(mode="after")
+    def _check_protocols(self) -> Config:
+        foreign = [p for p in self.evaluation.protocols if p not in self.task.protocols]
+        if foreign:
+            raise ValueError(
+                f"evaluation.protocols must be of {', '.join(self.task.protocols)}, by which "
+                f"{self.task.name} are judged, got {', '.join(foreign)}. Leave it out for all"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_alignment(self) -> Config:

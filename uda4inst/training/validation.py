@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from uda4inst.atomic import disk_errors
-from uda4inst.data.readers import DATASETS
-from uda4inst.data.stream.dataset import open_dataset
+from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.models.network import Network
@@ -22,6 +21,7 @@ from uda4inst.training.config import Config, config_hash, load_config
 
 log = logging.getLogger(__name__)
 
+_LABEL_WORDS: Final = {"instances": "instances", "semantic": "semantic maps"}
 # Images done, images in all; raises `Interrupted` to give up.
 Progress = Callable[[str, int, int], None]
 
@@ -31,16 +31,17 @@ class Interrupted(Exception):
 
 
 def open_validation(config: Config) -> ImageTree | None:
-    """Return the labelled target images of `data.val`; None where its format has no instances.
+    """Return the labelled target images of `data.val`; None where its format has no such labels.
 
     A target that is a plain folder of images is adapted to, and not evaluated on.
 
     Raises:
         UserError: the tree is missing or incomplete.
     """
-    if not DATASETS[config.data.val.format].has_instances:
+    labels = config.task.labels
+    if not has_labels(config.data.val, labels):
         return None
-    return open_dataset(config.data.val, domain="target")
+    return open_dataset(config.data.val, domain="target", labels=labels)
 
 
 def require_validation(config: Config) -> ImageTree:
@@ -52,9 +53,9 @@ def require_validation(config: Config) -> ImageTree:
     dataset = open_validation(config)
     if dataset is None:
         raise UserError(
-            "data.val must be a data set with instances to be evaluated on, got format "
-            f"{config.data.val.format} ({config.data.val.root}). Set data.val.format and "
-            "data.val.root."
+            f"data.val must be a data set with {_LABEL_WORDS[config.task.labels]} to be evaluated "
+            f"on, got format {config.data.val.format} ({config.data.val.root}). Set "
+            "data.val.format and data.val.root."
         )
     return dataset
 

@@ -172,7 +172,7 @@ class EvaluationStore:
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
         try:
-            return open_dataset(DatasetRef.model_validate(val), domain="target")
+            return open_dataset(DatasetRef.model_validate(val), domain="target", labels="instances")
         except ValidationError as error:
             raise UserError(
                 f"data.val must name the images run {run!r} was evaluated on, got {val!r} "

@@ -231,7 +231,9 @@ def test_read_labels__places_in_the_file(tmp_path: Path, head: str, ascii_only: 
     root = write(tmp_path / "mes données", text.encode())
     picture(root / "straße 1.png")
     dataset = open_dataset(
-        DatasetRef.model_validate({"format": "coco", "root": str(root)}), domain="source"
+        DatasetRef.model_validate({"format": "coco", "root": str(root)}),
+        domain="source",
+        labels="instances",
     )
     assert [r.sample_id for r in dataset.records] == ["a", "straße 1"]
     assert dataset.read_labels(0).labels.tolist() == [0, 2]

@@ -96,7 +96,7 @@ def test_open_dataset__gta5_has_no_instances_to_learn(tmp_path: Path) -> None:
     write_image(tmp_path, [[7]])
     ref = DatasetRef.model_validate({"format": "gta5", "root": str(tmp_path)})
     with pytest.raises(UserError, match="must have instances here, got GTA5"):
-        open_dataset(ref, domain="source")
+        open_dataset(ref, domain="source", labels="instances")
 
 
 def test_gta5__no_pair(tmp_path: Path) -> None:

@@ -111,9 +111,9 @@ def test_image_folder__ego_vehicle_mask_is_no_picture(tmp_path: Path) -> None:
 def test_open_dataset__image_folder_as_target(tmp_path: Path) -> None:
     make(tmp_path, "1.jpg")
     ref = TargetRef.model_validate({"format": "images", "root": str(tmp_path)})
-    assert len(open_dataset(ref, domain="target", require_labels=False)) == 1
+    assert len(open_dataset(ref, domain="target", labels=None)) == 1
     with pytest.raises(UserError, match="must have labels here, got image folder"):
-        open_dataset(ref, domain="target")
+        open_dataset(ref, domain="target", labels="instances")
 
 
 def test_image_folder__labels_are_never_read(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ def test_open_dataset__folder_above_with_spaces_and_accents(tmp_path: Path) -> N
     root = tmp_path / "mes données"
     write_frame(root / "RAND_CITYSCAPES", [[CAR]], [[3]])
     ref = DatasetRef.model_validate({"format": "synthia", "root": str(root)})
-    assert open_dataset(ref, domain="source").read_labels(0).labels.tolist() == [2]
+    dataset = open_dataset(ref, domain="source", labels="instances")
+    assert dataset.read_labels(0).labels.tolist() == [2]
 
 
 def test_synthia__without_labels(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from uda4inst.data.config import DataConfig
-from uda4inst.data.stream.dataset import PairedDataset
-from uda4inst.data.stream.loading import build_loader, collate
+from uda4inst.data.stream.dataset import ItemInstances, ItemSemantic, PairedDataset
+from uda4inst.data.stream.loading import RawBatch, build_loader, collate
 from uda4inst.errors import UserError
-from uda4inst.structures import DomainBatch
+from uda4inst.structures import DomainBatch, Labels, Sample
 from uda4inst.toystreets.write import ToyStreetsTree
 
 Make = Callable[..., DataConfig]
@@ -24,29 +24,57 @@ def take(loader: Iterator[DomainBatch], count: int) -> list[DomainBatch]:
     return list(itertools.islice(loader, count))
 
 
+def labels_of(sample: Sample) -> list[Any]:
+    """The labels there are of a sample, as plain lists."""
+    found: list[Any] = []
+    if sample.instances is not None:
+        found += [sample.instances.ids.tolist(), sample.instances.labels.tolist()]
+    if sample.semantic is not None:
+        found += ["semantic", sample.semantic.ids.tolist()]
+    return found
+
+
 def contents(batch: DomainBatch) -> list[Any]:
     """Everything in a batch, as plain lists."""
     labelled = [
-        [s.image.tolist(), s.instances.ids.tolist(), s.instances.labels.tolist(), s.sample_id]
-        for s in (*batch.source, *batch.labelled)
+        [s.image.tolist(), s.sample_id, *labels_of(s)] for s in (*batch.source, *batch.labelled)
     ]
     return labelled + [[t.image.tolist(), t.valid.tolist(), t.sample_id] for t in batch.target]
 
 
 def build(config: DataConfig, **changes: Any) -> Iterator[DomainBatch]:
-    return build_loader(config, **{"mode": "pair", "batch_size": 2, "seed": 7} | changes)
+    return build_loader(
+        config, **{"mode": "pair", "batch_size": 2, "seed": 7, "labels": "instances"} | changes
+    )
 
 
 def test_build_loader__batch_is_typed_and_scaled(tree: ToyStreetsTree, make_config: Make) -> None:
     (batch,) = take(build(make_config(tree), batch_size=3), 1)
     assert (len(batch.source), len(batch.target), len(batch.labelled)) == (3, 3, 0)
     assert batch.source[0].size == (32, 64)
-    assert batch.source[0].semantic is not None
+    assert batch.source[0].semantic is None
     assert {s.domain for s in batch.source} == {"source"}
-    raw = PairedDataset(make_config(tree), mode="pair", seed=7)[1].source
+    raw = PairedDataset(make_config(tree), mode="pair", seed=7, labels="instances")[1].source
     assert raw is not None
     assert torch.equal(batch.source[1].image, raw.image.float() / 255)
-    assert torch.equal(batch.source[1].instances.labels, raw.labels)
+    assert isinstance(raw.labels, ItemInstances)
+    assert torch.equal(batch.source[1].known_instances().labels, raw.labels.labels)
+    assert torch.equal(batch.source[1].known_instances().ids, raw.labels.ids)
+
+
+def test_build_loader__semantic_maps_alone(tree: ToyStreetsTree, make_config: Make) -> None:
+    (batch,) = take(build(make_config(tree), batch_size=3, labels="semantic"), 1)
+    (other,) = take(build(make_config(tree), batch_size=3), 1)
+    raw = PairedDataset(make_config(tree), mode="pair", seed=7, labels="semantic")[1].source
+    assert raw is not None
+    assert isinstance(raw.labels, ItemSemantic)
+    assert torch.equal(batch.source[1].known_semantic().ids, raw.labels.ids)
+    for mine, theirs in zip(batch.source, other.source, strict=True):
+        assert mine.instances is None
+        assert torch.equal(mine.image, theirs.image)
+        things = mine.known_semantic().ids[theirs.known_instances().ids > 0]
+        assert int(things.min()) >= 11
+        assert int(things.max()) <= 18
 
 
 @pytest.mark.parametrize("mode", ["source", "labelled"])
@@ -58,9 +86,12 @@ def test_build_loader__other_modes(tree: ToyStreetsTree, make_config: Make, mode
     assert {s.domain for s in batch.labelled} <= {"target"}
 
 
-def test_build_loader__workers_change_nothing(tree: ToyStreetsTree, make_config: Make) -> None:
-    alone = take(build(make_config(tree, workers=0)), 5)
-    helped = take(build(make_config(tree, workers=2)), 5)
+@pytest.mark.parametrize("labels", ["instances", "semantic"])
+def test_build_loader__workers_change_nothing(
+    tree: ToyStreetsTree, make_config: Make, labels: str
+) -> None:
+    alone = take(build(make_config(tree, workers=0), labels=labels), 5)
+    helped = take(build(make_config(tree, workers=2), labels=labels), 5)
     assert [contents(b) for b in alone] == [contents(b) for b in helped]
 
 
@@ -125,9 +156,13 @@ def test_build_loader__training_never_opens_target_labels(
 
 
 @pytest.mark.gpu
-def test_raw_batch__arrives_on_the_gpu_the_same(tree: ToyStreetsTree, make_config: Make) -> None:
-    dataset = PairedDataset(make_config(tree), mode="pair", seed=0)
+@pytest.mark.parametrize("labels", ["instances", "semantic"])
+def test_raw_batch__arrives_on_the_gpu_the_same(
+    tree: ToyStreetsTree, make_config: Make, labels: Labels
+) -> None:
+    dataset = PairedDataset(make_config(tree), mode="pair", seed=0, labels=labels)
     raw = collate([dataset[0], dataset[1]])
+    assert isinstance(raw, RawBatch)
     there = raw.pin_memory().to("cuda")
     assert there.source[0].image.device.type == "cuda"
     assert contents(there) == contents(raw.to("cpu"))

@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 
 from uda4inst.classes import CATEGORY_GROUPINGS, THING_NAMES, thing_index
 from uda4inst.errors import UserError
-from uda4inst.formats.predictions import ScoredMask, read_predictions
+from uda4inst.formats.predictions import ScoredMask, merge_detections, read_predictions
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training import launch
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
-from uda4inst.training.groups.merging import merge_detections, merge_evaluations
+from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.journal import RunFailedError
 from uda4inst.training.loop import Outcome, Progress
 

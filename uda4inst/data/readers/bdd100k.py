@@ -135,6 +135,12 @@ class BDD100K(ImageTree):
         occluded, truncated = (objects.flags & bit > 0 for bit in (_OCCLUDED, _TRUNCATED))
         return labels, ObjectFacts(occluded.astype(np.float32), truncated.astype(np.float32))
 
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the semantic mask alone, where there is one."""
+        if len(record.labels) > 1:
+            return _read_mask(record.labels[1])
+        return self._read(record, want_facts=False)[0].semantic
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bitmask:
@@ -201,10 +207,10 @@ def _check_values(
         )
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
-    """Return the trainIds of a semantic mask."""
+def _read_mask(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
+    """Return the trainIds of a semantic mask, of its bitmask's size where that is known."""
     semantic = read_gray8(path, what="semantic mask")
-    if semantic.shape != size:
+    if size is not None and semantic.shape != size:
         raise UserError(
             f"semantic mask must have its bitmask's size {size}, got {semantic.shape} ({path}). "
             "Restore both files from BDD100K."

@@ -19,7 +19,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Int64, UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
@@ -28,6 +28,7 @@ from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
     ImageRecord,
+    InstanceArrays,
     LabelArrays,
     TreeError,
     match_files,
@@ -99,25 +100,41 @@ class Cityscapes(ImageTree):
         self, record: ImageRecord, *, want_facts: bool
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return instances in order of their raw ids; nothing is known about them beside."""
-        instance_path, *label_path = record.labels
-        runs = RunLengths.of(read_gray16(instance_path, what="instance map"))
-        present = runs.present.astype(np.int64)
-        is_numbered = present >= _FIRST_INSTANCE
-        classes = np.where(is_numbered, present // _FIRST_INSTANCE, present)
-        _check_classes(present[classes > MAX_LABEL_ID], instance_path)
-        things = LABEL_TO_THING[classes]
-        is_object = is_numbered & (things >= 0)
-        is_group = ~is_numbered & (present >= _FIRST_COUNTABLE)
-        new_ids = np.where(is_object, is_object.cumsum(), np.where(is_group, IGNORE_ID, 0))
+        instances, runs, classes = _decode_instances(record.labels[0])
         semantic = (
-            _read_semantic(label_path[0], runs.size)
-            if label_path
+            _read_label_map(record.labels[1], runs.size)
+            if len(record.labels) > 1
             else runs.paint(LABEL_TO_TRAIN_ID[classes])
         )
-        labels = LabelArrays(
-            ids=runs.paint(new_ids.astype(np.int32)), labels=things[is_object], semantic=semantic
-        )
-        return labels, None
+        return LabelArrays(instances.ids, instances.labels, semantic), None
+
+    def _read_instances(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[InstanceArrays, ObjectFacts | None]:
+        """Read the instance map alone."""
+        del want_facts
+        return _decode_instances(record.labels[0])[0], None
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the label map alone, where there is one."""
+        if len(record.labels) > 1:
+            return _read_label_map(record.labels[1])
+        return self._read(record, want_facts=False)[0].semantic
+
+
+def _decode_instances(path: Path) -> tuple[InstanceArrays, RunLengths, Int64[np.ndarray, " V"]]:
+    """Return the instances of a raw map, its runs, and the label id of each of their values."""
+    runs = RunLengths.of(read_gray16(path, what="instance map"))
+    present = runs.present.astype(np.int64)
+    is_numbered = present >= _FIRST_INSTANCE
+    classes = np.where(is_numbered, present // _FIRST_INSTANCE, present)
+    _check_classes(present[classes > MAX_LABEL_ID], path)
+    things = LABEL_TO_THING[classes]
+    is_object = is_numbered & (things >= 0)
+    is_group = ~is_numbered & (present >= _FIRST_COUNTABLE)
+    new_ids = np.where(is_object, is_object.cumsum(), np.where(is_group, IGNORE_ID, 0))
+    ids = runs.paint(new_ids.astype(np.int32))
+    return InstanceArrays(ids=ids, labels=things[is_object]), runs, classes
 
 
 class CityscapesLabels(Cityscapes):
@@ -230,10 +247,10 @@ def _known_label_table() -> UInt8[np.ndarray, " 256"]:
 _SEMANTIC_TABLE: Final = _known_label_table()
 
 
-def _read_semantic(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
-    """Return the trainIds of a labelIds file."""
+def _read_label_map(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
+    """Return the trainIds of a labelIds file, of its instance map's size where that is known."""
     raw = read_gray8(path, what="label map")
-    if raw.shape != size:
+    if size is not None and raw.shape != size:
         raise UserError(
             f"label map must have its instance map's size {size}, got {raw.shape} ({path}). "
             "Restore both files from one archive."

@@ -83,6 +83,13 @@ class GTA5(ImageTree):
         self, record: ImageRecord, *, want_facts: bool
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return the semantic map, with things ignored and no instances."""
+        semantic = self._read_semantic(record)
+        is_thing = (semantic >= _FIRST_THING) & (semantic != IGNORE_TRAIN_ID)
+        ids = np.where(is_thing, np.int32(IGNORE_ID), np.int32(0))
+        return LabelArrays(ids=ids, labels=np.zeros(0, np.int64), semantic=semantic), None
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Return the semantic map, without making an id map."""
         (path,) = record.labels
         raw = read_indices(path, what="label map")
         check_same_size(record, picture_size(record.image), raw.shape)
@@ -92,9 +99,7 @@ class GTA5(ImageTree):
                 f"label id must lie in [0, {_MAX_ID}], got {shorten(str(v) for v in unknown)} "
                 f"({path}). Restore the file from GTA5."
             )
-        is_thing = (semantic >= _FIRST_THING) & (semantic != IGNORE_TRAIN_ID)
-        ids = np.where(is_thing, np.int32(IGNORE_ID), np.int32(0))
-        return LabelArrays(ids=ids, labels=np.zeros(0, np.int64), semantic=semantic), None
+        return semantic
 
 
 def _train_ids() -> UInt8[np.ndarray, " 256"]:

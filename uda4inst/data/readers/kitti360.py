@@ -94,7 +94,7 @@ class Kitti360(ImageTree):
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return instances in order of their raw values; nothing is known about them beside."""
         semantic_path, instance_path = record.labels
-        semantic = _read_semantic(semantic_path)
+        semantic = _read_semantic_map(semantic_path)
         runs = RunLengths.of(read_gray16(instance_path, what="instance map"))
         if runs.size != semantic.shape:
             raise UserError(
@@ -110,6 +110,10 @@ class Kitti360(ImageTree):
         ids = runs.paint(new_ids.astype(np.int32))
         ids[(ids == 0) & (semantic >= _FIRST_THING) & (semantic < _UNKNOWN)] = IGNORE_ID
         return LabelArrays(ids=ids, labels=things[is_object], semantic=semantic), None
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the semantic map alone."""
+        return _read_semantic_map(record.labels[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ def _train_ids() -> UInt8[np.ndarray, " 256"]:
 _TRAIN_IDS: Final = _train_ids()
 
 
-def _read_semantic(path: Path) -> UInt8[np.ndarray, "H W"]:
+def _read_semantic_map(path: Path) -> UInt8[np.ndarray, "H W"]:
     """Return the trainIds of a semantic map."""
     raw = read_gray8(path, what="semantic map")
     semantic = np.asarray(cv2.LUT(raw, _TRAIN_IDS))

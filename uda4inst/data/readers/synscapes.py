@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
@@ -112,6 +112,13 @@ class Synscapes(ImageTree):
             _shares_of(ids[is_object], meta, kind, meta_path) for kind in ("occluded", "truncated")
         )
         return labels, ObjectFacts(*shares)
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the class map alone."""
+        path = record.labels[0]
+        classes = read_gray8(path, what="class map")
+        _check_classes(np.flatnonzero(np.bincount(classes.ravel(), minlength=256)), path)
+        return np.asarray(cv2.LUT(classes, LABEL_TO_TRAIN_ID))
 
 
 def _read_maps(class_path: Path, instance_path: Path) -> RunLengths:

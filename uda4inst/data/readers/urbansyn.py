@@ -31,6 +31,7 @@ from uda4inst.data.files.png import read_colors
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
+    InstanceArrays,
     LabelArrays,
     match_files,
     require_folder,
@@ -96,15 +97,25 @@ class UrbanSyn(ImageTree):
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return instances in order of their panoptic colour, and their occlusion."""
         objects = self._read_objects(record)
-        runs = objects.runs
-        is_thing = (objects.semantic >= _FIRST_THING) & (objects.semantic != IGNORE_TRAIN_ID)
-        new_ids = np.where(is_thing & (objects.number == 0), IGNORE_ID, objects.number)
-        labels = LabelArrays(
-            ids=runs.paint(new_ids.astype(np.int32)),
-            labels=(objects.colors >> 16).astype(np.int64) - _FIRST_THING,
-            semantic=runs.paint(objects.semantic),
-        )
+        found = _instances_of(objects)
+        labels = LabelArrays(found.ids, found.labels, objects.runs.paint(objects.semantic))
         return labels, self._facts(record, objects.colors) if want_facts else None
+
+    def _read_instances(
+        self, record: ImageRecord, *, want_facts: bool
+    ) -> tuple[InstanceArrays, ObjectFacts | None]:
+        """Return the same without painting the semantic map."""
+        objects = self._read_objects(record)
+        return _instances_of(objects), self._facts(record, objects.colors) if want_facts else None
+
+    def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
+        """Read the ss map alone."""
+        path = record.labels[0]
+        stored = _read_ss(path)
+        present = np.flatnonzero(cv2.calcHist([stored], [0], None, [256], [0, 256]))
+        table = np.full(256, IGNORE_TRAIN_ID, np.uint8)
+        table[present] = self._to_train_ids(present.astype(np.uint8), path)
+        return np.asarray(cv2.LUT(stored, table))
 
     def _facts(self, record: ImageRecord, colors: Int64[np.ndarray, " N"]) -> ObjectFacts:
         """Return what `bbox2d` says; NaN where it lists no box of the object's colour."""
@@ -117,10 +128,7 @@ class UrbanSyn(ImageTree):
     def _read_objects(self, record: ImageRecord) -> _Objects:
         """Read both maps as one, and decide which panoptic colours are objects."""
         ss_path, panoptic_path = record.labels
-        stored = read_colors(
-            ss_path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"}
-        )
-        stored = stored if stored.ndim == 2 else stored[..., 0]
+        stored = _read_ss(ss_path)
         colors = read_colors(panoptic_path, what="panoptic map", allow={"8-bit RGBA", "8-bit RGB"})
         if colors.shape[:2] != stored.shape:
             raise UserError(
@@ -168,6 +176,22 @@ class _Objects:
     semantic: UInt8[np.ndarray, " V"]
     number: Int64[np.ndarray, " V"]
     colors: Int64[np.ndarray, " N"]
+
+
+def _read_ss(path: Path) -> UInt8[np.ndarray, "H W"]:
+    """Return an ss map as stored; of a coloured one its red channel."""
+    stored = read_colors(path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"})
+    return stored if stored.ndim == 2 else np.ascontiguousarray(stored[..., 0])
+
+
+def _instances_of(objects: _Objects) -> InstanceArrays:
+    """Return the objects as instances; thing pixels that none owns are ignored."""
+    is_thing = (objects.semantic >= _FIRST_THING) & (objects.semantic != IGNORE_TRAIN_ID)
+    new_ids = np.where(is_thing & (objects.number == 0), IGNORE_ID, objects.number)
+    return InstanceArrays(
+        ids=objects.runs.paint(new_ids.astype(np.int32)),
+        labels=(objects.colors >> 16).astype(np.int64) - _FIRST_THING,
+    )
 
 
 def _find_objects(runs: RunLengths, semantic: UInt8[np.ndarray, " V"]) -> _Objects:

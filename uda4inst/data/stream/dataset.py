@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, THING_NAMES
 from uda4inst.data.class_counts import class_counts
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.readers import DATASETS
-from uda4inst.data.records import LabelArrays, check_same_size
+from uda4inst.data.records import InstanceArrays, check_same_size
 from uda4inst.data.stream.sampling import (
     RareClassSampler,
     Stream,
@@ -36,28 +36,44 @@ from uda4inst.errors import UserError
 from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
 from uda4inst.ops.geometric import GeometricPolicy, Transform
 from uda4inst.ops.photometric import Distortion
-from uda4inst.structures import Domain, Size
+from uda4inst.structures import Domain, Labels, Size
 
 Mode = Literal["source", "pair", "labelled"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ItemInstances:
+    """The instances of an augmented image.
+
+    Args:
+        ids: 0 background, k > 0 the k-th instance, -1 ignore; every instance has pixels.
+        labels: thing index of every instance.
+    """
+
+    ids: Int32[Tensor, "H W"]
+    labels: Int64[Tensor, " N"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemSemantic:
+    """The class of every pixel of an augmented image: trainIds, 255 ignore."""
+
+    ids: UInt8[Tensor, "H W"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledItem:
-    """An augmented image with its labels, as bytes.
+    """An augmented image with the labels that were asked for, as bytes.
 
     Args:
         image: RGB.
-        ids: 0 background, k > 0 the k-th instance, -1 ignore; every instance has pixels.
-        labels: thing index of every instance.
-        semantic: trainIds, 255 ignore.
         sample_id: the data set's own name of the image.
+        labels: its instances or its semantic map.
     """
 
     image: UInt8[Tensor, "3 H W"]
-    ids: Int32[Tensor, "H W"]
-    labels: Int64[Tensor, " N"]
-    semantic: UInt8[Tensor, "H W"]
     sample_id: str
+    labels: ItemInstances | ItemSemantic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,22 +100,33 @@ class RawItem:
     labelled: LabelledItem | None = None
 
 
-def open_dataset(ref: DatasetRef, *, domain: Domain, require_labels: bool = True) -> ImageTree:
+def has_labels(ref: DatasetRef, labels: Labels) -> bool:
+    """Whether data sets of a format have such labels."""
+    kind = DATASETS[ref.format]
+    return kind.has_labels and (labels == "semantic" or kind.has_instances)
+
+
+def open_dataset(ref: DatasetRef, *, domain: Domain, labels: Labels | None) -> ImageTree:
     """Open the data set a configuration names.
 
+    Args:
+        ref: format, root, split.
+        domain: which side of the adaptation it is.
+        labels: which of its labels will be read; None never looks at label files.
+
     Raises:
-        UserError: the tree is missing or incomplete, or holds no instances where labels are needed.
+        UserError: the tree is missing or incomplete, or has no such labels.
     """
     kind = DATASETS[ref.format]
-    if require_labels and kind.has_labels and not kind.has_instances:
+    if labels == "instances" and kind.has_labels and not kind.has_instances:
         raise UserError(
             f"data set must have instances here, got {kind.name}, which has none ({ref.root}). "
-            "Choose another format."
+            "Choose another format, or a network of semantic segmentation (model.preset)."
         )
     return kind(
         Path(ref.root),
         ref.split,
-        require_labels=require_labels,
+        require_labels=labels is not None,
         domain=domain,
         options=ref.options(),
     )
@@ -113,11 +140,12 @@ class PairedDataset(Dataset[RawItem]):
         mode: "source" (labelled source images), "pair" (the same with unlabelled target images) or
             "labelled" (target images with their labels, for the oracle).
         seed: the run's seed.
+        labels: which labels items carry; others are neither decoded nor moved.
         classes: thing indices to learn; instances of others become background. None for all.
 
     Raises:
-        UserError: a tree is missing or incomplete, or shows none of the classes; reading an item:
-            a file is damaged.
+        UserError: a tree is missing or incomplete, or shows none of the classes; a choice by
+            instances is asked for without them; reading an item: a file is damaged.
     """
 
     def __init__(
@@ -126,9 +154,14 @@ class PairedDataset(Dataset[RawItem]):
         *,
         mode: Mode,
         seed: int,
+        labels: Labels,
         classes: Sequence[int] | None = None,
     ) -> None:
         self._classes = None if classes is None or len(classes) == NUM_THINGS else classes
+        self._labels: Labels = labels
+        if labels == "semantic":
+            learned_ref = config.target if mode == "labelled" else config.source
+            _refuse_choices_by_instance(config, learned_ref, self._classes)
         self._pairing = config.pairing
         self._photometric = config.photometric
         self._seed = seed
@@ -141,10 +174,14 @@ class PairedDataset(Dataset[RawItem]):
         self._target_ref: TargetRef = config.target
         self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
         self._source = (
-            open_dataset(config.source, domain="source") if mode in ("source", "pair") else None
+            open_dataset(config.source, domain="source", labels=labels)
+            if mode in ("source", "pair")
+            else None
         )
         self._target = (
-            open_dataset(config.target, require_labels=mode == "labelled", domain="target")
+            open_dataset(
+                config.target, domain="target", labels=labels if mode == "labelled" else None
+            )
             if mode in ("pair", "labelled")
             else None
         )
@@ -156,7 +193,7 @@ class PairedDataset(Dataset[RawItem]):
         self._reference_statistics: dict[int, LabStatistics] = {}
         if config.align_offline and self._source is not None:
             self._reference = self._target or open_dataset(
-                config.target, require_labels=False, domain="target"
+                config.target, domain="target", labels=None
             )
         if self._target is not None:  # a mask that does not fit is told now, not in a worker
             self._valid_region(self._target.size_of(0))
@@ -192,6 +229,8 @@ class PairedDataset(Dataset[RawItem]):
         The sampler counts within the images shown.
         """
         everything = np.arange(len(dataset))
+        if self._labels == "semantic":
+            return everything, None
         temperature = config.rare_class_temperature if dataset is self._source else None
         if temperature is None and not config.skip_empty:
             return everything, None
@@ -234,22 +273,34 @@ class PairedDataset(Dataset[RawItem]):
     ) -> LabelledItem:
         """Read and augment an image with its labels."""
         record = dataset.records[index]
-        image, labels = dataset.read_image(index), dataset.read_labels(index)
-        check_same_size(record, image.shape[:2], labels.ids.shape)
-        if self._classes is not None:
-            others = ~np.isin(labels.labels, self._classes)
-            labels = without(labels, others, fill=0)
+        image = dataset.read_image(index)
+        transform = self._policy.draw(_size(image), generator)
+        labels = self._moved_labels(dataset, index, transform, _size(image))
         if align:
             image = self._aligned(image, index)
-        transform = self._policy.draw(_size(image), generator)
-        ids, kept = _move_instances(labels, transform)
         return LabelledItem(
             image=self._augment(image, transform, generator),
-            ids=torch.from_numpy(ids),
-            labels=torch.from_numpy(kept),
-            semantic=torch.from_numpy(transform.map(labels.semantic, fill=255)),
             sample_id=record.sample_id,
+            labels=labels,
         )
+
+    def _moved_labels(
+        self, dataset: ImageTree, index: int, transform: Transform, size: Size
+    ) -> ItemInstances | ItemSemantic:
+        """Read the labels that are asked for, and move them with their picture."""
+        record = dataset.records[index]
+        if self._labels == "semantic":
+            semantic = dataset.read_semantic(index)
+            check_same_size(record, size, semantic.shape)
+            moved = transform.map(semantic, fill=IGNORE_TRAIN_ID)
+            return ItemSemantic(torch.from_numpy(np.ascontiguousarray(moved)))
+        instances = dataset.read_instances(index)
+        check_same_size(record, size, instances.ids.shape)
+        if self._classes is not None:
+            others = ~np.isin(instances.labels, self._classes)
+            instances = without(instances, others, fill=0)
+        ids, kept = _move_instances(instances, transform)
+        return ItemInstances(torch.from_numpy(ids), torch.from_numpy(kept))
 
     def _aligned(self, image: UInt8[np.ndarray, "H W 3"], index: int) -> UInt8[np.ndarray, "H W 3"]:
         """Return a source image with the LAB statistics of the target image drawn for it."""
@@ -294,8 +345,31 @@ class PairedDataset(Dataset[RawItem]):
         return self._valid[size]
 
 
+def _refuse_choices_by_instance(
+    config: DataConfig, learned: DatasetRef, classes: Sequence[int] | None
+) -> None:
+    """Raise where a setting that needs instances is made for training on semantic maps.
+
+    `data.skip_empty` is no such choice: every image has classes to learn.
+    """
+    offenders = [
+        name
+        for name, given in (
+            ("method.classes", classes is not None),
+            ("data.rare_class_temperature", config.rare_class_temperature is not None),
+            ("max_occlusion, max_truncation or min_area", learned.options().objects.is_active),
+        )
+        if given
+    ]
+    if offenders:
+        raise UserError(
+            "settings that choose by instance must be empty where semantic maps are learned, got "
+            f"{' and '.join(offenders)} ({learned.root}). Leave them out."
+        )
+
+
 def _move_instances(
-    labels: LabelArrays, transform: Transform
+    labels: InstanceArrays, transform: Transform
 ) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " N"]]:
     """Return the moved id map and labels, renumbered without the instances that left the crop."""
     runs = RunLengths.of(transform.ids(labels.ids))

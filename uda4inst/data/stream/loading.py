@@ -13,34 +13,61 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from uda4inst.data.config import DataConfig
-from uda4inst.data.stream.dataset import LabelledItem, Mode, PairedDataset, RawItem, TargetItem
+from uda4inst.data.stream.dataset import (
+    ItemInstances,
+    ItemSemantic,
+    LabelledItem,
+    Mode,
+    PairedDataset,
+    RawItem,
+    TargetItem,
+)
 from uda4inst.data.stream.sampling import StepSampler
 from uda4inst.errors import UserError
-from uda4inst.structures import Domain, DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
+from uda4inst.structures import (
+    Domain,
+    DomainBatch,
+    InstanceMap,
+    Labels,
+    Sample,
+    SemanticMap,
+    TargetSample,
+)
 
 _PREFETCH: Final = 2  # batches each worker makes ahead
-_Part = TypeVar("_Part", "RawLabelled", "RawTarget")
+_Part = TypeVar("_Part", "RawLabelled", "RawTarget", "RawInstances")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawInstances:
+    """The instances of a batch.
+
+    Args:
+        ids: id maps, as in `InstanceMap`.
+        labels: thing indices of all instances, image after image.
+        counts: instances of every image.
+    """
+
+    ids: Int32[Tensor, "B H W"]
+    labels: Int64[Tensor, " N"]
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawLabelled:
-    """Labelled images of a batch, as bytes.
+    """Labelled images of a batch with the labels that were asked for, as bytes.
 
     Args:
         images: RGB.
-        ids: id maps, as in `InstanceMap`.
-        labels: thing indices of all instances, image after image.
-        counts: instances of every image.
-        semantic: trainIds, 255 ignore.
         sample_ids: the data set's own names.
+        instances: of every image, or
+        semantic: trainIds, 255 ignore.
     """
 
     images: UInt8[Tensor, "B 3 H W"]
-    ids: Int32[Tensor, "B H W"]
-    labels: Int64[Tensor, " N"]
-    counts: tuple[int, ...]
-    semantic: UInt8[Tensor, "B H W"]
     sample_ids: tuple[str, ...]
+    instances: RawInstances | None = None
+    semantic: UInt8[Tensor, "B H W"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +137,7 @@ def build_loader(
     mode: Mode,
     batch_size: int,
     seed: int,
+    labels: Labels,
     start_step: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -126,6 +154,7 @@ def build_loader(
         mode: "source", "pair", or "labelled" for the oracle.
         batch_size: items per step and process.
         seed: the run's seed.
+        labels: which labels samples carry; others are neither read nor copied.
         start_step: first step to give a batch for.
         rank: index of this process.
         world_size: number of processes.
@@ -138,7 +167,7 @@ def build_loader(
     """
     device = torch.device(device)
     loader: DataLoader[Any] = DataLoader(
-        _Stream(PairedDataset(config, mode=mode, seed=seed, classes=classes)),
+        _Stream(PairedDataset(config, mode=mode, seed=seed, labels=labels, classes=classes)),
         batch_sampler=StepSampler(
             batch_size, start_step=start_step, rank=rank, world_size=world_size
         ),
@@ -183,14 +212,18 @@ def _stack(items: Sequence[LabelledItem]) -> RawLabelled | None:
     """Return labelled items as one part of a batch; None when the mode has none."""
     if not items:
         return None
-    return RawLabelled(
-        images=torch.stack([item.image for item in items]),
-        ids=torch.stack([item.ids for item in items]),
-        labels=torch.cat([item.labels for item in items]),
-        counts=tuple(len(item.labels) for item in items),
-        semantic=torch.stack([item.semantic for item in items]),
-        sample_ids=tuple(item.sample_id for item in items),
+    images = torch.stack([item.image for item in items])
+    names = tuple(item.sample_id for item in items)
+    instances = [item.labels for item in items if isinstance(item.labels, ItemInstances)]
+    if not instances:
+        maps = [item.labels for item in items if isinstance(item.labels, ItemSemantic)]
+        return RawLabelled(images, names, semantic=torch.stack([found.ids for found in maps]))
+    raw = RawInstances(
+        ids=torch.stack([found.ids for found in instances]),
+        labels=torch.cat([found.labels for found in instances]),
+        counts=tuple(len(found.labels) for found in instances),
     )
+    return RawLabelled(images, names, instances=raw)
 
 
 def _stack_target(items: Sequence[TargetItem]) -> RawTarget | None:
@@ -207,26 +240,36 @@ def _stack_target(items: Sequence[TargetItem]) -> RawTarget | None:
 def _pin(part: _Part) -> _Part:
     """Return one part of a batch with its tensors page-locked."""
     values = {field.name: getattr(part, field.name) for field in fields(part)}
-    pinned = {k: v.pin_memory() for k, v in values.items() if isinstance(v, Tensor)}
+    pinned: dict[str, Any] = {
+        name: _pin(value) if isinstance(value, RawInstances) else value.pin_memory()
+        for name, value in values.items()
+        if isinstance(value, Tensor | RawInstances)
+    }
     return replace(part, **pinned)
 
 
 def _samples(part: RawLabelled, device: torch.device | str, domain: Domain) -> tuple[Sample, ...]:
     """Return labelled images on a device."""
     images = _float_images(part.images, device)
-    ids = part.ids.to(device, non_blocking=True)
-    labels = part.labels.to(device, non_blocking=True).split(part.counts)
-    semantic = part.semantic.to(device, non_blocking=True)
+    instances = _maps(part.instances, device) if part.instances else None
+    semantic = None if part.semantic is None else part.semantic.to(device, non_blocking=True)
     return tuple(
         Sample(
             image=images[i],
-            instances=InstanceMap(ids=ids[i], labels=labels[i]),
             sample_id=sample_id,
             domain=domain,
-            semantic=SemanticMap(semantic[i]),
+            instances=None if instances is None else instances[i],
+            semantic=None if semantic is None else SemanticMap(semantic[i]),
         )
         for i, sample_id in enumerate(part.sample_ids)
     )
+
+
+def _maps(part: RawInstances, device: torch.device | str) -> list[InstanceMap]:
+    """Return the instances of every image on a device."""
+    ids = part.ids.to(device, non_blocking=True)
+    labels = part.labels.to(device, non_blocking=True).split(part.counts)
+    return [InstanceMap(ids=ids[i], labels=labels[i]) for i in range(len(ids))]
 
 
 def _target_samples(part: RawTarget, device: torch.device | str) -> tuple[TargetSample, ...]:

@@ -7,18 +7,14 @@ then left as initialised and the report says so. Anything else that differs is r
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from safetensors import SafetensorError
 from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
-from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
+from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
 from uda4inst.models.network import LoadReport
 from uda4inst.models.storage import load_network_file, refuse_misfits
@@ -31,7 +27,6 @@ logger = logging.getLogger(__name__)
 TOYSTREETS: Final = "toystreets"
 TOYSTREETS_FILE: Final = Path(__file__).parents[1] / "weights" / "toystreets.safetensors"
 CLASS_HEAD: Final = ("class_predictor.weight", "class_predictor.bias")
-_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # What two configurations must share for the same weights to mean the same network.
 _ARCHITECTURE: Final = (
     "feature_size",
@@ -61,7 +56,7 @@ def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
         return _load_transformers(model, str(path), source=f"folder {path}")
     if path.is_file() or path.suffix == ".safetensors":
         return load_network_file(model, path, source=str(path))
-    if _HUB_NAME.fullmatch(str(weights)):
+    if HUB_NAME.fullmatch(str(weights)):
         return _load_transformers(model, str(weights), source=f"hub checkpoint {weights}")
     raise UserError(
         f"model.weights must be null, {TOYSTREETS!r}, a hub name (owner/name), an existing folder "
@@ -84,12 +79,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
     """Load a checkpoint in the library's format: a folder, or a name on the hub."""
-    try:
-        network, info = _read_transformers(model, name)
-    except UserError:
-        raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable(name, error) from error
+    network, info = read_checkpoint(name, lambda local: _from_pretrained(model, name, local=local))
     adapt(network)
     own = set(network.state_dict())
     mismatched = {entry[0] for entry in info["mismatched_keys"]} & own
@@ -106,21 +96,6 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
     return report
 
 
-def _read_transformers(
-    model: Mask2Former, name: str
-) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
-    """Return the network and what the library says of its tensors; a cached one if there is."""
-    if Path(name).is_dir():
-        if not (Path(name) / "config.json").is_file():
-            # the library would go on with its default configuration
-            raise FileNotFoundError("no config.json in it")
-        return _from_pretrained(model, name, local=True)
-    try:  # with the network down, asking the hub first would take a minute of retries
-        return _from_pretrained(model, name, local=True)
-    except OSError:
-        return _from_pretrained(model, name, local=False)
-
-
 def _from_pretrained(
     model: Mask2Former, name: str, *, local: bool
 ) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
@@ -133,7 +108,7 @@ def _from_pretrained(
             f"model.weights must have the architecture of preset {model.preset.name!r}, got "
             f"{name}, which differs: {'; '.join(differing)}. Choose the preset that fits."
         )
-    with _quiet():
+    with quiet_library():
         loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
             name,
             config=ours,
@@ -144,49 +119,7 @@ def _from_pretrained(
     return loaded
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's bars and tables off the console: our report says it in one line."""
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
-
-
 def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
     """Name the architecture fields in which two configurations differ."""
-    pairs = [(field, theirs, ours, field) for field in _ARCHITECTURE]
-    pairs += [
-        (f"backbone {field}", theirs.backbone_config, ours.backbone_config, field)
-        for field in _BACKBONE
-    ]
-    return [
-        f"{label} is {got}, not {wanted}"
-        for label, a, b, field in pairs
-        if (got := _plain(getattr(a, field, None))) != (wanted := _plain(getattr(b, field, None)))
-    ]
-
-
-def _unreadable(name: str, error: Exception) -> UserError:
-    """Explain why a checkpoint in the library's format could not be read."""
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    remedy = (
-        "The folder needs config.json and a complete model.safetensors."
-        if Path(name).is_dir()
-        else (
-            "The hub cannot be reached or has no such checkpoint, and it is not in the local "
-            f"cache. On a machine with network run `hf download {name} --local-dir FOLDER`, then "
-            "set model.weights=FOLDER; or start fresh with model.weights=null."
-        )
-    )
-    return UserError(f"model.weights must be readable, got {name} ({first_line}). {remedy}")
-
-
-def _plain(value: object) -> object:
-    """Make lists and tuples comparable."""
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+    backbones = differing_fields(theirs.backbone_config, ours.backbone_config, _BACKBONE)
+    return differing_fields(theirs, ours, _ARCHITECTURE) + [f"backbone {b}" for b in backbones]

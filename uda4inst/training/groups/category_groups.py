@@ -154,7 +154,7 @@ def _with_source(config: Config) -> Config:
     """Return the configuration with everything named that the method proposes from the source."""
 
     def counts() -> list[int]:
-        source = open_dataset(config.data.source, domain="source")
+        source = open_dataset(config.data.source, domain="source", labels="instances")
         return class_counts(source).sum(axis=0).tolist()
 
     return config.model_copy(update={"method": config.method.with_source(counts)})

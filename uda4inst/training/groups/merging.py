@@ -17,6 +17,7 @@ from uda4inst.evaluation.scoring import accumulators, results_json
 from uda4inst.formats.predictions import (
     ImagePredictions,
     ScoredMask,
+    merge_detections,
     read_predictions,
     to_line,
     writing_text,
@@ -33,15 +34,6 @@ from uda4inst.training.config import Config, config_hash
 from uda4inst.training.validation import require_validation, summary
 
 log = logging.getLogger(__name__)
-
-
-def merge_detections(parts: Sequence[Sequence[ScoredMask]]) -> tuple[ScoredMask, ...]:
-    """Return the detections of several networks on one image as one list, best score first.
-
-    Equal scores keep the order of the networks, so the result depends on nothing else.
-    """
-    joined = [detection for part in parts for detection in part]
-    return tuple(sorted(joined, key=lambda detection: -detection.score))
 
 
 def merge_evaluations(

@@ -1,0 +1,54 @@
+"""What is shared by all formats: instances or the semantic map alone equal those read together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.published_trees import write_tree
+from uda4inst.data.config import DatasetRef, FormatName
+from uda4inst.data.stream.dataset import has_labels, open_dataset
+
+
+@pytest.mark.parametrize("name", ["urbansyn", "cityscapes", "synscapes", "synthia", "kitti360"])
+def test_image_tree__labels_alone_are_those_read_together(tmp_path: Path, name: FormatName) -> None:
+    ref = DatasetRef.model_validate(
+        {"format": name, "root": str(write_tree(name, tmp_path)), "min_area": 40}
+    )
+    dataset = open_dataset(ref, domain="source", labels="semantic")
+    for index in range(len(dataset)):
+        together, alone = dataset.read_labels(index), dataset.read_instances(index)
+        assert len(alone.labels) > 0
+        np.testing.assert_array_equal(alone.ids, together.ids)
+        np.testing.assert_array_equal(alone.labels, together.labels)
+        np.testing.assert_array_equal(dataset.read_semantic(index), together.semantic)
+
+
+def test_urbansyn__semantic_alone_from_regular_ids_and_colours(tmp_path: Path) -> None:
+    root = write_tree("urbansyn", tmp_path)
+    dataset = open_dataset(
+        DatasetRef.model_validate({"format": "urbansyn", "root": str(root)}),
+        domain="source",
+        labels="semantic",
+    )
+    expected = dataset.read_semantic(0)
+    path = root / "ss/ss_0001.png"
+    ids = np.array([7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33])
+    table = np.full(256, 0, np.uint8)
+    table[:19] = ids
+    regular = table[np.where(expected == 255, 255, expected)]
+    assert cv2.imwrite(str(path), np.dstack([np.zeros_like(regular), regular, regular]))
+    np.testing.assert_array_equal(dataset.read_semantic(0), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "instances", "semantic"),
+    [("gta5", False, True), ("images", False, False), ("cityscapes", True, True)],
+)
+def test_has_labels__by_format(name: FormatName, instances: bool, semantic: bool) -> None:
+    ref = DatasetRef.model_validate({"format": name, "root": "anywhere"})
+    assert has_labels(ref, "instances") is instances
+    assert has_labels(ref, "semantic") is semantic

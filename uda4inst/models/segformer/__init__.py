@@ -1,0 +1,1 @@
+"""SegFormer: a MiT encoder, a head of four linear layers, pixel-wise cross-entropy."""
