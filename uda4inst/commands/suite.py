@@ -102,7 +102,7 @@ def report(
     from uda4inst.tasks import TASKS
 
     networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
-    _choose("--protocol", protocol, [p for task in TASKS.values() for p in task.protocols])
+    _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
     protocols: Sequence[Protocol] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
