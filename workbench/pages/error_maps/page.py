@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps.view import ALL, ALL_GROUPS, NO_RUN, error_view, ordered, sides
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
@@ -54,6 +55,8 @@ class _Controls:
             self.other_step,
             self.other_network,
             self.order,
+            self.thing,
+            self.threshold,
         ]
 
 
@@ -217,7 +220,7 @@ def _wire_choices(controls: _Controls, page: Mounted) -> None:
         return state.on_errors(group=None if name == ALL_GROUPS else name)
 
     def thing(name: str) -> int | None:
-        return None if name == ALL else THING_NAMES.index(name)
+        return None if name == ALL else ERROR_CLASSES.index(name)
 
     for key, control, handler in (
         ("group", controls.group, group),

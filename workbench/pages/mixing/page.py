@@ -10,10 +10,22 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.colors import ORIGIN_COLORS
-from uda4inst.draw import display_size, origins_of, outline_by_origin, overlay_instances, resize
-from uda4inst.run_folder.snapshot_reader import LabelledImage, Snapshot, SnapshotItem
+from uda4inst.draw import (
+    display_size,
+    origins_of,
+    outline_by_origin,
+    overlay_instances,
+    overlay_semantic,
+    resize,
+)
+from uda4inst.run_folder.snapshot_reader import (
+    LabelledImage,
+    SemanticImage,
+    Snapshot,
+    SnapshotItem,
+)
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -66,10 +78,14 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
     item = snapshot.items[index]
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
     return MixingView(
-        source=_labelled(item.source, marked=marked),
-        source_text=_counted(item.source, "labelled instances", "no source image"),
-        target=None if item.target is None else _plain(item.target),
-        target_text="no target image" if item.target is None else "what the teacher sees",
+        source=_semantic(item.source_semantic, marked=marked)
+        if item.source_semantic
+        else _labelled(item.source, marked=marked),
+        source_text=_semantic_text(item.source_semantic)
+        if item.source_semantic
+        else _counted(item.source, "labelled instances", "no source image"),
+        target=_target(item, marked=marked),
+        target_text=_target_text(item),
         pseudo_labels=_labelled(item.pseudo_labels, marked=marked),
         pseudo_labels_text=_counted(item.pseudo_labels, "kept", off),
         s2t=_mixed(item.s2t, marked=marked),
@@ -82,6 +98,34 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
 
 def _plain(image: Image) -> Image:
     return resize(image, display_size((image.shape[0], image.shape[1])))
+
+
+def _semantic(shown: SemanticImage, *, marked: bool) -> Image:
+    return overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
+
+
+def _semantic_text(shown: SemanticImage) -> str:
+    labelled = shown.train_ids != IGNORE_TRAIN_ID
+    return f"{len(_present(shown))} classes, {100 * labelled.mean():.0f} % of the pixels labelled"
+
+
+def _present(shown: SemanticImage) -> list[int]:
+    """Return the trainIds that occur."""
+    return [int(k) for k in np.unique(shown.train_ids) if k != IGNORE_TRAIN_ID]
+
+
+def _target(item: SnapshotItem, *, marked: bool) -> Image | None:
+    if item.target_semantic is not None:
+        return _semantic(item.target_semantic, marked=marked)
+    return None if item.target is None else _plain(item.target)
+
+
+def _target_text(item: SnapshotItem) -> str:
+    if item.target_semantic is not None:
+        return _semantic_text(item.target_semantic)
+    if item.source_semantic is not None and item.target is not None:
+        return "lends its colours, if any"
+    return "no target image" if item.target is None else "what the teacher sees"
 
 
 def _labelled(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
@@ -127,6 +171,11 @@ def _classes(labels: NDArray[np.int64]) -> str:
 
 
 def _class_legend(item: SnapshotItem) -> str:
+    maps = [shown for shown in (item.source_semantic, item.target_semantic) if shown is not None]
+    if maps:
+        known = sorted({train_id for shown in maps for train_id in _present(shown)})
+        classes = [SEMANTIC_CLASSES[train_id] for train_id in known]
+        return markup.legend([(c.name, css(c.color)) for c in classes])
     shown = [view.labels for view in (item.source, item.pseudo_labels) if view is not None]
     present = sorted({int(label) for labels in shown for label in labels})
     return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in present])
