@@ -9,17 +9,19 @@ TOYSTREETS ?= data/toystreets
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ON_ALL_CORES := -n logical --dist loadfile
 
 .PHONY: app test check format venv inspection toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
 
-# Unit tests, then whole runs through the command line, then the app in a browser (skipped,
-# with the reason, where there is no Chromium).
+# Unit tests, then whole runs through the command line, both on all cores, then the app in a
+# browser (skipped, with the reason, where there is no Chromium). Files stay whole, so that what
+# a file's tests share is made once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q -m e2e
+	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
+	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
 	$(BIN)/python -m pytest -q -m browser -rs
 
 check: $(STAMP)

@@ -3,9 +3,10 @@
     python benchmarks/listing.py [--images 25000] [--formats urbansyn,coco]
 
 Writes trees of empty files into a temporary folder (so opening any picture would fail), with a
-cache of its own, in which a COCO folder's masks are remembered to be well-formed. Prints seconds of wall and processor time, the files below the root that were
-opened, and by how much the process grew. Folders the system has never read take longer than these,
-which were just written. The COCO folder has 16 polygons of 14 points an image, 340 bytes each.
+cache of its own, in which a COCO folder's masks are remembered to be well-formed. Prints seconds of
+wall and processor time, the files below the root that were opened, and by how much the process
+grew. Folders the system has never read take longer than these, which were just written. The COCO
+folder has 16 polygons of 14 points an image, 340 bytes each.
 """
 
 from __future__ import annotations

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, Final
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypedDict
 
 # Before gradio is imported: it asks these when it starts.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from gradio.events import Dependency
+from gradio.themes import ThemeClass
 
 from workbench.header import build_header, wire_header
 from workbench.pages.data import page as data
@@ -25,8 +27,34 @@ from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.ui.edge import Mounted, on_action
 from workbench.ui.theme import CSS_PATH, make_theme
+from workbench.ui.views import Updates
 
-PAGES: Final[dict[PageName, ModuleType]] = {
+
+class PageModule(Protocol):
+    """What `page.py` of a page offers."""
+
+    @property
+    def TITLE(self) -> str:
+        """Words on its tab."""
+        ...
+
+    def build(self, services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
+        """Create the page and bind its events."""
+        ...
+
+
+class LaunchOptions(TypedDict):
+    """How the app is launched, in Gradio's words."""
+
+    theme: ThemeClass
+    css_paths: Path
+    footer_links: list[dict[str, str] | Literal["api", "gradio", "settings", "runs"]]
+    share: bool
+    enable_monitoring: bool
+    ssr_mode: bool
+
+
+PAGES: Final[dict[PageName, PageModule]] = {
     "train": train,
     "data": data,
     "mixing": mixing,
@@ -67,7 +95,7 @@ def serve(services: Services, *, host: str, port: int) -> None:
     app.launch(server_name=host, server_port=port, **launch_options())
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options() -> LaunchOptions:
     """Return how the app is launched, wherever it is."""
     return {
         "theme": make_theme(),
@@ -81,16 +109,17 @@ def launch_options() -> dict[str, Any]:
 
 def _wire_tabs(
     tabs: dict[PageName, gr.Tab], pages: dict[PageName, Mounted], session: gr.State
-) -> dict[str, Any]:
+) -> dict[str, Dependency]:
     """Let a tab put its page on screen, and only that page's timer run; return the events."""
-    events: dict[str, Any] = {}
-    timers = [page.timer for page in pages.values()]
+    events: dict[str, Dependency] = {}
+    timers = {name: page.timer for name, page in pages.items()}
 
-    def to_page(name: PageName) -> Callable[[SessionState], list[Any]]:
-        return lambda state: [
-            state.on_page(name),
-            *(gr.Timer(active=other == name) for other in pages),
-        ]
+    def to_page(name: PageName) -> Callable[[SessionState], Updates]:
+        def turn(state: SessionState) -> Updates:
+            clocks = {timer: gr.Timer(active=page == name) for page, timer in timers.items()}
+            return {session: state.on_page(name), **clocks}
+
+        return turn
 
     for name, tab in tabs.items():
         opened = on_action(
@@ -98,7 +127,7 @@ def _wire_tabs(
             to_page(name),
             name=f"app_open_{name}",
             inputs=[session],
-            outputs=[session, *timers],
+            outputs=[session, *timers.values()],
         )
         pages[name].redraw_after(opened, "opened")
         events[f"opened_{name}"] = opened

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from html import escape
+from typing import Final
 
 import gradio as gr
+from gradio.events import Dependency
 
-from workbench.pages.train import monitor
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
-from workbench.ui.edge import Mounted, on_action
+from workbench.ui.edge import Event, Mounted, on_action
+from workbench.ui.views import Updates
 
 # Pages about one network; the others show the whole run, or its images.
 OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})
 HEADER_SECONDS: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """The components of the line."""
 
@@ -42,7 +44,7 @@ def build_header() -> Header:
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)
         line = gr.HTML(elem_id="run-line")
-    return Header(run, group, line, gr.Timer(HEADER_SECONDS))
+    return Header(run=run, group=group, line=line, timer=gr.Timer(HEADER_SECONDS))
 
 
 def _dropdown(label: str, name: str, *, min_width: int, visible: bool = True) -> gr.Dropdown:
@@ -64,7 +66,7 @@ def wire_header(
     session: gr.State,
     services: Services,
     app: gr.Blocks,
-    opened: Mapping[str, Any],
+    opened: Mapping[str, Dependency],
 ) -> None:
     """Choose a first run when the app opens, let the header choose another, and show it there.
 
@@ -80,15 +82,15 @@ def wire_header(
     for page in pages.values():
         changes |= page.run_chosen
 
-    def show(state: SessionState) -> list[Any]:
-        return [
-            _run_choices(services, state),
-            _group_choices(services, state),
-            _run_line(services, state),
-        ]
+    def show(state: SessionState) -> Updates:
+        return {
+            header.run: _run_choices(services, state),
+            header.group: _group_choices(services, state),
+            header.line: _run_line(services, state),
+        }
 
-    listed = {name: event.success for name, event in changes.items()} | {"listed": header.run.focus}
-    for name, event in listed.items():
+    listed: dict[str, Event] = {name: event.success for name, event in changes.items()}
+    for name, event in (listed | {"listed": header.run.focus}).items():
         on_action(
             event,
             show,
@@ -105,7 +107,7 @@ def _wire_choices(
     session: gr.State,
     services: Services,
     app: gr.Blocks,
-) -> dict[str, Any]:
+) -> dict[str, Dependency]:
     """Bind what puts the session on a run or a group; return the events after which it is."""
     loaded = on_action(
         app.load, lambda: first_session(services), name="app_load", outputs=[session]
@@ -134,11 +136,12 @@ def _wire_choices(
 def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
     """Keep the line up to date while nobody touches it."""
 
-    def tick(state: SessionState, shown: str | None) -> list[Any]:
+    def tick(state: SessionState, shown: str | None) -> Updates:
+        line: Updates = {header.line: _run_line(services, state)}
         # A run that has just started shows its groups by and by; a list that may be open stays.
-        group = _shown_group(services, state)
-        same = group == (shown or None)
-        return [gr.skip() if same else _group_choices(services, state), _run_line(services, state)]
+        if _shown_group(services, state) == (shown or None):
+            return line
+        return line | {header.group: _group_choices(services, state)}
 
     on_action(
         header.timer.tick,
@@ -153,7 +156,12 @@ def _run_line(services: Services, state: SessionState) -> str:
     if state.run is None or state.run not in services.runs.names():
         return '<div class="wb-runline wb-quiet">no run yet</div>'
     summary = services.runs.summary(state.run)
-    return markup.run_line(summary.status, monitor.method_text(summary))
+    status = summary.status
+    where = f"step {status.step:,} of {status.steps:,}" if status.steps else ""
+    return (
+        f'<div class="wb-runline">{markup.chip(status.state)}<span>{escape(where)}</span>'
+        f"<span>{escape(markup.method_text(summary))}</span></div>"
+    )
 
 
 def _shown_group(services: Services, state: SessionState) -> str | None:
@@ -161,7 +169,7 @@ def _shown_group(services: Services, state: SessionState) -> str | None:
     return services.group(state) if state.page in OF_ONE_NETWORK else None
 
 
-def _group_choices(services: Services, state: SessionState) -> Any:
+def _group_choices(services: Services, state: SessionState) -> gr.Dropdown:
     group = _shown_group(services, state)
     groups = services.runs.groups(state.run) if state.run is not None else []
     return gr.Dropdown(
@@ -171,6 +179,6 @@ def _group_choices(services: Services, state: SessionState) -> Any:
     )
 
 
-def _run_choices(services: Services, state: SessionState) -> Any:
+def _run_choices(services: Services, state: SessionState) -> gr.Dropdown:
     names = services.runs.names()
     return gr.Dropdown(choices=names, value=state.run if state.run in names else None)

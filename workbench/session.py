@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps", "results"]
 ImageOrder = Literal["worst", "worse than B"]
@@ -18,10 +18,10 @@ class ErrorChoice:
         group: category group of A, or None for what all groups found together.
         step: evaluation step of A, or None for the newest.
         network: network of A, or None for the teacher where there is one.
-        other_run: run of B, or one of its modules, or None for no second side.
+        other_run: run of B, or the network of one of its groups, or None for no second side.
         other_step: evaluation step of B, or None for the newest.
         other_network: network of B, or None for the teacher where there is one.
-        thing: class looked at (0..7), or None for all.
+        thing: index of the thing class looked at, or None for all.
         score_threshold: only detections scoring more are shown and judged.
         order: by the errors of A, or by how much they exceed those of B.
         position: place of the image in that order, from 0.
@@ -150,18 +150,18 @@ class SessionState:
         """Return the session trying another threshold (None: the training's own)."""
         return replace(self, score_threshold=score_threshold)
 
-    def on_errors(self, **changes: Any) -> SessionState:
+    def on_errors(self, **changes: object) -> SessionState:
         """Return the session with another choice of errors; a new order begins at its first."""
         changes.setdefault("position", 0)
         return replace(self, errors=replace(self.errors, **changes))
 
-    def on_data(self, **changes: Any) -> SessionState:
+    def on_data(self, **changes: object) -> SessionState:
         """Return the session with another choice of data; other images begin at their first."""
         for side in ("source", "target"):
             if side in changes:
                 changes.setdefault(f"{side}_position", 0)
         return replace(self, data=replace(self.data, **changes))
 
-    def on_results(self, **changes: Any) -> SessionState:
+    def on_results(self, **changes: object) -> SessionState:
         """Return the session with another choice of results."""
         return replace(self, results=replace(self.results, **changes))

@@ -6,10 +6,10 @@ The choice lives in the session, so it stays when the page changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import gcd
-from typing import Any
+from typing import TypedDict, TypeVar
 
 import gradio as gr
 
@@ -19,14 +19,15 @@ from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text, shown_name, split_name
 from workbench.stores.snapshots import nearest
 from workbench.ui import markup
-from workbench.ui.edge import UNCHANGED, Empty, Framed, Mounted, Unchanged
+from workbench.ui.edge import Mounted
+from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged
 
-Draw = Callable[[Snapshot, int], Any]
+Content = TypeVar("Content")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBar:
-    """Slider through the kept snapshots, follow switch, batch item."""
+    """The components: slider through the kept snapshots, follow switch, batch item."""
 
     row: gr.Row
     slider: gr.Slider
@@ -36,10 +37,22 @@ class SnapshotBar:
     item: gr.Radio
     facts: gr.HTML
 
-    @property
-    def outputs(self) -> list[Any]:
-        """The components a redraw changes."""
-        return [self.row, self.slider, self.follow, self.item, self.facts]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarView:
+    """What a redraw sets of them."""
+
+    row: gr.Row
+    facts: str
+    slider: gr.Slider | Skip = field(default_factory=gr.skip)
+    follow: bool | Skip = field(default_factory=gr.skip)
+    item: gr.Radio | Skip = field(default_factory=gr.skip)
+
+
+class _Moved(TypedDict, total=False):
+    """The slider's new value; absent where it stays."""
+
+    value: int
 
 
 def build_bar(page: PageName) -> SnapshotBar:
@@ -57,7 +70,15 @@ def build_bar(page: PageName) -> SnapshotBar:
             [], label="Batch item", elem_id=f"{page}-item", scale=0, min_width=150, visible=False
         )
     facts = gr.HTML(elem_id=f"{page}-facts")
-    return SnapshotBar(row, slider, previous, following, follow, item, facts)
+    return SnapshotBar(
+        row=row,
+        slider=slider,
+        previous=previous,
+        following=following,
+        follow=follow,
+        item=item,
+        facts=facts,
+    )
 
 
 def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:
@@ -88,7 +109,12 @@ def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:
     )
 
 
-def snapshot_view(services: Services, session: SessionState, shown: float, draw: Draw) -> Framed:
+def snapshot_view(
+    services: Services,
+    session: SessionState,
+    shown: float,
+    draw: Callable[[Snapshot, int], Content | Empty],
+) -> Framed[BarView, Content]:
     """Return a page's view of the chosen snapshot, with the controls set to it.
 
     Args:
@@ -99,23 +125,25 @@ def snapshot_view(services: Services, session: SessionState, shown: float, draw:
     """
     run = services.network(session)
     nothing = _nothing_yet(services, run)
-    if nothing is not None or run is None:
-        bar = [gr.Row(visible=False), gr.skip(), gr.skip(), gr.skip(), ""]
-        return Framed(bar, lambda: nothing)
+    if run is None or nothing is not None:
+        return Framed(BarView(row=gr.Row(visible=False), facts=""), lambda: nothing or Empty(""))
     steps = services.snapshots.steps(run)
     wanted = steps[-1] if session.snapshot is None else session.snapshot
     step = nearest(steps, wanted)
 
-    def content() -> Any:
+    def content() -> Content | Empty:
         snapshot = services.snapshots.read(run, step)
         return draw(snapshot, min(session.item, max(len(snapshot.items) - 1, 0)))
 
-    return Framed(_bar_values(services, session, run, steps, step, shown), content)
+    return Framed(_bar_view(services, session, run, steps, step, shown), content)
 
 
 def snapshot_tick(
-    services: Services, session: SessionState, shown: float, draw: Draw
-) -> Framed | Unchanged:
+    services: Services,
+    session: SessionState,
+    shown: float,
+    draw: Callable[[Snapshot, int], Content | Empty],
+) -> Framed[BarView, Content] | Unchanged:
     """Return a new view when a newer snapshot is followed, else nothing new.
 
     Args:
@@ -153,14 +181,14 @@ def _nothing_yet(services: Services, run: str | None) -> Empty | None:
     return Empty(markup.empty(f"No snapshot of {shown_name(run)} yet", text))
 
 
-def _bar_values(
+def _bar_view(
     services: Services,
     session: SessionState,
     run: str,
     steps: list[int],
     step: int,
     shown: float,
-) -> list[Any]:
+) -> BarView:
     try:
         snapshot = services.snapshots.read(run, step)
     except ValueError:
@@ -170,25 +198,24 @@ def _bar_values(
         count, facts = len(snapshot.items), _facts(run, snapshot, steps, session.item)
     distance = gcd(*(b - a for a, b in pairwise(steps))) or 1
     low, high = steps[0], steps[-1]
-    moved: dict[str, Any] = {} if nearest(steps, int(shown)) == step else {"value": step}
-    slider = gr.Slider(
-        minimum=low if high > low else low - 1,
-        maximum=high,
-        step=distance,
-        interactive=high > low,
-        **moved,
-    )
-    return [
-        gr.Row(visible=True),
-        slider,
-        session.snapshot is None,
-        gr.Radio(
+    moved: _Moved = {} if nearest(steps, int(shown)) == step else {"value": step}
+    return BarView(
+        row=gr.Row(visible=True),
+        slider=gr.Slider(
+            minimum=low if high > low else low - 1,
+            maximum=high,
+            step=distance,
+            interactive=high > low,
+            **moved,
+        ),
+        follow=session.snapshot is None,
+        item=gr.Radio(
             choices=[(str(i + 1), i) for i in range(count)],
             value=min(session.item, max(count - 1, 0)),
             visible=count > 1,
         ),
-        facts,
-    ]
+        facts=facts,
+    )
 
 
 def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:

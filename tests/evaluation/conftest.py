@@ -57,7 +57,7 @@ def _prediction(rng: np.random.Generator, ids: NDArray[np.int32]) -> ScoredMask:
     elif kind < 0.7:
         mask = mask & (rng.random(ids.shape) < rng.uniform(0.4, 1))
     elif kind < 0.95:
-        mask = _blob(rng, ids.shape)
+        mask = _blob(rng, (ids.shape[0], ids.shape[1]))
     else:
         mask = np.zeros(ids.shape, dtype=bool)
     thing = {24: 0, 25: 1, 26: 2, 27: 3, 28: 4, 31: 5, 32: 6, 33: 7}.get(label_id, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -68,8 +69,8 @@ def same_points(monkeypatch: pytest.MonkeyPatch) -> None:
     The library draws per image and layer, we once for all: with this both see the same points.
     """
 
-    def table(*shape: int | tuple[int, ...], **_: object) -> Tensor:
-        wanted = shape[0] if isinstance(shape[0], tuple) else shape
+    def table(*shape: Any, **_: object) -> Tensor:
+        wanted: tuple[int, ...] = shape[0] if isinstance(shape[0], tuple) else shape
         rows = torch.empty(wanted[-2:])
         rows.uniform_(generator=torch.Generator().manual_seed(wanted[-2]))
         return rows.expand(*wanted).clone()

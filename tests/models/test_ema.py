@@ -10,6 +10,7 @@ from uda4inst.models.ema import EmaTeacher
 class Student(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.table: torch.Tensor
         self.linear = nn.Linear(3, 2)
         self.register_buffer("table", torch.arange(4))
         self.register_buffer("constant", torch.ones(2), persistent=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import Expansion, expand, stage1_hash
 from uda4inst.suites.scales import find_scale
@@ -192,8 +193,10 @@ def test_scales__toy_and_smoke_run_on_toystreets() -> None:
 
 def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
     toy = config_of(runs_of("table5"), "m5-seed0").method
+    assert isinstance(toy, UDA4InstConfig)
     assert toy.unsure_threshold is not None
     plain = config_of(runs_of("extensions"), "plain-seed0").method
+    assert isinstance(plain, UDA4InstConfig)
     assert plain.unsure_threshold is None
     assert plain.min_visible_share == 0.0
     assert not plain.adaptive_threshold.enabled

@@ -54,7 +54,7 @@ def test_check_unchanged__pool_settings_matter_to_rows_with_a_pool(expanded: Exp
 def test_check_unchanged__rare_classes_that_the_data_chose(expanded: Expand) -> None:
     folder, expansion = expanded("table5", "method.pool.rare_classes=[]")
     m5 = next(run for run in expansion.runs if run.row == "m5")
-    assert m5.config.method.pool.rare_classes == ()
+    assert m5.config.method.left_to_source == ("pool.rare_classes",)
     chosen = load_config(write_config(folder, m5), ["method.pool.rare_classes=[bus, rider]"])
     create_run(folder.run(m5.name), config_yaml=to_yaml(chosen))
     check_unchanged(folder, expansion)

@@ -19,8 +19,9 @@ def fixture(name: str) -> Any:
 
 def small_network() -> ModelPreset:
     """Return the network of the runs."""
-    values = fixture("network.json")
-    return ModelPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = fixture("network.json")
+    values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+    return ModelPreset(**values)
 
 
 def copy_runs(to: Path) -> None:

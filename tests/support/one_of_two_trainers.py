@@ -17,8 +17,10 @@ import torch
 from mini_network import TINY_MINI
 
 from uda4inst.cli import main
+from uda4inst.methods.base import Views
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.structures import DomainBatch
 from uda4inst.training import loop
 
 MODEL_PRESETS["tiny"] = TINY_MINI
@@ -27,17 +29,19 @@ sys.argv = ["uda4inst", *sys.argv[2:]]
 counts: list[int] = []
 
 
-def keep_counts(self: UDA4Inst, step: int) -> None:
-    kept = self.pseudo_label_counts()
-    counts.append(0 if kept is None else int(kept.sum()))
+def keep_counts(self: UDA4Inst, batch: DomainBatch, step: int) -> Views:
+    views = real_prepare(self, batch, step)
+    found = self.figures(views).get("pseudo_labels")
+    counts.append(0 if found is None else int(found.values.sum()))
+    return views
 
 
 def keep_end(self: loop.Trainer) -> Any:
     outcome = real_loop(self)
-    method = self.session.stage.method
+    method: Any = self.session.stage.method
     end = {
         "student": self.session.student.state_dict(),
-        "pool": [entry.sample_id for entry in method.pool.entries],
+        "pool": [entry.sample_id for entry in method.rare_classes.pool.entries],
         "counts": counts,
     }
     torch.save(end, OUT / f"{os.environ['RANK']}.pt")
@@ -45,6 +49,7 @@ def keep_end(self: loop.Trainer) -> Any:
 
 
 real_loop = loop.Trainer.loop
-UDA4Inst.after_update = keep_counts
+real_prepare = UDA4Inst.prepare
+UDA4Inst.prepare = keep_counts
 loop.Trainer.loop = keep_end
 main()

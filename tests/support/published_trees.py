@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from uda4inst.toystreets import render_scene
+from uda4inst.toystreets.world import ToyDomain
 from uda4inst.toystreets.write import write_toystreets
 
 SIZE = (64, 128)
@@ -35,7 +36,7 @@ def write_tree(name: str, root: Path) -> Path:
     return out
 
 
-def scene(domain: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def scene(domain: ToyDomain, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return BGR picture, label ids, instance number of every pixel, and thing of every number."""
     made = render_scene(seed=1, domain=domain, split="train", index=index, size=SIZE)
     labels = np.where(made.semantic < 19, LABEL_IDS[made.semantic.clip(max=18)], 0)

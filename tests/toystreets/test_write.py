@@ -18,9 +18,11 @@ import pytest
 
 from uda4inst.data.files.png import read_gray8
 from uda4inst.data.readers import Cityscapes, UrbanSyn
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.toystreets import render_scene
 from uda4inst.toystreets import write as write_module
+from uda4inst.toystreets.world import ToyDomain
 from uda4inst.toystreets.write import ToyStreetsTree, write_toystreets
 
 SIZE = (48, 96)
@@ -76,7 +78,7 @@ def test_write_toystreets__camera_domain_reads_back_the_same(
 
 def test_write_toystreets__real_scenes_read_back_the_same(tmp_path: Path) -> None:
     tree = write_toystreets(tmp_path / "t", size=(64, 128), train=4, val=2, seed=1, workers=1)
-    parts = (
+    parts: tuple[tuple[ImageTree, ToyDomain, str], ...] = (
         (UrbanSyn(tree.source_root), "render", "train"),
         (Cityscapes(tree.target_root, "train"), "camera", "train"),
         (Cityscapes(tree.target_root, "val"), "camera", "val"),

@@ -67,7 +67,7 @@ def test_rare_instances__leaves_out_what_will_not_be_pasted(
 def test_store__keeps_the_box_alone(sample: DrawSample) -> None:
     source = sample("....", ".AB.", "..A.", labels=[TRAIN, 0])
     pool = RareClassPool()
-    pool.store(source, rare_instances(source.instances, rare_labels={TRAIN})[0], step=4)
+    pool.store(source, rare_instances(source.known_instances(), rare_labels={TRAIN})[0], step=4)
     (entry,) = pool.entries
     assert torch.equal(entry.image, source.image[:, 1:3, 1:3])
     assert entry.mask.tolist() == [[True, False], [False, True]]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from workbench.app import PAGES, launch_options
 from workbench.header import first_session
@@ -60,10 +61,25 @@ def test_first_session__looks_at_the_run_that_changed_last(services: Any, write_
 
 
 def test_pages__do_not_import_each_other() -> None:
-    for path in (WORKBENCH / "pages").glob("*.py"):
+    rooms = [path for path in (WORKBENCH / "pages").iterdir() if path.is_dir()]
+    assert {room.name for room in rooms if room.name != "__pycache__"} == set(PAGES)
+    for path in (WORKBENCH / "pages").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        assert not {m for m in imported if m.startswith("workbench.pages")}, path
+        pages = {m.split(".")[2] for m in imported if m.startswith("workbench.pages.")}
+        assert pages <= {path.parent.name}, path
+
+
+@pytest.mark.parametrize("room", ["ui", "stores", "jobs", "pages", "sessions"])
+def test_rooms__only_the_app_knows_pages(room: str) -> None:
+    offenders = [
+        path
+        for path in [*(WORKBENCH / room).rglob("*.py"), *WORKBENCH.glob("*.py")]
+        if "workbench.pages" in path.read_text(encoding="utf-8")
+        and path.name != "app.py"
+        and "pages" not in path.parts[len(WORKBENCH.parts) :]
+    ]
+    assert offenders == []
 
 
 def test_app_file__is_short() -> None:

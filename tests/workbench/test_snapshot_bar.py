@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
+import gradio as gr
 import pytest
 
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.snapshot_bar import _followed, _moved, snapshot_tick, snapshot_view
-from workbench.ui.edge import UNCHANGED, Empty, Framed
+from workbench.snapshot_bar import BarView, _followed, _moved, snapshot_tick, snapshot_view
+from workbench.ui.views import UNCHANGED, Empty, Framed
 
 DEMO = SessionState(run="demo")
 
@@ -19,13 +20,26 @@ def run(write_run: Callable[..., Path]) -> Path:
     return write_run(steps=4, snapshots=(100, 200, 350))
 
 
-def shown(outcome: Any) -> Any:
+def step_shown(outcome: object) -> int:
     assert isinstance(outcome, Framed)
-    return outcome.content()
+    step = outcome.content()
+    assert isinstance(step, int)
+    return step
 
 
-def step_of(services: Services, state: SessionState, at: float = 0) -> int:
-    return shown(snapshot_view(services, state, at, lambda s, i: s.step))
+def step_of(services: Services, state: SessionState) -> int:
+    return step_shown(snapshot_view(services, state, 0, lambda s, i: s.step))
+
+
+def bar(services: Services, state: SessionState, at: float = 0) -> BarView:
+    return snapshot_view(services, state, at, lambda s, i: s.step).head
+
+
+def nothing(services: Services, state: SessionState) -> str:
+    """Return why there is no snapshot."""
+    empty = snapshot_view(services, state, 0, lambda s, i: s.step).content()
+    assert isinstance(empty, Empty)
+    return empty.message
 
 
 def test_snapshot_view__follows_the_newest(services: Services, run: Path) -> None:
@@ -39,13 +53,14 @@ def test_snapshot_view__nearest_kept_one_for_any_step(services: Services, run: P
 
 
 def test_snapshot_view__item_beyond_the_batch_is_its_last(services: Services, run: Path) -> None:
-    assert shown(snapshot_view(services, DEMO.on_item(9), 0, lambda s, i: i)) == 1
+    assert snapshot_view(services, DEMO.on_item(9), 0, lambda s, i: i).content() == 1
 
 
 def test_snapshot_view__slider_under_a_finger_is_left_alone(services: Services, run: Path) -> None:
-    def slider(at: float) -> dict[str, Any]:
-        outcome = snapshot_view(services, DEMO.on_snapshot(200), at, lambda s, i: None)
-        return outcome.head[1]._constructor_args[0]
+    def slider(at: float) -> dict[str, object]:
+        update = bar(services, DEMO.on_snapshot(200), at).slider
+        assert isinstance(update, gr.Slider)
+        return update._constructor_args[0]
 
     assert "value" not in slider(200)
     assert slider(100)["value"] == 200
@@ -53,7 +68,7 @@ def test_snapshot_view__slider_under_a_finger_is_left_alone(services: Services, 
 
 
 def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) -> None:
-    facts = snapshot_view(services, DEMO, 0, lambda s, i: None).head[-1]
+    facts = bar(services, DEMO).facts
     for word in ("demo", "350 (3 of 3 kept)", "uda4inst", "0.9", "toy_0004", "toyville_000004"):
         assert word in facts
 
@@ -61,7 +76,7 @@ def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) ->
 def test_snapshot_view__damaged_one_leaves_the_controls(services: Services, run: Path) -> None:
     (run / "snapshots" / "00000350" / "arrays.npz").write_bytes(b"no")
     outcome = snapshot_view(services, DEMO, 0, lambda s, i: s.step)
-    assert outcome.head[0].visible
+    assert outcome.head.row.visible
     with pytest.raises(ValueError, match="snapshot 350 of 'demo' must be readable"):
         outcome.content()
     assert step_of(services, DEMO.on_snapshot(200)) == 200
@@ -79,26 +94,24 @@ def test_snapshot_view__says_why_there_is_none(
     services: Services, write_run: Callable[..., Path], options: dict[str, str], words: str
 ) -> None:
     write_run(steps=2, **options)
-    empty = shown(snapshot_view(services, DEMO, 0, lambda s, i: None))
-    assert isinstance(empty, Empty)
-    assert words in empty.message
+    assert words in nothing(services, DEMO)
 
 
 def test_snapshot_view__no_run_is_a_friendly_start(services: Services) -> None:
-    empty = shown(snapshot_view(services, SessionState(), 0, lambda s, i: None))
-    assert "No run yet" in empty.message
+    assert "No run yet" in nothing(services, SessionState())
+    assert not bar(services, SessionState()).row.visible
 
 
 def test_snapshot_tick__redraws_for_a_newer_one_only(
-    services: Services, run: Path, factories: Any
+    services: Services, run: Path, factories: ModuleType
 ) -> None:
-    def tick(state: SessionState, at: float) -> Any:
+    def tick(state: SessionState, at: float) -> object:
         return snapshot_tick(services, state, at, lambda s, i: s.step)
 
     assert tick(DEMO, 350) is UNCHANGED
     assert tick(DEMO.on_snapshot(100), 100) is UNCHANGED
     factories.write_snapshot(run, 400)
-    assert shown(tick(DEMO, 350)) == 400
+    assert step_shown(tick(DEMO, 350)) == 400
     assert tick(DEMO.on_snapshot(100), 100) is UNCHANGED
 
 
@@ -124,13 +137,13 @@ def grouped(write_grouped_run: Callable[..., Path]) -> Path:
 
 
 def test_snapshot_view__of_the_chosen_category_group(
-    services: Services, grouped: Path, factories: Any
+    services: Services, grouped: Path, factories: ModuleType
 ) -> None:
     factories.write_snapshot(grouped / "modules" / VEHICLES, 300)
     assert step_of(services, DEMO) == 200
     assert step_of(services, DEMO.on_group(VEHICLES)) == 300
     assert step_of(services, DEMO.on_group("no-such")) == 200
-    facts = snapshot_view(services, DEMO.on_group(VEHICLES), 0, lambda s, i: None).head[-1]
+    facts = bar(services, DEMO.on_group(VEHICLES)).facts
     assert "car, truck, bus, train" in facts
     assert "modules" not in facts
     assert _moved(services, DEMO, -1).snapshot == 100
@@ -138,15 +151,15 @@ def test_snapshot_view__of_the_chosen_category_group(
 
 
 def test_snapshot_view__group_that_waits_for_its_turn(services: Services, grouped: Path) -> None:
-    empty = shown(snapshot_view(services, DEMO.on_group(VEHICLES), 0, lambda s, i: None))
-    assert "No snapshot of demo (car, truck, bus, train) yet" in empty.message
-    assert "waits for its turn" in empty.message
+    message = nothing(services, DEMO.on_group(VEHICLES))
+    assert "No snapshot of demo (car, truck, bus, train) yet" in message
+    assert "waits for its turn" in message
 
 
 def test_snapshot_tick__follows_the_chosen_group(
-    services: Services, grouped: Path, factories: Any
+    services: Services, grouped: Path, factories: ModuleType
 ) -> None:
     state = DEMO.on_group(PEOPLE)
     assert snapshot_tick(services, state, 200, lambda s, i: s.step) is UNCHANGED
     factories.write_snapshot(grouped / "modules" / PEOPLE, 300)
-    assert shown(snapshot_tick(services, state, 200, lambda s, i: s.step)) == 300
+    assert step_shown(snapshot_tick(services, state, 200, lambda s, i: s.step)) == 300

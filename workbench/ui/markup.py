@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from uda4inst.run_folder.status import Status
+from workbench.stores.runs import RunSummary
 
 
 def page_header(question: str, hint: str = "") -> str:
@@ -95,10 +95,7 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def run_line(status: Status, method: str) -> str:
-    """Return a run in one line: state, how far it is, method."""
-    where = f"step {status.step:,} of {status.steps:,}" if status.steps else ""
-    return (
-        f'<div class="wb-runline">{chip(status.state)}<span>{escape(where)}</span>'
-        f"<span>{escape(method)}</span></div>"
-    )
+def method_text(summary: RunSummary) -> str:
+    """Return a run's method, and how many networks it trains where there are several."""
+    parts = [summary.method, f"{len(summary.groups)} groups" if summary.groups else ""]
+    return ", ".join(part for part in parts if part)

@@ -23,7 +23,8 @@ def put(root: Path, city: str, number: int, ids: np.ndarray = IDS) -> Path:
 
 
 def test_cityscapes_labels__sorts_by_name(tmp_path: Path) -> None:
-    put(tmp_path, "ulm", 2), put(tmp_path, "ulm", 1), put(tmp_path, "bonn", 9)
+    for city, number in (("ulm", 2), ("ulm", 1), ("bonn", 9)):
+        put(tmp_path, city, number)
     truth = CityscapesLabels(tmp_path, "val")
     names = [truth.basename(index) for index in range(len(truth))]
     assert names == ["bonn_000009_000019", "ulm_000001_000019", "ulm_000002_000019"]

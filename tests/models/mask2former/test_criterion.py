@@ -25,7 +25,8 @@ POINTS = 400
 
 def library_losses(prediction: Prediction, targets: list[InstanceMap]) -> CriterionLosses:
     """The library's loss, its layers summed by term."""
-    config = Mask2FormerConfig(num_labels=8, train_num_points=POINTS)
+    config = Mask2FormerConfig(train_num_points=POINTS)
+    config.num_labels = 8
     loss = Mask2FormerLoss(config, weight_dict={})
     height, width = prediction.padded_size
     padding = (0, width - prediction.size[1], 0, height - prediction.size[0])
@@ -42,17 +43,18 @@ def library_losses(prediction: Prediction, targets: list[InstanceMap]) -> Criter
             )
         ],
     )
-    by_term = [
+    classes, mask, dice = (
         sum((v for k, v in terms.items() if k.startswith(f"loss_{term}")), torch.zeros(()))
         for term in ("cross_entropy", "mask", "dice")
-    ]
-    return CriterionLosses(*by_term, 2 * by_term[0] + 5 * by_term[1] + 5 * by_term[2])
+    )
+    return CriterionLosses(classes, mask, dice, 2 * classes + 5 * mask + 5 * dice)
 
 
 def gradients(losses: CriterionLosses, prediction: Prediction) -> tuple[Tensor, Tensor]:
-    return torch.autograd.grad(
+    of_classes, of_masks = torch.autograd.grad(
         losses.total, [prediction.class_logits, prediction.mask_logits], retain_graph=True
     )
+    return of_classes, of_masks
 
 
 def assert_same(ours: CriterionLosses, theirs: CriterionLosses) -> None:
@@ -95,7 +97,8 @@ def test_criterion__equals_the_librarys_loss_with_12544_points(make_prediction, 
     targets = [make_map(SIZE, (0, 1)), make_map(SIZE, (2,), seed=1)]
 
     ours = Criterion()(prediction, targets)
-    config = Mask2FormerConfig(num_labels=8)
+    config = Mask2FormerConfig()
+    config.num_labels = 8
     loss = Mask2FormerLoss(config, weight_dict={})
     theirs = loss(
         prediction.mask_logits[-1],

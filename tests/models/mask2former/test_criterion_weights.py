@@ -34,7 +34,7 @@ def _compact_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def test_slot_weights__of_one_change_nothing(make_prediction, make_map) -> None:
     prediction, target = make_prediction(SIZE, images=1), make_map(SIZE, (0, -1, 2))
     plain = losses_of(prediction, target, None)
-    ones = losses_of(prediction, target, [1, 1, 1])
+    ones = losses_of(prediction, target, [1.0, 1.0, 1.0])
     for name in ("class_loss", "mask_loss", "dice_loss", "total"):
         assert torch.equal(getattr(plain, name), getattr(ones, name))
 
@@ -44,7 +44,8 @@ def test_slot_weights__scale_the_terms_of_their_slots(make_prediction, make_map)
     # Every term is linear in the weights: f(a, b) - f(0, 0) is the sum of the slots' own parts.
     prediction, target = make_prediction(SIZE, images=1), make_map(SIZE, (4, -1, 2))
     none, first, second = (
-        losses_of(prediction, target, w) for w in ([0, 1, 0], [1, 1, 0], [0, 1, 1])
+        losses_of(prediction, target, w)
+        for w in ([0.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0])
     )
     mixed = losses_of(prediction, target, [0.25, 0.7, 0.5])
     for name in ("class_loss", "mask_loss", "dice_loss"):

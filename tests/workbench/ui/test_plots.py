@@ -15,9 +15,9 @@ def svg_of(html: str) -> ElementTree.Element:
     return ElementTree.fromstring(match.group())
 
 
-def make_chart(y: list[float], **options: object) -> Chart:
+def make_chart(y: list[float]) -> Chart:
     line = Line("loss", "#123456", np.array(y, dtype=float))
-    return Chart("Loss", np.arange(len(y), dtype=float), [line], **options)
+    return Chart("Loss", np.arange(len(y), dtype=float), [line])
 
 
 @pytest.mark.parametrize("y", [[], [np.nan, np.nan]], ids=["no-steps", "no-values"])
@@ -53,7 +53,7 @@ def test_draw__first_spike_does_not_flatten_the_rest() -> None:
 
 def test_draw__words_from_outside_are_escaped() -> None:
     line = Line("<b>x", "#000", np.ones(2))
-    html = draw(Chart("a<b", np.arange(2.0), [line, line], marks=[Mark(1, "<i>")]))
+    html = draw(Chart("a<b", np.arange(2, dtype=np.float64), [line, line], marks=[Mark(1, "<i>")]))
     assert "<b>x" not in html
     assert "<i>" not in html.replace('<i style="--key:#000">', "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from uda4inst.classes import CATEGORY_GROUPS
 from workbench.jobs.data_checks import Check
@@ -45,24 +45,25 @@ def check_report(check: Check, *, now: float | None = None) -> str:
     return _finished(check.report, time.strftime("%d %b %Y, %H:%M", time.localtime(check.ended)))
 
 
-def _finished(report: Mapping[str, Any], when: str) -> str:
-    findings: list[Mapping[str, Any]] = list(report.get("findings", ()))
+def _finished(report: Mapping[str, object], when: str) -> str:
+    listed, images = report.get("findings"), report.get("images")
+    findings = [f for f in listed if isinstance(f, Mapping)] if isinstance(listed, list) else []
     errors = [f for f in findings if f.get("severity", "error") == "error"]
     chip = '<span class="wb-chip wb-finished">sound</span>'
     if errors:
         faults = "1 fault" if len(errors) == 1 else f"{len(errors):,} faults"
         chip = f'<span class="wb-chip wb-failed">{faults}</span>'
     notes = len(findings) - len(errors)
-    words = [f"{int(report.get('images', 0)):,} images"]
+    words = [f"{images if isinstance(images, int) else 0:,} images"]
     words += [f"{notes:,} notes" if notes != 1 else "1 note"] if notes else []
     words.append(f"checked {when}")
     head = f'<div class="wb-card-head">{chip}<span>{escape(" · ".join(words))}</span></div>'
     return head + (_kinds(findings) if findings else "")
 
 
-def _kinds(findings: Sequence[Mapping[str, Any]]) -> str:
+def _kinds(findings: Sequence[Mapping[str, object]]) -> str:
     """Return the kinds of findings, errors first, each with its count and first offenders."""
-    groups: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[bool, str], list[Mapping[str, object]]] = {}
     for finding in findings:
         is_note = finding.get("severity", "error") != "error"
         groups.setdefault((is_note, str(finding["kind"])), []).append(finding)
@@ -73,7 +74,7 @@ def _kinds(findings: Sequence[Mapping[str, Any]]) -> str:
     return markup.table(["kind", "count", "first of them"], rows, kind="wb-findings")
 
 
-def _offenders(found: Sequence[Mapping[str, Any]]) -> str:
+def _offenders(found: Sequence[Mapping[str, object]]) -> str:
     """Return the first few with what is wrong with them; what was just said is not repeated."""
     shown, last = "", ""
     for finding in found[:_SHOWN_OFFENDERS]:

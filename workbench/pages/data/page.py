@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final, get_args
+from dataclasses import dataclass
+from typing import Final
 
 import gradio as gr
+from gradio.components import Component
 
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers import DATASETS
 from uda4inst.errors import UserError
-from workbench.pages.data.view import data_tick, data_view
+from workbench.pages.data.components import (
+    CheckSlot,
+    DataSlots,
+    HeadSlots,
+    ImageSlot,
+    TreeSlot,
+    build_checks,
+    build_colors,
+    build_image,
+    build_looks,
+    build_tree,
+)
+from workbench.pages.data.view import ChecksView, DataView, HeadView, OnScreen, data_tick, data_view
 from workbench.services import Services
-from workbench.session import DataChoice, Overlay, SessionState, TreeChoice
+from workbench.session import Overlay, SessionState, TreeChoice
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
 from workbench.ui import markup
-from workbench.ui.edge import Mounted, Page
-from workbench.ui.markup import section
+from workbench.ui.edge import Event, Mounted
+from workbench.ui.views import Frame, Unchanged, Updates
 
 TITLE = "Data"
 QUESTION = "What is in the data, and is it sound?"
@@ -28,68 +41,6 @@ HINT = (
 )
 TICK_SECONDS = 2.0
 READING: Final = '<div class="wb-reading">reading the data …</div>'
-_SPLITS: Final = ["train", "val"]
-_LABELS: Final = "Show the target's labels (never used for training)"
-
-
-@dataclass(frozen=True, slots=True)
-class _SideControls:
-    """What is chosen on one side, and where it is shown."""
-
-    format: gr.Dropdown
-    root: gr.Textbox
-    split: gr.Dropdown
-    notice: gr.HTML
-    bar: gr.Row
-    previous: gr.Button
-    position: gr.Slider
-    following: gr.Button
-    chance: gr.Button
-    shown: gr.Column
-    picture: gr.Image
-    text: gr.HTML
-
-    @property
-    def tree(self) -> list[Any]:
-        """What names the images."""
-        return [self.format, self.root, self.split]
-
-    @property
-    def parts(self) -> list[Any]:
-        """What a view fills."""
-        return [self.notice, self.bar, self.position, self.shown, self.picture, self.text]
-
-
-@dataclass(frozen=True, slots=True)
-class _CheckControls:
-    """The check of one side."""
-
-    start: gr.Button
-    stop: gr.Button
-    report: gr.HTML
-
-    @property
-    def parts(self) -> list[Any]:
-        """What a view fills."""
-        return [getattr(self, field.name) for field in fields(self)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Findings:
-    """What is shown below the checks."""
-
-    basis: gr.HTML
-    shares: gr.HTML
-    colors: gr.Column
-    plain: gr.Image
-    aligned: gr.Image
-    table: gr.HTML
-    charts: gr.HTML
-
-    @property
-    def parts(self) -> list[Any]:
-        """What a view fills."""
-        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +52,16 @@ class _Choices:
 
     def bind(
         self,
-        event: Callable[..., Any],
+        event: Event,
         choose: Callable[..., SessionState],
         name: str,
         *,
-        inputs: Sequence[Any] = (),
+        inputs: Sequence[Component] = (),
     ) -> None:
         """Bind a choice; see `Mounted.on_choice`."""
 
-        def begin(*values: Any) -> list[Any]:
-            return [choose(*values), READING]
+        def begin(*values: object) -> Updates:
+            return {self.page.session: choose(*values), self.busy: READING}
 
         self.page.on_choice(event, begin, name, inputs=inputs, outputs=[self.busy])
 
@@ -121,172 +72,45 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     gr.HTML(markup.page_header(QUESTION, HINT))
     busy = gr.HTML(READING, elem_id="data-busy")
     with gr.Row():
-        trees = {side: _build_tree(side) for side in SIDES}
-    overlay, labels = _build_looks()
+        source, source_notice = build_tree("source")
+        target, target_notice = build_tree("target")
+    overlay, labels = build_looks()
     with gr.Row():
-        sides: dict[Side, _SideControls] = {
-            side: _SideControls(**trees[side], **_build_image(side)) for side in SIDES
-        }
+        source_image = build_image("source", source_notice)
+        target_image = build_image("target", target_notice)
     legend = gr.HTML(elem_id="data-legend")
-    notice, body = Page.frame("data")
-    with body:
-        checks, below = _build_sections()
-    page = Page(
-        notice,
-        body,
-        parts=[
-            *(part for side in SIDES for part in sides[side].parts),
-            legend,
-            *(part for side in SIDES for part in checks[side].parts),
-            *below.parts,
-        ],
-        head=[*(part for side in SIDES for part in sides[side].tree), labels, busy],
-    )
-    mounted = Mounted(
-        "data",
-        session,
-        page,
-        lambda state: data_view(services, state),
-        [],
-        gr.Timer(TICK_SECONDS, active=False),
-    )
-    mounted.on_tick(
-        lambda state, *shown: data_tick(services, state, *shown),
-        inputs=[*(checks[side].report for side in SIDES), below.shares],
-    )
+    notice, below = Frame.open("data")
+    with below:
+        body = DataSlots(
+            source=source_image,
+            target=target_image,
+            legend=legend,
+            progress=build_checks(),
+            colors=build_colors(),
+        )
+    head = HeadSlots(source=source, target=target, target_labels=labels, busy=busy)
+    frame = Frame.of(notice, below, {HeadView: head, DataView: body, ChecksView: body.progress})
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    mounted = Mounted("data", session, frame, lambda state: data_view(services, state), [], timer)
+    _wire_timer(mounted, body, services)
     choices = _Choices(mounted, busy)
     _wire_looks(overlay, labels, choices)
     for side in SIDES:
-        _wire_tree(side, sides[side], choices)
-        _wire_position(side, sides[side], choices, services)
-        _wire_check(side, checks[side], choices, services)
+        _wire_tree(side, head.tree(side), choices)
+        _wire_position(side, body.image(side), choices, services)
+        _wire_check(side, body.progress.check(side), choices, services)
     return mounted
 
 
-def _build_looks() -> tuple[gr.Radio, gr.Checkbox]:
-    with gr.Row(equal_height=True, elem_classes="wb-bar"):
-        overlay = gr.Radio(
-            list(get_args(Overlay)),
-            value=DataChoice().overlay,
-            label="Drawn over the images",
-            elem_id="data-overlay",
-            min_width=420,
-            scale=2,
-        )
-        labels = gr.Checkbox(
-            False, label=_LABELS, elem_id="data-target-labels", min_width=320, scale=1
-        )
-    return overlay, labels
+def _wire_timer(page: Mounted, body: DataSlots, services: Services) -> None:
+    def tick(
+        state: SessionState, source_report: str, target_report: str, shares: str
+    ) -> ChecksView | Unchanged:
+        shown = OnScreen(source_report=source_report, target_report=target_report, shares=shares)
+        return data_tick(services, state, shown)
 
-
-def _build_tree(side: Side) -> dict[str, Any]:
-    with gr.Column(min_width=340):
-        with gr.Row(equal_height=True, elem_classes="wb-bar"):
-            format_ = gr.Dropdown(
-                list(DATASETS),
-                value=None,
-                label=f"{side.capitalize()}: format",
-                elem_id=f"data-{side}-format",
-                min_width=150,
-                scale=2,
-            )
-            root = gr.Textbox(
-                label="Folder", elem_id=f"data-{side}-root", min_width=180, scale=3, max_lines=1
-            )
-            split = gr.Dropdown(
-                _SPLITS,
-                value=None,
-                label="Split",
-                elem_id=f"data-{side}-split",
-                allow_custom_value=True,
-                min_width=100,
-            )
-        notice = gr.HTML(elem_id=f"data-{side}-notice", visible=False)
-    return {"format": format_, "root": root, "split": split, "notice": notice}
-
-
-def _build_image(side: Side) -> dict[str, Any]:
-    with gr.Column(min_width=340):
-        with gr.Row(equal_height=True, elem_classes="wb-bar", visible=False) as bar:
-            places = _build_position(side)
-        with gr.Column(visible=False) as shown:
-            picture = _picture(f"{side.capitalize()}", f"{side}-picture")
-            text = gr.HTML(elem_id=f"data-{side}-text")
-    return {"bar": bar, "shown": shown, "picture": picture, "text": text, **places}
-
-
-def _build_position(side: Side) -> dict[str, Any]:
-    previous = gr.Button("◀", elem_id=f"data-{side}-previous", min_width=44, scale=0)
-    position = gr.Slider(
-        1,
-        2,
-        value=1,
-        step=1,
-        label="Image",
-        elem_id=f"data-{side}-position",
-        min_width=160,
-        scale=3,
-        buttons=[],
-    )
-    following = gr.Button("▶", elem_id=f"data-{side}-next", min_width=44, scale=0)
-    chance = gr.Button("Random", elem_id=f"data-{side}-random", min_width=84, scale=0)
-    return {"previous": previous, "position": position, "following": following, "chance": chance}
-
-
-def _build_sections() -> tuple[dict[Side, _CheckControls], _Findings]:
-    gr.HTML(
-        section(
-            "Are all files there, readable and consistent?",
-            "opens every file, the target's labels too; changes nothing",
-        )
-    )
-    with gr.Row():
-        checks: dict[Side, _CheckControls] = {side: _build_check(side) for side in SIDES}
-    gr.HTML(section("How frequent is each class?", "share of all instances; rare within its group"))
-    basis = gr.HTML(elem_id="data-shares-basis")
-    shares = gr.HTML(elem_id="data-shares")
-    with gr.Column(visible=False) as colors:
-        gr.HTML(
-            section(
-                "What does LAB alignment do to this pair?",
-                "whole images here; training aligns its crops",
-            )
-        )
-        with gr.Row():
-            plain = _picture("Source", "plain")
-            aligned = _picture("Source with the target's colours", "aligned")
-            with gr.Column(min_width=340):
-                table = gr.HTML(elem_id="data-color-table")
-        charts = gr.HTML(elem_id="data-color-charts")
-    return checks, _Findings(basis, shares, colors, plain, aligned, table, charts)
-
-
-def _build_check(side: Side) -> _CheckControls:
-    with gr.Column(min_width=340):
-        with gr.Row(elem_classes="wb-actions"):
-            start = gr.Button(f"Check {side}", elem_id=f"data-{side}-check", size="sm", scale=0)
-            stop = gr.Button(
-                "Stop",
-                variant="stop",
-                elem_id=f"data-{side}-stop",
-                size="sm",
-                scale=0,
-                visible=False,
-            )
-        report = gr.HTML(elem_id=f"data-{side}-report")
-    return _CheckControls(start, stop, report)
-
-
-def _picture(label: str, name: str) -> gr.Image:
-    return gr.Image(
-        label=label,
-        elem_id=f"data-{name}",
-        interactive=False,
-        format="png",
-        buttons=["fullscreen", "download"],
-        elem_classes="wb-picture",
-        min_width=320,
-    )
+    checks = body.progress
+    page.on_tick(tick, inputs=[checks.source.report, checks.target.report, checks.shares])
 
 
 def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, choices: _Choices) -> None:
@@ -300,7 +124,7 @@ def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, choices: _Choices) -> No
     choices.bind(labels.input, open_labels, "target_labels", inputs=[labels])
 
 
-def _wire_tree(side: Side, controls: _SideControls, choices: _Choices) -> None:
+def _wire_tree(side: Side, tree: TreeSlot, choices: _Choices) -> None:
     def choose(state: SessionState, format_name: str, root: str, split: str) -> SessionState:
         return choose_tree(state, side, TreeChoice(format_name, root or "", split or ""))
 
@@ -308,17 +132,13 @@ def _wire_tree(side: Side, controls: _SideControls, choices: _Choices) -> None:
         return choose(state, format_name, root, DATASETS[format_name].default_split)
 
     for name, event in (
-        ("split", controls.split.input),
-        ("root", controls.root.submit),
-        ("root_left", controls.root.blur),
+        ("split", tree.split.input),
+        ("root", tree.root.submit),
+        ("root_left", tree.root.blur),
     ):
-        choices.bind(event, choose, f"{side}_{name}", inputs=controls.tree)
-    choices.bind(
-        controls.format.input,
-        other_format,
-        f"{side}_format",
-        inputs=[controls.format, controls.root],
-    )
+        inputs = [tree.format, tree.root, tree.split]
+        choices.bind(event, choose, f"{side}_{name}", inputs=inputs)
+    choices.bind(tree.format.input, other_format, f"{side}_format", inputs=[tree.format, tree.root])
 
 
 def choose_tree(state: SessionState, side: Side, choice: TreeChoice) -> SessionState:
@@ -327,22 +147,20 @@ def choose_tree(state: SessionState, side: Side, choice: TreeChoice) -> SessionS
     return state if choice == current else state.on_data(**{side: choice})
 
 
-def _wire_position(
-    side: Side, controls: _SideControls, choices: _Choices, services: Services
-) -> None:
+def _wire_position(side: Side, slot: ImageSlot, choices: _Choices, services: Services) -> None:
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: move(services, state, side, direction)
 
-    choices.bind(controls.previous.click, moved(-1), f"{side}_previous")
-    choices.bind(controls.following.click, moved(1), f"{side}_next")
+    choices.bind(slot.previous.click, moved(-1), f"{side}_previous")
+    choices.bind(slot.following.click, moved(1), f"{side}_next")
     choices.bind(
-        controls.chance.click, lambda state: pick_random(services, state, side), f"{side}_random"
+        slot.chance.click, lambda state: pick_random(services, state, side), f"{side}_random"
     )
     choices.bind(
-        controls.position.input,
+        slot.position.input,
         lambda state, place: _at(state, side, int(place) - 1),
         f"{side}_position",
-        inputs=[controls.position],
+        inputs=[slot.position],
     )
 
 
@@ -373,14 +191,12 @@ def _count(services: Services, state: SessionState, side: Side) -> int:
     return len(services.data_sets.open(ref, side, labels=labels_wanted(state, side)))
 
 
-def _wire_check(
-    side: Side, controls: _CheckControls, choices: _Choices, services: Services
-) -> None:
+def _wire_check(side: Side, check: CheckSlot, choices: _Choices, services: Services) -> None:
     def asking(what: Callable[[DatasetRef], None]) -> Callable[[SessionState], SessionState]:
         return lambda state: ask(services, state, side, what)
 
-    choices.bind(controls.start.click, asking(services.checks.start), f"{side}_check")
-    choices.bind(controls.stop.click, asking(services.checks.stop), f"{side}_stop")
+    choices.bind(check.start.click, asking(services.checks.start), f"{side}_check")
+    choices.bind(check.stop.click, asking(services.checks.stop), f"{side}_stop")
 
 
 def ask(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 import gradio as gr
 import numpy as np
@@ -32,8 +32,8 @@ from workbench.session import Overlay, SessionState
 from workbench.stores.class_shares import Shares
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
 from workbench.ui import markup
-from workbench.ui.edge import UNCHANGED, Framed, Unchanged
 from workbench.ui.palette import class_css, css
+from workbench.ui.views import UNCHANGED, Framed, Skip, Unchanged
 
 Image = NDArray[np.uint8]
 _NO_FOLDER: Final = (
@@ -44,36 +44,85 @@ _NO_FOLDER: Final = (
 _NO_LABELS: Final = "labels are not opened, as in training"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DataView:
-    """Values of the page's components, in their order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeView:
+    """What names the images of a side."""
 
-    source_notice: Any
-    source_bar: Any
-    source_position: Any
-    source_shown: Any
-    source_picture: Any
-    source_text: Any
-    target_notice: Any
-    target_bar: Any
-    target_position: Any
-    target_shown: Any
-    target_picture: Any
-    target_text: Any
-    legend: Any
-    source_check: Any
-    source_stop: Any
-    source_report: Any
-    target_check: Any
-    target_stop: Any
-    target_report: Any
-    shares_basis: Any
-    shares: Any
-    colors: Any
-    plain: Any
-    aligned: Any
-    color_table: Any
-    color_charts: Any
+    format: str
+    root: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadView:
+    """What data are looked at; `busy` is empty once they are shown."""
+
+    source: TreeView
+    target: TreeView
+    target_labels: bool
+    busy: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ImageView:
+    """An image of a side."""
+
+    notice: gr.HTML
+    bar: gr.Row
+    position: gr.Slider
+    shown: gr.Column
+    picture: Image | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckView:
+    """How far the check of a side is."""
+
+    start: gr.Button
+    stop: gr.Button
+    report: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksView:
+    """What changes by itself: the checks, and the counting of classes."""
+
+    source: CheckView
+    target: CheckView
+    shares_basis: str
+    shares: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnScreen:
+    """What a browser shows of that."""
+
+    source_report: str
+    target_report: str
+    shares: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ColorsView:
+    """What LAB alignment does to the pair, where there is one."""
+
+    shown: gr.Column
+    plain: Image | Skip = field(default_factory=gr.skip)
+    aligned: Image | Skip = field(default_factory=gr.skip)
+    table: str | Skip = field(default_factory=gr.skip)
+    charts: str | Skip = field(default_factory=gr.skip)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DataView:
+    """The page below its head."""
+
+    source: ImageView
+    target: ImageView
+    legend: str
+    progress: ChecksView
+    colors: ColorsView
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,25 +146,24 @@ class Shown:
     problem: str = ""
 
 
-def data_view(services: Services, session: SessionState) -> Framed:
+def data_view(services: Services, session: SessionState) -> Framed[HeadView, DataView]:
     """Return the page for a session: its controls first, so that they stay usable."""
-    return Framed(_controls(services, session), lambda: _content(services, session))
+    return Framed(_head(services, session), lambda: _content(services, session))
 
 
-def data_tick(services: Services, session: SessionState, *shown: str) -> DataView | Unchanged:
+def data_tick(services: Services, session: SessionState, shown: OnScreen) -> ChecksView | Unchanged:
     """Return what time has changed: checks and the counting of classes.
 
     Args:
         services: what the page works with.
         session: what the browser looks at.
-        *shown: reports of source and target and the class shares as they are on screen.
+        shown: what may have changed since.
     """
-    progress = _progress(services, session, begin=False)
-    names = ("source_report", "target_report", "shares")
-    if tuple(progress[name] for name in names) == shown:
-        return UNCHANGED
-    untouched = {field.name: gr.skip() for field in fields(DataView)}
-    return DataView(**{**untouched, **progress})
+    now = _progress(services, session, begin=False)
+    same = shown == OnScreen(
+        source_report=now.source.report, target_report=now.target.report, shares=now.shares
+    )
+    return UNCHANGED if same else now
 
 
 def look_at(services: Services, session: SessionState, side: Side) -> Shown:
@@ -154,40 +202,41 @@ def draw_overlay(image: Image, labels: LabelArrays | None, overlay: Overlay) -> 
     return overlay_instances(image, labels.ids, labels.labels, alpha=0.4)
 
 
-def _controls(services: Services, session: SessionState) -> list[Any]:
-    chosen = [services.data_sets.chosen(session, side) for side in SIDES]
-    trees = [value for c in chosen for value in (c.format, c.root, c.split)]
-    nothing_under_way = ""
-    return [*trees, session.data.target_labels, nothing_under_way]
+def _head(services: Services, session: SessionState) -> HeadView:
+    def tree(side: Side) -> TreeView:
+        chosen = services.data_sets.chosen(session, side)
+        return TreeView(format=chosen.format, root=chosen.root, split=chosen.split)
+
+    return HeadView(
+        source=tree("source"), target=tree("target"), target_labels=session.data.target_labels
+    )
 
 
 def _content(services: Services, session: SessionState) -> DataView:
     source, target = (look_at(services, session, side) for side in SIDES)
-    parts: dict[str, Any] = {}
-    for side, shown in zip(SIDES, (source, target), strict=True):
-        parts |= _side_parts(side, shown, session.data.overlay)
+    overlay = session.data.overlay
     return DataView(
-        **parts,
-        **_color_parts(source, target),
-        **_progress(services, session, begin=True),
-        legend=_legend([source.labels, target.labels], session.data.overlay),
+        source=_image(source, overlay),
+        target=_image(target, overlay),
+        legend=_legend([source.labels, target.labels], overlay),
+        progress=_progress(services, session, begin=True),
+        colors=_colors(source, target),
     )
 
 
-def _side_parts(side: Side, shown: Shown, overlay: Overlay) -> dict[str, Any]:
+def _image(shown: Shown, overlay: Overlay) -> ImageView:
     count = 0 if shown.tree is None else len(shown.tree)
-    slider = gr.Slider(
-        minimum=1, maximum=max(count, 2), value=shown.position + 1, interactive=count > 1
-    )
     picture = None if shown.image is None else draw_overlay(shown.image, shown.labels, overlay)
-    return {
-        f"{side}_notice": gr.HTML(shown.problem, visible=bool(shown.problem)),
-        f"{side}_bar": gr.Row(visible=count > 0),
-        f"{side}_position": slider,
-        f"{side}_shown": gr.Column(visible=picture is not None),
-        f"{side}_picture": picture,
-        f"{side}_text": _text(shown, count),
-    }
+    return ImageView(
+        notice=gr.HTML(shown.problem, visible=bool(shown.problem)),
+        bar=gr.Row(visible=count > 0),
+        position=gr.Slider(
+            minimum=1, maximum=max(count, 2), value=shown.position + 1, interactive=count > 1
+        ),
+        shown=gr.Column(visible=picture is not None),
+        picture=picture,
+        text=_text(shown, count),
+    )
 
 
 def _text(shown: Shown, count: int) -> str:
@@ -246,21 +295,20 @@ def _legend(both: list[LabelArrays | None], overlay: Overlay) -> str:
     return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in things])
 
 
-def _color_parts(source: Shown, target: Shown) -> dict[str, Any]:
+def _colors(source: Shown, target: Shown) -> ColorsView:
     if source.image is None or target.image is None:
-        hidden = {name: gr.skip() for name in ("plain", "aligned", "color_table", "color_charts")}
-        return {"colors": gr.Column(visible=False), **hidden}
-    view = color_view(source.image, target.image)
-    return {
-        "colors": gr.Column(visible=True),
-        "plain": view.plain,
-        "aligned": view.aligned,
-        "color_table": view.table,
-        "color_charts": view.charts,
-    }
+        return ColorsView(shown=gr.Column(visible=False))
+    found = color_view(source.image, target.image)
+    return ColorsView(
+        shown=gr.Column(visible=True),
+        plain=found.plain,
+        aligned=found.aligned,
+        table=found.table,
+        charts=found.charts,
+    )
 
 
-def _progress(services: Services, session: SessionState, *, begin: bool) -> dict[str, Any]:
+def _progress(services: Services, session: SessionState, *, begin: bool) -> ChecksView:
     """Return the parts that change by themselves.
 
     Args:
@@ -268,19 +316,24 @@ def _progress(services: Services, session: SessionState, *, begin: bool) -> dict
         session: what the browser looks at.
         begin: whether counting begins where nobody has asked for it.
     """
-    parts: dict[str, Any] = {}
-    shares: dict[str, Shares | None] = {}
-    for side in SIDES:
-        ref = _ref_or_none(services, session, side)
-        check = Check("none") if ref is None else services.checks.look(ref)
-        running = check.state == "running"
-        parts[f"{side}_check"] = gr.Button(interactive=ref is not None and not running)
-        parts[f"{side}_stop"] = gr.Button(visible=running)
-        parts[f"{side}_report"] = check_report(check)
-        shares[side] = _shares(services, session, side, ref, begin=begin)
-    parts["shares_basis"] = shares_basis(shares, services.class_shares.limit)
-    parts["shares"] = class_bars(shares)
-    return parts
+    refs = {side: _ref_or_none(services, session, side) for side in SIDES}
+    shares = {side: _shares(services, session, side, refs[side], begin=begin) for side in SIDES}
+    return ChecksView(
+        source=_check(services, refs["source"]),
+        target=_check(services, refs["target"]),
+        shares_basis=shares_basis(shares, services.class_shares.limit),
+        shares=class_bars(shares),
+    )
+
+
+def _check(services: Services, ref: DatasetRef | None) -> CheckView:
+    check = Check("none") if ref is None else services.checks.look(ref)
+    running = check.state == "running"
+    return CheckView(
+        start=gr.Button(interactive=ref is not None and not running),
+        stop=gr.Button(visible=running),
+        report=check_report(check),
+    )
 
 
 def _ref_or_none(services: Services, session: SessionState, side: Side) -> DatasetRef | None:

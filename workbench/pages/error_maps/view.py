@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import gradio as gr
 import numpy as np
@@ -29,8 +29,8 @@ from workbench.stores.evaluations import (
 )
 from workbench.stores.groups import group_text, module_of, shown_name, split_name
 from workbench.ui import markup
-from workbench.ui.edge import Empty, Framed
 from workbench.ui.palette import css
+from workbench.ui.views import Empty, Framed
 
 Image = NDArray[np.uint8]
 ALL: Final = "all classes"
@@ -39,39 +39,41 @@ NO_RUN: Final = "none"
 _LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlsView:
+    """The controls set to what is looked at."""
+
+    row: gr.Row
+    group: gr.Dropdown
+    step: gr.Dropdown
+    network: gr.Radio
+    other_run: gr.Dropdown
+    other_step: gr.Dropdown
+    other_network: gr.Radio
+    order: gr.Dropdown
+    thing: gr.Dropdown
+    threshold: gr.Slider
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ErrorView:
     """The pictures of one image for one or two networks."""
 
-    position: Any
+    position: gr.Slider
     facts: str
     title_a: str
     prediction_a: Image
     errors_a: Image
-    side_b: Any
+    side_b: gr.Column
     title_b: str
     prediction_b: Image | None
     errors_b: Image | None
     truth: Image
 
 
-def error_view(services: Services, session: SessionState) -> Framed:
+def error_view(services: Services, session: SessionState) -> Framed[ControlsView, ErrorView]:
     """Return the page for a session: its controls first, so that they stay usable."""
-    return Framed(
-        _controls(services, session),
-        lambda: _content(services, session),
-        waiting=lambda: _waiting(services, session),
-    )
-
-
-def _waiting(services: Services, session: SessionState) -> str:
-    """Return what is being done, for as long as it takes."""
-    for side, which in zip("AB", sides(services, session), strict=True):
-        counted = services.evaluations.progress(which) if which is not None else None
-        if counted is not None:
-            text = f"{side}: image {counted[0]:,} of {counted[1]:,}"
-            return markup.empty("Comparing predictions with annotation", text)
-    return markup.empty("Reading predictions", "They stay in memory once they are read.")
+    return Framed(_controls(services, session), lambda: _content(services, session))
 
 
 def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, Evaluated | None]:
@@ -112,7 +114,7 @@ def ordered(services: Services, session: SessionState) -> Sequence[str]:
 
 
 def _run_of_a(services: Services, session: SessionState) -> str | None:
-    """Return the chosen run, which holds what its groups found together, or a module of it."""
+    """Return the chosen run (what its groups found together), or the network of a group."""
     run, group = session.run, session.errors.group
     known = run is not None and group is not None and group in services.runs.groups(run)
     return module_of(run, group) if known and run and group else run
@@ -129,7 +131,7 @@ def _resolve(
     return Evaluated(run, chosen, network if network in networks else networks[0])
 
 
-def _controls(services: Services, session: SessionState) -> list[Any]:
+def _controls(services: Services, session: SessionState) -> ControlsView:
     a, b = sides(services, session)
     choice = _choice(services, session)
     classes = class_names(services, session)
@@ -140,48 +142,52 @@ def _controls(services: Services, session: SessionState) -> list[Any]:
         if services.evaluations.steps(name)
         and (a is None or services.runs.task(name) is services.runs.task(a.run))
     ]
-    return [
-        gr.Row(visible=a is not None or bool(groups)),
-        gr.Dropdown(
+    return ControlsView(
+        row=gr.Row(visible=a is not None or bool(groups)),
+        group=gr.Dropdown(
             choices=[ALL_GROUPS, *((group_text(group), group) for group in groups)],
             value=choice.group if choice.group in groups else ALL_GROUPS,
             visible=bool(groups),
         ),
-        *_side_controls(services, a),
-        gr.Dropdown(
+        step=_step_choice(services, a),
+        network=_network_choice(services, a),
+        other_run=gr.Dropdown(
             choices=[NO_RUN, *((shown_name(name), name) for name in others)],
             value=choice.other_run or NO_RUN,
         ),
-        *_side_controls(services, b),
-        gr.Dropdown(
+        other_step=_step_choice(services, b),
+        other_network=_network_choice(services, b),
+        order=gr.Dropdown(
             choices=["worst", *(["worse than B"] if b is not None else [])],
             value=choice.order if b is not None else "worst",
         ),
-        gr.Dropdown(
+        thing=gr.Dropdown(
             choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
         ),
-        gr.Slider(visible=classes is THING_NAMES),
-    ]
+        threshold=gr.Slider(visible=classes is THING_NAMES),
+    )
 
 
 def _names(services: Services) -> Iterator[str]:
-    """Yield the names of all runs, each followed by those of its modules."""
+    """Yield the names of all runs, each followed by those of its groups' networks."""
     for run in services.runs.names():
         yield run
         yield from (module_of(run, group) for group in services.runs.groups(run))
 
 
-def _side_controls(services: Services, side: Evaluated | None) -> list[Any]:
+def _step_choice(services: Services, side: Evaluated | None) -> gr.Dropdown:
     if side is None:
-        return [gr.Dropdown(visible=False), gr.Radio(visible=False)]
-    steps = services.evaluations.steps(side.run)
+        return gr.Dropdown(visible=False)
+    steps = reversed(services.evaluations.steps(side.run))
+    choices = [(f"step {step:,}", step) for step in steps]
+    return gr.Dropdown(choices=choices, value=side.step, visible=True)
+
+
+def _network_choice(services: Services, side: Evaluated | None) -> gr.Radio:
+    if side is None:
+        return gr.Radio(visible=False)
     networks = services.evaluations.networks(side.run, side.step)
-    return [
-        gr.Dropdown(
-            choices=[(f"step {s:,}", s) for s in reversed(steps)], value=side.step, visible=True
-        ),
-        gr.Radio(choices=networks, value=side.network, visible=True),
-    ]
+    return gr.Radio(choices=networks, value=side.network, visible=True)
 
 
 def _content(services: Services, session: SessionState) -> ErrorView | Empty:

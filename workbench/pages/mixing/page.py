@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import gradio as gr
 import numpy as np
@@ -26,12 +26,14 @@ from uda4inst.run_folder.snapshot_reader import (
     Snapshot,
     SnapshotItem,
 )
+from uda4inst.uda.mixing import Origin
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
+from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup
-from workbench.ui.edge import Mounted, Page
+from workbench.ui.edge import Mounted
 from workbench.ui.palette import class_css, css
+from workbench.ui.views import Frame, Framed, Unchanged
 
 TITLE = "Mixing"
 QUESTION = "What does the student see at this step?"
@@ -42,27 +44,53 @@ HINT = (
 TICK_SECONDS = 2.0
 Image = NDArray[np.uint8]
 
-# Values of an origin map (`uda4inst.uda.mixing.Origin`): the image below, then what is pasted.
-_BASE: Final = 0
-_PASTED: Final = (1, 2, 3)
-_ORIGIN_WORDS: Final = ("the image itself", "source", "pseudo-labels", "pool")
+# What is pasted, by the kind of origin.
+_PASTED: Final = {
+    Origin.SOURCE_INSTANCE: "source",
+    Origin.PSEUDO_LABEL: "pseudo-labels",
+    Origin.POOL: "pool",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MixingView:
-    """The pictures of one batch item and a line below each."""
+class PictureView:
+    """A picture, or None, and the line below it."""
 
-    source: Image | None
-    source_text: str
-    target: Image | None
-    target_text: str
-    pseudo_labels: Image | None
-    pseudo_labels_text: str
-    s2t: Image | None
-    s2t_text: str
-    t2s: Image | None
-    t2s_text: str
+    picture: Image | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MixingView:
+    """The pictures of one batch item, and the classes in them."""
+
+    source: PictureView
+    target: PictureView
+    pseudo_labels: PictureView
+    s2t: PictureView
+    t2s: PictureView
     classes: str
+
+
+@dataclass(frozen=True, slots=True)
+class _PictureSlot:
+    """Where a picture is shown."""
+
+    picture: gr.Image
+    text: gr.HTML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
+    """The components of the page."""
+
+    classes: gr.HTML
+    marked: gr.Checkbox
+    source: _PictureSlot
+    target: _PictureSlot
+    pseudo_labels: _PictureSlot
+    s2t: _PictureSlot
+    t2s: _PictureSlot
 
 
 def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
@@ -74,24 +102,29 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
         marked: whether objects are marked, or the images shown as the network sees them.
     """
     if not snapshot.items:
-        return MixingView(*([None, "nothing in this snapshot"] * 5), classes="")
+        nothing = PictureView(None, "nothing in this snapshot")
+        return MixingView(
+            source=nothing,
+            target=nothing,
+            pseudo_labels=nothing,
+            s2t=nothing,
+            t2s=nothing,
+            classes="",
+        )
     item = snapshot.items[index]
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
     return MixingView(
-        source=_semantic(item.source_semantic, marked=marked)
-        if item.source_semantic
-        else _labelled(item.source, marked=marked),
-        source_text=_semantic_text(item.source_semantic)
-        if item.source_semantic
-        else _counted(item.source, "labelled instances", "no source image"),
+        source=_source(item, marked=marked),
         target=_target(item, marked=marked),
-        target_text=_target_text(item),
-        pseudo_labels=_labelled(item.pseudo_labels, marked=marked),
-        pseudo_labels_text=_counted(item.pseudo_labels, "kept", off),
-        s2t=_mixed(item.s2t, marked=marked),
-        s2t_text=_pasted(item.s2t, "pseudo-labels were there", off),
-        t2s=_mixed(item.t2s, marked=marked),
-        t2s_text=_pasted(item.t2s, "instances were there", off),
+        pseudo_labels=PictureView(
+            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
+        ),
+        s2t=PictureView(
+            _mixed(item.s2t, marked=marked), _pasted(item.s2t, "pseudo-labels were there", off)
+        ),
+        t2s=PictureView(
+            _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
+        ),
         classes=_class_legend(item),
     )
 
@@ -100,32 +133,36 @@ def _plain(image: Image) -> Image:
     return resize(image, display_size((image.shape[0], image.shape[1])))
 
 
-def _semantic(shown: SemanticImage, *, marked: bool) -> Image:
-    return overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
+def _source(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.source_semantic is not None:
+        return _semantic(item.source_semantic, marked=marked)
+    return PictureView(
+        _labelled(item.source, marked=marked),
+        _counted(item.source, "labelled instances", "no source image"),
+    )
 
 
-def _semantic_text(shown: SemanticImage) -> str:
-    labelled = shown.train_ids != IGNORE_TRAIN_ID
-    return f"{len(_present(shown))} classes, {100 * labelled.mean():.0f} % of the pixels labelled"
+def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.target_semantic is not None:
+        return _semantic(item.target_semantic, marked=marked)
+    if item.target is None:
+        return PictureView(None, "no target image")
+    is_semantic = item.source_semantic is not None
+    return PictureView(
+        _plain(item.target), "lends its colours, if any" if is_semantic else "what the teacher sees"
+    )
+
+
+def _semantic(shown: SemanticImage, *, marked: bool) -> PictureView:
+    picture = overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
+    labelled = 100 * (shown.train_ids != IGNORE_TRAIN_ID).mean()
+    count = len(_present(shown))
+    return PictureView(picture, f"{count} classes, {labelled:.0f} % of the pixels labelled")
 
 
 def _present(shown: SemanticImage) -> list[int]:
     """Return the trainIds that occur."""
     return [int(k) for k in np.unique(shown.train_ids) if k != IGNORE_TRAIN_ID]
-
-
-def _target(item: SnapshotItem, *, marked: bool) -> Image | None:
-    if item.target_semantic is not None:
-        return _semantic(item.target_semantic, marked=marked)
-    return None if item.target is None else _plain(item.target)
-
-
-def _target_text(item: SnapshotItem) -> str:
-    if item.target_semantic is not None:
-        return _semantic_text(item.target_semantic)
-    if item.source_semantic is not None and item.target is not None:
-        return "lends its colours, if any"
-    return "no target image" if item.target is None else "what the teacher sees"
 
 
 def _labelled(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
@@ -155,12 +192,12 @@ def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
         return otherwise
     kinds = origins_of(labelled.ids, labelled.origin)
     parts = []
-    for kind in _PASTED:
+    for kind, word in _PASTED.items():
         numbers = [number for number, origin in kinds.items() if origin == kind]
         if numbers:
             labels = labelled.labels[np.asarray(numbers) - 1]
-            parts.append(f"{len(numbers)} pasted from {_ORIGIN_WORDS[kind]}{_classes(labels)}")
-    below = sum(origin == _BASE for origin in kinds.values())
+            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels)}")
+    below = sum(origin == Origin.BASE for origin in kinds.values())
     return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
 
 
@@ -182,8 +219,8 @@ def _class_legend(item: SnapshotItem) -> str:
 
 
 _ORIGIN_LEGEND: Final = [
-    ("was there" if kind == _BASE else f"pasted from {word}", css(color))
-    for kind, (word, color) in enumerate(zip(_ORIGIN_WORDS, ORIGIN_COLORS, strict=True))
+    ("was there", css(ORIGIN_COLORS[Origin.BASE])),
+    *((f"pasted from {word}", css(ORIGIN_COLORS[kind])) for kind, word in _PASTED.items()),
 ]
 
 
@@ -192,44 +229,54 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("mixing")
-    notice, body = Page.frame("mixing")
+    notice, body = Frame.open("mixing")
     with body:
-        parts, marked = _build_pictures()
+        slots = _build_slots()
     timer = gr.Timer(TICK_SECONDS, active=False)
-    page = Page(notice, body, parts, head=bar.outputs)
+    frame = Frame.of(notice, body, {BarView: bar, MixingView: slots})
 
-    def show(state: SessionState, step: float, marked_now: bool) -> object:
+    def show(state: SessionState, step: float, marked_now: bool) -> Framed[BarView, MixingView]:
         return snapshot_view(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
-    def follow(state: SessionState, step: float, marked_now: bool) -> object:
+    def follow(
+        state: SessionState, step: float, marked_now: bool
+    ) -> Framed[BarView, MixingView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
-    inputs = [bar.slider, marked]
-    mounted = Mounted("mixing", session, page, show, inputs, timer)
-    mounted.on_input(marked.input, "mark")
+    inputs = [bar.slider, slots.marked]
+    mounted = Mounted("mixing", session, frame, show, inputs, timer)
+    mounted.on_input(slots.marked.input, "mark")
     mounted.on_tick(follow, inputs=inputs)
     wire_bar(bar, services, mounted)
     return mounted
 
 
-def _build_pictures() -> tuple[list[Any], gr.Checkbox]:
+def _build_slots() -> _Slots:
     with gr.Row(equal_height=True):
         classes = gr.HTML(elem_id="mixing-classes")
         marked = gr.Checkbox(
             True, label="Mark objects", elem_id="mixing-marked", scale=0, min_width=150
         )
     with gr.Row():
-        parts = [*_picture_slot("source", "Source"), *_picture_slot("target", "Target")]
-        parts += _picture_slot("pseudo-labels", "Pseudo-labels on target")
+        source = _picture_slot("source", "Source")
+        target = _picture_slot("target", "Target")
+        pseudo_labels = _picture_slot("pseudo-labels", "Pseudo-labels on target")
     gr.HTML(markup.legend(_ORIGIN_LEGEND))
     with gr.Row():
-        parts += _picture_slot("s2t", "S2T: source and pool into target")
-        parts += _picture_slot("t2s", "T2S: pseudo-labels into source")
-    parts.append(classes)
-    return parts, marked
+        s2t = _picture_slot("s2t", "S2T: source and pool into target")
+        t2s = _picture_slot("t2s", "T2S: pseudo-labels into source")
+    return _Slots(
+        classes=classes,
+        marked=marked,
+        source=source,
+        target=target,
+        pseudo_labels=pseudo_labels,
+        s2t=s2t,
+        t2s=t2s,
+    )
 
 
-def _picture_slot(name: str, title: str) -> list[Any]:
+def _picture_slot(name: str, title: str) -> _PictureSlot:
     with gr.Column(min_width=300):
         picture = gr.Image(
             label=title,
@@ -240,4 +287,4 @@ def _picture_slot(name: str, title: str) -> list[Any]:
             elem_classes="wb-picture",
         )
         text = gr.HTML(elem_classes="wb-under", elem_id=f"mixing-{name}-text")
-    return [picture, text]
+    return _PictureSlot(picture, text)

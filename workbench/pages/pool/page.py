@@ -16,19 +16,20 @@ from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot
+from uda4inst.uda.mixing import Origin
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
+from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup
-from workbench.ui.edge import Mounted, Page
+from workbench.ui.edge import Mounted
 from workbench.ui.palette import class_css
+from workbench.ui.views import Frame, Framed, Unchanged
 
 TITLE = "Rare-class pool"
 QUESTION = "Which rare instances wait in the pool, are they used, and how much do they hide?"
 HINT = "First in, first out: the oldest leaves when a new one enters a full pool."
 TICK_SECONDS = 2.0
 _PATCH_HEIGHT: Final = 160
-_FROM_POOL: Final = 3  # in an origin map (`uda4inst.uda.mixing.Origin`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class PoolView:
 
     summary: str
     cards: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
+    """The components of the page."""
+
+    summary: gr.HTML
+    cards: gr.HTML
 
 
 def draw(snapshot: Snapshot, *, size: int | None) -> PoolView:
@@ -73,15 +82,15 @@ def _summary(snapshot: Snapshot, size: int | None) -> str:
 def _hidden(snapshot: Snapshot) -> str:
     """Return the share of every S2T image that comes from the pool; "" without such images."""
     origins = [item.s2t.origin for item in snapshot.items if item.s2t is not None]
-    shares = [float((o == _FROM_POOL).mean()) for o in origins if o is not None]
+    shares = [float((o == Origin.POOL).mean()) for o in origins if o is not None]
     return ", ".join(_percent(share) for share in shares)
 
 
 def _nothing(snapshot: Snapshot) -> str:
     if snapshot.stage == 1:
         text = "Stage 1 trains on source images alone; the pool fills in stage 2."
-    elif snapshot.method != "uda4inst":
-        text = f"The method {snapshot.method} has no pool."
+    elif all(item.s2t is None for item in snapshot.items):
+        text = f"{snapshot.method} made no S2T image at this step, which the pool is for."
     else:
         rare = " or ".join(snapshot.rare_classes)
         text = f"No {rare} has been seen yet, or the pool is switched off (method.pool.enabled)."
@@ -147,23 +156,23 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("pool")
-    notice, body = Page.frame("pool")
+    notice, body = Frame.open("pool")
     with body:
-        parts = [gr.HTML(elem_id="pool-summary"), gr.HTML(elem_id="pool-cards")]
+        slots = _Slots(summary=gr.HTML(elem_id="pool-summary"), cards=gr.HTML(elem_id="pool-cards"))
     timer = gr.Timer(TICK_SECONDS, active=False)
-    page = Page(notice, body, parts, head=bar.outputs)
+    frame = Frame.of(notice, body, {BarView: bar, PoolView: slots})
 
     def content(state: SessionState, snapshot: Snapshot) -> PoolView:
         size = services.runs.count(state.run, "method.pool.size") if state.run else None
         return draw(snapshot, size=size)
 
-    def show(state: SessionState, step: float) -> object:
+    def show(state: SessionState, step: float) -> Framed[BarView, PoolView]:
         return snapshot_view(services, state, step, lambda s, _: content(state, s))
 
-    def follow(state: SessionState, step: float) -> object:
+    def follow(state: SessionState, step: float) -> Framed[BarView, PoolView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, _: content(state, s))
 
-    mounted = Mounted("pool", session, page, show, [bar.slider], timer)
+    mounted = Mounted("pool", session, frame, show, [bar.slider], timer)
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
     return mounted

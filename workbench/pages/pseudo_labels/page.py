@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import gradio as gr
 import numpy as np
@@ -15,11 +15,12 @@ from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.run_folder.snapshot_reader import Snapshot, SnapshotItem
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.snapshot_bar import build_bar, snapshot_tick, snapshot_view, wire_bar
+from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.stores.candidates import Candidates
 from workbench.ui import markup, plots
-from workbench.ui.edge import Empty, Mounted, Page
+from workbench.ui.edge import Mounted
 from workbench.ui.palette import class_css, css
+from workbench.ui.views import Empty, Frame, Framed, Skip, Unchanged
 
 TITLE = "Pseudo-labels"
 QUESTION = "Which detections does a score threshold keep?"
@@ -54,21 +55,36 @@ class Trial:
 class ThresholdView:
     """The picture, the numbers, and the slider where the training's own threshold is shown."""
 
-    slider: Any
+    threshold: gr.Slider | Skip
     picture: NDArray[np.uint8]
     legend: str
     table: str
     curve: str
 
 
-def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
+    """The components of the page."""
+
+    threshold: gr.Slider
+    reset: gr.Button
+    picture: gr.Image
+    legend: gr.HTML
+    table: gr.HTML
+    curve: gr.HTML
+
+
+def draw(
+    services: Services, state: SessionState, snapshot: Snapshot, index: int
+) -> ThresholdView | Empty:
     """Return what the session's threshold does to one item of a snapshot."""
     item = snapshot.items[index] if snapshot.items else None
     if item is None or item.target is None or item.pseudo_labels is None:
         return Empty(
             markup.empty(
                 "No pseudo-labels at this step",
-                "Only uda4inst makes them, in stage 2. Choose a later snapshot or another run.",
+                f"{snapshot.method} made none in stage {snapshot.stage}; a method that learns "
+                "from them does in stage 2. Choose a later snapshot or another run.",
             )
         )
     share = services.runs.number(state.run, "method.ego.min_valid_share") if state.run else None
@@ -79,7 +95,7 @@ def draw(services: Services, state: SessionState, snapshot: Snapshot, index: int
     )
     trial = _trial(state.score_threshold, snapshot, item, candidates)
     return ThresholdView(
-        slider=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
+        threshold=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
         picture=picture(item, candidates, trial),
         legend=_legend(candidates, trial),
         table=_table(candidates, trial, snapshot),
@@ -211,29 +227,34 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
     bar = build_bar("pseudo_labels")
-    notice, body = Page.frame("pseudo-labels")
+    notice, body = Frame.open("pseudo-labels")
     with body:
-        slider, reset = _build_threshold()
-        parts = [slider, *_build_result()]
+        slots = _build_slots()
     timer = gr.Timer(TICK_SECONDS, active=False)
-    page = Page(notice, body, parts, head=bar.outputs)
+    frame = Frame.of(notice, body, {BarView: bar, ThresholdView: slots})
 
-    def show(state: SessionState, step: float) -> object:
+    def show(state: SessionState, step: float) -> Framed[BarView, ThresholdView]:
         return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
 
-    def follow(state: SessionState, step: float) -> object:
+    def follow(state: SessionState, step: float) -> Framed[BarView, ThresholdView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
 
-    mounted = Mounted("pseudo_labels", session, page, show, [bar.slider], timer)
+    mounted = Mounted("pseudo_labels", session, frame, show, [bar.slider], timer)
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
-    _wire_threshold(slider, reset, mounted)
+    mounted.on_choice(
+        slots.threshold.input,
+        lambda state, threshold: state.on_threshold(float(threshold)),
+        "threshold",
+        inputs=[slots.threshold],
+    )
+    mounted.on_choice(slots.reset.click, lambda state: state.on_threshold(None), "reset")
     return mounted
 
 
-def _build_threshold() -> tuple[gr.Slider, gr.Button]:
+def _build_slots() -> _Slots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
-        slider = gr.Slider(
+        threshold = gr.Slider(
             0.05,
             0.99,
             value=0.9,
@@ -244,10 +265,6 @@ def _build_threshold() -> tuple[gr.Slider, gr.Button]:
             buttons=[],
         )
         reset = gr.Button("Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150)
-    return slider, reset
-
-
-def _build_result() -> list[Any]:
     with gr.Row():
         with gr.Column(scale=7, min_width=340):
             shown = gr.Image(
@@ -262,14 +279,6 @@ def _build_result() -> list[Any]:
         with gr.Column(scale=5, min_width=340):
             table = gr.HTML(elem_id="pseudo-labels-table")
             curve = gr.HTML(elem_id="pseudo-labels-curve")
-    return [shown, legend, table, curve]
-
-
-def _wire_threshold(slider: gr.Slider, reset: gr.Button, page: Mounted) -> None:
-    page.on_choice(
-        slider.input,
-        lambda state, threshold: state.on_threshold(float(threshold)),
-        "threshold",
-        inputs=[slider],
+    return _Slots(
+        threshold=threshold, reset=reset, picture=shown, legend=legend, table=table, curve=curve
     )
-    page.on_choice(reset.click, lambda state: state.on_threshold(None), "reset")

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 
 from uda4inst.suites.results import NETWORKS, PROTOCOLS
-from workbench.pages.results.view import results_tick, results_view
+from workbench.pages.results.view import (
+    ChangesView,
+    HeadView,
+    OnScreen,
+    ResultsView,
+    results_tick,
+    results_view,
+)
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.ui import markup
-from workbench.ui.edge import Mounted, Page, on_action
+from workbench.ui.edge import Mounted, on_action
+from workbench.ui.views import Frame
 
 TITLE = "Results"
 QUESTION = "What do the paper's tables say, and what do our runs?"
@@ -20,48 +29,78 @@ HINT = (
     "from no adaptation to the upper bound a row goes. Independent of the run chosen above."
 )
 TICK_SECONDS = 3.0
-_EXPORTS: Final = (
-    ("markdown", "Markdown"),
-    ("csv", "CSV"),
-    ("latex", "LaTeX"),
-    ("chart", "Figure"),
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeadSlots:
+    """What chooses a suite and how it is seen."""
+
+    folder: gr.Dropdown
+    protocol: gr.Radio
+    network: gr.Radio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slots:
+    """What a suite is shown in."""
+
+    facts: gr.HTML
+    markdown: gr.DownloadButton
+    csv: gr.DownloadButton
+    latex: gr.DownloadButton
+    chart: gr.DownloadButton
+    runs: gr.HTML
+    table: gr.HTML
+    notes: gr.HTML
+    charts: gr.HTML
+    classes: gr.HTML
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
-    folder, protocol, network = _build_head()
-    notice, body = Page.frame("results")
+    head = _build_head()
+    notice, body = Frame.open("results")
     with body:
-        parts = _build_parts()
-    page = Page(notice, body, list(parts.values()), head=[folder, protocol, network])
+        slots = _build_slots()
+    frame = Frame.of(notice, body, {HeadView: head, ResultsView: slots, ChangesView: slots})
+    timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted(
-        "results",
-        session,
-        page,
-        lambda state: results_view(services, state),
-        [],
-        gr.Timer(TICK_SECONDS, active=False),
+        "results", session, frame, lambda state: results_view(services, state), [], timer
     )
-    mounted.on_tick(
-        lambda state, *shown: results_tick(services, state, *shown),
-        inputs=[folder, parts["facts"], parts["runs"], parts["chart"]],
-    )
-    for key, control in (("folder", folder), ("protocol", protocol), ("network", network)):
-        mounted.on_choice(control.input, _choose(key), key, inputs=[control])
+    _wire_timer(mounted, head, slots, services)
+    for key, control in (
+        ("folder", head.folder),
+        ("protocol", head.protocol),
+        ("network", head.network),
+    ):
+        mounted.on_choice(
+            control.input, lambda s, v, key=key: choose(s, key, v), key, inputs=[control]
+        )
     on_action(
-        folder.focus,
+        head.folder.focus,
         lambda: gr.Dropdown([str(p) for p in services.suites.folders()], allow_custom_value=True),
         name="results_listed",
-        outputs=[folder],
+        outputs=[head.folder],
     )
     return mounted
 
 
-def _choose(key: str) -> Any:
-    return lambda state, value: choose(state, key, value)
+def _wire_timer(page: Mounted, head: _HeadSlots, slots: _Slots, services: Services) -> None:
+    def tick(
+        state: SessionState,
+        folder: str | None,
+        facts: str | None,
+        runs: str | None,
+        chart: dict[str, str] | None,
+    ) -> object:
+        file = Path(chart["path"]).name if chart else None
+        return results_tick(
+            services, state, OnScreen(folder=folder, facts=facts, runs=runs, chart=file)
+        )
+
+    page.on_tick(tick, inputs=[head.folder, slots.facts, slots.runs, slots.chart])
 
 
 def choose(state: SessionState, key: str, value: str | None) -> SessionState:
@@ -69,7 +108,7 @@ def choose(state: SessionState, key: str, value: str | None) -> SessionState:
     return state.on_results(**{key: value or None if key == "folder" else value})
 
 
-def _build_head() -> tuple[gr.Dropdown, gr.Radio, gr.Radio]:
+def _build_head() -> _HeadSlots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         folder = gr.Dropdown(
             [],
@@ -94,25 +133,33 @@ def _build_head() -> tuple[gr.Dropdown, gr.Radio, gr.Radio]:
             elem_id="results-network",
             min_width=220,
         )
-    return folder, protocol, network
+    return _HeadSlots(folder=folder, protocol=protocol, network=network)
 
 
-def _build_parts() -> dict[str, Any]:
-    """Create what a view fills, in the order of its fields."""
+def _build_slots() -> _Slots:
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=420):
             facts = gr.HTML(elem_id="results-facts")
         with gr.Column(scale=1, min_width=400), gr.Row(elem_classes="wb-exports"):
-            exports = {
-                name: gr.DownloadButton(
-                    label, elem_id=f"results-{name}", size="sm", min_width=84, interactive=False
-                )
-                for name, label in _EXPORTS
-            }
-    runs = gr.HTML(elem_id="results-runs")
-    table = gr.HTML(elem_id="results-table")
-    notes = gr.HTML(elem_id="results-notes")
-    charts = gr.HTML(elem_id="results-charts")
-    classes = gr.HTML(elem_id="results-classes")
-    rest = {"runs": runs, "table": table, "notes": notes, "charts": charts, "classes": classes}
-    return {"facts": facts, **exports, **rest}
+            markdown = _export("markdown", "Markdown")
+            csv = _export("csv", "CSV")
+            latex = _export("latex", "LaTeX")
+            chart = _export("chart", "Figure")
+    return _Slots(
+        facts=facts,
+        markdown=markdown,
+        csv=csv,
+        latex=latex,
+        chart=chart,
+        runs=gr.HTML(elem_id="results-runs"),
+        table=gr.HTML(elem_id="results-table"),
+        notes=gr.HTML(elem_id="results-notes"),
+        charts=gr.HTML(elem_id="results-charts"),
+        classes=gr.HTML(elem_id="results-classes"),
+    )
+
+
+def _export(name: str, label: str) -> gr.DownloadButton:
+    return gr.DownloadButton(
+        label, elem_id=f"results-{name}", size="sm", min_width=84, interactive=False
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
@@ -27,71 +27,101 @@ from workbench.session import SessionState
 from workbench.stores.suite_exports import Export, text_exports
 from workbench.stores.suites import SuiteStore, checked_folder
 from workbench.ui import markup
-from workbench.ui.edge import UNCHANGED, Empty, Framed, Unchanged
+from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged
 
 COMMAND: Final = "uda4inst suite table5 --scale smoke --seeds 0"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadView:
+    """What is looked at."""
+
+    folder: gr.Dropdown
+    protocol: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ResultsView:
-    """Values of the page's components, in their order."""
+    """A suite's table, its charts, and files to take away."""
 
-    facts: Any
-    markdown: Any
-    csv: Any
-    latex: Any
-    chart: Any
-    runs: Any
-    table: Any
-    notes: Any
-    charts: Any
-    classes: Any
+    facts: str
+    markdown: gr.DownloadButton
+    csv: gr.DownloadButton
+    latex: gr.DownloadButton
+    chart: gr.DownloadButton
+    runs: str
+    table: str
+    notes: str
+    charts: str
+    classes: str
 
 
-def results_view(services: Services, session: SessionState) -> Framed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesView:
+    """What changes by itself: how far the runs are, and the chart to take away."""
+
+    runs: str | Skip = field(default_factory=gr.skip)
+    chart: gr.DownloadButton | Skip = field(default_factory=gr.skip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnScreen:
+    """What a browser shows.
+
+    Args:
+        folder: of the suite, "" or None without one.
+        facts: about it.
+        runs: how far they are.
+        chart: name of the file to take away, or None while there is none.
+    """
+
+    folder: str | None = None
+    facts: str | None = None
+    runs: str | None = None
+    chart: str | None = None
+
+
+def results_view(services: Services, session: SessionState) -> Framed[HeadView, ResultsView]:
     """Return the page for a session: its controls first, so that they stay usable."""
     folders = services.suites.folders()
     chosen = chosen_folder(services.suites, session)
     choices = [str(folder) for folder in folders]
     value = None if chosen is None else str(chosen)
-    head = [
-        gr.Dropdown(choices=choices, value=value, allow_custom_value=True),
-        session.results.protocol,
-        session.results.network,
-    ]
+    head = HeadView(
+        folder=gr.Dropdown(choices=choices, value=value, allow_custom_value=True),
+        protocol=session.results.protocol,
+        network=session.results.network,
+    )
     return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
 
 
 def results_tick(
-    services: Services, session: SessionState, shown: str | None, *parts: Any
-) -> Framed | ResultsView | Unchanged:
+    services: Services, session: SessionState, shown: OnScreen
+) -> Framed[HeadView, ResultsView] | ChangesView | Unchanged:
     """Return what time has changed: results, how far the runs are, the chart to take away.
 
     Args:
         services: what the page works with.
         session: what the browser looks at.
-        shown: folder on screen.
-        *parts: its facts, its runs and the file of its chart as they are on screen.
+        shown: what may have changed since.
     """
-    facts, runs, chart = parts
     store, view = services.suites, _view(session)
-    if session.results.folder is None and shown:
+    if session.results.folder is None and shown.folder:
         # Another suite that changed last must not take the place of the one that is read.
-        session = session.on_results(folder=shown)
+        session = session.on_results(folder=shown.folder)
     folder = chosen_folder(store, session)
-    if folder is None or f'"{_short(store, folder)}"' not in (facts or ""):
+    if folder is None or f'"{_short(store, folder)}"' not in (shown.facts or ""):
         return results_view(services, session)
-    changed: dict[str, Any] = {}
+    changes = ChangesView()
     states = run_states(store.runs(folder))
-    if states != runs:
-        changed["runs"] = states
+    if states != shown.runs:
+        changes = replace(changes, runs=states)
     drawn = store.chart(folder, view)
     export = _drawn(drawn)
-    if (Path(chart["path"]).name if chart else None) != (export.name if export else None):
-        changed["chart"] = _chart_button(drawn)
-    if not changed:
-        return UNCHANGED
-    return ResultsView(**{**{f.name: gr.skip() for f in fields(ResultsView)}, **changed})
+    if shown.chart != (export.name if export else None):
+        changes = replace(changes, chart=_chart_button(drawn))
+    return UNCHANGED if changes == ChangesView() else changes
 
 
 def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
@@ -138,7 +168,7 @@ def _drawn(chart: Future[Export | None]) -> Export | None:
     return chart.result() if chart.done() and chart.exception() is None else None
 
 
-def _chart_button(chart: Future[Export | None]) -> Any:
+def _chart_button(chart: Future[Export | None]) -> gr.DownloadButton:
     """Return the button of the chart; while that is drawn, or cannot be, there is no file."""
     export = _drawn(chart)
     if export is not None:
@@ -149,7 +179,7 @@ def _chart_button(chart: Future[Export | None]) -> Any:
     return gr.DownloadButton(words, value=None, interactive=False)
 
 
-def _button(export: Export) -> Any:
+def _button(export: Export) -> gr.DownloadButton:
     """Return a button that hands a file out."""
     path = save_bytes_to_cache(export.data, export.name, get_upload_folder())
     return gr.DownloadButton(_LABELS[Path(export.name).suffix], value=path, interactive=True)

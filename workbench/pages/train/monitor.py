@@ -46,12 +46,6 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
     )
 
 
-def method_text(summary: RunSummary) -> str:
-    """Return a run's method, and how many networks it trains where there are several."""
-    parts = [summary.method, f"{len(summary.groups)} groups" if summary.groups else ""]
-    return ", ".join(part for part in parts if part)
-
-
 def run_card(summary: RunSummary, requests: Sequence[str], *, now: float | None = None) -> str:
     """Return progress, times and, where there is one, the error of a run."""
     status = summary.status
@@ -64,22 +58,22 @@ def run_card(summary: RunSummary, requests: Sequence[str], *, now: float | None 
 
 
 def group_table(
-    modules: Sequence[ModuleStatus], *, chosen: str | None, remarks: Sequence[str] = ()
+    networks: Sequence[ModuleStatus], *, chosen: str | None, remarks: Sequence[str] = ()
 ) -> str:
     """Return the category groups of a run; a row is chosen by clicking its name.
 
     Args:
-        modules: the groups' networks in the order they train; none for a run of one network.
+        networks: of the groups, in the order they train; none for a run of one network.
         chosen: the group looked at.
         remarks: sentences below the table.
     """
-    if not modules:
+    if not networks:
         return ""
     head = (
         '<th>category group</th><th>state</th><th class="wb-num">step</th><th></th>'
         '<th class="wb-num">time left</th>'
     )
-    rows = "".join(_group_row(m, chosen=m.group == chosen) for m in modules)
+    rows = "".join(_group_row(n, chosen=n.group == chosen) for n in networks)
     notes = "".join(f'<p class="wb-quiet">{escape(text)}</p>' for text in remarks)
     return (
         '<div class="wb-scroll"><table class="wb-table wb-groups">'
@@ -137,7 +131,7 @@ def _run_row(summary: RunSummary, *, chosen: bool) -> str:
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
         f'<td><button type="button" class="wb-link" data-run="{name}">{name}</button></td>'
-        f"<td>{markup.chip(status.state)}</td><td>{escape(method_text(summary)) or '–'}</td>"
+        f"<td>{markup.chip(status.state)}</td><td>{escape(markup.method_text(summary)) or '–'}</td>"
         f'<td class="wb-num">{steps}</td>'
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
@@ -150,14 +144,14 @@ def _requests(requests: Sequence[str]) -> str:
     )
 
 
-def _group_row(module: ModuleStatus, *, chosen: bool) -> str:
-    status = module.status
-    group = escape(module.group)
+def _group_row(network: ModuleStatus, *, chosen: bool) -> str:
+    status = network.status
+    group = escape(network.group)
     why = f' title="{escape(status.error)}"' if status.error else ""
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
         f'<td><button type="button" class="wb-link" data-group="{group}">'
-        f"{escape(group_text(module.group))}</button></td>"
+        f"{escape(group_text(network.group))}</button></td>"
         f"<td{why}>{markup.chip(status.state)}</td>"
         f'<td class="wb-num">{status.step:,} / {status.steps:,}</td>'
         f'<td class="wb-wide">{_bar(status)}</td>'

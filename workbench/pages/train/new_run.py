@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from uda4inst.errors import UserError
 from uda4inst.training.schema import to_yaml
-from workbench.pages.train.run_form import form_values
 from workbench.services import Services
-from workbench.ui.forms import overrides
+from workbench.ui.forms import form_values, overrides
 
 
-def preview(services: Services, preset: str, values: Sequence[Any]) -> str:
+def preview(services: Services, preset: str, values: Mapping[str, object]) -> str:
     """Return the command for what the form holds, and what is wrong with it, as HTML."""
     try:
         changed = overrides(services.presets.fields, services.presets.resolved(preset), values)
@@ -32,7 +30,7 @@ def preview(services: Services, preset: str, values: Sequence[Any]) -> str:
     return f'<code class="wb-command">{command}</code>{notes}'
 
 
-def start(services: Services, preset: str, values: Sequence[Any]) -> str:
+def start(services: Services, preset: str, values: Mapping[str, object]) -> str:
     """Start a run with the form's values and return its name.
 
     Raises:
@@ -47,13 +45,10 @@ def start(services: Services, preset: str, values: Sequence[Any]) -> str:
     return config.run.name
 
 
-def fresh_values(services: Services, preset: str) -> list[Any]:
-    """Return the form's values for a preset, under a name that is free."""
-    fields = services.presets.fields
-    values = form_values(fields, services.presets.resolved(preset))
-    place = [field.key for field in fields].index("run.name")
-    values[place] = free_name(services, str(values[place]))
-    return values
+def fresh_values(services: Services, preset: str) -> dict[str, object]:
+    """Return the form's values for a preset by name, under a run name that is free."""
+    values = form_values(services.presets.fields, services.presets.resolved(preset))
+    return values | {"run.name": free_name(services, str(values["run.name"]))}
 
 
 def free_name(services: Services, wanted: str) -> str:

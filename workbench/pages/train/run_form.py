@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Final
+from typing import Final, TypeAlias, TypedDict
 
 import gradio as gr
 
-from workbench.ui.forms import FieldSpec, to_widget, value_at
+from workbench.ui.edge import Event
+from workbench.ui.forms import FieldSpec, form_values, shown
+from workbench.ui.views import Updates
+
+Control: TypeAlias = gr.Checkbox | gr.Number | gr.Dropdown | gr.Textbox
 
 # What a first run is likely to change, as the form names it; the rest waits in its section.
 ESSENTIAL: Final = {
@@ -36,69 +40,139 @@ SECTION_TITLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RunForm:
-    """The form's controls beside the settings they stand for, in the same order."""
+    """The form's controls by the names of their fields.
+
+    Args:
+        fields: the settings.
+        controls: one for each.
+        sections: the parts that open on a click, by their first word.
+    """
 
     fields: Sequence[FieldSpec]
-    controls: Sequence[Any]
-
-    def control(self, key: str) -> Any:
-        """Return the control of one setting."""
-        return next(c for f, c in zip(self.fields, self.controls, strict=True) if f.key == key)
+    controls: Mapping[str, Control]
+    sections: Mapping[str, gr.Accordion]
 
     @property
-    def changes(self) -> list[Callable[..., Any]]:
+    def inputs(self) -> list[Control]:
+        """All controls; `values` names what is read from them."""
+        return [self.controls[field.name] for field in self.fields]
+
+    @property
+    def changes(self) -> list[Event]:
         """The events by which a value changes.
 
         A textbox sends its `input` before it has taken over the new text, so there it is `change`.
         """
         return [
             control.change if isinstance(control, gr.Textbox) else control.input
-            for control in self.controls
+            for control in self.inputs
         ]
 
+    @property
+    def choosers(self) -> dict[str, Control]:
+        """The controls that decide which others are shown, by their fields' names."""
+        deciding = {condition.key for field in self.fields for condition in field.when}
+        return {f.name: self.controls[f.name] for f in self.fields if f.key in deciding}
 
-def build_form(fields: Sequence[FieldSpec], config: Mapping[str, Any]) -> RunForm:
+    @property
+    def outputs(self) -> list[Control | gr.Accordion]:
+        """All that `filled` and `arranged` may change."""
+        return [*self.inputs, *self.sections.values()]
+
+    def values(self, read: Sequence[object]) -> dict[str, object]:
+        """Return what was read from `inputs` by the names of the fields."""
+        return {field.name: value for field, value in zip(self.fields, read, strict=True)}
+
+    def filled(self, values: Mapping[str, object]) -> Updates:
+        """Return the form set to values, with the controls that apply to them."""
+        fresh: Updates = {self.controls[field.name]: values[field.name] for field in self.fields}
+        for field, visible in self._visible(values):
+            value = values[field.name]
+            fresh[self.controls[field.name]] = gr.update(value=value, visible=visible)
+        return fresh | self._sections(values)
+
+    def arranged(self, values: Mapping[str, object]) -> Updates:
+        """Return the form with the controls that apply, their values untouched."""
+        changes: Updates = {
+            self.controls[field.name]: gr.update(visible=visible)
+            for field, visible in self._visible(values)
+        }
+        return changes | self._sections(values)
+
+    def _visible(self, values: Mapping[str, object]) -> list[tuple[FieldSpec, bool]]:
+        """Return the settings that do not always apply, and whether they do."""
+        there = {field.name for field in shown(self.fields, values)}
+        return [(field, field.name in there) for field in self.fields if field.when]
+
+    def _sections(self, values: Mapping[str, object]) -> Updates:
+        """Return the sections that may be empty, unseen where they are."""
+        there = {field.name for field in shown(self.fields, values)}
+        changes: Updates = {}
+        for title, accordion in self.sections.items():
+            members = _members(self.fields, title)
+            if all(field.when for field in members):
+                changes[accordion] = gr.update(visible=any(f.name in there for f in members))
+        return changes
+
+
+def build_form(fields: Sequence[FieldSpec], config: Mapping[str, object]) -> RunForm:
     """Create the controls, set to a configuration's values."""
-    known = {field.key: field for field in fields}
-    essential = [known[key] for key in ESSENTIAL if key in known]
-    rest = [field for field in fields if field.key not in ESSENTIAL]
-    controls: dict[str, Any] = {}
+    values = form_values(fields, config)
+    there = {field.name for field in shown(fields, values)}
+    controls: dict[str, Control] = {}
+    sections: dict[str, gr.Accordion] = {}
+
+    def add(field: FieldSpec) -> None:
+        controls[field.name] = _control(field, values[field.name], visible=field.name in there)
+
+    essential = [f for key in ESSENTIAL for f in fields if f.key == key]
     with gr.Group():
         for pair in _pairs(essential):
             with gr.Row():
                 for field in pair:
-                    controls[field.key] = _control(field, config)
-    for section, members in groupby(
-        sorted(rest, key=lambda f: _section_order(f.section)), key=lambda f: f.section
-    ):
-        with gr.Accordion(SECTION_TITLES.get(section, section), open=False):
+                    add(field)
+    titles = dict.fromkeys(field.section for field in fields if field.key not in ESSENTIAL)
+    for title in sorted(titles, key=_section_order):
+        members = _members(fields, title)
+        visible = any(field.name in there for field in members)
+        with gr.Accordion(SECTION_TITLES.get(title, title), open=False, visible=visible) as part:
             for field in members:
-                controls[field.key] = _control(field, config)
-    return RunForm(fields=list(fields), controls=[controls[field.key] for field in fields])
+                add(field)
+        sections[title] = part
+    return RunForm(fields=list(fields), controls=controls, sections=sections)
 
 
-def form_values(fields: Sequence[FieldSpec], config: Mapping[str, Any]) -> list[Any]:
-    """Return a configuration's values as the form's controls show them."""
-    return [to_widget(field, value_at(config, field.key)) for field in fields]
+def _members(fields: Sequence[FieldSpec], section: str) -> list[FieldSpec]:
+    """Return the settings that wait in a section."""
+    return [f for f in fields if f.section == section and f.key not in ESSENTIAL]
 
 
-def _control(field: FieldSpec, config: Mapping[str, Any]) -> Any:
-    value = to_widget(field, value_at(config, field.key))
-    common: dict[str, Any] = {
-        "value": value,
-        "label": ESSENTIAL.get(field.key, field.label),
-        "info": field.description or None,
-        "elem_id": f"field-{field.key.replace('.', '-').replace('_', '-')}",
-    }
+class _Looks(TypedDict):
+    label: str
+    info: str | None
+    elem_id: str
+    visible: bool
+
+
+def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
+    looks = _Looks(
+        label=ESSENTIAL.get(field.key, field.label),
+        info=field.description or None,
+        elem_id=f"field-{re.sub('[._@]', '-', field.name)}",
+        visible=visible,
+    )
     if field.kind == "switch":
-        return gr.Checkbox(**common)
+        return gr.Checkbox(bool(value), **looks)
     if field.kind in ("whole", "number"):
-        return gr.Number(**common, min_width=120)
-    if field.kind == "choice":
-        return gr.Dropdown(choices=list(field.choices), **common, min_width=120)
+        number = value if isinstance(value, int | float) else None
+        return gr.Number(number, **looks, min_width=120)
     if field.kind == "choices":
-        return gr.Dropdown(choices=list(field.choices), multiselect=True, **common)
-    return gr.Textbox(**common, lines=1, max_lines=1, min_width=120)
+        several = [str(name) for name in value] if isinstance(value, list) else []
+        return gr.Dropdown(list(field.choices), value=several, multiselect=True, **looks)
+    text = "" if value is None else str(value)
+    if field.kind == "choice":
+        return gr.Dropdown(list(field.choices), value=text, **looks, min_width=120)
+    return gr.Textbox(text, **looks, lines=1, max_lines=1, min_width=120)
 
 
 def _pairs(fields: Sequence[FieldSpec]) -> list[list[FieldSpec]]:

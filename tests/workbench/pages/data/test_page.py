@@ -4,7 +4,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,45 +13,58 @@ from uda4inst.data.records import LabelArrays
 from uda4inst.errors import UserError
 from workbench.jobs.data_checks import Checks
 from workbench.pages.data import page as data
-from workbench.pages.data.view import DataView, data_tick, data_view, draw_overlay, look_at
+from workbench.pages.data.view import (
+    DataView,
+    OnScreen,
+    TreeView,
+    data_tick,
+    data_view,
+    draw_overlay,
+    look_at,
+)
 from workbench.services import Services, make_services
 from workbench.session import Overlay, SessionState, TreeChoice
-from workbench.ui.edge import UNCHANGED
+from workbench.ui.views import UNCHANGED, Empty
 
 START = SessionState(page="data")
 
 
 def content(services: Services, state: SessionState) -> DataView:
-    return data_view(services, state).content()
+    view = data_view(services, state).content()
+    assert not isinstance(view, Empty)
+    return view
 
 
-def shown(services: Services, state: SessionState) -> tuple[str, str, str]:
+def shown(services: Services, state: SessionState) -> OnScreen:
     """Return the parts time changes, as they are on screen."""
-    view = content(services, state)
-    return view.source_report, view.target_report, view.shares
+    view = content(services, state).progress
+    return OnScreen(
+        source_report=view.source.report, target_report=view.target.report, shares=view.shares
+    )
 
 
 def test_data_view__controls_hold_the_toy_data(services: Services, toy_tree: Path) -> None:
     head = data_view(services, START).head
-    assert head[:3] == ["urbansyn", str(toy_tree / "urbansyn"), "train"]
-    assert head[3:] == ["cityscapes", str(toy_tree / "cityscapes"), "train", False, ""]
+    for tree, name in ((head.source, "urbansyn"), (head.target, "cityscapes")):
+        assert tree == TreeView(format=name, root=str(toy_tree / name), split="train")
+    assert (head.target_labels, head.busy) == (False, "")
 
 
 def test_data_view__source_with_labels_and_target_without(services: Services) -> None:
     view = content(services, START)
-    assert "instances" in view.source_text
-    assert "labels are not opened" in view.target_text
-    assert "1 of 4" in view.target_text
+    assert "instances" in view.source.text
+    assert "labels are not opened" in view.target.text
+    assert "1 of 4" in view.target.text
     target = look_at(services, START, "target")
     assert target.labels is None
     assert target.image is not None
-    np.testing.assert_array_equal(view.target_picture, draw_overlay(target.image, None, "none"))
+    np.testing.assert_array_equal(view.target.picture, draw_overlay(target.image, None, "none"))
 
 
 def test_data_view__target_labels_when_asked_for(services: Services) -> None:
     view = content(services, START.on_data(target_labels=True))
-    assert "instances" in view.target_text
-    assert "labels are not opened" not in view.target_text
+    assert "instances" in view.target.text
+    assert "labels are not opened" not in view.target.text
 
 
 def test_data_view__target_labels_are_not_even_looked_for(tmp_path: Path, toy_tree: Path) -> None:
@@ -60,26 +72,26 @@ def test_data_view__target_labels_are_not_even_looked_for(tmp_path: Path, toy_tr
     shutil.copytree(toy_tree, root)
     shutil.rmtree(root / "cityscapes" / "gtFine")
     services = make_services(tmp_path / "runs", data_root=root)
-    assert content(services, START).target_notice.value == ""
+    assert content(services, START).target.notice.value == ""
     view = content(services, START.on_data(target_labels=True))
-    assert "gtFine" in view.target_notice.value
-    assert view.source_notice.value == ""
+    assert "gtFine" in view.target.notice.value
+    assert view.source.notice.value == ""
 
 
 def test_data_view__wrong_root_is_told_in_its_place(services: Services, tmp_path: Path) -> None:
     wrong = TreeChoice("urbansyn", str(tmp_path / "nowhere"), "train")
     view = content(services, START.on_data(source=wrong))
-    assert view.source_notice.value.count(str(tmp_path / "nowhere")) >= 1
-    assert view.source_notice.visible
-    assert not view.source_bar.visible
-    assert not view.colors.visible
-    assert view.target_picture is not None
+    assert view.source.notice.value.count(str(tmp_path / "nowhere")) >= 1
+    assert view.source.notice.visible
+    assert not view.source.bar.visible
+    assert not view.colors.shown.visible
+    assert view.target.picture is not None
 
 
 def test_data_view__no_folder_named(services: Services) -> None:
     view = content(services, START.on_data(target=TreeChoice("cityscapes", " ", "train")))
-    assert "No images chosen" in view.target_notice.value
-    assert not view.target_check.interactive
+    assert "No images chosen" in view.target.notice.value
+    assert not view.progress.target.start.interactive
 
 
 def test_data_view__damaged_file_can_be_left(tmp_path: Path, toy_tree: Path) -> None:
@@ -91,11 +103,11 @@ def test_data_view__damaged_file_can_be_left(tmp_path: Path, toy_tree: Path) -> 
     second.tree.records[1].image.write_bytes(b"no picture")
     state = data.move(services, START, "source", 1)
     view = content(services, state)
-    assert second.tree.records[1].image.name in view.source_notice.value
-    assert view.source_bar.visible
-    assert view.source_picture is None
+    assert second.tree.records[1].image.name in view.source.notice.value
+    assert view.source.bar.visible
+    assert view.source.picture is None
     state = data.move(services, state, "source", 1)
-    assert content(services, state).source_picture is not None
+    assert content(services, state).source.picture is not None
 
 
 def test_move__stays_between_first_and_last(services: Services) -> None:
@@ -148,13 +160,14 @@ def test_data_view__legend_follows_the_overlay(services: Services) -> None:
 def test_data_tick__counting_ends_on_screen(services: Services) -> None:
     first = shown(services, START)
     deadline = time.monotonic() + 20
-    view: Any = UNCHANGED
-    while "human-cycle" not in getattr(view, "shares", first[2]) and time.monotonic() < deadline:
-        view = data_tick(services, START, *first)
+    update = data_tick(services, START, first)
+    while "human-cycle" not in getattr(update, "shares", first.shares):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
+        update = data_tick(services, START, first)
     last = shown(services, START)
-    assert "human-cycle" in last[2]
-    assert data_tick(services, START, *last) is UNCHANGED
+    assert "human-cycle" in last.shares
+    assert data_tick(services, START, last) is UNCHANGED
 
 
 def test_check__starts_and_reports_on_its_own_side(services: Services, runs_root: Path) -> None:
@@ -167,8 +180,8 @@ def test_check__starts_and_reports_on_its_own_side(services: Services, runs_root
     while fake.look(ref).state == "running" and time.monotonic() < deadline:
         time.sleep(0.02)
     view = content(services, START)
-    assert "sound" in view.target_report
-    assert "not checked" in view.source_report
+    assert "sound" in view.progress.target.report
+    assert "not checked" in view.progress.source.report
 
 
 def test_check__needs_a_folder(services: Services) -> None:

@@ -10,13 +10,26 @@ import pytest
 from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
 from workbench.pages.error_maps import page as error_maps
-from workbench.pages.error_maps.view import error_view, ordered, sides
+from workbench.pages.error_maps.view import ErrorView, error_view, ordered, sides
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.evaluations import Evaluated
-from workbench.ui.edge import Empty
+from workbench.ui.views import Empty
 
 DEMO = SessionState(page="error_maps", run="demo")
+
+
+def shown(services: Services, state: SessionState) -> ErrorView:
+    view = error_view(services, state).content()
+    assert not isinstance(view, Empty)
+    return view
+
+
+def nothing(services: Services, state: SessionState) -> str:
+    """Return why there is nothing to show."""
+    view = error_view(services, state).content()
+    assert isinstance(view, Empty)
+    return view.message
 
 
 @pytest.fixture
@@ -37,7 +50,7 @@ def test_sides__unknown_step_or_network_fall_back(services: Services, run: Path)
 
 
 def test_error_view__one_side(services: Services, run: Path) -> None:
-    view = error_view(services, DEMO).content()
+    view = shown(services, DEMO)
     assert view.prediction_a.shape == view.errors_a.shape == view.truth.shape
     assert view.prediction_b is None
     for word in ("1 of 4", "all classes", "0.5", "Cityscapes val"):
@@ -48,32 +61,33 @@ def test_error_view__one_side(services: Services, run: Path) -> None:
 
 def test_error_view__two_sides(services: Services, run: Path) -> None:
     state = DEMO.on_errors(other_run="demo", other_network="student", order="worse than B")
-    view = error_view(services, state).content()
+    view = shown(services, state)
+    assert view.errors_b is not None
     assert view.errors_b.shape == view.errors_a.shape
     assert "student" in view.title_b
     assert not np.array_equal(view.errors_a, view.errors_b)
 
 
 def test_error_view__class_filter_shows_that_class_alone(services: Services, run: Path) -> None:
-    everything = error_view(services, DEMO).content()
-    car = error_view(services, DEMO.on_errors(thing=thing_index("car"))).content()
+    everything = shown(services, DEMO)
+    car = shown(services, DEMO.on_errors(thing=thing_index("car")))
     assert "car" in car.facts
     assert "AP 33.0" in car.title_a
     assert not np.array_equal(car.errors_a, everything.errors_a)
 
 
 def test_error_view__class_without_ground_truth_has_no_ap(services: Services, run: Path) -> None:
-    view = error_view(services, DEMO.on_errors(thing=thing_index("train"))).content()
+    view = shown(services, DEMO.on_errors(thing=thing_index("train")))
     assert "AP" not in view.title_a
 
 
 def test_error_view__threshold_drops_detections(services: Services, run: Path) -> None:
-    none = error_view(services, DEMO.on_errors(score_threshold=0.999)).content()
+    none = shown(services, DEMO.on_errors(score_threshold=0.999))
     assert "(0 invented" in none.title_a
 
 
 def test_error_view__position_beyond_the_last_is_the_last(services: Services, run: Path) -> None:
-    view = error_view(services, DEMO.on_errors(position=99)).content()
+    view = shown(services, DEMO.on_errors(position=99))
     assert "4 of 4" in view.facts
 
 
@@ -89,10 +103,8 @@ def test_error_view__no_evaluation_says_how_to_get_one(
     services: Services, write_run: Callable[..., Path]
 ) -> None:
     write_run(steps=4, state="stopped")
-    empty = error_view(services, DEMO).content()
-    assert isinstance(empty, Empty)
-    assert "uda4inst evaluate" in empty.message
-    assert "No run yet" in error_view(services, SessionState()).content().message
+    assert "uda4inst evaluate" in nothing(services, DEMO)
+    assert "No run yet" in nothing(services, SessionState())
 
 
 def test_error_view__image_of_one_side_only_is_told(
@@ -106,7 +118,7 @@ def test_error_view__image_of_one_side_only_is_told(
     told = 0
     for position in positions:
         try:
-            error_view(services, state.on_errors(position=position)).content()
+            shown(services, state.on_errors(position=position))
         except UserError as error:
             told += "predictions must cover image" in str(error)
     assert told == 3
@@ -122,18 +134,18 @@ def test_error_view__all_groups_first_then_each(
 ) -> None:
     write_grouped_run(tree=toy_tree / "cityscapes", merged=True)
     framed = error_view(services, DEMO)
-    choice = framed.head[1]
+    choice = framed.head.group
     assert [value for _, value in choice.choices] == ["all groups", PEOPLE, "car-truck-bus-train"]
     assert (choice.value, choice.visible) == ("all groups", True)
-    assert [value for _, value in framed.head[4].choices][:3] == ["none", "demo", MODULE]
-    assert "all groups" in framed.content().title_a
-    alone = error_view(services, DEMO.on_errors(group=PEOPLE, other_run="demo")).content()
+    assert [value for _, value in framed.head.other_run.choices][:3] == ["none", "demo", MODULE]
+    assert "all groups" in shown(services, DEMO).title_a
+    alone = shown(services, DEMO.on_errors(group=PEOPLE, other_run="demo"))
     assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated(MODULE, 120, "teacher")
     assert "person, rider, motorcycle, bicycle" in alone.title_a
     assert "all of this group (person, rider" in alone.facts
     assert "all groups" in alone.title_b
     car = DEMO.on_errors(group=PEOPLE, thing=thing_index("car"))
-    assert "car (not learned by this group)" in error_view(services, car).content().facts
+    assert "car (not learned by this group)" in shown(services, car).facts
 
 
 def test_error_view__before_the_groups_are_merged(
@@ -141,13 +153,13 @@ def test_error_view__before_the_groups_are_merged(
 ) -> None:
     write_grouped_run(tree=toy_tree / "cityscapes", modules=({}, None))
     framed = error_view(services, DEMO)
-    assert framed.head[0].visible
-    assert "choose a category group above" in framed.content().message
-    waiting = error_view(services, DEMO.on_errors(group="car-truck-bus-train")).content()
-    assert "No evaluation of car, truck, bus, train yet" in waiting.message
+    assert framed.head.row.visible
+    assert "choose a category group above" in nothing(services, DEMO)
+    waiting = nothing(services, DEMO.on_errors(group="car-truck-bus-train"))
+    assert "No evaluation of car, truck, bus, train yet" in waiting
     assert sides(services, DEMO.on_errors(group=PEOPLE))[0] is not None
 
 
 def test_error_view__one_network_has_no_choice_of_group(services: Services, run: Path) -> None:
-    assert not error_view(services, DEMO.on_errors(group=PEOPLE)).head[1].visible
+    assert not error_view(services, DEMO.on_errors(group=PEOPLE)).head.group.visible
     assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated("demo", 40, "teacher")

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.suites.results import collect
+from uda4inst.suites.results import View, collect
 from workbench.pages.results.charts import charts
 
-VIEW = ("cityscapes", "student")
+Draw = Callable[..., str]
+VIEW: View = ("cityscapes", "student")
 
 
 @pytest.fixture
-def drawn(tmp_path: Path, suite_factory: Any) -> Any:
-    def draw(suite: str, values: Any, **options: Any) -> str:
+def drawn(tmp_path: Path, suite_factory: ModuleType) -> Draw:
+    def draw(suite: str, values: Mapping[str, Mapping[int, float]], **options: object) -> str:
         folder = suite_factory.write_suite(tmp_path / suite, suite, values, **options)
         return charts(collect(folder), VIEW)
 
@@ -31,7 +33,7 @@ def bars(figure: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
     return [part for part in figure.iter("rect") if part.get("class") == kind]
 
 
-def test_charts__papers_bars_stand_beside_ours(drawn: Any) -> None:
+def test_charts__papers_bars_stand_beside_ours(drawn: Draw) -> None:
     ap, ap50 = figures(drawn("table5", {"m1": {0: 10.0}, "m5": {0: 20.0}}))
     # Five rows and the upper bound by class, and their means; no train was found in ours.
     assert len(bars(ap, "wb-bar-paper")) == 6 * (len(THING_NAMES) + 1)
@@ -40,7 +42,7 @@ def test_charts__papers_bars_stand_beside_ours(drawn: Any) -> None:
     assert len(bars(ap50, "wb-bar-ours")) == 2 * len(THING_NAMES)
 
 
-def test_charts__heights_are_the_numbers(drawn: Any) -> None:
+def test_charts__heights_are_the_numbers(drawn: Draw) -> None:
     ap, _ = figures(drawn("table5", {"m1": {0: 32.0}}))
     paper, ours = (bars(ap, kind)[0] for kind in ("wb-bar-paper", "wb-bar-ours"))
     # The paper's person of M1 is 25.1, ours 32.
@@ -49,13 +51,13 @@ def test_charts__heights_are_the_numbers(drawn: Any) -> None:
     assert float(ours.get("x", 0)) >= float(paper.get("x", 0)) + float(paper.get("width", 0))
 
 
-def test_charts__spread_of_several_seeds_is_drawn_and_said(drawn: Any) -> None:
+def test_charts__spread_of_several_seeds_is_drawn_and_said(drawn: Draw) -> None:
     html = drawn("table5", {"m1": {0: 10.0, 1: 12.0}}, seeds=(0, 1))
     assert html.count("wb-whisker") == 2 * len(THING_NAMES)
     assert "M1: 11.0 (10.0–12.0), paper 25.1" in html
 
 
-def test_charts__bars_stay_inside_the_drawing(drawn: Any) -> None:
+def test_charts__bars_stay_inside_the_drawing(drawn: Draw) -> None:
     for figure in figures(drawn("table5", {"m1": {0: 99.0}, "oracle": {0: 99.0}})):
         width, height = map(float, figure.get("viewBox", "").split()[2:])
         for bar in [*bars(figure, "wb-bar-paper"), *bars(figure, "wb-bar-ours")]:
@@ -66,13 +68,13 @@ def test_charts__bars_stay_inside_the_drawing(drawn: Any) -> None:
             assert y + float(bar.get("height", 0)) <= height
 
 
-def test_charts__one_for_each_source_that_the_scale_has(drawn: Any) -> None:
+def test_charts__one_for_each_source_that_the_scale_has(drawn: Draw) -> None:
     toy = drawn("table1", {"urbansyn_uda4inst": {0: 10.0}})
     assert len(figures(toy)) == 2
     assert "not run at this scale: Synscapes → Cityscapes, SYNTHIA → Cityscapes" in toy
 
 
-def test_charts__thresholds_have_a_curve(drawn: Any) -> None:
+def test_charts__thresholds_have_a_curve(drawn: Draw) -> None:
     values = {"threshold50": {0: 6.0}, "threshold90": {0: 9.0}, "oracle": {0: 12.0}}
     html = drawn("thresholds", values)
     assert "Ours over the score threshold" in html

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from uda4inst.suites.report import tables
 from uda4inst.suites.results import View, collect
@@ -26,7 +26,7 @@ def means(folder: Path, view: View = STUDENT) -> dict[str, str]:
     return {line.split('label">')[-1].split("<")[0].split(" ")[0]: line for line in lines}
 
 
-def test_means_table__paper_and_ours(tmp_path: Path, suite_factory: Any) -> None:
+def test_means_table__paper_and_ours(tmp_path: Path, suite_factory: ModuleType) -> None:
     values = {"m1": {0: 10.0, 1: 12.0}, "m2": {0: 15.0}, "oracle": {0: 30.0, 1: 32.0}}
     folder = suite_factory.write_suite(tmp_path / "a", "table5", values, seeds=(0, 1))
     rows = means(folder)
@@ -40,7 +40,7 @@ def test_means_table__paper_and_ours(tmp_path: Path, suite_factory: Any) -> None
 
 
 def test_means_table__rows_without_runs_are_there_and_quiet(
-    tmp_path: Path, suite_factory: Any
+    tmp_path: Path, suite_factory: ModuleType
 ) -> None:
     folder = suite_factory.write_suite(tmp_path / "a", "table5", {"m1": {0: 10.0}})
     rows = means(folder)
@@ -51,14 +51,14 @@ def test_means_table__rows_without_runs_are_there_and_quiet(
     assert '<span class="wb-faint">not published</span>' in rows["M1"]
 
 
-def test_means_table__sources_have_headings(tmp_path: Path, suite_factory: Any) -> None:
+def test_means_table__sources_have_headings(tmp_path: Path, suite_factory: ModuleType) -> None:
     results = collect(suite_factory.write_suite(tmp_path / "a", "table1", {}))
     html = means_table(next(iter(tables(results, [STUDENT]))), results, STUDENT)
     assert html.count("wb-benchmark") == 3
     assert "no data of this source at this scale" in html
 
 
-def test_class_table__paper_before_ours(tmp_path: Path, suite_factory: Any) -> None:
+def test_class_table__paper_before_ours(tmp_path: Path, suite_factory: ModuleType) -> None:
     results = collect(suite_factory.write_suite(tmp_path / "a", "table5", {"m1": {0: 10.0}}))
     _, ap, _ = tables(results, [STUDENT])
     html = class_table(ap)
@@ -66,7 +66,9 @@ def test_class_table__paper_before_ours(tmp_path: Path, suite_factory: Any) -> N
     assert "<details" in html
 
 
-def test_footnotes__say_what_the_papers_numbers_are(tmp_path: Path, suite_factory: Any) -> None:
+def test_footnotes__say_what_the_papers_numbers_are(
+    tmp_path: Path, suite_factory: ModuleType
+) -> None:
     results = collect(suite_factory.write_suite(tmp_path / "a", "table5", {"m1": {0: 10.0}}))
     notes = next(iter(tables(results, [STUDENT]))).notes
     assert "Cityscapes protocol" not in footnotes(notes, STUDENT)
@@ -75,7 +77,7 @@ def test_footnotes__say_what_the_papers_numbers_are(tmp_path: Path, suite_factor
     assert "hash-m1-seed0" in footnotes(notes, STUDENT)
 
 
-def test_suite_facts__command_is_escaped(tmp_path: Path, suite_factory: Any) -> None:
+def test_suite_facts__command_is_escaped(tmp_path: Path, suite_factory: ModuleType) -> None:
     results = collect(suite_factory.write_suite(tmp_path / "a", "table5", {}))
     command = ["uda4inst", "<b>"]
     assert isinstance(results.description, dict)

@@ -1,146 +1,178 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import gradio as gr
 import pytest
 
 from uda4inst.errors import UserError
 from workbench.pages.results.page import choose
-from workbench.pages.results.view import ResultsView, chosen_folder, results_tick, results_view
+from workbench.pages.results.view import (
+    ChangesView,
+    OnScreen,
+    ResultsView,
+    chosen_folder,
+    results_tick,
+    results_view,
+)
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.ui.edge import UNCHANGED, Empty
+from workbench.ui.views import UNCHANGED, Empty, Framed
 
 HERE = SessionState(page="results")
 VALUES = {"m1": {0: 10.0}, "m5": {0: 20.0}, "oracle": {0: 30.0}}
 
 
+@pytest.fixture(autouse=True)
+def _artist_at_rest(services: Services) -> Iterator[None]:
+    """End a drawing with its test: matplotlib does not bear two artists at once."""
+    yield
+    services.suites._artist.shutdown(cancel_futures=True)
+
+
 @pytest.fixture
-def folder(services: Services, suite_factory: Any) -> Path:
+def folder(services: Services, suite_factory: ModuleType) -> Path:
     return suite_factory.write_suite(services.suites.root / "table5-toy", "table5", VALUES)
 
 
-def shown(services: Services, state: SessionState = HERE) -> Any:
-    return results_view(services, state).content()
+def content(outcome: object) -> ResultsView:
+    assert isinstance(outcome, Framed)
+    view = outcome.content()
+    assert isinstance(view, ResultsView)
+    return view
 
 
-def on_screen(view: ResultsView, chart: Any) -> tuple[Any, ...]:
-    return view.facts, view.runs, chart
+def shown(services: Services, state: SessionState = HERE) -> ResultsView:
+    return content(results_view(services, state))
+
+
+def on_screen(folder: Path, view: ResultsView, chart: str | None) -> OnScreen:
+    return OnScreen(folder=str(folder), facts=view.facts, runs=view.runs, chart=chart)
+
+
+def changes(services: Services, screen: OnScreen) -> ChangesView:
+    update = results_tick(services, HERE, screen)
+    assert isinstance(update, ChangesView)
+    return update
+
+
+def file(button: object) -> Path:
+    """Return what a button hands out."""
+    assert isinstance(button, gr.DownloadButton)
+    assert isinstance(button.value, dict)
+    return Path(button.value["path"])
 
 
 def test_results_view__no_suite_says_how_to_make_one(services: Services) -> None:
-    empty = shown(services)
+    framed = results_view(services, HERE)
+    empty = framed.content()
     assert isinstance(empty, Empty)
     assert "No suite yet" in empty.message
     assert "uda4inst suite table5" in empty.message
-    assert results_view(services, HERE).head[0].choices == []
+    assert framed.head.folder.choices == []
 
 
 def test_results_view__newest_suite_and_its_exports(services: Services, folder: Path) -> None:
     head = results_view(services, HERE).head
-    assert head[0].value == str(folder)
-    assert head[1:] == ["cityscapes", "student"]
+    assert head.folder.value == str(folder)
+    assert (head.protocol, head.network) == ("cityscapes", "student")
     view = shown(services)
     assert "Table 5: components" in view.facts
     assert "<b>20.0</b>" in view.table
     assert "AP and AP50 by class" in view.charts
     assert view.classes.count("<details") == 2
-    assert Path(view.markdown.value["path"]).name == "table5-toy-cityscapes-student.md"
-    assert "20.0 (20.0–20.0)" in Path(view.markdown.value["path"]).read_text()
+    assert file(view.markdown).name == "table5-toy-cityscapes-student.md"
+    assert "20.0 (20.0–20.0)" in file(view.markdown).read_text()
     for button in (view.csv, view.latex):
-        assert Path(button.value["path"]).is_file()
+        assert file(button).is_file()
 
 
 def test_results_view__protocol_and_network(services: Services, folder: Path) -> None:
     view = shown(services, HERE.on_results(protocol="coco", network="teacher"))
     assert "<b>23.0</b>" in view.table
-    assert Path(view.csv.value["path"]).name == "table5-toy-coco-teacher.csv"
+    assert file(view.csv).name == "table5-toy-coco-teacher.csv"
 
 
 def test_results_tick__figure_comes_when_it_is_drawn(services: Services, folder: Path) -> None:
     first = shown(services)
     drawn = services.suites.chart(folder, ("cityscapes", "student")).result()
-    update = results_tick(services, HERE, str(folder), *on_screen(first, None))
-    assert isinstance(update, ResultsView)
+    update = changes(services, on_screen(folder, first, None))
     assert drawn is not None
-    assert Path(update.chart.value["path"]).read_bytes() == drawn.data
-    others = [getattr(update, field.name) for field in fields(update) if field.name != "chart"]
-    assert all(value == gr.skip() for value in others)
-    again = on_screen(first, update.chart.value)
-    assert results_tick(services, HERE, str(folder), *again) is UNCHANGED
-    assert shown(services).chart.value["path"] == update.chart.value["path"]
+    assert file(update.chart).read_bytes() == drawn.data
+    assert update.runs == gr.skip()
+    again = on_screen(folder, first, file(update.chart).name)
+    assert results_tick(services, HERE, again) is UNCHANGED
+    assert file(shown(services).chart) == file(update.chart)
 
 
 def test_results_tick__figure_of_another_view_is_replaced(services: Services, folder: Path) -> None:
     services.suites.chart(folder, ("cityscapes", "student")).result()
-    parts = on_screen(shown(services), {"path": "cache/table2-toy-coco-student.png"})
-    update: Any = results_tick(services, HERE, str(folder), *parts)
-    assert Path(update.chart.value["path"]).name == "table5-toy-cityscapes-student.png"
+    screen = on_screen(folder, shown(services), "table2-toy-coco-student.png")
+    assert file(changes(services, screen).chart).name == "table5-toy-cityscapes-student.png"
 
 
 def test_results_tick__nothing_to_draw_asks_for_no_figure(
-    services: Services, suite_factory: Any
+    services: Services, suite_factory: ModuleType
 ) -> None:
     folder = suite_factory.write_suite(services.suites.root / "a", "table5", {})
     assert services.suites.chart(folder, ("cityscapes", "student")).result() is None
     view = shown(services)
     assert (view.chart.interactive, view.chart.value) == (False, None)
-    assert results_tick(services, HERE, str(folder), *on_screen(view, None)) is UNCHANGED
+    assert results_tick(services, HERE, on_screen(folder, view, None)) is UNCHANGED
 
 
 def test_results_tick__a_running_run_moves_its_line_alone(
-    services: Services, folder: Path, suite_factory: Any
+    services: Services, folder: Path, suite_factory: ModuleType
 ) -> None:
     suite_factory.write_status(folder, "m3-seed0", state="stopped", step=1, steps=99)
     drawn = services.suites.chart(folder, ("cityscapes", "student")).result()
     assert drawn is not None
-    parts = on_screen(shown(services), {"path": drawn.name})
+    screen = on_screen(folder, shown(services), drawn.name)
     suite_factory.write_status(folder, "m3-seed0", state="stopped", step=10, steps=99)
-    update: Any = results_tick(services, HERE, str(folder), *parts)
+    update = changes(services, screen)
+    assert isinstance(update.runs, str)
     assert "10 of 99" in update.runs
-    assert update.table == gr.skip()
+    assert update.chart == gr.skip()
 
 
 def test_results_tick__progress_and_new_results_are_shown(
-    services: Services, folder: Path, suite_factory: Any
+    services: Services, folder: Path, suite_factory: ModuleType
 ) -> None:
-    parts = on_screen(shown(services), {"path": "drawn.png"})
+    screen = on_screen(folder, shown(services), "drawn.png")
     suite_factory.write_finished(folder, "m3-seed0", 15.0)
-    update: Any = results_tick(services, HERE, str(folder), *parts)
-    assert "<b>15.0</b>" in update.content().table
+    assert "<b>15.0</b>" in content(results_tick(services, HERE, screen)).table
 
 
 def test_results_tick__another_suite_does_not_take_the_place(
-    services: Services, folder: Path, suite_factory: Any
+    services: Services, folder: Path, suite_factory: ModuleType
 ) -> None:
     drawn = services.suites.chart(folder, ("cityscapes", "student")).result()
     assert drawn is not None
-    parts = on_screen(shown(services), {"path": drawn.name})
+    screen = on_screen(folder, shown(services), drawn.name)
     newer = suite_factory.write_suite(services.suites.root / "table2-toy", "table2", {})
     os.utime(newer / "suite.yaml", (2**33, 2**33))
     assert chosen_folder(services.suites, HERE) == newer
-    assert results_tick(services, HERE, str(folder), *parts) is UNCHANGED
+    assert results_tick(services, HERE, screen) is UNCHANGED
 
 
 def test_results_tick__first_suite_appears_by_itself(
-    services: Services, suite_factory: Any
+    services: Services, suite_factory: ModuleType
 ) -> None:
-    nothing: Any = results_tick(services, HERE, None, None, None, None)
+    nothing = results_tick(services, HERE, OnScreen())
+    assert isinstance(nothing, Framed)
     assert isinstance(nothing.content(), Empty)
     suite_factory.write_suite(services.suites.root / "table5-toy", "table5", VALUES)
-    update: Any = results_tick(services, HERE, None, None, None, None)
-    assert "<b>20.0</b>" in update.content().table
+    assert "<b>20.0</b>" in content(results_tick(services, HERE, OnScreen())).table
 
 
 def test_choose__typed_folder_and_back_to_the_newest(services: Services, folder: Path) -> None:
     typed = choose(HERE, "folder", str(folder.parent / "nothing"))
     with pytest.raises(UserError, match=r"suite\.yaml"):
         shown(services, typed)
-    assert results_view(services, typed).head[0].value == str(folder.parent / "nothing")
+    assert results_view(services, typed).head.folder.value == str(folder.parent / "nothing")
     assert choose(typed, "folder", "") == HERE
     assert choose(HERE, "network", "teacher").results.network == "teacher"
 

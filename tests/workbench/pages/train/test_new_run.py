@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -25,12 +24,11 @@ def started(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
     return calls
 
 
-def values_with(services: Services, **changes: Any) -> list[Any]:
-    keys = [field.key for field in services.presets.fields]
+def values_with(services: Services, **changes: object) -> dict[str, object]:
+    changed = {key.replace("__", "."): value for key, value in changes.items()}
     values = new_run.fresh_values(services, PRESET)
-    for key, value in changes.items():
-        values[keys.index(key.replace("__", "."))] = value
-    return values
+    assert set(changed) <= set(values)
+    return values | changed
 
 
 def test_presets__offer_every_setting_but_the_runs_folder(services: Services) -> None:
@@ -62,7 +60,7 @@ def test_preview__is_the_command_for_a_terminal(services: Services, runs_root: P
 def test_preview_and_start__name_what_is_wrong(
     services: Services,
     started: list[tuple[str, str]],
-    change: dict[str, Any],
+    change: dict[str, object],
     message: str,
 ) -> None:
     values = values_with(services, **change)

@@ -1,0 +1,114 @@
+"""The components of the Train page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import gradio as gr
+
+from workbench.pages.train.run_form import RunForm, build_form
+from workbench.pages.train.view import LATEST
+from workbench.services import Services
+
+DEFAULT_PRESET: Final = "toystreets_demo"
+_PICK_RUN: Final = """
+element.addEventListener('click', event => {
+  const row = event.target.closest('[data-run]');
+  if (row) trigger('pick', {run: row.dataset.run});
+});
+"""
+_PICK_GROUP: Final = _PICK_RUN.replace("run", "group")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What starts a run."""
+
+    preset: gr.Dropdown
+    form: RunForm
+    command: gr.HTML
+    start: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class TableSlot:
+    """All runs."""
+
+    table: gr.HTML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSlots:
+    """The chosen run."""
+
+    card: gr.HTML
+    groups: gr.HTML
+    pause: gr.Button
+    unpause: gr.Button
+    stop: gr.Button
+    snapshot: gr.Button
+    checkpoint: gr.Dropdown
+    restart: gr.Button
+    head: gr.HTML
+    figures: gr.HTML
+    curves: gr.HTML
+    log: gr.HTML
+
+
+def build_new_run(services: Services) -> NewRun:
+    """Create what starts a run."""
+    names = services.presets.names
+    first = DEFAULT_PRESET if DEFAULT_PRESET in names else names[0]
+    gr.HTML("<h3>New run</h3>")
+    preset = gr.Dropdown(names, value=first, label="Preset", elem_id="train-preset")
+    form = build_form(services.presets.fields, services.presets.resolved(first))
+    command = gr.HTML(elem_id="train-command")
+    start = gr.Button("Start training", variant="primary", elem_id="train-start")
+    return NewRun(preset=preset, form=form, command=command, start=start)
+
+
+def build_table() -> TableSlot:
+    """Create the table of all runs."""
+    return TableSlot(gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN))
+
+
+def build_monitor() -> RunSlots:
+    """Create what shows the chosen run, and what asks something of it."""
+    card = gr.HTML(elem_id="train-card")
+    groups = gr.HTML(elem_id="train-groups", js_on_load=_PICK_GROUP)
+    with gr.Row(elem_classes="wb-actions"):
+        pause = gr.Button("Pause", elem_id="train-pause", size="sm", min_width=70)
+        unpause = gr.Button("Resume", elem_id="train-resume", size="sm", min_width=70)
+        stop = gr.Button("Stop", variant="stop", elem_id="train-stop", size="sm", min_width=70)
+        snapshot = gr.Button("Snapshot now", elem_id="train-snapshot", size="sm", min_width=110)
+        checkpoint = gr.Dropdown(
+            [LATEST],
+            value=LATEST,
+            show_label=False,
+            container=False,
+            elem_id="train-checkpoint",
+            min_width=130,
+        )
+        restart = gr.Button(
+            "Restart from checkpoint", elem_id="train-restart", size="sm", min_width=170
+        )
+    head = gr.HTML(elem_id="train-group")
+    figures = gr.HTML(elem_id="train-figures")
+    curves = gr.HTML(elem_id="train-curves")
+    with gr.Accordion("Log", open=True):
+        log = gr.HTML(elem_id="train-log", autoscroll=True, max_height=280)
+    return RunSlots(
+        card=card,
+        groups=groups,
+        pause=pause,
+        unpause=unpause,
+        stop=stop,
+        snapshot=snapshot,
+        checkpoint=checkpoint,
+        restart=restart,
+        head=head,
+        figures=figures,
+        curves=curves,
+        log=log,
+    )

@@ -1,0 +1,148 @@
+"""What the Train page shows for a session: the runs, and the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import gradio as gr
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.run_folder.status import Status
+from workbench.jobs.trainers import REQUESTABLE, RESTARTABLE, Request
+from workbench.pages.train import monitor
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.stores.groups import group_text
+from workbench.ui.views import Empty, Framed, Skip
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """All runs."""
+
+    table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainView:
+    """What the page shows of the chosen run; from `head` on of one network of it."""
+
+    card: str
+    groups: str
+    pause: gr.Button
+    unpause: gr.Button
+    stop: gr.Button
+    snapshot: gr.Button
+    checkpoint: gr.Dropdown | Skip
+    restart: gr.Button
+    head: str
+    figures: str
+    curves: str
+    log: str
+
+
+class _Buttons(TypedDict):
+    pause: gr.Button
+    unpause: gr.Button
+    stop: gr.Button
+    snapshot: gr.Button
+    restart: gr.Button
+
+
+def view(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
+    """Return the run table and the chosen run, its checkpoints included."""
+    return _framed(services, session, checkpoint=checkpoint_choice(services, session))
+
+
+def tick(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
+    """Return the same, leaving alone what the user may be choosing from."""
+    services.jobs.reap()
+    return _framed(services, session, checkpoint=_checkpoint_hidden(services, session))
+
+
+def _framed(
+    services: Services, session: SessionState, *, checkpoint: gr.Dropdown | Skip
+) -> Framed[TableView, TrainView]:
+    table = monitor.run_table(services.runs.summaries(), chosen=session.run)
+    return Framed(TableView(table), lambda: _content(services, session, checkpoint))
+
+
+def _content(
+    services: Services, session: SessionState, checkpoint: gr.Dropdown | Skip
+) -> TrainView | Empty:
+    run = session.run
+    if run is None or run not in services.runs.names():
+        return Empty("")
+    network = services.network(session) or run
+    group = services.group(session)
+    summary = services.runs.summary(run)
+    networks = services.runs.modules(run)
+    series = services.metrics.series(network)
+    left = [] if summary.status.live else [n.group for n in networks if n.status.live]
+    return TrainView(
+        card=monitor.run_card(summary, services.jobs.pending(run)),
+        groups=monitor.group_table(
+            networks, chosen=group, remarks=_remarks(services, summary.name, summary.status, left)
+        ),
+        **_buttons(services, run, summary.status, left),
+        checkpoint=checkpoint,
+        head=monitor.group_head(group),
+        figures=monitor.figures(services.runs.status(network), series),
+        curves=monitor.curves(series, classes=services.runs.classes(network) or THING_NAMES),
+        log=monitor.log_lines(services.runs.tail(network)),
+    )
+
+
+def _buttons(services: Services, run: str, status: Status, left: Sequence[str]) -> _Buttons:
+    """Return the buttons, on where they mean something; `left` are groups that lost their run."""
+    can_restart = status.state in RESTARTABLE and services.runs.can_resume(run) and not left
+    words = "Restart from the latest" if services.runs.groups(run) else "Restart from checkpoint"
+
+    def button(request: Request, *, also: bool = False) -> gr.Button:
+        return gr.Button(interactive=status.state in REQUESTABLE[request] or also)
+
+    return _Buttons(
+        pause=button("pause"),
+        unpause=button("resume"),
+        stop=button("stop", also=bool(left)),
+        snapshot=button("snapshot"),
+        restart=gr.Button(words, interactive=can_restart),
+    )
+
+
+def _remarks(services: Services, run: str, status: Status, left: Sequence[str]) -> list[str]:
+    """Return what is to be known before a run of several groups is restarted."""
+    if left:
+        names = " and ".join(group_text(group) for group in left)
+        return [f"{names}: still training without the run's own process. Stop ends that."]
+    groups = services.runs.groups(run)
+    if not groups or status.state not in RESTARTABLE:
+        return []
+    first = services.runs.dir(run).module(groups[0]).path
+    return [
+        "A restart goes on from the latest checkpoint of every group; finished ones stay. All "
+        "groups must end at one step, so an older checkpoint is chosen for a single group, in a "
+        f"terminal: uda4inst resume {first} --from STEP"
+    ]
+
+
+def checkpoint_choice(
+    services: Services, session: SessionState, value: int | str | None = LATEST
+) -> gr.Dropdown:
+    """Return the checkpoints to restart from; the latest stays right while new ones come."""
+    steps = services.runs.checkpoints(session.run) if session.run is not None else []
+    choices = [("latest", LATEST), *((f"step {step:,}", step) for step in reversed(steps))]
+    several = bool(session.run is not None and services.runs.groups(session.run))
+    return gr.Dropdown(
+        choices=choices, value=value if value in steps else LATEST, visible=not several
+    )
+
+
+def _checkpoint_hidden(services: Services, session: SessionState) -> gr.Dropdown | Skip:
+    """Return the choice of a checkpoint as it is, or unseen where the latest is the only one."""
+    several = session.run is not None and services.runs.groups(session.run)
+    return gr.Dropdown(visible=False) if several else gr.skip()
