@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from semantic_run import STEP, write_semantic_run
 from uda4inst.colors import ERROR_COLORS, RIGHT, WRONG
 from uda4inst.data.readers import Cityscapes
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
-from workbench.pages.error_maps.view import class_names, error_view, ordered, sides
+from workbench.pages.error_maps.view import ErrorView, class_names, error_view, ordered, sides
 from workbench.pages.train.monitor import run_table
 from workbench.services import Services
 from workbench.session import SessionState
@@ -24,8 +24,14 @@ DEMO = SessionState(page="error_maps", run="pixels")
 ROAD, CAR = ERROR_CLASSES.index("road"), ERROR_CLASSES.index("car")
 
 
+def shown(services: Services, state: SessionState) -> ErrorView:
+    view = error_view(services, state).content()
+    assert isinstance(view, ErrorView)
+    return view
+
+
 @pytest.fixture
-def run(runs_root: Path, factories: Any, toy_tree: Path) -> Path:
+def run(runs_root: Path, factories: ModuleType, toy_tree: Path) -> Path:
     config = factories.make_config("pixels")
     return write_semantic_run(runs_root, "pixels", config, toy_tree / "cityscapes")
 
@@ -38,7 +44,7 @@ def cars(toy_tree: Path) -> dict[str, int]:
     return {name: int((dataset.read_semantic(i) == 13).sum()) for i, name in enumerate(names)}
 
 
-def share(picture: Any, code: int) -> float:
+def share(picture: np.ndarray, code: int) -> float:
     return float((picture == np.array(ERROR_COLORS[code])).all(axis=-1).mean())
 
 
@@ -65,15 +71,15 @@ def test_ordered__most_wrong_pixels_first(
 def test_error_view__right_and_wrong_by_class(services: Services, run: Path) -> None:
     record = json.loads((run / "evaluation" / f"{STEP:08d}.json").read_text())
     scores = record["results"]["student"]["pixels"]
-    whole = error_view(services, DEMO).content()
+    whole = shown(services, DEMO)
     assert whole.prediction_a.shape == whole.errors_a.shape == whole.truth.shape
     assert f"mIoU {100 * scores['mIoU']:.1f} (Cityscapes pixel protocol" in whole.title_a
     assert "score threshold" not in whole.facts
-    car = error_view(services, DEMO.on_errors(thing=CAR)).content()
+    car = shown(services, DEMO.on_errors(thing=CAR))
     assert "IoU 0.0" in car.title_a
     assert ", 0 right" in car.title_a
     assert "car" in car.facts
-    road = error_view(services, DEMO.on_errors(thing=ROAD)).content()
+    road = shown(services, DEMO.on_errors(thing=ROAD))
     assert f"IoU {100 * scores['per_class']['road']['IoU']:.1f}" in road.title_a
     assert not np.array_equal(road.truth, whole.truth)
 
@@ -86,7 +92,7 @@ def test_error_view__only_runs_of_one_kind_are_compared(
     assert (a is not None, b) == (True, None)
     # A class that only semantic maps have is no choice for instances.
     instances = SessionState(page="error_maps", run="demo").on_errors(thing=ROAD)
-    assert "all classes" in error_view(services, instances).content().facts
+    assert "all classes" in shown(services, instances).facts
 
 
 def test_run_table__names_the_measure(services: Services, run: Path) -> None:
@@ -98,6 +104,6 @@ def test_run_table__names_the_measure(services: Services, run: Path) -> None:
 
 
 def test_error_colors__are_those_of_the_legend(services: Services, run: Path) -> None:
-    overlay = error_view(services, DEMO.on_errors(thing=CAR)).content().errors_a
+    overlay = shown(services, DEMO.on_errors(thing=CAR)).errors_a
     assert share(overlay, RIGHT) == 0
     assert ERROR_COLORS[WRONG] != ERROR_COLORS[RIGHT]
