@@ -15,7 +15,8 @@ from uda4inst.atomic import write_json
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir
 
-_PREDICTIONS: Final = ".jsonl.gz"
+# Of detections, and of semantic maps.
+_PREDICTIONS: Final = (".jsonl.gz", ".zip")
 Json = Mapping[str, object]
 
 
@@ -118,11 +119,15 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def predictions_file(run: RunDir, step: int, network: str) -> Path:
-    """Return where the predictions of a network at a step lie, or go."""
-    return run.predictions_of(step) / f"{network}{_PREDICTIONS}"
+    """Return where the predictions of a network at a step lie, or detections would."""
+    known = [run.predictions_of(step) / f"{network}{suffix}" for suffix in _PREDICTIONS]
+    return next((path for path in known if path.exists()), known[0])
 
 
 def predicting_networks(run: RunDir, step: int) -> list[str]:
     """Return which networks have stored predictions at a step, the teacher first."""
-    found = run.predictions_of(step).glob(f"*{_PREDICTIONS}")
-    return sorted((path.name.removesuffix(_PREDICTIONS) for path in found), reverse=True)
+    folder = run.predictions_of(step)
+    return sorted(
+        (p.name.removesuffix(suffix) for suffix in _PREDICTIONS for p in folder.glob(f"*{suffix}")),
+        reverse=True,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,8 @@ from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import ErrorIndex, index_errors, true_classes
+from uda4inst.evaluation.semantic_errors import index_semantic_errors
+from uda4inst.formats.label_maps import LabelMaps
 from uda4inst.formats.predictions import ImagePredictions, read_predictions
 from uda4inst.run_folder.evaluations import (
     Evaluation,
@@ -88,12 +90,39 @@ class PredictionSet:
         return replace(labels, labels=np.where(known, labels.labels, -1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SemanticSet:
+    """The judged semantic maps of one network on a split, and where the split lies.
+
+    Args:
+        dataset: images with annotation.
+        maps: by the data set's image names.
+        positions: place of every image in the data set.
+    """
+
+    dataset: ImageTree
+    maps: LabelMaps
+    positions: Mapping[str, int]
+
+    def image(self, sample_id: str) -> NDArray[np.uint8]:
+        """Return an image as RGB."""
+        return self.dataset.read_image(self.positions[sample_id])
+
+    def read_truth(self, sample_id: str) -> NDArray[np.uint8]:
+        """Return an image's annotation: trainIds, 255 ignore."""
+        return self.dataset.read_semantic(self.positions[sample_id])
+
+    def read_predicted(self, sample_id: str) -> NDArray[np.uint8]:
+        """Return what was predicted: trainIds, 255 for no class."""
+        return self.maps.read(sample_id)
+
+
 class EvaluationStore:
     """Reads evaluations of runs; what was read last stays in memory."""
 
     def __init__(self, runs: RunStore) -> None:
         self._runs = runs
-        self._sets: Recent[tuple[Path, int], PredictionSet] = Recent(_SETS_KEPT)
+        self._sets: Recent[tuple[Path, int], PredictionSet | SemanticSet] = Recent(_SETS_KEPT)
         self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
         self._progress: dict[Evaluated, tuple[int, int]] = {}
 
@@ -112,8 +141,8 @@ class EvaluationStore:
         except UserError:
             return None
 
-    def predictions(self, which: Evaluated) -> PredictionSet:
-        """Return stored detections with the images they were made on.
+    def predictions(self, which: Evaluated) -> PredictionSet | SemanticSet:
+        """Return stored predictions with the images they were made on.
 
         Raises:
             UserError: the predictions or the images cannot be read.
@@ -135,6 +164,11 @@ class EvaluationStore:
 
         def make() -> ErrorIndex:
             try:
+                if isinstance(found, SemanticSet):
+                    names = sorted(found.maps.names)
+                    return index_semantic_errors(
+                        names, found.read_predicted, found.read_truth, progress=show
+                    )
                 return index_errors(
                     found.images.values(),
                     found.read_truth,
@@ -144,16 +178,22 @@ class EvaluationStore:
             finally:
                 self._progress.pop(which, None)
 
-        return self._indexes.get((*key, score_threshold), make)
+        # Semantic maps have no scores.
+        threshold = 0.0 if isinstance(found, SemanticSet) else score_threshold
+        return self._indexes.get((*key, threshold), make)
 
     def progress(self, which: Evaluated) -> tuple[int, int] | None:
         """Return how many images of how many are counted; None while nothing is."""
         return self._progress.get(which)
 
-    def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet:
-        return self._sets.get(
-            key, lambda: _read_set(key[0], self._dataset(which.run), self._things(which.run))
-        )
+    def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet | SemanticSet:
+        def read() -> PredictionSet | SemanticSet:
+            dataset = self._dataset(which.run)
+            if self._runs.task(which.run).labels == "semantic":
+                return _read_semantic_set(key[0], dataset)
+            return _read_set(key[0], dataset, self._things(which.run))
+
+        return self._sets.get(key, read)
 
     def _key(self, which: Evaluated) -> tuple[Path, int]:
         path = predictions_file(self._runs.dir(which.run), which.step, which.network)
@@ -172,7 +212,11 @@ class EvaluationStore:
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
         try:
-            return open_dataset(DatasetRef.model_validate(val), domain="target", labels="instances")
+            return open_dataset(
+                DatasetRef.model_validate(val),
+                domain="target",
+                labels=self._runs.task(run).labels,
+            )
         except ValidationError as error:
             raise UserError(
                 f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
@@ -183,19 +227,33 @@ class EvaluationStore:
 def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> PredictionSet:
     positions = {dataset.basename(i): i for i in range(len(dataset))}
     images = {image.sample_id: image for image in read_predictions(path)}
-    unknown = [name for name in images if name not in positions]
-    if unknown:
-        raise UserError(
-            f"predictions must be of images in {dataset.root} ({dataset.split}), got "
-            f"{len(unknown)} others such as {unknown[0]!r} ({path}). "
-            "Restore the data set they were made on, or evaluate again."
-        )
+    _check_names(images, positions, dataset, path)
     return PredictionSet(
         dataset=dataset,
         images=images,
         positions=positions,
         things=things,
     )
+
+
+def _read_semantic_set(path: Path, dataset: ImageTree) -> SemanticSet:
+    positions = {dataset.basename(i): i for i in range(len(dataset))}
+    maps = LabelMaps(path)
+    _check_names(sorted(maps.names), positions, dataset, path)
+    return SemanticSet(dataset, maps, positions)
+
+
+def _check_names(
+    names: Iterable[str], positions: Mapping[str, int], dataset: ImageTree, path: Path
+) -> None:
+    """Raise where predictions are of images that the data set does not have."""
+    unknown = [name for name in names if name not in positions]
+    if unknown:
+        raise UserError(
+            f"predictions must be of images in {dataset.root} ({dataset.split}), got "
+            f"{len(unknown)} others such as {unknown[0]!r} ({path}). "
+            "Restore the data set they were made on, or evaluate again."
+        )
 
 
 def worst_first(

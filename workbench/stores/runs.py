@@ -21,6 +21,9 @@ from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RunDir, check_run_name, read_config_values
 from uda4inst.run_folder.status import Status, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
+from uda4inst.tasks import TASKS
+from uda4inst.tasks.base import Task
+from uda4inst.tasks.instances import INSTANCES
 from workbench.jobs.queue_records import QueueRecord, forget, read_record, record_names
 from workbench.stores.file_cache import FileCache
 from workbench.stores.groups import check_name, groups_in, module_of, split_name
@@ -49,8 +52,9 @@ class RunSummary:
         name: name of the run folder.
         status: true state and progress; of all networks together where there are several.
         method: method of the run's configuration, "" when it cannot be read.
-        ap: Cityscapes AP in [0, 1] of student and teacher at `ap_step`, where evaluated.
+        ap: headline measure in [0, 1] of student and teacher at `ap_step`, where evaluated.
         ap_step: step of the newest evaluation, or None.
+        measure: which headline measure it is, AP or mIoU.
         groups: category groups with a network each; none for a run of one network.
     """
 
@@ -59,6 +63,7 @@ class RunSummary:
     method: str = ""
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
+    measure: str = "AP"
     groups: Sequence[str] = ()
 
 
@@ -153,13 +158,15 @@ class RunStore:
 
     def summary(self, name: str) -> RunSummary:
         """Return the table line of a run."""
-        ap, ap_step = self._newest_ap(self.dir(name))
+        task = self.task(name)
+        ap, ap_step = self._newest_ap(self.dir(name), task)
         return RunSummary(
             name=name,
             status=self.status(name),
             method=str(self.setting(name, "method.name") or ""),
             ap=ap,
             ap_step=ap_step,
+            measure=task.measures[0],
             groups=self.groups(name),
         )
 
@@ -180,6 +187,11 @@ class RunStore:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
+
+    def task(self, name: str) -> Task:
+        """Return what a run predicts; instances where its configuration does not say."""
+        preset = self.setting(name, "model.preset")
+        return next((task for task in TASKS.values() if preset in task.presets), INSTANCES)
 
     def number(self, name: str, key: str) -> float | None:
         """Return a setting that is a number, or None."""
@@ -253,7 +265,7 @@ class RunStore:
             return replace(status, state="waiting", error=None)
         return status
 
-    def _newest_ap(self, run: RunDir) -> tuple[Mapping[str, float | None], int | None]:
+    def _newest_ap(self, run: RunDir, task: Task) -> tuple[Mapping[str, float | None], int | None]:
         steps = evaluated_steps(run)
         if not steps:
             return {}, None
@@ -262,7 +274,8 @@ class RunStore:
         except (OSError, UserError) as error:
             logger.warning("evaluation of %s cannot be read: %s", run.path, error)
             return {}, None
-        ap = {network: found.value(network, "cityscapes", "AP") for network in found.networks}
+        protocol, measure = task.protocols[0], task.measures[0]
+        ap = {network: found.value(network, protocol, measure) for network in found.networks}
         return ap, steps[-1]
 
 

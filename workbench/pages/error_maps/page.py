@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.view import (
     ALL,
@@ -83,7 +83,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
 
 
 def _thing(name: str) -> int | None:
-    return None if name == ALL else THING_NAMES.index(name)
+    return None if name == ALL else ERROR_CLASSES.index(name)
 
 
 def _wire_position(controls: ControlSlots, page: Mounted, services: Services) -> None:

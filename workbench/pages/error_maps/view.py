@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import gradio as gr
@@ -15,9 +15,18 @@ from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
 from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
+from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
+from workbench.pages.error_maps import semantic
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
-from workbench.stores.evaluations import ALL_THINGS, Evaluated, PredictionSet, worst_first
+from workbench.stores.evaluations import (
+    ALL_THINGS,
+    Evaluated,
+    PredictionSet,
+    SemanticSet,
+    worst_first,
+)
 from workbench.stores.groups import group_text, module_of, shown_name, split_name
 from workbench.ui import markup
 from workbench.ui.palette import css
@@ -42,6 +51,8 @@ class ControlsView:
     other_step: gr.Dropdown
     other_network: gr.Radio
     order: gr.Dropdown
+    thing: gr.Dropdown
+    threshold: gr.Slider
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,10 +79,25 @@ def error_view(services: Services, session: SessionState) -> Framed[ControlsView
 def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, Evaluated | None]:
     """Return what A and B stand for; None for a side without stored predictions."""
     choice = session.errors
-    return (
-        _resolve(services, _run_of_a(services, session), choice.step, choice.network),
-        _resolve(services, choice.other_run, choice.other_step, choice.other_network),
-    )
+    a = _resolve(services, _run_of_a(services, session), choice.step, choice.network)
+    b = _resolve(services, choice.other_run, choice.other_step, choice.other_network)
+    alike = a is None or b is None or services.runs.task(a.run) is services.runs.task(b.run)
+    return a, b if alike else None
+
+
+def class_names(services: Services, session: SessionState) -> tuple[str, ...]:
+    """Return the classes that can be looked at alone, in the order of `ErrorChoice.thing`."""
+    a, _ = sides(services, session)
+    is_semantic = a is not None and services.runs.task(a.run).labels == "semantic"
+    return ERROR_CLASSES if is_semantic else THING_NAMES
+
+
+def _choice(services: Services, session: SessionState) -> ErrorChoice:
+    """Return what is chosen; of all classes where the run does not have the chosen one."""
+    choice = session.errors
+    known = len(class_names(services, session))
+    is_known = choice.thing is None or choice.thing < known
+    return choice if is_known else replace(choice, thing=None)
 
 
 def ordered(services: Services, session: SessionState) -> Sequence[str]:
@@ -79,7 +105,7 @@ def ordered(services: Services, session: SessionState) -> Sequence[str]:
     a, b = sides(services, session)
     if a is None:
         return []
-    choice = session.errors
+    choice = _choice(services, session)
     index = services.evaluations.index(a, choice.score_threshold)
     other = None
     if b is not None and choice.order == "worse than B":
@@ -107,9 +133,15 @@ def _resolve(
 
 def _controls(services: Services, session: SessionState) -> ControlsView:
     a, b = sides(services, session)
-    choice = session.errors
+    choice = _choice(services, session)
+    classes = class_names(services, session)
     groups = services.runs.groups(session.run) if session.run is not None else []
-    others = [name for name in _names(services) if services.evaluations.steps(name)]
+    others = [
+        name
+        for name in _names(services)
+        if services.evaluations.steps(name)
+        and (a is None or services.runs.task(name) is services.runs.task(a.run))
+    ]
     return ControlsView(
         row=gr.Row(visible=a is not None or bool(groups)),
         group=gr.Dropdown(
@@ -129,6 +161,10 @@ def _controls(services: Services, session: SessionState) -> ControlsView:
             choices=["worst", *(["worse than B"] if b is not None else [])],
             value=choice.order if b is not None else "worst",
         ),
+        thing=gr.Dropdown(
+            choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
+        ),
+        threshold=gr.Slider(visible=classes is THING_NAMES),
     )
 
 
@@ -164,7 +200,7 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
             "images must be in both evaluations to be compared, got none that are. "
             "Choose another run or step for B."
         )
-    choice = session.errors
+    choice = _choice(services, session)
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
@@ -188,12 +224,16 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     )
 
 
-def _pictures(found: PredictionSet, name: str, choice: ErrorChoice) -> tuple[Image, Image]:
-    if name not in found.images:
+def _pictures(
+    found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice
+) -> tuple[Image, Image]:
+    if name not in (found.maps.names if isinstance(found, SemanticSet) else found.images):
         raise UserError(
             f"predictions must cover image {name!r}, got none of it for one side. "
             "Choose another step, or order the images by 'worse than B'."
         )
+    if isinstance(found, SemanticSet):
+        return semantic.pictures(found, name, thing=choice.thing)
     image = found.image(name)
     prediction = found.images[name]
     shown = [
@@ -209,7 +249,9 @@ def _pictures(found: PredictionSet, name: str, choice: ErrorChoice) -> tuple[Ima
     return draw_detections(image, shown), error_overlay(image, codes)
 
 
-def _truth(found: PredictionSet, name: str, choice: ErrorChoice) -> Image:
+def _truth(found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice) -> Image:
+    if isinstance(found, SemanticSet):
+        return semantic.truth(found, name, thing=choice.thing)
     labels = found.read_labels(name)
     wanted = labels.labels
     if choice.thing is not None:
@@ -218,21 +260,28 @@ def _truth(found: PredictionSet, name: str, choice: ErrorChoice) -> Image:
 
 
 def _facts(
-    found: PredictionSet, name: str, place: int, names: Sequence[str], choice: ErrorChoice
+    found: PredictionSet | SemanticSet,
+    name: str,
+    place: int,
+    names: Sequence[str],
+    choice: ErrorChoice,
 ) -> str:
     data = found.dataset
+    threshold = "" if isinstance(found, SemanticSet) else f"{choice.score_threshold:g}"
     return markup.facts(
         [
             ("image", name),
             ("place", f"{place + 1} of {len(names)}, {choice.order} first"),
             ("class", _class_text(found, choice.thing)),
-            ("score threshold", f"{choice.score_threshold:g}"),
+            ("score threshold", threshold),
             ("data", f"{data.name} {data.split} ({data.root})"),
         ]
     ) + markup.legend([(name, css(ERROR_COLORS[code])) for name, code in _LEGEND])
 
 
-def _class_text(found: PredictionSet, thing: int | None) -> str:
+def _class_text(found: PredictionSet | SemanticSet, thing: int | None) -> str:
+    if isinstance(found, SemanticSet):
+        return ALL if thing is None else ERROR_CLASSES[thing]
     if thing is not None:
         own = thing in found.things
         return THING_NAMES[thing] + ("" if own else " (not learned by this group)")
@@ -264,13 +313,18 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
 
 
 def _ap(services: Services, which: Evaluated, thing: int | None) -> str:
-    """Return the Cityscapes AP of what is looked at, with the hash of its configuration."""
+    """Return the headline measure of what is looked at, with the hash of its configuration."""
     record = services.evaluations.record(which.run, which.step)
-    name = None if thing is None else THING_NAMES[thing]
-    value = record.value(which.network, "cityscapes", "AP", name) if record else None
+    task = services.runs.task(which.run)
+    names = ERROR_CLASSES if task.labels == "semantic" else THING_NAMES
+    name = None if thing is None else names[thing]
+    measure = (task.measures if name is None else task.class_measures)[0]
+    protocol = task.protocols[0]
+    value = record.value(which.network, protocol, measure, name) if record else None
     if record is None or value is None:
         return ""
-    return f"AP {100 * value:.1f} (Cityscapes protocol, config {record.config_hash or '?'})"
+    how = f"{PROTOCOL_NAMES[protocol]} protocol, config {record.config_hash or '?'}"
+    return f"{measure} {100 * value:.1f} ({how})"
 
 
 def _nothing_yet(services: Services, session: SessionState) -> Empty:

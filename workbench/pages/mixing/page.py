@@ -10,10 +10,22 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.colors import ORIGIN_COLORS
-from uda4inst.draw import display_size, origins_of, outline_by_origin, overlay_instances, resize
-from uda4inst.run_folder.snapshot_reader import LabelledImage, Snapshot, SnapshotItem
+from uda4inst.draw import (
+    display_size,
+    origins_of,
+    outline_by_origin,
+    overlay_instances,
+    overlay_semantic,
+    resize,
+)
+from uda4inst.run_folder.snapshot_reader import (
+    LabelledImage,
+    SemanticImage,
+    Snapshot,
+    SnapshotItem,
+)
 from uda4inst.uda.mixing import Origin
 from workbench.services import Services
 from workbench.session import SessionState
@@ -102,14 +114,8 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
     item = snapshot.items[index]
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
     return MixingView(
-        source=PictureView(
-            _labelled(item.source, marked=marked),
-            _counted(item.source, "labelled instances", "no source image"),
-        ),
-        target=PictureView(
-            None if item.target is None else _plain(item.target),
-            "no target image" if item.target is None else "what the teacher sees",
-        ),
+        source=_source(item, marked=marked),
+        target=_target(item, marked=marked),
         pseudo_labels=PictureView(
             _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
         ),
@@ -125,6 +131,38 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
 
 def _plain(image: Image) -> Image:
     return resize(image, display_size((image.shape[0], image.shape[1])))
+
+
+def _source(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.source_semantic is not None:
+        return _semantic(item.source_semantic, marked=marked)
+    return PictureView(
+        _labelled(item.source, marked=marked),
+        _counted(item.source, "labelled instances", "no source image"),
+    )
+
+
+def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.target_semantic is not None:
+        return _semantic(item.target_semantic, marked=marked)
+    if item.target is None:
+        return PictureView(None, "no target image")
+    is_semantic = item.source_semantic is not None
+    return PictureView(
+        _plain(item.target), "lends its colours, if any" if is_semantic else "what the teacher sees"
+    )
+
+
+def _semantic(shown: SemanticImage, *, marked: bool) -> PictureView:
+    picture = overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
+    labelled = 100 * (shown.train_ids != IGNORE_TRAIN_ID).mean()
+    count = len(_present(shown))
+    return PictureView(picture, f"{count} classes, {labelled:.0f} % of the pixels labelled")
+
+
+def _present(shown: SemanticImage) -> list[int]:
+    """Return the trainIds that occur."""
+    return [int(k) for k in np.unique(shown.train_ids) if k != IGNORE_TRAIN_ID]
 
 
 def _labelled(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
@@ -170,6 +208,11 @@ def _classes(labels: NDArray[np.int64]) -> str:
 
 
 def _class_legend(item: SnapshotItem) -> str:
+    maps = [shown for shown in (item.source_semantic, item.target_semantic) if shown is not None]
+    if maps:
+        known = sorted({train_id for shown in maps for train_id in _present(shown)})
+        classes = [SEMANTIC_CLASSES[train_id] for train_id in known]
+        return markup.legend([(c.name, css(c.color)) for c in classes])
     shown = [view.labels for view in (item.source, item.pseudo_labels) if view is not None]
     present = sorted({int(label) for labels in shown for label in labels})
     return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in present])

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from uda4inst.suites.definition import BENCHMARKS
-from uda4inst.suites.paper import METRICS, Metric
 from uda4inst.suites.results import RowResult, Statistic, SuiteResults, View
 from workbench.ui import plots
 from workbench.ui.markup import section
@@ -87,8 +86,8 @@ def _has_runs(results: SuiteResults, benchmark: str) -> bool:
 
 def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     colors = {row.key: _color(row, index) for index, row in enumerate(rows)}
-    drawn: dict[Metric, dict[str, list[_Pair]]] = {
-        metric: _groups(rows, view, metric, colors) for metric in METRICS
+    drawn: dict[str, dict[str, list[_Pair]]] = {
+        metric: _groups(rows, view, metric, colors) for metric in rows[0].task.measures
     }
     used = {
         pair.label: pair.color
@@ -108,7 +107,7 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
 
 
 def _groups(
-    rows: Sequence[RowResult], view: View, metric: Metric, colors: Mapping[str, str]
+    rows: Sequence[RowResult], view: View, metric: str, colors: Mapping[str, str]
 ) -> dict[str, list[_Pair]]:
     """Return the pairs of bars of every class, and of the mean."""
     protocol, network = view
@@ -251,13 +250,16 @@ def _sweep(results: SuiteResults, view: View) -> str:
     rows = [row for row in results.rows if _THRESHOLD in row.row.settings]
     if not rows:
         return ""
-    drawn = "".join(plots.draw(_sweep_chart(results, rows, view, metric)) for metric in METRICS)
+    drawn = "".join(
+        plots.draw(_sweep_chart(results, rows, view, metric))
+        for metric in results.suite.task.measures
+    )
     hint = "band: smallest to largest seed; level lines: the ends of the gap"
     return f'{section("Ours over the score threshold", hint)}<div class="wb-charts">{drawn}</div>'
 
 
 def _sweep_chart(
-    results: SuiteResults, rows: Sequence[RowResult], view: View, metric: Metric
+    results: SuiteResults, rows: Sequence[RowResult], view: View, metric: str
 ) -> Chart:
     protocol, network = view
     x = np.asarray([float(row.row.settings[_THRESHOLD]) for row in rows])

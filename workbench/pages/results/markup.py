@@ -9,9 +9,8 @@ from html import escape
 from typing import Final
 
 from uda4inst.evaluation.report import PROTOCOL_NAMES
-from uda4inst.suites.paper import METRICS
 from uda4inst.suites.report import NOT_PUBLISHED, NOTHING, Table
-from uda4inst.suites.results import RowResult, Statistic, SuiteResults, View
+from uda4inst.suites.results import PROTOCOLS, RowResult, Statistic, SuiteResults, View
 from workbench.stores.suites import SuiteRun
 from workbench.ui import markup
 
@@ -30,8 +29,6 @@ _STATE_ORDER: Final = (
 _NAMED_MISSING: Final = 6
 _NOTE_LETTERS: Final = 240
 _PAPERS_VIEW: Final = ("cityscapes", "student")
-# Columns of the means table that hold our numbers.
-_OURS: Final = ("AP", "AP50", "gap")
 _FOOTNOTE: Final = re.compile(r"(?P<text>.*) \[(?P<marks>[a-z](,[a-z])*)\]")
 
 
@@ -114,7 +111,8 @@ def _columns(table: Table, results: SuiteResults) -> list[tuple[str, str]]:
     kinds = ["wb-row-label", *(["wb-mark-cell"] * marks)]
     kinds += ["wb-num"] * (len(table.header) - len(kinds))
     named = list(zip(("", *table.header[1:]), kinds, strict=True))
-    return [(name, f"{kind} wb-ours" if name in _OURS else kind) for name, kind in named]
+    ours = (*results.suite.task.measures, "gap")
+    return [(name, f"{kind} wb-ours" if name in ours else kind) for name, kind in named]
 
 
 def _row(
@@ -126,7 +124,7 @@ def _row(
 ) -> str:
     """Return a line; one without numbers of ours is quiet."""
     protocol, network = view
-    known = {metric: row.statistic(network, protocol, metric) for metric in METRICS}
+    known = {metric: row.statistic(network, protocol, metric) for metric in row.task.measures}
     has_any = any(known.values())
     known = {**known, "gap": results.gap_closed(row, network, protocol)}
     texts = [_label(cells[0])]
@@ -135,7 +133,7 @@ def _row(
             texts.append(_spread(cell, known[name]))
         elif name == "n":
             texts.append(_seeds(cell, len(results.seeds)))
-        elif name == "AP50" and not has_any:
+        elif name == row.task.measures[1] and not has_any:
             texts.append("")  # the reason stands under AP
         else:
             texts.append(_quiet(cell))
@@ -181,7 +179,7 @@ def footnotes(notes: Sequence[str], view: View) -> str:
     """
     *marked, provenance = notes
     lines = list(marked)
-    if view != _PAPERS_VIEW:
+    if view != _PAPERS_VIEW and view[0] in PROTOCOLS:
         shown = f"{PROTOCOL_NAMES[view[0]]} protocol, {view[1]}"
         lines.append(
             "The paper's numbers are its student's by the Cityscapes protocol; ours are: "

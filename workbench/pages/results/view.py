@@ -13,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from uda4inst.suites import report
-from uda4inst.suites.results import NETWORKS, PROTOCOLS, View
+from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
 from workbench.pages.results.charts import charts
 from workbench.pages.results.markup import (
     class_table,
@@ -117,7 +117,7 @@ def results_tick(
     states = run_states(store.runs(folder))
     if states != shown.runs:
         changes = replace(changes, runs=states)
-    drawn = store.chart(folder, view)
+    drawn = store.chart(folder, _of_suite(store.results(folder), view))
     export = _drawn(drawn)
     if shown.chart != (export.name if export else None):
         changes = replace(changes, chart=_chart_button(drawn))
@@ -137,11 +137,18 @@ def _view(session: SessionState) -> View:
     return protocol, choice.network if choice.network in NETWORKS else NETWORKS[0]
 
 
+def _of_suite(results: SuiteResults, view: View) -> View:
+    """Return the view, by a protocol that the suite's task has."""
+    protocol, network = view
+    return protocol if protocol in results.protocols else results.protocols[0], network
+
+
 def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView | Empty:
     if folder is None:
         where = f"No suite lies in {store.root} yet. Run one of the paper's tables with: {COMMAND}"
         return Empty(markup.empty("No suite yet", where))
     results = store.results(folder)
+    view = _of_suite(results, view)
     means, *by_class = report.tables(results, [view])
     exports = text_exports(results, view)
     return ResultsView(

@@ -17,6 +17,7 @@ from workbench.ui.palette import LINE_COLORS, class_css
 
 # A live trainer signs every 2 s; say so when it has not for a while.
 SILENT_SECONDS = 15.0
+_MEASURE_HEAD = ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'
 
 
 def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
@@ -25,6 +26,7 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
         return markup.empty(
             "No run yet", "Choose a preset on the left and press Start; the run appears here."
         )
+    measures = " / ".join(sorted({summary.measure for summary in summaries}))
     head = "".join(
         f"<th{attributes}>{name}</th>"
         for name, attributes in (
@@ -32,8 +34,8 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
             ("state", ""),
             ("method", ""),
             ("step", ' class="wb-num"'),
-            ("AP student", ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'),
-            ("AP teacher", ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'),
+            (f"{measures} student", _MEASURE_HEAD),
+            (f"{measures} teacher", _MEASURE_HEAD),
             ("started", ""),
         )
     )
@@ -119,7 +121,11 @@ def log_lines(text: str) -> str:
 def _run_row(summary: RunSummary, *, chosen: bool) -> str:
     status = summary.status
     ap = [_percent(summary.ap.get(who)) for who in ("student", "teacher")]
-    at = f' title="step {summary.ap_step:,}"' if summary.ap_step is not None else ""
+    at = (
+        f' title="{summary.measure}, step {summary.ap_step:,}"'
+        if summary.ap_step is not None
+        else ""
+    )
     name = escape(summary.name)
     steps = f"{status.step:,} / {status.steps:,}" if status.steps else "–"
     return (

@@ -7,9 +7,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from uda4inst.colors import ORIGIN_COLORS
-from uda4inst.run_folder.snapshot_reader import Snapshot
+from uda4inst.methods.base import Views
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.snapshot_reader import Snapshot, read_snapshot
+from uda4inst.run_folder.snapshots import write_snapshot
+from uda4inst.structures import Domain, Sample, SemanticMap
 from workbench.pages.mixing import page as mixing
 from workbench.pages.mixing.page import PictureView
 from workbench.services import Services
@@ -70,6 +75,30 @@ def test_draw__stage_1_says_what_is_not_made(read: Read) -> None:
     assert view.source.picture is not None
     for off in (view.pseudo_labels, view.s2t, view.t2s):
         assert (off.picture, off.text) == (None, "not made in stage 1")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_draw__semantic_maps_in_cityscapes_colours(tmp_path: Path, side: Domain) -> None:
+    ids = torch.full((32, 64), 13, dtype=torch.uint8)
+    ids[:16], ids[16:20] = 10, 255
+    sample = Sample(torch.zeros(3, 32, 64), "a", side, semantic=SemanticMap(ids))
+    views = Views(source=(sample,)) if side == "source" else Views(labelled=(sample,))
+    run = RunDir(tmp_path)
+    write_snapshot(run.snapshots, views, step=3, stage=2, method="any", kept=2)
+    view = mixing.draw(read_snapshot(run, 3), 0)
+    shown = view.source if side == "source" else view.target
+    assert shown.text == "2 classes, 88 % of the pixels labelled"
+    assert "sky" in view.classes
+    assert "car" in view.classes
+    assert shown.picture is not None
+    red, green, blue = (int(v) for v in shown.picture[2, 2])
+    assert blue > red > 0  # sky over black
+    assert green > 0
+    unmarked = mixing.draw(read_snapshot(run, 3), 0, marked=False)
+    plain = (unmarked.source if side == "source" else unmarked.target).picture
+    assert plain is not None
+    assert not plain.any()
+    assert view.s2t.picture is None
 
 
 def test_draw__snapshot_without_items(read: Read) -> None:

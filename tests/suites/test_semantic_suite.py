@@ -1,0 +1,81 @@
+"""The suite of the semantic bounds: its runs, and a report in its task's measures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from suite_factory import add_record, write_status, write_suite
+
+from uda4inst.classes import SEMANTIC_CLASSES
+from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.expand import expand
+from uda4inst.suites.report import write_report
+from uda4inst.suites.results import collect
+from uda4inst.suites.scales import find_scale
+from uda4inst.tasks.semantic import SEMANTIC
+
+NAMES = tuple(c.name for c in SEMANTIC_CLASSES)
+
+
+def evaluation(miou: float) -> dict[str, Any]:
+    """Return a result whose classes have IoU miou, miou + .01, ..., and accuracy .2 more."""
+    per_class: dict[str, Any] = {
+        name: {"IoU": miou + i / 100, "accuracy": miou + i / 100 + 0.2}
+        for i, name in enumerate(NAMES)
+    }
+    scores = {"mIoU": miou, "accuracy": 0.5 + miou, "per_class": per_class | {"train": None}}
+    return {"step": 9, "config_hash": "hash", "results": {"student": {"pixels": scores}}}
+
+
+def write_finished(folder: Path, name: str, miou: float) -> None:
+    write_status(folder, name, state="finished", step=9, steps=9)
+    run = folder / "runs" / name
+    (run / "command.json").write_text(json.dumps({"commit": "abc1", "time": "", "resumed": []}))
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "00000009.json").write_text(json.dumps(evaluation(miou)))
+    add_record(folder, run=name, end="finished", hardware="a machine")
+
+
+def test_expand__both_bounds_on_the_semantic_preset(tmp_path: Path) -> None:
+    runs = expand(SUITES["semantic"], find_scale("smoke"), [0], root=tmp_path).runs
+    assert {run.row for run in runs} == {"", "source_only", "oracle"}
+    assert {run.config.model.preset for run in runs} == {"mit_tiny"}
+    assert {run.config.evaluation.protocols for run in runs} == {("pixels",)}
+    toy = expand(SUITES["semantic"], find_scale("toy"), [0], root=tmp_path).runs
+    assert {run.config.training.stage2_steps for run in toy} == {600}
+    assert {run.config.optim.lr for run in toy} == {3e-3}
+
+
+def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "semantic-toy", "semantic", {})
+    for name, miou in (("source_only-seed0", 0.2), ("oracle-seed0", 0.3)):
+        write_finished(folder, name, miou)
+    found = collect(folder)
+    assert found.suite.task is SEMANTIC
+    assert found.protocols == ("pixels",)
+    oracle = found.row("oracle")
+    mean = oracle.statistic("student", "pixels", "mIoU")
+    sidewalk = oracle.statistic("student", "pixels", "accuracy", "sidewalk")
+    assert mean is not None
+    assert sidewalk is not None
+    assert (mean.mean, sidewalk.mean) == (30.0, 51.0)
+    assert oracle.statistic("student", "pixels", "mIoU", "train") is None
+    paths = write_report(found, tmp_path / "report", networks=["student"])
+    assert {path.name for path in paths} >= {"report.md", "report.csv", "report.tex", "fig4.png"}
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "## Cityscapes pixel protocol, student" in text
+    assert "|  | mIoU | accuracy | gap | n |" in text
+    assert "| w/o UDA | 20.0 (20.0–20.0) | 70.0 (70.0–70.0) |" in text
+    assert f"|  | {' | '.join(NAMES)} |" in text
+    assert "paper" not in text.replace("Not in the paper", "").replace("The paper's numbers", "")
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "report" / "report.csv").read_text())))
+    (road,) = [
+        line
+        for line in lines
+        if (line["row"], line["metric"], line["class"]) == ("oracle", "mIoU", "road")
+    ]
+    assert (float(road["mean"]), road["paper"]) == (30.0, "")
