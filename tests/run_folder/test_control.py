@@ -59,15 +59,19 @@ def test_control__stop_ends_a_pause(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_control__a_signal_is_a_wish_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     control = Control(tmp_path)
-    before = signal.getsignal(number)
-    with control.listening():
-        assert not control.interrupted
-        os.kill(os.getpid(), number)
-        assert control.interrupted
-        assert control.ask() == Wishes(stop=True, signal=number)
-        # A second one would act as it did before.
+    # Tests started in the background would be deaf to Ctrl-C.
+    before, found = signal.default_int_handler, signal.signal(number, signal.default_int_handler)
+    try:
+        with control.listening():
+            assert not control.interrupted
+            os.kill(os.getpid(), number)
+            assert control.interrupted
+            assert control.ask() == Wishes(stop=True, signal=number)
+            # A second one would act as it did before.
+            assert signal.getsignal(number) == before
         assert signal.getsignal(number) == before
-    assert signal.getsignal(number) == before
+    finally:
+        signal.signal(number, found)
 
 
 def test_control__an_ignored_signal_stays_ignored(tmp_path: Path) -> None:

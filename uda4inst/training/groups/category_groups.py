@@ -56,11 +56,14 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
             once it trains, a file cannot be read or written.
         RunFailedError: a loss is not finite.
     """
+    is_grouped = len(config.category_groups) > 1
+    if not is_grouped and not config.method.left_to_source:
+        return launch.train(config, watch=watch)
     run = RunDir(Path(config.run.root) / config.run.name)
     check_is_new(run)
     data = open_data(config)
     config = _with_source(config, data)
-    if len(config.category_groups) == 1:
+    if not is_grouped:
         return launch.train(config, data=data, watch=watch)
     data.check()
     is_first = _on_first(config, lambda: _create(run, config))
