@@ -86,8 +86,8 @@ def test_read_labels__license_plate_is_void(tmp_path: Path) -> None:
 
 def test_read_labels__image_without_objects(tmp_path: Path) -> None:
     sample = write_image(tmp_path, [[7, 8], [11, 0]]).sample(0)
-    assert len(sample.instances) == 0
-    assert int(sample.instances.ids.abs().sum()) == 0
+    assert len(sample.known_instances()) == 0
+    assert int(sample.known_instances().ids.abs().sum()) == 0
 
 
 def test_sample__image_is_rgb_between_0_and_1(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_read_labels__places_in_the_file(tmp_path: Path, head: str, ascii_only: 
     )
     assert [r.sample_id for r in dataset.records] == ["a", "straße 1"]
     assert dataset.read_labels(0).labels.tolist() == [0, 2]
-    assert dataset.sample(1).instances.labels.tolist() == [1]
+    assert dataset.sample(1).known_instances().labels.tolist() == [1]
 
 
 def test_read_labels__jpeg_without_listed_size_in_another_process(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_split_file__written_by_any_editor(tmp_path: Path, text: str) -> None:
 
 def test_kitti360__root_with_spaces_and_umlauts(tmp_path: Path) -> None:
     dataset = tree_of(tmp_path / "my däta (2)", [[26001]])
-    assert dataset.sample(0).instances.labels.tolist() == [2]
+    assert dataset.sample(0).known_instances().labels.tolist() == [2]
     check_sizes(dataset)
 
 

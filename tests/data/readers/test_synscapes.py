@@ -184,7 +184,7 @@ def test_open_dataset__path_with_spaces_and_accents(tmp_path: Path) -> None:
     ref = DatasetRef.model_validate({"format": "synscapes", "root": str(root)})
     sample = open_dataset(ref, domain="source", labels="instances").sample(0)
     assert (sample.image[:, 0, 0] * 255).round().tolist() == [10, 20, 30]
-    assert sample.instances.labels.tolist() == [2]
+    assert sample.known_instances().labels.tolist() == [2]
 
 
 def test_synscapes__without_labels(tmp_path: Path) -> None:
