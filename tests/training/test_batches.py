@@ -9,10 +9,10 @@ import torch
 
 from uda4inst.errors import UserError
 from uda4inst.methods import METHODS
-from uda4inst.training.batches import check_files, open_batches
+from uda4inst.training.batches import open_batches, open_data
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes
-from uda4inst.training.validation import choose_networks, evaluation_is_due, open_validation
+from uda4inst.training.validation import choose_networks, evaluation_is_due
 
 
 def test_methods__the_oracle_alone_sees_target_labels() -> None:
@@ -58,7 +58,7 @@ def test_choose_networks(there: tuple[str, ...], wanted: str, chosen: list[str])
     assert list(choose_networks(networks, wanted)) == chosen  # type: ignore[arg-type]
 
 
-def test_check_files__names_every_damaged_file(
+def test_check__names_every_damaged_file(
     toy: Path, tmp_path: Path, short_run: Callable[..., list[str]]
 ) -> None:
     tree = tmp_path / "toy"
@@ -68,7 +68,7 @@ def test_check_files__names_every_damaged_file(
     images[1].write_bytes(b"not a picture")
     config = load_config("toystreets_smoke", short_run(tmp_path, "run", data=tree))
     with pytest.raises(UserError, match=r"2 of .* images with faults") as caught:
-        check_files(config, open_validation(config))
+        open_data(config).check()
     assert [path.name in str(caught.value) for path in images] == [True, True]
 
 
@@ -79,10 +79,10 @@ def test_open_batches__stage_2_of_its_own_goes_on_where_stage_1_ended(
     second = load_config(
         "toystreets_smoke", short_run(tmp_path, "second", "training.stage2_from=both")
     )
-    processes = Processes.join(both)
+    trees, processes = open_data(both).trees, Processes.join(both)
     try:
-        expected = next(open_batches(both, processes, first_step=both.training.boundary))
-        found = next(open_batches(second, processes, first_step=0))
+        expected = next(open_batches(both, processes, trees, first_step=both.training.boundary))
+        found = next(open_batches(second, processes, trees, first_step=0))
     finally:
         processes.leave()
     for one, other in zip(found.source, expected.source, strict=True):

@@ -99,8 +99,10 @@ def report(
     """Write the paper's table with its numbers and ours: Markdown, CSV, LaTeX and charts."""
     from uda4inst.suites import results
     from uda4inst.suites.report import markdown, write_report
+    from uda4inst.tasks import TASKS
 
     networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
+    _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
     protocols: Sequence[Protocol] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from uda4inst.errors import UserError
 from uda4inst.suites.expand import RunSpec
 from uda4inst.suites.scales import Scale
-from uda4inst.training.batches import open_trees
+from uda4inst.training.batches import open_data
 from uda4inst.training.config import Config
-from uda4inst.training.validation import open_validation
 
 
 def check_data(runs: Iterable[RunSpec], scale: Scale) -> None:
@@ -37,8 +35,7 @@ def check_data(runs: Iterable[RunSpec], scale: Scale) -> None:
 def _fault_of(config: Config) -> str | None:
     """Return what is wrong with the first of its trees that cannot be opened."""
     try:
-        deque(open_trees(config), maxlen=0)
-        open_validation(config)
+        open_data(config)
     except UserError as error:
         return str(error)
     return None

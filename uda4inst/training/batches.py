@@ -1,27 +1,69 @@
-"""Which images a run trains on: what its method may see, and nothing else."""
+"""The images of a run: what its method may see, what it is judged on, and nothing else."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
-from uda4inst.data.stream.dataset import open_dataset
+from uda4inst.data.stream.dataset import Trees, open_trees
 from uda4inst.data.stream.loading import build_loader
 from uda4inst.data.tree import ImageTree, check_sizes
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
 from uda4inst.training.processes import Processes
+from uda4inst.training.validation import open_validation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunData:
+    """The data sets of a run, opened once and handed on.
+
+    Args:
+        trees: what training sees.
+        validation: labelled target images to be judged on; None where there are none.
+    """
+
+    trees: Trees
+    validation: ImageTree | None
+
+    def check(self) -> None:
+        """Look at the header of every file the run will read, so that faults are told at once.
+
+        Raises:
+            UserError: files are unreadable, or label maps differ in size from their image.
+        """
+        for dataset in self.trees.opened:
+            check_sizes(dataset)
+        if self.validation is not None:
+            check_sizes(self.validation)
+
+
+def open_data(config: Config) -> RunData:
+    """Open the data sets of a run; no image is looked at.
+
+    Raises:
+        UserError: a tree is missing or incomplete.
+    """
+    trees = open_trees(config.data, mode=config.method.sees, labels=config.task.labels)
+    return RunData(trees, open_validation(config))
 
 
 def open_batches(
-    config: Config, processes: Processes, *, first_step: int
+    config: Config, processes: Processes, trees: Trees, *, first_step: int
 ) -> Generator[DomainBatch]:
     """Return this process's batches from a step on; they follow from (seed, step) alone.
 
     Close it at the end: this ends the loader processes.
 
+    Args:
+        config: of the run.
+        processes: where this process stands.
+        trees: of `open_data`.
+        first_step: of the run.
+
     Raises:
-        UserError: a tree is missing or incomplete; or, later, a file cannot be read.
+        UserError: no image shows what is to be learned; or, later, a file cannot be read.
     """
     batches = build_loader(
         config.data,
@@ -34,34 +76,9 @@ def open_batches(
         world_size=processes.count,
         device=processes.device,
         classes=config.method.class_labels,
+        trees=trees,
     )
     return _shielded(batches)
-
-
-def check_files(config: Config, validation: ImageTree | None) -> None:
-    """Look at the header of every file the run will read, so that faults are told before it starts.
-
-    Raises:
-        UserError: files are unreadable, or label maps differ in size from their image.
-    """
-    for dataset in open_trees(config):
-        check_sizes(dataset)
-    if validation is not None:
-        check_sizes(validation)
-
-
-def open_trees(config: Config) -> Iterator[ImageTree]:
-    """Open the data sets a run trains on, one after the other; no image is looked at.
-
-    Raises:
-        UserError: a tree is missing or incomplete.
-    """
-    mode = config.method.sees
-    if mode != "labelled":
-        yield open_dataset(config.data.source, domain="source", labels=config.task.labels)
-    if mode != "source" or config.data.align_offline:
-        labels = config.task.labels if mode == "labelled" else None
-        yield open_dataset(config.data.target, domain="target", labels=labels)
 
 
 def _shielded(batches: Iterator[DomainBatch]) -> Generator[DomainBatch]:

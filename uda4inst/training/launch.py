@@ -24,13 +24,12 @@ from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.run_folder.status import StatusFile
 from uda4inst.run_folder.trainer import locked
 from uda4inst.structures import DomainBatch
-from uda4inst.training.batches import check_files, open_batches
+from uda4inst.training.batches import RunData, open_batches, open_data
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
-from uda4inst.training.validation import open_validation
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +45,12 @@ class _Parts:
     batches: Generator[DomainBatch]
 
 
-def train(config: Config, *, watch: Watch | None = None) -> Outcome:
+def train(config: Config, *, data: RunData | None = None, watch: Watch | None = None) -> Outcome:
     """Start a new run and train it.
 
     Args:
         config: the whole configuration.
+        data: its data sets where they are open already; files are checked in any case.
         watch: told about progress, on the first process.
 
     Raises:
@@ -62,7 +62,9 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
     processes = Processes.join(config)
     try:
         processes.on_first(lambda: check_is_new(run))
-        parts = _build(config, processes, checkpoint=None)
+        data = data or open_data(config)
+        processes.on_first(data.check)
+        parts = _build(config, processes, data, checkpoint=None)
         with ExitStack() as held:
 
             def open_folder() -> None:
@@ -79,6 +81,7 @@ def resume(
     run: RunDir,
     *,
     step: int | None = None,
+    data: RunData | None = None,
     watch: Watch | None = None,
     control: Path | None = None,
     above: StatusFile | None = None,
@@ -89,6 +92,7 @@ def resume(
         run: an existing run without a trainer.
         step: step of the checkpoint; None for the latest. Later checkpoints, metrics, snapshots
             and evaluations are removed: the run does those steps again.
+        data: its data sets where they are open, and checked, already.
         watch: told about progress, on the first process.
         control: folder of requests; None for the run's own.
         above: told about changes of state, on the first process.
@@ -105,21 +109,24 @@ def resume(
             checkpoint = None
             if step is not None or latest_step(run.checkpoints) is not None:
                 checkpoint = open_checkpoint(run.checkpoints, step=step)
-            parts = _build(config, processes, checkpoint=checkpoint)
+            if data is None:
+                data = open_data(config)
+                processes.on_first(data.check)
+            parts = _build(config, processes, data, checkpoint=checkpoint)
             processes.on_first(lambda: _go_back(run, parts.session))
             return _work(run, parts, watch=watch, control=control, above=above)
     finally:
         processes.leave()
 
 
-def _build(config: Config, processes: Processes, *, checkpoint: Checkpoint | None) -> _Parts:
-    """Open the data, then build the networks, or load them."""
-    validation = open_validation(config)
-    processes.on_first(lambda: check_files(config, validation))
+def _build(
+    config: Config, processes: Processes, data: RunData, *, checkpoint: Checkpoint | None
+) -> _Parts:
+    """Build the networks, or load them, on open data."""
     step = checkpoint.step if checkpoint else 0
-    batches = open_batches(config, processes, first_step=step)
+    batches = open_batches(config, processes, data.trees, first_step=step)
     session = Session(config, processes, checkpoint=checkpoint)
-    return _Parts(session, validation, batches)
+    return _Parts(session, data.validation, batches)
 
 
 def _go_back(run: RunDir, session: Session) -> None:

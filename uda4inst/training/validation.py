@@ -158,13 +158,18 @@ def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] |
 
 
 def evaluate_checkpoint(
-    run: RunDir, *, step: int | None = None, progress: Progress | None = None
+    run: RunDir,
+    *,
+    step: int | None = None,
+    dataset: ImageTree | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run, whether or not it still trains.
 
     Args:
         run: the run.
         step: step of the checkpoint; None for the latest.
+        dataset: of `require_validation`; None opens it.
         progress: see `evaluate_networks`.
 
     Returns:
@@ -174,7 +179,7 @@ def evaluate_checkpoint(
         UserError: there is no such checkpoint, it is damaged, or the validation images are gone.
     """
     config = load_config(run.config)
-    dataset = require_validation(config)
+    dataset = dataset or require_validation(config)
     checkpoint = open_checkpoint(run.checkpoints, step=step)
     device = choose_device(config)
     networks = {

@@ -132,6 +132,44 @@ def open_dataset(ref: DatasetRef, *, domain: Domain, labels: Labels | None) -> I
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """The data sets that training items come from, opened once; None where the mode has none.
+
+    Args:
+        source: with labels.
+        target: with labels where they are learned from; also what offline alignment looks at.
+    """
+
+    source: ImageTree | None
+    target: ImageTree | None
+
+    @property
+    def opened(self) -> tuple[ImageTree, ...]:
+        """Those there are."""
+        return tuple(tree for tree in (self.source, self.target) if tree is not None)
+
+
+def open_trees(config: DataConfig, *, mode: Mode, labels: Labels) -> Trees:
+    """Open the data sets that a mode shows; no image is looked at.
+
+    Args:
+        config: which trees.
+        mode: see `PairedDataset`.
+        labels: which labels will be read.
+
+    Raises:
+        UserError: a tree is missing or incomplete, or has no such labels.
+    """
+    source = target = None
+    if mode != "labelled":
+        source = open_dataset(config.source, domain="source", labels=labels)
+    if mode != "source" or config.align_offline:
+        wanted = labels if mode == "labelled" else None
+        target = open_dataset(config.target, domain="target", labels=wanted)
+    return Trees(source, target)
+
+
 class PairedDataset(Dataset[RawItem]):
     """The endless stream of training items; item d is a function of (seed, d) alone.
 
@@ -142,6 +180,7 @@ class PairedDataset(Dataset[RawItem]):
         seed: the run's seed.
         labels: which labels items carry; others are neither decoded nor moved.
         classes: thing indices to learn; instances of others become background. None for all.
+        trees: of `open_trees` with the same mode and labels; None opens them.
 
     Raises:
         UserError: a tree is missing or incomplete, or shows none of the classes; a choice by
@@ -156,6 +195,7 @@ class PairedDataset(Dataset[RawItem]):
         seed: int,
         labels: Labels,
         classes: Sequence[int] | None = None,
+        trees: Trees | None = None,
     ) -> None:
         self._classes = None if classes is None or len(classes) == NUM_THINGS else classes
         self._labels: Labels = labels
@@ -173,18 +213,9 @@ class PairedDataset(Dataset[RawItem]):
         )
         self._target_ref: TargetRef = config.target
         self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
-        self._source = (
-            open_dataset(config.source, domain="source", labels=labels)
-            if mode in ("source", "pair")
-            else None
-        )
-        self._target = (
-            open_dataset(
-                config.target, domain="target", labels=labels if mode == "labelled" else None
-            )
-            if mode in ("pair", "labelled")
-            else None
-        )
+        trees = trees or open_trees(config, mode=mode, labels=labels)
+        self._source = trees.source
+        self._target = None if mode == "source" else trees.target
         self._mode = mode
         learned = self._source if mode in ("source", "pair") else self._target
         assert learned is not None
@@ -192,9 +223,7 @@ class PairedDataset(Dataset[RawItem]):
         self._reference: ImageTree | None = None
         self._reference_statistics: dict[int, LabStatistics] = {}
         if config.align_offline and self._source is not None:
-            self._reference = self._target or open_dataset(
-                config.target, domain="target", labels=None
-            )
+            self._reference = trees.target
         if self._target is not None:  # a mask that does not fit is told now, not in a worker
             self._valid_region(self._target.size_of(0))
 

@@ -21,6 +21,7 @@ from uda4inst.data.stream.dataset import (
     PairedDataset,
     RawItem,
     TargetItem,
+    Trees,
 )
 from uda4inst.data.stream.sampling import StepSampler
 from uda4inst.errors import UserError
@@ -143,6 +144,7 @@ def build_loader(
     world_size: int = 1,
     device: torch.device | str = "cpu",
     classes: Sequence[int] | None = None,
+    trees: Trees | None = None,
 ) -> Iterator[DomainBatch]:
     """Return the batches of every step from `start_step` on, without end.
 
@@ -160,14 +162,16 @@ def build_loader(
         world_size: number of processes.
         device: where the batches go.
         classes: thing indices to learn, None for all (see `PairedDataset`).
+        trees: already open ones; None opens them.
 
     Raises:
         UserError: at once when a tree is missing or incomplete, and on the step that needs it when
             a file cannot be read.
     """
     device = torch.device(device)
+    items = PairedDataset(config, mode=mode, seed=seed, labels=labels, classes=classes, trees=trees)
     loader: DataLoader[Any] = DataLoader(
-        _Stream(PairedDataset(config, mode=mode, seed=seed, labels=labels, classes=classes)),
+        _Stream(items),
         batch_sampler=StepSampler(
             batch_size, start_step=start_step, rank=rank, world_size=world_size
         ),

@@ -17,27 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from uda4inst.data.class_counts import class_counts
-from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
     create_run,
     find_run,
+    module_name,
     read_json,
     record_command,
 )
-from uda4inst.run_folder.status import StatusFile
+from uda4inst.run_folder.status import StatusFile, is_finished
 from uda4inst.run_folder.trainer import locked
 from uda4inst.training import launch
-from uda4inst.training.batches import check_files
+from uda4inst.training.batches import RunData, open_data
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.groups.module_processes import train_at_once
 from uda4inst.training.loop import Outcome, Progress
 from uda4inst.training.processes import Processes
 from uda4inst.training.validation import Progress as EvaluationProgress
-from uda4inst.training.validation import evaluate_checkpoint, open_validation
+from uda4inst.training.validation import evaluate_checkpoint, require_validation
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +56,18 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
             once it trains, a file cannot be read or written.
         RunFailedError: a loss is not finite.
     """
-    if len(config.category_groups) == 1:
-        return launch.train(_with_source(config), watch=watch)
     run = RunDir(Path(config.run.root) / config.run.name)
     check_is_new(run)
-    config = _with_source(config)
-    check_files(config, open_validation(config))
+    data = open_data(config)
+    config = _with_source(config, data)
+    if len(config.category_groups) == 1:
+        return launch.train(config, data=data, watch=watch)
+    data.check()
     is_first = _on_first(config, lambda: _create(run, config))
     try:
-        return resume(run, watch=watch)
+        return _resume_groups(run, config, data, watch=watch)
     except UserError:
-        if is_first and not any(run.modules.glob("*/metrics.jsonl")):
+        if is_first and not any(module.metrics.exists() for module in modules_of(run)):
             shutil.rmtree(run.path)  # nothing was trained: the name is free again
         raise
 
@@ -84,7 +85,7 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
         UserError: another trainer is at work; a checkpoint is damaged or of another network.
         RunFailedError: a loss is not finite.
     """
-    if not is_grouped(run):
+    if not run.is_grouped:
         return launch.resume(run, step=step, watch=watch)
     if step is not None:
         raise UserError(
@@ -92,27 +93,24 @@ def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) 
             f"Take one of {', '.join(str(m.path) for m in modules_of(run))}, then resume the run."
         )
     config = load_config(run.config)
+    data = open_data(config)
+    data.check()
+    return _resume_groups(run, config, data, watch=watch)
+
+
+def _resume_groups(run: RunDir, config: Config, data: RunData, *, watch: Watch | None) -> Outcome:
+    """Train what is unfinished of a run of several groups, its data sets open and checked."""
     with ExitStack() as held:
         is_first = _on_first(config, lambda: held.enter_context(locked(run)))
         if is_first:
-            return _train_modules(run, config, watch=watch)
-        return _train_in_turn(run, modules_of(run), config, status=None, watch=None)
-
-
-def is_grouped(run: RunDir) -> bool:
-    """Whether a run has one network per category group."""
-    return run.modules.is_dir()
+            return _train_modules(run, config, data, watch=watch)
+        return _train_in_turn(run, modules_of(run), config, data, status=None, watch=None)
 
 
 def modules_of(run: RunDir) -> list[RunDir]:
     """Return the run folders of the groups, in the order of the configuration."""
     groups = load_config(run.config).category_groups
-    return [RunDir(run.modules / module_name(group)) for group in groups]
-
-
-def module_name(group: tuple[str, ...]) -> str:
-    """Return the folder name of a group."""
-    return "-".join(group)
+    return [run.module(module_name(group)) for group in groups]
 
 
 def module_config(config: Config, group: tuple[str, ...]) -> Config:
@@ -122,7 +120,7 @@ def module_config(config: Config, group: tuple[str, ...]) -> Config:
         UserError: stage 2 starts from a run of other groups.
     """
     name = module_name(group)
-    root = Path(config.run.root) / config.run.name / "modules"
+    root = RunDir(Path(config.run.root) / config.run.name).modules
     training = config.training
     if training.stage2_from:
         start = _module_start(training.stage2_from, name, root=Path(config.run.root))
@@ -150,12 +148,12 @@ def _module_start(place: str, name: str, *, root: Path) -> Path:
     return start
 
 
-def _with_source(config: Config) -> Config:
+def _with_source(config: Config, data: RunData) -> Config:
     """Return the configuration with everything named that the method proposes from the source."""
 
     def counts() -> list[int]:
-        source = open_dataset(config.data.source, domain="source", labels="instances")
-        return class_counts(source).sum(axis=0).tolist()
+        assert data.trees.source is not None, "methods that propose from the source see it"
+        return class_counts(data.trees.source).sum(axis=0).tolist()
 
     return config.model_copy(update={"method": config.method.with_source(counts)})
 
@@ -179,7 +177,7 @@ def _create(run: RunDir, config: Config) -> None:
         create_run(folder, config_yaml=to_yaml(module))
 
 
-def _train_modules(run: RunDir, config: Config, *, watch: Watch | None) -> Outcome:
+def _train_modules(run: RunDir, config: Config, data: RunData, *, watch: Watch | None) -> Outcome:
     """Train what is unfinished, then merge what the modules predict."""
     modules, training = modules_of(run), config.training
     steps = training.total_steps
@@ -191,10 +189,10 @@ def _train_modules(run: RunDir, config: Config, *, watch: Watch | None) -> Outco
             if training.modules_at_once > 1:
                 outcome = train_at_once(run, modules, config, status=status, watch=watch)
             else:
-                outcome = _train_in_turn(run, modules, config, status=status, watch=watch)
-            if outcome.state == "finished" and open_validation(config) is not None:
+                outcome = _train_in_turn(run, modules, config, data, status=status, watch=watch)
+            if outcome.state == "finished" and data.validation is not None:
                 status.update(message="Merging what the category groups predict.")
-                merge_evaluations(run, modules, config)
+                merge_evaluations(run, modules, config, data.validation)
     except BaseException as error:
         status.close("failed", error=str(error) or type(error).__name__)
         raise
@@ -207,6 +205,7 @@ def _train_in_turn(
     run: RunDir,
     modules: list[RunDir],
     config: Config,
+    data: RunData,
     *,
     status: StatusFile | None,
     watch: Watch | None,
@@ -214,7 +213,7 @@ def _train_in_turn(
     """Train one module after another in this process."""
     steps = config.training.total_steps
     for number, module in enumerate(modules):
-        if _is_finished(module):
+        if is_finished(module):
             continue
         done = number * steps
 
@@ -237,7 +236,7 @@ def _train_in_turn(
                 watch(told)
 
         log.info("category group %s", module.name)
-        outcome = launch.resume(module, watch=follow, control=run.control, above=status)
+        outcome = launch.resume(module, data=data, watch=follow, control=run.control, above=status)
         if outcome.state == "stopped":
             return replace(outcome, step=done + outcome.step)
     return Outcome("finished", steps * len(modules))
@@ -259,10 +258,14 @@ def evaluate(
     Raises:
         UserError: a group has no such checkpoint, or validation images are gone.
     """
-    if not is_grouped(run):
+    if not run.is_grouped:
         return evaluate_checkpoint(run, step=step, progress=progress)
-    modules = modules_of(run)
-    found = [evaluate_checkpoint(module, step=step, progress=progress) for module in modules]
+    modules, config = modules_of(run), load_config(run.config)
+    dataset = require_validation(config)
+    found = [
+        evaluate_checkpoint(module, step=step, dataset=dataset, progress=progress)
+        for module in modules
+    ]
     steps = {record["step"] for record in found}
     if len(steps) > 1:
         raise UserError(
@@ -271,10 +274,5 @@ def evaluate(
         )
     (evaluated,) = steps
     run.evaluation_of(evaluated).unlink(missing_ok=True)  # judged anew, so merged anew
-    merge_evaluations(run, modules, load_config(run.config))
+    merge_evaluations(run, modules, config, dataset)
     return read_json(run.evaluation_of(evaluated))
-
-
-def _is_finished(module: RunDir) -> bool:
-    """Whether a module's run has come to its end."""
-    return module.status.exists() and read_json(module.status).get("state") == "finished"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from uda4inst.atomic import disk_errors
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import accumulators, results_json
 from uda4inst.formats.predictions import (
@@ -31,13 +32,13 @@ from uda4inst.run_folder.evaluations import (
 )
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import Config, config_hash
-from uda4inst.training.validation import require_validation, summary
+from uda4inst.training.validation import summary
 
 log = logging.getLogger(__name__)
 
 
 def merge_evaluations(
-    run: RunDir, modules: Sequence[RunDir], config: Config
+    run: RunDir, modules: Sequence[RunDir], config: Config, dataset: ImageTree
 ) -> list[dict[str, Any]]:
     """Merge the modules' stored predictions of every step they share, and judge them.
 
@@ -45,6 +46,7 @@ def merge_evaluations(
         run: where results and merged predictions go.
         modules: the run folders of the groups.
         config: the run's; its `evaluation` part says how.
+        dataset: labelled target images.
 
     Returns:
         What was written, one record a step; steps merged before are left as they are.
@@ -59,7 +61,8 @@ def merge_evaluations(
         networks = [n for n in ("student", "teacher") if all(n in names for names in predicted)]
         own = _sources(modules, step)
         if networks and not _is_merged(run, step, own):
-            records.append(_merge_step(run, modules, networks, config, step=step, sources=own))
+            merged = _merge_step(run, modules, networks, config, dataset, step=step, sources=own)
+            records.append(merged)
     return records
 
 
@@ -78,11 +81,12 @@ def _merge_step(
     modules: Sequence[RunDir],
     networks: Sequence[str],
     config: Config,
+    dataset: ImageTree,
     *,
     step: int,
     sources: dict[str, str],
 ) -> dict[str, Any]:
-    dataset, settings = require_validation(config), config.evaluation
+    settings = config.evaluation
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
     results: dict[str, Any] = {}
     with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
