@@ -13,10 +13,10 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.run_folder.snapshot_reader import Snapshot, SnapshotItem
+from uda4inst.uda.threshold_sweep import Settled
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
-from workbench.stores.candidates import Candidates
 from workbench.ui import markup, plots
 from workbench.ui.edge import Mounted
 from workbench.ui.palette import class_css, css
@@ -104,7 +104,7 @@ def draw(
 
 
 def _trial(
-    chosen: float | None, snapshot: Snapshot, item: SnapshotItem, candidates: Candidates
+    chosen: float | None, snapshot: Snapshot, item: SnapshotItem, candidates: Settled
 ) -> Trial:
     """Return what the chosen threshold keeps; without one, what training kept."""
     trained = np.asarray(item.kept, dtype=bool)
@@ -119,7 +119,7 @@ def _trial(
     )
 
 
-def picture(item: SnapshotItem, candidates: Candidates, trial: Trial) -> NDArray[np.uint8]:
+def picture(item: SnapshotItem, candidates: Settled, trial: Trial) -> NDArray[np.uint8]:
     """Return the target image with kept objects filled and dropped ones dashed.
 
     Args:
@@ -142,7 +142,7 @@ def picture(item: SnapshotItem, candidates: Candidates, trial: Trial) -> NDArray
     return draw_detections(item.target, drawn)
 
 
-def _legend(candidates: Candidates, trial: Trial) -> str:
+def _legend(candidates: Settled, trial: Trial) -> str:
     labels = sorted({int(label) for label in candidates.labels[trial.kept]})
     entries = [(f"kept: {THING_NAMES[k]}", class_css(THING_NAMES[k])) for k in labels]
     if trial.ignored.any():
@@ -151,7 +151,7 @@ def _legend(candidates: Candidates, trial: Trial) -> str:
     return markup.legend(entries, dashed=["ignored: unsure", "dropped"])
 
 
-def _table(candidates: Candidates, trial: Trial, snapshot: Snapshot) -> str:
+def _table(candidates: Settled, trial: Trial, snapshot: Snapshot) -> str:
     """Return how many of each class are kept, ignored and dropped, here and in training."""
     dropped = ~trial.kept & ~trial.ignored
     columns = {"kept": trial.kept, "ignored": trial.ignored, "dropped": dropped}
@@ -178,7 +178,7 @@ def _training_column(snapshot: Snapshot) -> str:
     return "kept in training (threshold of the class)"
 
 
-def _causes(candidates: Candidates, snapshot: Snapshot) -> str:
+def _causes(candidates: Settled, snapshot: Snapshot) -> str:
     """Return why detections cannot be kept at any threshold, and when one is ignored."""
     on_ego, covered = int(candidates.on_ego.sum()), int(candidates.covered.sum())
     text = (
@@ -198,7 +198,7 @@ def _causes(candidates: Candidates, snapshot: Snapshot) -> str:
     return text + "."
 
 
-def _curve(candidates: Candidates, trial: Trial) -> plots.Chart:
+def _curve(candidates: Settled, trial: Trial) -> plots.Chart:
     threshold, own = trial.threshold, trial.own
     counts = candidates.curve(_THRESHOLDS).astype(np.float64)
     lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
