@@ -11,14 +11,16 @@ import torch
 from uda4inst.data.config import DataConfig
 from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.data.stream.dataset import (
+    Mode,
+    PairedDataset,
+    open_dataset,
+)
+from uda4inst.data.stream.items import (
     ItemInstances,
     ItemSemantic,
     LabelledItem,
-    Mode,
-    PairedDataset,
     RawItem,
     TargetItem,
-    open_dataset,
 )
 from uda4inst.errors import UserError
 from uda4inst.ops.color import align_to_statistics, lab_statistics

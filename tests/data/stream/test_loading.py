@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from uda4inst.data.config import DataConfig
-from uda4inst.data.stream.dataset import ItemInstances, ItemSemantic, PairedDataset
+from uda4inst.data.stream.dataset import (
+    PairedDataset,
+)
+from uda4inst.data.stream.items import (
+    ItemInstances,
+    ItemSemantic,
+)
 from uda4inst.data.stream.loading import RawBatch, build_loader, collate
 from uda4inst.errors import UserError
 from uda4inst.structures import DomainBatch, Labels, Sample

@@ -14,14 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from uda4inst.data.config import DataConfig
 from uda4inst.data.stream.dataset import (
+    Mode,
+    PairedDataset,
+    Trees,
+)
+from uda4inst.data.stream.items import (
     ItemInstances,
     ItemSemantic,
     LabelledItem,
-    Mode,
-    PairedDataset,
     RawItem,
     TargetItem,
-    Trees,
 )
 from uda4inst.data.stream.sampling import StepSampler
 from uda4inst.errors import UserError
