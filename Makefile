@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ON_ALL_CORES := -n logical --dist loadfile
 
-.PHONY: app test check format venv inspection toystreets browser clean
+.PHONY: app test check format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -39,12 +39,8 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,notebooks,dev]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,dev]"
 	touch $(STAMP)
-
-# FiftyOne, heavy and optional: sessions for data inspection.
-inspection: $(STAMP)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,notebooks,dev,inspection]"
 
 # Made once; asking again for the same data costs nothing.
 toystreets: $(STAMP)

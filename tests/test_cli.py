@@ -170,7 +170,7 @@ def test_doctor__json(uda4inst: Cli) -> None:
     assert all(f["remedy"] for f in findings.values() if f["state"] != "good")
 
 
-def find(name: str) -> doctor.Finding:
+def find(name: str) -> doctor.Diagnosis:
     return next(f for f in doctor.examine() if f.name == name)
 
 

@@ -42,10 +42,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "transformers": ("uda4inst/models", "uda4inst/doctor.py"),
     "accelerate": ("uda4inst/training", "uda4inst/doctor.py"),
     "gradio": ("workbench",),
-    "fiftyone": ("workbench/sessions", "uda4inst/doctor.py"),
+    "fiftyone": ("uda4inst/doctor.py",),
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
-    "detectron2": ("uda4inst/exchange", "uda4inst/doctor.py"),
+    "detectron2": ("uda4inst/doctor.py",),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (

@@ -28,11 +28,13 @@ _MONGOD_REMEDY: Final = (
     "FIFTYONE_DATABASE_URI=mongodb://HOST:PORT."
 )
 _DETECTRON2_REMEDY: Final = (
-    "Optional, for exchange with detectron2 projects. It is not on the package index: install "
+    "Optional: nothing here needs it. It is not on the package index: install "
     "torch first, then pip install --no-build-isolation "
     "git+https://github.com/facebookresearch/detectron2"
 )
-_FIFTYONE_REMEDY: Final = "Optional, for sessions of data inspection: make inspection."
+_FIFTYONE_REMEDY: Final = (
+    "Optional: nothing here needs it. pip install fiftyone, in a call of its own after all else."
+)
 _CUDA_REMEDY: Final = (
     "There is an NVIDIA driver, but torch cannot use it: install a CUDA build of torch 2.13.0 "
     "(make venv TORCH=torch==2.13.0), or a newer driver."
@@ -44,7 +46,7 @@ _WEIGHTS_REMEDY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One line of the report.
 
     Args:
@@ -60,9 +62,9 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Return everything worth knowing; nothing is changed, and nothing raises."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
         _versions,
         _device,
         _machine,
@@ -74,17 +76,17 @@ def examine() -> list[Finding]:
     return [finding for check in checks for finding in check()]
 
 
-def _versions() -> Iterator[Finding]:
-    yield Finding("python", "good", f"{platform.python_version()} ({platform.platform()})")
+def _versions() -> Iterator[Diagnosis]:
+    yield Diagnosis("python", "good", f"{platform.python_version()} ({platform.platform()})")
     for name in ("uda4inst", *_PACKAGES):
         version = _version(name)
         if version is None:
-            yield Finding(name, "broken", "not installed", "make venv, or pip install -e .")
+            yield Diagnosis(name, "broken", "not installed", "make venv, or pip install -e .")
         else:
-            yield Finding(name, "good", version)
+            yield Diagnosis(name, "good", version)
 
 
-def _device() -> Iterator[Finding]:
+def _device() -> Iterator[Diagnosis]:
     import torch
 
     if torch.cuda.is_available():
@@ -92,25 +94,25 @@ def _device() -> Iterator[Finding]:
             facts = torch.cuda.get_device_properties(index)
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
             value = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
-            yield Finding(f"device cuda:{index}", "good", value)
+            yield Diagnosis(f"device cuda:{index}", "good", value)
     elif shutil.which("nvidia-smi"):
-        yield Finding("device", "broken", f"CPU; torch {torch.__version__}", _CUDA_REMEDY)
+        yield Diagnosis("device", "broken", f"CPU; torch {torch.__version__}", _CUDA_REMEDY)
     else:
-        yield Finding("device", "good", "CPU")
+        yield Diagnosis("device", "good", "CPU")
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     limit = os.environ.get("OMP_NUM_THREADS")
-    yield Finding("threads", "good", threads + (f" (OMP_NUM_THREADS={limit})" if limit else ""))
+    yield Diagnosis("threads", "good", threads + (f" (OMP_NUM_THREADS={limit})" if limit else ""))
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Diagnosis]:
     memory = psutil.virtual_memory()
     value = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
-    yield Finding("memory", "good", value)
+    yield Diagnosis("memory", "good", value)
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    yield Finding("disk", "good", f"{free:.1f} GiB free in {Path.cwd()}")
+    yield Diagnosis("disk", "good", f"{free:.1f} GiB free in {Path.cwd()}")
 
 
-def _torchvision() -> Iterator[Finding]:
+def _torchvision() -> Iterator[Diagnosis]:
     version = _version("torchvision")
     if version is None:
         return
@@ -118,40 +120,40 @@ def _torchvision() -> Iterator[Finding]:
         importlib.import_module("torchvision")
     except Exception as error:  # whatever it is, transformers would meet it too
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        yield Finding("torchvision", "broken", f"{version}: {reason[0]}", _TORCHVISION_REMEDY)
+        yield Diagnosis("torchvision", "broken", f"{version}: {reason[0]}", _TORCHVISION_REMEDY)
     else:
-        yield Finding("torchvision", "good", f"{version} (not needed)")
+        yield Diagnosis("torchvision", "good", f"{version} (not needed)")
 
 
-def _fiftyone() -> Iterator[Finding]:
+def _fiftyone() -> Iterator[Diagnosis]:
     package = importlib.util.find_spec("fiftyone")
     if package is None or package.origin is None:
-        yield Finding("fiftyone", "absent", "not installed", _FIFTYONE_REMEDY)
+        yield Diagnosis("fiftyone", "absent", "not installed", _FIFTYONE_REMEDY)
         return
-    yield Finding("fiftyone", "good", _version("fiftyone") or "unknown version")
+    yield Diagnosis("fiftyone", "good", _version("fiftyone") or "unknown version")
     uri = os.environ.get("FIFTYONE_DATABASE_URI")
     own = Path(package.origin).parent / "db" / "bin" / "mongod"
     if uri:
-        yield Finding("mongod", "good", f"FIFTYONE_DATABASE_URI={uri}")
+        yield Diagnosis("mongod", "good", f"FIFTYONE_DATABASE_URI={uri}")
     elif own.exists() or shutil.which("mongod"):
-        yield Finding("mongod", "good", str(own if own.exists() else shutil.which("mongod")))
+        yield Diagnosis("mongod", "good", str(own if own.exists() else shutil.which("mongod")))
     else:
-        yield Finding("mongod", "broken", f"not in {own.parent}", _MONGOD_REMEDY)
+        yield Diagnosis("mongod", "broken", f"not in {own.parent}", _MONGOD_REMEDY)
 
 
-def _detectron2() -> Iterator[Finding]:
+def _detectron2() -> Iterator[Diagnosis]:
     if importlib.util.find_spec("detectron2") is None:
-        yield Finding("detectron2", "absent", "not installed", _DETECTRON2_REMEDY)
+        yield Diagnosis("detectron2", "absent", "not installed", _DETECTRON2_REMEDY)
     else:
-        yield Finding("detectron2", "good", _version("detectron2") or "unknown version")
+        yield Diagnosis("detectron2", "good", _version("detectron2") or "unknown version")
 
 
-def _weights() -> Iterator[Finding]:
+def _weights() -> Iterator[Diagnosis]:
     own = Path(__file__).parent / "models" / "weights" / "toystreets.safetensors"
     if own.exists():
-        yield Finding("ToyStreets start", "good", f"{own.stat().st_size / 2**20:.1f} MiB")
+        yield Diagnosis("ToyStreets start", "good", f"{own.stat().st_size / 2**20:.1f} MiB")
     else:
-        yield Finding(
+        yield Diagnosis(
             "ToyStreets start",
             "broken",
             f"missing ({own})",
@@ -162,9 +164,9 @@ def _weights() -> Iterator[Finding]:
     found = sorted(p.name for p in Path(HF_HUB_CACHE).glob("models--facebook--mask2former-*"))
     names = ", ".join(name.split("--")[-1] for name in found)
     if names:
-        yield Finding("COCO weights", "good", names)
+        yield Diagnosis("COCO weights", "good", names)
     else:
-        yield Finding("COCO weights", "absent", f"none in {HF_HUB_CACHE}", _WEIGHTS_REMEDY)
+        yield Diagnosis("COCO weights", "absent", f"none in {HF_HUB_CACHE}", _WEIGHTS_REMEDY)
 
 
 def _version(name: str) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from uda4inst.suites.expand import Expansion
     from uda4inst.suites.folder import SuiteFolder
-    from uda4inst.suites.results import Network, Protocol
+    from uda4inst.suites.results import Network, ProtocolName
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
 
 _Name = TypeVar("_Name", bound=str)
@@ -104,7 +104,7 @@ def report(
     networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
     _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
-    protocols: Sequence[Protocol] = _choose("--protocol", protocol, found.protocols)
+    protocols: Sequence[ProtocolName] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
     typer.echo(markdown(found, [(protocols[0], networks[0])]))
     for path in written:

@@ -18,7 +18,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import LONG_SIDE_MAX, infer
 from uda4inst.evaluation.scoring import (
     PROTOCOLS,
-    Progress,
+    ImagesDone,
     accumulators,
     results_json,
     to_json,
@@ -74,7 +74,7 @@ def evaluate_model(
     limit: int | None = None,
     classes: Sequence[str] = THING_NAMES,
     predictions_path: Path | None = None,
-    progress: Progress | None = None,
+    progress: ImagesDone | None = None,
 ) -> dict[str, Any]:
     """Return the AP of a network by every protocol.
 

@@ -19,7 +19,7 @@ from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
 from uda4inst.formats.predictions import ScoredMask, basename, read_predictions
 
-Progress = Callable[[int, int], None]  # images done, images in all
+ImagesDone = Callable[[int, int], None]  # images done, images in all
 Accumulator = CityscapesAP | CocoAP
 Entries = Sequence[ScoredMask | MaskLine]
 
@@ -63,7 +63,7 @@ def evaluate_predictions(
     *,
     protocols: Sequence[str] = PROTOCOLS,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ImagesDone | None = None,
 ) -> dict[str, Any]:
     """Return the AP of predictions stored in files.
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
-from uda4inst.suites.results import Network, Protocol, RowResult, SuiteResults, View
+from uda4inst.suites.results import Network, ProtocolName, RowResult, SuiteResults, View
 
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"
@@ -44,7 +44,7 @@ def write_charts(results: SuiteResults, folder: Path, views: Sequence[View]) -> 
 
 
 def draw_chart(
-    results: SuiteResults, rows: Sequence[RowResult], protocol: Protocol, network: Network
+    results: SuiteResults, rows: Sequence[RowResult], protocol: ProtocolName, network: Network
 ) -> Figure:
     """Return the first measure above the second for some rows of one benchmark."""
     figure = Figure(figsize=(12, 7))
@@ -64,7 +64,7 @@ def draw_chart(
 
 
 def _draw_bars(
-    axes: Any, rows: Sequence[RowResult], protocol: Protocol, network: Network, metric: str
+    axes: Any, rows: Sequence[RowResult], protocol: ProtocolName, network: Network, metric: str
 ) -> None:
     """Draw one group of bars a class, two bars a row: the paper's, then ours with its spread."""
     names = [*rows[0].row.classes, None]

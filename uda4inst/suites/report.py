@@ -20,7 +20,7 @@ from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.results import (
     NETWORKS,
     Network,
-    Protocol,
+    ProtocolName,
     RowResult,
     Statistic,
     SuiteResults,
@@ -73,7 +73,7 @@ def write_report(
     folder: Path,
     *,
     networks: Sequence[Network] = NETWORKS,
-    protocols: Sequence[Protocol] | None = None,
+    protocols: Sequence[ProtocolName] | None = None,
 ) -> list[Path]:
     """Write report.md, report.csv, report.tex and the charts; return their paths.
 
@@ -185,7 +185,7 @@ def _listed_measures(results: SuiteResults) -> str:
 
 
 def _numbers(
-    results: SuiteResults, row: RowResult, protocol: Protocol, network: Network
+    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
 ) -> Iterator[tuple[str, str, float | None, Statistic | None]]:
     """Yield (metric, class, paper, ours) for everything a row has a number for."""
     for metric in results.suite.task.measures:
@@ -201,7 +201,7 @@ def _spread_out(found: Statistic) -> tuple[float, float, float, int]:
     return found.mean, *found.spread, found.n
 
 
-def _means_table(results: SuiteResults, protocol: Protocol, network: Network) -> Table:
+def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:
     """Return the table with the means, in the paper's order."""
     suite = results.suite
     measures = suite.task.measures
@@ -229,7 +229,7 @@ def _means_table(results: SuiteResults, protocol: Protocol, network: Network) ->
 
 
 def _class_table(
-    results: SuiteResults, protocol: Protocol, network: Network, metric: str
+    results: SuiteResults, protocol: ProtocolName, network: Network, metric: str
 ) -> Table | None:
     """Return paper and ours by class; None where neither has any."""
     lines: list[tuple[str, ...]] = []

@@ -26,11 +26,11 @@ from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
 
 Network = Literal["student", "teacher"]
-Protocol = Literal["cityscapes", "coco", "pixels"]
+ProtocolName = Literal["cityscapes", "coco", "pixels"]
 # What a table or chart shows.
-View = tuple[Protocol, Network]
+View = tuple[ProtocolName, Network]
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
-PROTOCOLS: Final[tuple[Protocol, ...]] = ("cityscapes", "coco")
+PROTOCOLS: Final[tuple[ProtocolName, ...]] = ("cityscapes", "coco")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class RowResult:
         return f"{finished} of {len(self.runs)} seeds"
 
     def by_seed(
-        self, network: Network, protocol: Protocol, metric: str, class_name: str | None = None
+        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
     ) -> dict[int, float]:
         """Return a number of every finished run, in per cent, by seed.
 
@@ -147,7 +147,7 @@ class RowResult:
         return values
 
     def statistic(
-        self, network: Network, protocol: Protocol, metric: str, class_name: str | None = None
+        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
     ) -> Statistic | None:
         """Return mean, spread and number of seeds; None when no run has the number."""
         return _statistic(list(self.by_seed(network, protocol, metric, class_name).values()))
@@ -200,9 +200,9 @@ class SuiteResults:
     description: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def protocols(self) -> tuple[Protocol, ...]:
+    def protocols(self) -> tuple[ProtocolName, ...]:
         """How its runs are judged, the headline's way first."""
-        return cast("tuple[Protocol, ...]", self.suite.task.protocols)
+        return cast("tuple[ProtocolName, ...]", self.suite.task.protocols)
 
     @property
     def has_paper(self) -> bool:
@@ -219,7 +219,7 @@ class SuiteResults:
         return self.row(found.key) if found else None
 
     def gap_closed(
-        self, row: RowResult, network: Network, protocol: Protocol, metric: str | None = None
+        self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None
     ) -> Statistic | None:
         """Return the share of the gap between the bounds that a row closes, in per cent.
 

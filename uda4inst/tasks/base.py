@@ -18,11 +18,11 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from uda4inst.evaluation.scoring import ImagesDone
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
 
 Target = InstanceMap | SemanticMap  # what a network learns to predict of one image
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +201,7 @@ class Task(Protocol):
         limit: int | None = None,
         classes: Sequence[str] | None = None,
         predictions_path: Path | None = None,
-        progress: Progress | None = None,
+        progress: ImagesDone | None = None,
     ) -> dict[str, Any]:
         """Judge a network; it is left in the mode it came in, and no random number is drawn.
 

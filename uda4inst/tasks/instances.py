@@ -30,10 +30,10 @@ from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample
 from uda4inst.tasks.base import (
+    ImagesDone,
     LabelledSet,
     Loss,
     LossPart,
-    Progress,
     StudentView,
     Task,
     TrainedNetwork,
@@ -112,7 +112,7 @@ class Instances:
         limit: int | None = None,
         classes: Sequence[str] | None = None,
         predictions_path: Path | None = None,
-        progress: Progress | None = None,
+        progress: ImagesDone | None = None,
     ) -> dict[str, Any]:
         """Return AP and AP50 by every protocol; detections go into a predictions file."""
         return evaluate_model(

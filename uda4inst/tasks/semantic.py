@@ -24,10 +24,10 @@ from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
 from uda4inst.structures import Labels, Sample, SemanticMap
 from uda4inst.tasks.base import (
+    ImagesDone,
     LabelledSet,
     Loss,
     LossPart,
-    Progress,
     StudentView,
     Task,
     TrainedNetwork,
@@ -97,7 +97,7 @@ class Semantic:
         limit: int | None = None,
         classes: Sequence[str] | None = None,
         predictions_path: Path | None = None,
-        progress: Progress | None = None,
+        progress: ImagesDone | None = None,
     ) -> dict[str, Any]:
         """Return mIoU and pixel accuracy; maps go into a predictions file.
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _LABEL_WORDS: Final = {"instances": "instances", "semantic": "semantic maps"}
 # Images done, images in all; raises `Interrupted` to give up.
-Progress = Callable[[str, int, int], None]
+NetworkImagesDone = Callable[[str, int, int], None]
 
 
 class Interrupted(Exception):
@@ -86,7 +86,7 @@ def evaluate_networks(
     config_hash: str,
     step: int,
     device: torch.device,
-    progress: Progress | None = None,
+    progress: NetworkImagesDone | None = None,
 ) -> dict[str, Any]:
     """Evaluate networks and write result and predictions into the run folder.
 
@@ -151,7 +151,7 @@ def summary(result: Mapping[str, Any], task: Task) -> str:
     )
 
 
-def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+def _named(progress: NetworkImagesDone | None, name: str) -> Callable[[int, int], None] | None:
     if progress is None:
         return None
     return lambda done, total: progress(name, done, total)
@@ -162,7 +162,7 @@ def evaluate_checkpoint(
     *,
     step: int | None = None,
     dataset: ImageTree | None = None,
-    progress: Progress | None = None,
+    progress: NetworkImagesDone | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run, whether or not it still trains.
 

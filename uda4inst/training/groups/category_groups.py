@@ -36,8 +36,11 @@ from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.groups.module_processes import train_at_once
 from uda4inst.training.loop import Outcome, Progress
 from uda4inst.training.processes import Processes
-from uda4inst.training.validation import Progress as EvaluationProgress
-from uda4inst.training.validation import evaluate_checkpoint, require_validation
+from uda4inst.training.validation import (
+    NetworkImagesDone,
+    evaluate_checkpoint,
+    require_validation,
+)
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +249,7 @@ def _train_in_turn(
 
 
 def evaluate(
-    run: RunDir, *, step: int | None = None, progress: EvaluationProgress | None = None
+    run: RunDir, *, step: int | None = None, progress: NetworkImagesDone | None = None
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run of one or several groups.
 
