@@ -23,6 +23,7 @@ from uda4inst.training.groups import category_groups
 from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.journal import RunFailedError
 from uda4inst.training.loop import Outcome, Progress
+from uda4inst.training.validation import require_validation
 
 PRESET = "toystreets_smoke"
 PEOPLE, VEHICLES = CATEGORY_GROUPINGS["two"]
@@ -224,7 +225,7 @@ def test_train__refuses_a_checkpoint_of_another_group(
     module = category_groups.modules_of(whole)[0]
     start = f"training.stage2_from={module.checkpoints / '00000006'}"
     config = load_config(PRESET, short(short_run, tmp_path, "one", start, "method.groups=one"))
-    with pytest.raises(UserError, match=r"same classes \(all eight\), got one of person, rider"):
+    with pytest.raises(UserError, match=r"same classes \(all 8\), got one of person, rider"):
         launch.train(config)
 
 
@@ -253,9 +254,10 @@ def test_merge_evaluations__a_module_judged_anew_is_merged_anew(
 ) -> None:
     config = load_config(whole.config)
     modules = category_groups.modules_of(whole)
-    assert merge_evaluations(whole, modules, config) == []
+    dataset = require_validation(config)
+    assert merge_evaluations(whole, modules, config, dataset) == []
     whole.evaluation_of(6).unlink()
-    (record,) = merge_evaluations(whole, modules, config)
+    (record,) = merge_evaluations(whole, modules, config, dataset)
     assert record["step"] == 6
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
+from uda4inst.errors import UserError
 from uda4inst.suites import report
 from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
 from workbench.pages.results.charts import charts
@@ -37,7 +38,7 @@ class HeadView:
     """What is looked at."""
 
     folder: gr.Dropdown
-    protocol: str
+    protocol: gr.Radio
     network: str
 
 
@@ -88,9 +89,13 @@ def results_view(services: Services, session: SessionState) -> Framed[HeadView, 
     chosen = chosen_folder(services.suites, session)
     choices = [str(folder) for folder in folders]
     value = None if chosen is None else str(chosen)
+    protocols = _protocols(services.suites, chosen)
+    wanted = session.results.protocol
     head = HeadView(
         folder=gr.Dropdown(choices=choices, value=value, allow_custom_value=True),
-        protocol=session.results.protocol,
+        protocol=gr.Radio(
+            choices=list(protocols), value=wanted if wanted in protocols else protocols[0]
+        ),
         network=session.results.network,
     )
     return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
@@ -129,6 +134,14 @@ def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
     if session.results.folder is not None:
         return checked_folder(session.results.folder)
     return next(iter(store.folders()), None)
+
+
+def _protocols(store: SuiteStore, folder: Path | None) -> tuple[str, ...]:
+    """Return what can be chosen: the protocols of the suite's task, the usual ones without it."""
+    try:
+        return PROTOCOLS if folder is None else store.results(folder).protocols
+    except UserError:
+        return PROTOCOLS  # the page itself says what is wrong with the suite
 
 
 def _view(session: SessionState) -> View:

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.suites.results import SuiteResults
 from workbench.pages.results.page import choose
 from workbench.pages.results.view import (
     ChangesView,
@@ -78,7 +79,8 @@ def test_results_view__no_suite_says_how_to_make_one(services: Services) -> None
 def test_results_view__newest_suite_and_its_exports(services: Services, folder: Path) -> None:
     head = results_view(services, HERE).head
     assert head.folder.value == str(folder)
-    assert (head.protocol, head.network) == ("cityscapes", "student")
+    assert (head.protocol.value, head.network) == ("cityscapes", "student")
+    assert [value for _, value in head.protocol.choices] == ["cityscapes", "coco"]
     view = shown(services)
     assert "Table 5: components" in view.facts
     assert "<b>20.0</b>" in view.table
@@ -94,6 +96,14 @@ def test_results_view__protocol_and_network(services: Services, folder: Path) ->
     view = shown(services, HERE.on_results(protocol="coco", network="teacher"))
     assert "<b>23.0</b>" in view.table
     assert file(view.csv).name == "table5-toy-coco-teacher.csv"
+
+
+def test_results_view__offers_the_protocols_of_the_suites_task(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SuiteResults, "protocols", ("pixels",))
+    protocol = results_view(services, HERE.on_results(protocol="coco")).head.protocol
+    assert ([value for _, value in protocol.choices], protocol.value) == (["pixels"], "pixels")
 
 
 def test_results_tick__figure_comes_when_it_is_drawn(services: Services, folder: Path) -> None:
