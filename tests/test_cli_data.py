@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
 from uda4inst import cli
+from uda4inst.commands.data_reports import _Name
+from uda4inst.data.config import FormatName
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -151,3 +154,8 @@ def test_data__help_lists_the_commands(uda4inst: Cli) -> None:
     code, out, _ = uda4inst("--help")
     assert code == 0
     assert all(command in out for command in ("toystreets", "check", "stats", "export"))
+
+
+def test_data__help_names_every_format() -> None:
+    (argument,) = _Name.__metadata__
+    assert f": {', '.join(get_args(FormatName))}." in argument.help

@@ -17,7 +17,7 @@ from uda4inst.training.validation import choose_networks, evaluation_is_due
 
 def test_methods__the_oracle_alone_sees_target_labels() -> None:
     sees = {name: spec.config.model_validate({}).sees for name, spec in METHODS.items()}
-    assert sees == {"uda4inst": "pair", "source_only": "pair", "oracle": "labelled"}
+    assert {name for name, what in sees.items() if what == "labelled"} == {"oracle"}
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from workbench.app import PAGES
+
 CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
 # A shared machine may be slow; nothing here waits longer than it must.
@@ -307,6 +309,7 @@ def test_error_maps__class_order_and_second_side(finished: Workbench) -> None:
     finished.wait_for("#error-maps-facts", r"class\s*car")
     page.locator("#error-maps-other-run input").click()
     page.get_by_role("option", name="first", exact=True).click()
+    finished.wait_for("#error-maps-title-b", "px wrong")  # its controls have come
     page.locator("#error-maps-other-network input[value=student]").check()
     finished.wait_for("#error-maps-title-b", r"student")
     finished.shoot("error_maps")
@@ -457,7 +460,7 @@ def choose_group(bench: Workbench, text: str) -> None:
     bench.page.get_by_role("option", name=text, exact=True).click()
 
 
-@pytest.mark.parametrize("name", ["train", "data", "mixing", "pool", "pseudo_labels", "error_maps"])
+@pytest.mark.parametrize("name", [page for page in PAGES if page != "results"])
 def test_pages__narrow_and_dark(finished: Workbench, name: str) -> None:
     finished.tab(name)
     finished.page.evaluate("document.body.classList.add('dark')")

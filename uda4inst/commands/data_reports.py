@@ -13,11 +13,12 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from uda4inst.data.tree import DatasetOptions, ImageTree
 
+# Spelled out, so that help needs nothing heavy; a test holds it to `FormatName`.
 _Name = Annotated[
     str,
     typer.Argument(
-        help="Format of the tree: urbansyn, synscapes, synthia, gta5, cityscapes, kitti360, "
-        "bdd100k, coco or images."
+        help="Format of the tree: urbansyn, cityscapes, synscapes, synthia, kitti360, bdd100k, "
+        "images, gta5, coco."
     ),
 ]
 _Root = Annotated[Path, typer.Argument(help="The data set's folder.")]

@@ -67,6 +67,7 @@ def write_snapshot(
         "step": step,
         "stage": stage,
         "method": method,
+        **_score_threshold(views),
         "class_thresholds": _class_thresholds(views),
         **views.facts,
         "items": items,
@@ -81,6 +82,12 @@ def write_snapshot(
     for old in numbered(snapshots)[:-kept]:
         remove_folder(snapshots / f"{old:08d}")
     return final
+
+
+def _score_threshold(views: Views) -> Mapping[str, float]:
+    """Return the highest threshold of a class, unless the method says what is configured."""
+    known = _class_thresholds(views).values()
+    return {"score_threshold": max(known)} if known else {}
 
 
 def _class_thresholds(views: Views) -> Mapping[str, float]:

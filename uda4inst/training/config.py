@@ -165,11 +165,14 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
         (
             f"override {o.text!r}"
             for o in reversed(overrides)
-            if o.keys == keys[: len(o.keys)] or keys == o.keys[: len(keys)]
+            if o.keys == keys[: len(o.keys)] or (keys and keys == o.keys[: len(keys)])
         ),
         where,
     )
     message = str(fault["msg"])
+    if not keys:  # a fault of several settings together names them: blame those that were given
+        named = [o.text for o in overrides if ".".join(o.keys) in message]
+        source = f"override {', '.join(named)}" if named else where
     if fault["type"] == "union_tag_invalid":
         *first, last = (repr(known) for known in METHODS)
         got = fault["ctx"]["tag"]

@@ -247,7 +247,10 @@ def _union(key: str, node: _Node, root: _Node, default: object) -> Iterator[Fiel
     """Yield what chooses a variant, then the settings of all variants."""
     tag: str = node["discriminator"]["propertyName"]
     mapping: Mapping[str, str] = node["discriminator"]["mapping"]
-    variants = {value: _resolve({"$ref": ref}, root)[0] for value, ref in mapping.items()}
+    # In the union's own order, in which new variants come last: names of controls stay.
+    order = [option.get("$ref") for option in node.get("oneOf", ())]
+    listed = sorted(mapping.items(), key=lambda item: order.index(item[1]) if order else 0)
+    variants = {value: _resolve({"$ref": ref}, root)[0] for value, ref in listed}
     texts = [variant["properties"][tag].get("description") for variant in variants.values()]
     first = default.get(tag, _NO_DEFAULT) if isinstance(default, Mapping) else _NO_DEFAULT
     yield FieldSpec(
