@@ -157,5 +157,5 @@ def test_data__help_lists_the_commands(uda4inst: Cli) -> None:
 
 
 def test_data__help_names_every_format() -> None:
-    (argument,) = _Name.__metadata__
+    _, argument = get_args(_Name)
     assert f": {', '.join(get_args(FormatName))}." in argument.help
