@@ -10,7 +10,7 @@ from uda4inst.methods import METHODS, default_config, stage1_config
 from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.training.config import load_config
 from uda4inst.training.schema import Config
-from uda4inst.uda.rare_class_pool import PoolConfig
+from uda4inst.uda.rare_class_balance import PoolConfig
 
 
 def fields_without_description(schema: dict[str, Any]) -> list[str]:

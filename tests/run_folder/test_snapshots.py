@@ -139,6 +139,13 @@ def test_write_snapshot__what_became_of_a_score(tmp_path: Path) -> None:
     assert np.array_equal(arrays["valid_1"], views.target[1].valid.numpy())
 
 
+def test_write_snapshot__a_method_that_names_no_threshold_shows_its_highest(tmp_path: Path) -> None:
+    thresholds = torch.full((8,), math.inf)
+    thresholds[[2, 6]] = torch.tensor([0.8, 0.75])
+    facts, _ = read(write(tmp_path, replace(full_views(), thresholds=thresholds, facts={})))
+    assert facts["score_threshold"] == pytest.approx(0.8)
+
+
 def test_write_snapshot__arrays(tmp_path: Path) -> None:
     _, arrays = read(write(tmp_path, full_views()))
     per_item = {"source", "target", "valid", "s2t", "t2s", "s2t_origin", "t2s_origin"}

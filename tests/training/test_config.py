@@ -267,3 +267,9 @@ def test_schema__every_field_is_described(name: str, field: Any) -> None:
 def test_schema__unhashed_settings_exist() -> None:
     known = {name for name, _ in fields_of(Config)}
     assert set(schema.UNHASHED) <= known
+
+
+def test_load_config__a_fault_of_several_settings_blames_those_that_were_given() -> None:
+    wrong = ["method.name=uda4inst", "evaluation.limit=2"]
+    with pytest.raises(UserError, match=r"method of semantic.*\(override 'method.name=uda4inst'\)"):
+        load_config("toystreets_semantic_smoke", wrong)

@@ -60,7 +60,7 @@ from uda4inst.tasks.base import StudentView
 from uda4inst.uda.adaptive_threshold import AdaptiveConfig
 from uda4inst.uda.mixing import InstanceMixer, MixingConfig, Pair
 from uda4inst.uda.pseudo_labels import EgoConfig, PseudoLabeller
-from uda4inst.uda.rare_class_pool import PoolConfig, RareClassBalance
+from uda4inst.uda.rare_class_balance import PoolConfig, RareClassBalance
 
 
 class UDA4Inst:

@@ -171,7 +171,7 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
     )
     message = str(fault["msg"])
     if not keys:  # a fault of several settings together names them: blame those that were given
-        named = [o.text for o in overrides if ".".join(o.keys) in message]
+        named = [repr(o.text) for o in overrides if ".".join(o.keys) in message]
         source = f"override {', '.join(named)}" if named else where
     if fault["type"] == "union_tag_invalid":
         *first, last = (repr(known) for known in METHODS)

@@ -1,0 +1,129 @@
+"""When rare instances are stored and when they are pasted: the policy over the pool.
+
+UDA4Inst (arXiv 2405.09682 v1): a source crop with rare instances gives them to the pool; one
+without any gets a random half of it, in S2T only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from uda4inst.classes import ThingName, thing_index
+from uda4inst.settings import Settings
+from uda4inst.structures import Sample
+from uda4inst.uda.randomness import step_generator
+from uda4inst.uda.rare_class_pool import PoolEntry, RareClassPool, RareInstance, rare_instances
+
+
+class PoolConfig(Settings):
+    """Rare-class balancing (S2T only)."""
+
+    enabled: bool = Field(
+        default=True, description="Paste stored rare instances where a source has none."
+    )
+    size: int = Field(
+        default=10, ge=1, le=1000, description="Instances kept, oldest out first (paper: 10)."
+    )
+    draw_share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of the pool pasted at a time (paper: half)."
+    )
+    area_budget: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of an image that a draw may hide on average, counted in boxes; large "
+        "entries are pasted less often to keep to it (ours). None: no limit (paper).",
+    )
+    rare_classes: tuple[ThingName, ...] = Field(
+        default=("train", "motorcycle"),
+        description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
+        "Synscapes), bus and motorcycle (SYNTHIA). None: the least frequent class of each group "
+        "in the source.",
+    )
+    draw_by_rarity: bool = Field(
+        default=False,
+        description="Draw an entry the more likely, the less often its class has been stored "
+        "(ours); off: each alike (paper).",
+    )
+
+    @property
+    def rare_labels(self) -> frozenset[int]:
+        """Thing indices of the rare classes."""
+        return frozenset(thing_index(name) for name in self.rare_classes)
+
+    def proposed(self, groups: Sequence[Sequence[str]], counts: Sequence[int]) -> PoolConfig:
+        """Return the configuration with the least frequent class of each group as rare.
+
+        Args:
+            groups: class names of every category group.
+            counts: instances of each thing class in the source; classes without any are no choice.
+        """
+        there = [[name for name in group if counts[thing_index(name)] > 0] for group in groups]
+        rare = [min(names, key=lambda n: counts[thing_index(n)]) for names in there if names]
+        return self.model_copy(update={"rare_classes": tuple(rare)})
+
+
+class RareClassBalance:
+    """Stores a crop's rare instances, or draws from the pool for a crop that has none.
+
+    Args:
+        config: the pool, and which classes are rare.
+        min_area: smallest instance pasted, in pixels; smaller ones are not stored either.
+        seed: the run's seed.
+        rank: index of this process; every process has its own pool and its own draws.
+    """
+
+    def __init__(
+        self, config: PoolConfig, *, min_area: int = 0, seed: int = 0, rank: int = 0
+    ) -> None:
+        self.config = config
+        self.min_area = min_area
+        self.seed = seed
+        self.rank = rank
+        self.pool = RareClassPool(
+            config.size,
+            draw_share=config.draw_share,
+            area_budget=config.area_budget,
+            by_rarity=config.draw_by_rarity,
+        )
+
+    def find(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
+        """Return the rare instances of every source crop; reads values, so best on the CPU."""
+        labels = self.config.rare_labels
+        return [
+            rare_instances(crop.known_instances(), rare_labels=labels, min_area=self.min_area)
+            for crop in source
+        ]
+
+    def balance(
+        self,
+        source: Sequence[Sample],
+        rare: Sequence[tuple[RareInstance, ...]],
+        *,
+        wanted: Sequence[bool],
+        step: int,
+    ) -> list[tuple[PoolEntry, ...]]:
+        """Return what is pasted beside the instances of every source crop.
+
+        Crops are handled in order, so one may draw what an earlier one stored.
+
+        Args:
+            source: the crops as they are pasted, on any device.
+            rare: of `find`, crop by crop.
+            wanted: which crops are pasted at all; the others leave the pool alone.
+            step: the run's step; the draws follow from (seed, rank, step).
+        """
+        drawn: list[tuple[PoolEntry, ...]] = [()] * len(source)
+        if not self.config.enabled:
+            return drawn
+        generator = step_generator(seed=self.seed, rank=self.rank, step=step)
+        for index, (crop, found) in enumerate(zip(source, rare, strict=True)):
+            if not wanted[index]:
+                continue
+            for instance in found:
+                self.pool.store(crop, instance, step=step)
+            if not found:
+                drawn[index] = self.pool.draw(generator)
+        return drawn
