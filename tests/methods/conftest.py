@@ -2,68 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from painter import Painter
 
 from uda4inst.methods.base import MethodContext
 from uda4inst.methods.uda4inst import UDA4Inst, UDA4InstConfig
 from uda4inst.models.mask2former.criterion import Criterion
-from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.tasks.instances import INSTANCES, InstanceLoss
 
 SIZE = (32, 64)
 CAR, TRAIN = 2, 5
-
-
-class Painter(Network):
-    """Predicts fixed masks, brighter images a little more surely: all a method needs of a network.
-
-    Args:
-        boxes: (top, left, bottom, right) in pixels, one query each.
-        labels: thing index of each query.
-        sureness: logit of every class and mask; 8 gives scores above 0.99.
-    """
-
-    def __init__(
-        self,
-        boxes: Sequence[tuple[int, int, int, int]] = ((0, 0, 16, 16),),
-        labels: Sequence[int] = (CAR,),
-        *,
-        sureness: float = 8.0,
-    ) -> None:
-        super().__init__()
-        classes, masks = torch.zeros(len(boxes), 9), torch.full((len(boxes), 8, 16), -1.0)
-        for query, (top, left, bottom, right) in enumerate(boxes):
-            classes[query, labels[query]] = 1.0
-            masks[query, top // 4 : bottom // 4, left // 4 : right // 4] = 1.0
-        self.classes = nn.Parameter(sureness * classes)
-        self.masks = nn.Parameter(sureness * masks)
-        self.mix = nn.Conv2d(3, 1, 1, bias=False)
-        nn.init.constant_(self.mix.weight, 0.1)
-        self.sizes: list[int] = []
-
-    @property
-    def architecture(self) -> Mapping[str, Any]:
-        return {"preset": "painter", "num_classes": 8}
-
-    def forward(self, images: Tensor) -> Prediction:
-        self.sizes.append(len(images))
-        look = F.avg_pool2d(self.mix(images), 4)
-        masks = self.masks + look
-        classes = self.classes + look.mean((2, 3))[:, :, None] * self.classes
-        half = Prediction((classes / 2)[None], (masks / 2)[None], images.shape[-2:])
-        return Prediction(
-            torch.stack([half.class_logits[0], classes]),
-            torch.stack([half.mask_logits[0], masks]),
-            (images.shape[-2], images.shape[-1]),
-        )
 
 
 def draw_map(*boxes: tuple[int, int, int, int, int]) -> InstanceMap:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from painter import Painter, mixed_of, painter_of
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import LossTerm, MethodContext, Views
@@ -19,7 +19,7 @@ from uda4inst.uda.mixing import Origin
 
 Make = Callable[..., UDA4Inst]
 MakeContext = Callable[..., MethodContext]
-MakePainter = Callable[..., nn.Module]
+MakePainter = Callable[..., Painter]
 MakeBatch = Callable[..., DomainBatch]
 
 SIZE = (32, 64)
@@ -100,8 +100,8 @@ def test_losses__are_the_same_jointly_and_apart(make_method: Make, batch: Domain
         torch.testing.assert_close(left.value, right.value, rtol=1e-5, atol=1e-5)
     for left, right in zip(gradients(joint, batch), gradients(apart, batch), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
-    assert joint.context.student.sizes == [4, 4]
-    assert apart.context.student.sizes == [2, 2, 2, 2]
+    assert painter_of(joint).sizes == [4, 4]
+    assert painter_of(apart).sizes == [2, 2, 2, 2]
 
 
 def test_losses__are_the_same_jointly_and_apart_in_mask2former(
@@ -145,8 +145,8 @@ def test_prepare__mixes_in_both_directions(make_method: Make, batch_of: MakeBatc
     batch = batch_of(WITH_CAR)
     views = make_method(lab_alignment=False).prepare(batch, 0)
     (s2t,), (t2s,), (source,), (target,) = (
-        views.mixed["s2t"],
-        views.mixed["t2s"],
+        mixed_of(views, "s2t"),
+        mixed_of(views, "t2s"),
         batch.source,
         batch.target,
     )
@@ -181,8 +181,8 @@ def test_prepare__leaves_out_the_ego_vehicle(
 
 def test_prepare__pastes_nothing_smaller_than_asked(make_method: Make, batch_of: MakeBatch) -> None:
     views = make_method(mixing={"min_area": 65}).prepare(batch_of(WITH_CAR), 0)
-    assert (views.mixed["s2t"][0].origin == Origin.BASE).all()
-    assert (views.mixed["t2s"][0].origin > 0).any()
+    assert (mixed_of(views, "s2t")[0].origin == Origin.BASE).all()
+    assert (mixed_of(views, "t2s")[0].origin > 0).any()
 
 
 def test_prepare__needs_gradients_nowhere(make_method: Make, batch: DomainBatch) -> None:
@@ -190,11 +190,17 @@ def test_prepare__needs_gradients_nowhere(make_method: Make, batch: DomainBatch)
     views = method.prepare(batch, 0)
     logits = [d.mask_logits for d in views.detections]
     assert not any(t.requires_grad for t in logits if t is not None)
-    assert not any(m.image.requires_grad for m in (*views.mixed["s2t"], *views.mixed["t2s"]))
+    assert not any(
+        m.image.requires_grad for m in (*mixed_of(views, "s2t"), *mixed_of(views, "t2s"))
+    )
 
 
 def test_prepare__leaves_the_batch_untouched(make_method: Make, batch: DomainBatch) -> None:
-    tensors = [t for s in batch.source for t in (s.image, s.instances.ids, s.instances.labels)]
+    tensors = [
+        t
+        for s in batch.source
+        for t in (s.image, s.known_instances().ids, s.known_instances().labels)
+    ]
     tensors += [t.image for t in batch.target]
     before = [t.clone() for t in tensors]
     make_method().prepare(batch, 0)
@@ -216,8 +222,8 @@ def test_prepare__never_looks_at_values_on_a_device(
     method = make_method(filled.context.student.to("meta"))
     method.rare_classes.pool = filled.rare_classes.pool
     views = method.prepare(DomainBatch(batch.source[1:], batch.target[1:]), 1)
-    assert views.mixed["s2t"][0].image.device.type == "meta"
-    assert len(views.mixed["s2t"][0].instances) == 8 + 0 + 1
+    assert mixed_of(views, "s2t")[0].image.device.type == "meta"
+    assert len(mixed_of(views, "s2t")[0].instances) == 8 + 0 + 1
 
 
 @pytest.mark.gpu
@@ -231,7 +237,7 @@ def test_prepare__never_stops_the_gpu(
         views = method.prepare(batch, 1)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert (views.mixed["s2t"][1].origin == Origin.POOL).any()
+    assert (mixed_of(views, "s2t")[1].origin == Origin.POOL).any()
 
 
 # Teacher
@@ -241,13 +247,15 @@ def test_teacher__follows_the_student_from_step_to_step(
     make_method: Make, batch: DomainBatch
 ) -> None:
     method = make_method()
-    start = method.context.student.classes.detach().clone()
+    student, teacher = painter_of(method), method.teacher.model
+    assert isinstance(teacher, Painter)
+    start = student.classes.detach().clone()
     seen: list[float] = []
     for step in range(3):
         method.prepare(batch, 100 + step)  # the run's step does not matter
-        seen.append(float((method.teacher.model.classes - start).mean()))
+        seen.append(float((teacher.classes - start).mean()))
         with torch.no_grad():
-            method.context.student.classes.copy_(start + 1)
+            student.classes.copy_(start + 1)
     assert seen == pytest.approx([0, 1 / 2, 2 / 3], abs=1e-5)
 
 
@@ -269,22 +277,22 @@ def test_pool__fills_from_sources_with_rare_instances(
     (entry,) = views.pool
     assert (entry.label, entry.offset, entry.sample_id, entry.step) == (TRAIN, (0, 32), "source", 7)
     assert torch.equal(entry.image, views.source[0].image[:, 0:8, 32:64])
-    assert not (views.mixed["s2t"][0].origin == Origin.POOL).any()
+    assert not (mixed_of(views, "s2t")[0].origin == Origin.POOL).any()
 
 
 def test_pool__is_pasted_where_a_source_has_none(make_method: Make, batch_of: MakeBatch) -> None:
     method = make_method()
     method.prepare(batch_of(WITH_TRAIN), 0)
     views = method.prepare(batch_of(WITH_CAR), 1)
-    (mixed,) = views.mixed["s2t"]
+    (mixed,) = mixed_of(views, "s2t")
     assert (mixed.origin[0:8, 32:64] == Origin.POOL).all()
     assert mixed.instances.compact().labels.tolist() == [CAR, CAR, TRAIN]
-    assert not (views.mixed["t2s"][0].origin == Origin.POOL).any()
+    assert not (mixed_of(views, "t2s")[0].origin == Origin.POOL).any()
     assert views.pool[0].times_drawn == 1
 
 
 def test_pool__serves_later_pairs_of_the_same_batch(make_method: Make, batch: DomainBatch) -> None:
-    first, second = make_method().prepare(batch, 0).mixed["s2t"]
+    first, second = mixed_of(make_method().prepare(batch, 0), "s2t")
     assert not (first.origin == Origin.POOL).any()
     assert (second.origin == Origin.POOL).any()
 
@@ -301,7 +309,7 @@ def test_pool__serves_later_pairs_of_the_same_batch(make_method: Make, batch: Do
 def test_pool__stays_empty(make_method: Make, batch: DomainBatch, config: dict[str, Any]) -> None:
     views = make_method(**config).prepare(batch, 0)
     assert views.pool == ()
-    mixed = [m for images in views.mixed.values() for m in images]
+    mixed = [m for direction in views.mixed for m in mixed_of(views, direction)]
     assert not any((m.origin == Origin.POOL).any() for m in mixed)
 
 
@@ -348,7 +356,7 @@ def test_state_dict__continues_as_if_unbroken(make_method: Make, batch: DomainBa
     for step in range(4):
         unbroken.prepare(batch, step)
         with torch.no_grad():
-            unbroken.context.student.classes.mul_(1.01)
+            painter_of(unbroken).classes.mul_(1.01)
     file = io.BytesIO()
     torch.save(unbroken.state_dict(), file)
     file.seek(0)
@@ -360,6 +368,6 @@ def test_state_dict__continues_as_if_unbroken(make_method: Make, batch: DomainBa
     assert torch.equal(left.detections[0].scores, right.detections[0].scores)
     assert all(
         torch.equal(a.image, b.image)
-        for a, b in zip(left.mixed["s2t"], right.mixed["s2t"], strict=True)
+        for a, b in zip(mixed_of(left, "s2t"), mixed_of(right, "s2t"), strict=True)
     )
     assert pool_steps(left) == pool_steps(right)

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from painter import Painter, made, painter_of
 
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.ops.blur import blur_5x5
 from uda4inst.structures import DomainBatch, Sample
-from uda4inst.uda.mixing import Mixed, Origin
+from uda4inst.uda.mixing import Origin
 
 Make = Callable[..., UDA4Inst]
-MakePainter = Callable[..., nn.Module]
+MakePainter = Callable[..., Painter]
 MakeBatch = Callable[..., DomainBatch]
 
 CAR, TRAIN, MOTORCYCLE = 2, 5, 6
@@ -40,12 +40,7 @@ def three(batch: DomainBatch) -> DomainBatch:
     return DomainBatch((*source, source[0]), (*target, target[0]))
 
 
-def made(mixed: Mixed | None) -> Mixed:
-    assert mixed is not None
-    return mixed
-
-
-def doubting(painter: MakePainter) -> nn.Module:
+def doubting(painter: MakePainter) -> Painter:
     """Return a student sure of a car at the left, and half sure of one at the right."""
     student = painter([(0, 0, 16, 16), (0, 32, 16, 48)], [CAR, CAR])
     with torch.no_grad():
@@ -129,7 +124,7 @@ def test_thirds__train_on_one_image_of_every_pair(
     assert [m is not None for m in views.mixed["t2s"]] == [False, False, True]
     assert [t.name for t in terms] == ["mixed/class", "mixed/mask", "mixed/dice"]
     assert [t.weight for t in terms] == [2, 5, 5]
-    assert method.context.student.sizes == [3]
+    assert painter_of(method).sizes == [3]
     crops = [views.source[0], made(views.mixed["s2t"][1]), made(views.mixed["t2s"][2])]
     torch.manual_seed(0)
     expected = criterion(
@@ -255,7 +250,8 @@ def test_options__together_reach_every_parameter(
     terms = list(method.losses(method.prepare(batch, 0), 0))
     torch.stack([t.weight * t.value for t in terms]).sum().backward()
     assert [t.name.split("/")[0] for t in terms] == ["s2t"] * 3 + ["t2s"] * 3
-    assert all(torch.isfinite(p.grad).all() for p in method.context.student.parameters())
+    gradients = [p.grad for p in method.context.student.parameters()]
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
 
 
 @pytest.mark.parametrize("mixing", ["pairs", "thirds"])
@@ -300,7 +296,7 @@ def test_options__continue_as_if_unbroken(
     for step in range(4):
         unbroken.prepare(batch, step)
         with torch.no_grad():
-            unbroken.context.student.classes.mul_(1.01)
+            painter_of(unbroken).classes.mul_(1.01)
     file = io.BytesIO()
     torch.save(unbroken.state_dict(), file)
     file.seek(0)
@@ -315,7 +311,10 @@ def test_options__continue_as_if_unbroken(
             for a, b in zip(left.mixed[way], right.mixed[way], strict=True):
                 assert torch.equal(made(a).image, made(b).image)
                 assert torch.equal(made(a).instances.ids, made(b).instances.ids)
-                assert torch.equal(made(a).weights, made(b).weights)
+                one, other = made(a).weights, made(b).weights
+                assert one is not None
+                assert other is not None
+                assert torch.equal(one, other)
     assert str(unbroken.state_dict()["pool"]) == str(resumed.state_dict()["pool"])
     assert torch.equal(
         unbroken.state_dict()["adaptive"]["means"], resumed.state_dict()["adaptive"]["means"]

@@ -9,6 +9,7 @@ import pytest
 from published_trees import write_tree
 
 from uda4inst.errors import UserError
+from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import load_config, preset_names
 from uda4inst.training.groups import category_groups
@@ -57,13 +58,15 @@ def test_preset__values_are_the_papers(
     source: str, target: str, weights: tuple[float, float], rare: tuple[str, str]
 ) -> None:
     config = load_config(f"{source}_{target}")
-    mixing, training = config.method.mixing, config.training
+    method, training = config.method, config.training
+    assert isinstance(method, UDA4InstConfig)
+    mixing = method.mixing
     assert (mixing.s2t_weight, mixing.t2s_weight) == weights
-    assert config.method.pool.rare_classes == rare
-    assert config.method.groups == "two"
+    assert method.pool.rare_classes == rare
+    assert method.groups == "two"
     assert (training.stage1_steps, training.stage2_steps) == (10_000, 20_000)
-    assert (training.batch_size, config.method.score_threshold) == (3, 0.9)
-    assert (config.model.preset, config.method.pool.size) == ("swin_l", 10)
+    assert (training.batch_size, method.score_threshold) == (3, 0.9)
+    assert (config.model.preset, method.pool.size) == ("swin_l", 10)
     assert config.data.crop == ((1024, 1024) if target == "cityscapes" else (384, 672))
 
 

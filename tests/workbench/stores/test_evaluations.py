@@ -23,6 +23,13 @@ def run(write_run: Callable[..., Path], toy_tree: Path) -> Path:
     return write_run(steps=40, tree=toy_tree / "cityscapes")
 
 
+def detections(services: Services, which: Evaluated) -> PredictionSet:
+    """Return the stored predictions of an instance run."""
+    found = services.evaluations.predictions(which)
+    assert isinstance(found, PredictionSet)
+    return found
+
+
 def test_steps__only_with_stored_predictions(services: Services, run: Path, factories: Any) -> None:
     factories.write_json(run / "evaluation" / "00000080.json", factories.make_results(80))
     assert services.evaluations.steps("demo") == [40]
@@ -31,32 +38,32 @@ def test_steps__only_with_stored_predictions(services: Services, run: Path, fact
 
 
 def test_predictions__beside_their_images(services: Services, run: Path) -> None:
-    found = services.evaluations.predictions(TEACHER)
+    found = detections(services, TEACHER)
     name = sorted(found.images)[0]
     assert len(found.images) == 4
     assert found.image(name).shape == (128, 256, 3)
     assert found.read_truth(name).shape == (128, 256)
-    assert services.evaluations.predictions(TEACHER) is found
+    assert detections(services, TEACHER) is found
 
 
 def test_predictions__repeated_evaluation_is_read_again(
     services: Services, run: Path, toy_tree: Path, factories: Any
 ) -> None:
-    assert len(services.evaluations.predictions(TEACHER).images) == 4
+    assert len(detections(services, TEACHER).images) == 4
     factories.write_predictions(run, 40, "teacher", toy_tree / "cityscapes", limit=2)
-    assert len(services.evaluations.predictions(TEACHER).images) == 2
+    assert len(detections(services, TEACHER).images) == 2
 
 
 def test_predictions__missing_network_is_told(services: Services, run: Path) -> None:
     with pytest.raises(UserError, match="predictions of the oracle of 'demo' at step 40 must"):
-        services.evaluations.predictions(Evaluated("demo", 40, "oracle"))
+        detections(services, Evaluated("demo", 40, "oracle"))
 
 
 def test_predictions__cut_file_is_told(services: Services, run: Path) -> None:
     path = run / "evaluation" / "predictions" / "00000040" / "teacher.jsonl.gz"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match="predictions file must be whole"):
-        services.evaluations.predictions(TEACHER)
+        detections(services, TEACHER)
 
 
 def test_predictions__of_other_images_are_told(services: Services, run: Path) -> None:
@@ -64,14 +71,14 @@ def test_predictions__of_other_images_are_told(services: Services, run: Path) ->
     with gzip.open(path, "wt") as file:
         file.write('{"sample_id": "x_0_0", "size": [2, 2], "detections": []}\n')
     with pytest.raises(UserError, match=r"predictions must be of images in .*'x_0_0'"):
-        services.evaluations.predictions(TEACHER)
+        detections(services, TEACHER)
 
 
 def test_predictions__missing_data_are_told(services: Services, run: Path) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("/cityscapes", "/gone"))
     with pytest.raises(UserError, match="toystreets/gone"):
-        services.evaluations.predictions(TEACHER)
+        detections(services, TEACHER)
 
 
 def test_worst_first__sorted_by_wrong_pixels(services: Services, run: Path) -> None:
@@ -124,8 +131,8 @@ def test_predictions__of_a_group_are_judged_on_its_classes(
     services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
 ) -> None:
     write_grouped_run(tree=toy_tree / "cityscapes", merged=True)
-    merged = services.evaluations.predictions(Evaluated("demo", 120, "student"))
-    people = services.evaluations.predictions(PEOPLE)
+    merged = detections(services, Evaluated("demo", 120, "student"))
+    people = detections(services, PEOPLE)
     learned = {0, 1, 6, 7}
     assert people.things == learned
     for name in people.images:
