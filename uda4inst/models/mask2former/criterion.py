@@ -1,8 +1,8 @@
 """Mask2Former's loss: bipartite matching, then class, mask and dice terms on all decoder layers.
 
-Equal to the library's `Mask2FormerLoss` on the same points (see `tests/models/test_criterion.py`),
-but built for fixed-size id maps on a device: no mask is materialised, all layers, images and views
-are matched with one device-to-host transfer, and empty slots cost nothing.
+Equal to the library's `Mask2FormerLoss` on the same points (its tests hold it to that), but built
+for fixed-size id maps on a device: no mask is materialised, all layers, images and views are
+matched with one device-to-host transfer, and empty slots cost nothing.
 
 Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.3 and the authors'
 `criterion.py` and `matcher.py`. Departures, all in which points are looked at: matching points are
