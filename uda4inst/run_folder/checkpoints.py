@@ -29,7 +29,7 @@ from uda4inst.atomic import (
 )
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_network_file, save_network
+from uda4inst.models.storage import load_network_file, on_host, save_network
 from uda4inst.run_folder.layout import numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
@@ -200,7 +200,7 @@ def _mebibytes(contents: Contents) -> int:
 def _packed(value: Mapping[str, Any]) -> bytes:
     """Return torch's file of a value; in memory, because torch hides what a full disk said."""
     buffer = io.BytesIO()
-    torch.save(dict(value), buffer)
+    torch.save(on_host(dict(value)), buffer)
     return buffer.getvalue()
 
 
