@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from uda4inst.data.files.png import (
+    SIGNATURE,
     Layout,
     PngHeader,
     read_header,
@@ -121,6 +122,11 @@ def test_read_image__gray_picture(tmp_path: Path) -> None:
         read_image(tmp_path / "a.png")
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+
 def palette_png(path: Path, indices: np.ndarray) -> Path:
     image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
     image.putpalette(list(range(255, -1, -1)) * 3)
@@ -198,9 +204,8 @@ def test_read_map__sixteen_bits_keep_their_values(tmp_path: Path, channels: int)
 def test_read_map__transparent_colour_is_no_fourth_channel(tmp_path: Path, dtype: type) -> None:
     path, rgb = tmp_path / "a.png", noise(5, 7, 3, dtype=dtype)
     data = encode_png(rgb)
-    mark = b"tRNS" + struct.pack(">3H", *(int(v) for v in rgb[0, 0]))
-    chunk = struct.pack(">I", 6) + mark + struct.pack(">I", zlib.crc32(mark))
-    path.write_bytes(data[:33] + chunk + data[33:])
+    transparent = chunk(b"tRNS", struct.pack(">3H", *(int(v) for v in rgb[0, 0])))
+    path.write_bytes(data[:33] + transparent + data[33:])
     np.testing.assert_array_equal(
         read_map(path, what="map", allow={"8-bit RGB", "16-bit RGB"}), rgb
     )
@@ -241,6 +246,21 @@ def test_read_map__damaged_byte(
     with pytest.raises(UserError, match=r"label map must be an undamaged PNG, got .* \(.*a.png\)"):
         read_map(path, what="label map", allow=INDICES)
     capfd.readouterr()
+
+
+def test_read_map__palette_file_whose_checksum_alone_tells(tmp_path: Path) -> None:
+    packed = zlib.compress((b"\0" + bytes(64)) * 64, 0)
+    damaged = packed[:1000] + b"\7" + packed[1001:]  # unpacks to a wrong value
+    chunks = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 3, 0, 0, 0)),
+        chunk(b"PLTE", bytes(768)),
+        chunk(b"IDAT", packed[:-4]).replace(packed[:-4], damaged[:-4]),
+        chunk(b"IDAT", packed[-4:]),  # behind the last row, where Pillow stops
+        chunk(b"IEND", b""),
+    ]
+    (tmp_path / "a.png").write_bytes(SIGNATURE + b"".join(chunks))
+    with pytest.raises(UserError, match=r"label map must be an undamaged PNG, got .* \(.*a.png\)"):
+        read_map(tmp_path / "a.png", what="label map", allow={"palette"})
 
 
 def test_read_map__one_bit_palette(tmp_path: Path) -> None:
