@@ -45,7 +45,7 @@ def test_device__autocast_is_torchs_own_for_cuda(gpu: Device) -> None:
 def test_device__refuses_mixed_devices(gpu: Device, mix: Callable[..., Tensor]) -> None:
     here = torch.ones(4)
     there = torch.ones(4, device="cuda")
-    with pytest.raises(MixedDevicesError, match="test_device.py"):
+    with pytest.raises(MixedDevicesError, match=r"test_device\.py"):
         mix(here, there)
 
 
