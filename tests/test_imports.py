@@ -1,4 +1,4 @@
-"""The layering of docs/design: who may import whom, and which third party belongs to whom."""
+"""The layering of docs/architecture.md: who may import whom, and which third party is whose."""
 
 from __future__ import annotations
 
