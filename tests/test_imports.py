@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.
-NEIGHBOURS = {("cli", "commands")}
+NEIGHBOURS = {("cli", "commands"), ("classes", "errors")}
 
 
 def allowed_from(part: str) -> set[str]:
