@@ -131,17 +131,28 @@ def write_toystreets(
     if _is_made(out, wanted):
         return tree
     count = os.cpu_count() or 1 if workers is None else workers
+    with _one_message(out), _partial_folder(out) as (partial, lock):
+        if _is_made(out, wanted):  # another process was faster
+            return tree
+        jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
+        _make_folders(partial)
+        _write_ego_vehicle(partial, render, seed=seed, size=size)
+        work = functools.partial(_write_job, render=render)
+        _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
+        write_json(partial / MANIFEST, wanted)
+        put_in_place(partial, out)
+    return tree
+
+
+@contextlib.contextmanager
+def _one_message(out: Path) -> Iterator[None]:
+    """Turn a full disk or a killed worker into one clear message.
+
+    Raises:
+        UserError: instead of an OSError or a BrokenProcessPool.
+    """
     try:
-        with _partial_folder(out) as (partial, lock):
-            if _is_made(out, wanted):  # another process was faster
-                return tree
-            jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
-            _make_folders(partial)
-            _write_ego_vehicle(partial, render, seed=seed, size=size)
-            work = functools.partial(_write_job, render=render)
-            _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
-            write_json(partial / MANIFEST, wanted)
-            put_in_place(partial, out)
+        yield
     except OSError as error:
         raise UserError(
             f"OUT must be a folder that can be written, got {error.strerror or error} ({out}). "
@@ -152,7 +163,6 @@ def write_toystreets(
             f"every worker must finish, got one that was killed, perhaps for lack of memory "
             f"({out}). Use fewer workers."
         ) from error
-    return tree
 
 
 def _check_arguments(size: Size, *, train: int, val: int, seed: int) -> None:
