@@ -207,7 +207,7 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     [
         pytest.param(("--format", "urbansin"), "Did you mean urbansyn?", id="format"),
         pytest.param(("--format", "gta5"), "got gta5", id="no-instances"),
-        pytest.param(("--format", "urbansyn", "--split", "val"), "val", id="split"),
+        pytest.param(("--format", "urbansyn", "--split", "val"), "must be 'train'", id="split"),
         pytest.param(
             ("--format", "urbansyn", "--split", "train", "--predictions", "no.json"),
             "got nothing there (no.json)",
