@@ -354,11 +354,11 @@ def test_image_checks__travel_to_other_processes(tree: ToyStreetsTree) -> None:
 def test_check_tree__opens_the_images_of_a_split_once(
     tree: ToyStreetsTree, monkeypatch: pytest.MonkeyPatch, split: str | None
 ) -> None:
-    opened: list[tuple[str | None, bool]] = []
+    opened: list[tuple[str, bool]] = []
     make = ImageTree.__init__
 
     def count(self: ImageTree, root: Path, split: str | None = None, **how: Any) -> None:
-        opened.append((split, how["require_labels"]))
+        opened.append((str(split), how["require_labels"]))
         make(self, root, split, **how)
 
     monkeypatch.setattr(ImageTree, "__init__", count)
