@@ -30,7 +30,7 @@ from uda4inst.atomic import (
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_network_file, on_host, save_network
-from uda4inst.run_folder.layout import numbered, versions
+from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
@@ -75,6 +75,11 @@ class Checkpoint:
 
     folder: Path
     manifest: Mapping[str, Any]
+
+    @property
+    def run(self) -> RunDir:
+        """The run it belongs to; a checkpoint that was moved elsewhere has none there."""
+        return RunDir(self.folder.parent.parent)
 
     @property
     def step(self) -> int:
