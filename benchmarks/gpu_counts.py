@@ -40,8 +40,9 @@ if __name__ == "__main__":
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
+from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -87,7 +88,7 @@ class Watch(TorchDispatchMode):
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         for tensor in tensors:
             self._follow(tensor)
-        if not _is_view(func):
+        if _launches(func):
             self.operations += 1
             read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
             on_device = (t for t in (*read, *tensors) if t.device.type == "cuda")
@@ -116,9 +117,12 @@ class Watch(TorchDispatchMode):
         self.live -= self._known.pop(key, 0)
 
 
-def _is_view(func: Any) -> bool:
+def _launches(func: Any) -> bool:
+    """Whether the device has work to do: not for views, questions and fresh memory."""
+    if func.name().startswith(("prim::", "aten::empty", "aten::new_empty")):
+        return False
     returns = func._schema.returns
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
 def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
@@ -184,6 +188,8 @@ def _stand_ins() -> Iterator[FakeTensorMode]:
         mock.patch.object(F, "scaled_dot_product_attention", _attention),
         mock.patch.object(F, "grid_sample", _grid_sample),
         mock.patch.object(nn.Module, "to", _moved),
+        # Lists of tensors are handled by one operation, as they are on a GPU.
+        mock.patch.object(_foreach_utils, "_foreach_supported_types", [Tensor, FakeTensor]),
         FakeTensorMode(allow_non_fake_inputs=True) as mode,
     ):
         yield mode

@@ -90,7 +90,7 @@ class DeviceTensor(Tensor):
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
             layout=held.layout,
-            device="cuda:0",
+            device=torch.device("cuda", 0),
         )
         made.held = held
         return made
@@ -105,8 +105,9 @@ class DeviceTensor(Tensor):
         """Return the values, as torch does: by a copy to the host."""
         return self.cpu().tolist()
 
-    def __repr__(self) -> str:
+    def __repr__(self, *, tensor_contents: object = None) -> str:
         """Return what it is; its values stay where they are."""
+        del tensor_contents
         return f"DeviceTensor({tuple(self.shape)}, {self.dtype})"
 
 

@@ -76,7 +76,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
     pixel_level.encoder.swin.layernorm = nn.Identity()
     for layer in pixel_level.decoder.encoder.layers:
         layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
-    pixel_level.decoder = PixelDecoder(pixel_level.decoder)
+    pixel_level.add_module("decoder", PixelDecoder(pixel_level.decoder))
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
