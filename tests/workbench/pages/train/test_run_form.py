@@ -74,8 +74,8 @@ def test_build_form__settings_of_the_chosen_variant_are_seen(
     form = make(in_loop, config)
     assert form.controls["method.name"].value == ("many" if there else "few")
     for name in ("method.flip", "method.rate"):
-        assert form.controls[name].visible is there
-    assert form.sections["method"].visible is there
+        assert form.controls[name].visible == (True if there else "hidden")
+    assert form.sections["method"].visible == (True if there else "hidden")
     for name in ("run.name", "method.name", "method.groups", "seed"):
         assert form.controls[name].visible
 
@@ -85,7 +85,7 @@ def test_choosers__decide_what_is_seen(form: RunForm) -> None:
     values = form_values(FIELDS, MANY)
     everything = {"method.groups": True, "method.flip": True, "method.rate": True, "method": True}
     assert seen(form, form.arranged(values)) == everything
-    nothing = dict.fromkeys(everything, False) | {"method.groups": True}
+    nothing = dict.fromkeys(everything, "hidden") | {"method.groups": True}
     assert seen(form, form.arranged(values | {"method.name": "few"})) == nothing
 
 
@@ -103,7 +103,7 @@ def test_filled__sets_values_and_what_is_seen(form: RunForm) -> None:
     assert updates[form.controls["method.name"]] == "few"
     rate = updates[form.controls["method.rate"]]
     assert isinstance(rate, dict)
-    assert (rate["value"], rate["visible"]) == (0.5, False)
+    assert (rate["value"], rate["visible"]) == (0.5, "hidden")
     assert set(updates) == {*form.inputs, form.sections["method"]}
 
 
