@@ -17,12 +17,13 @@ from workbench.ui.palette import LINE_COLORS, class_css, semantic_css
 from workbench.ui.plots import Chart, Line
 
 WIDTH: Final = 1360
-HEIGHT: Final = 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 6, 12, 24
+HEIGHT: Final = 264
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 6, 12, 38
 _WIDEST_BAR: Final = 20.0
 _PAIR_GAP: Final = 3.0
 _GROUP_SHARE: Final = 0.86
 _LETTER: Final = 6.1
+_ALL: Final = "all"
 # The two ends of the gap keep their colours in every chart.
 _SOURCE_ONLY_COLOR: Final = "#94a3b8"
 _ORACLE_COLOR: Final = "#a855f7"
@@ -113,11 +114,11 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
 def _groups(
     rows: Sequence[RowResult], view: View, metric: str, colors: Mapping[str, str]
 ) -> dict[str, list[_Pair]]:
-    """Return the pairs of bars of every class, and of the mean."""
+    """Return the pairs of bars of every class, and of all together."""
     protocol, network = view
     groups: dict[str, list[_Pair]] = {}
     for name in (*rows[0].row.classes, None):
-        groups[name or "mean"] = [
+        groups[name or _ALL] = [
             _Pair(
                 row.label,
                 colors[row.key],
@@ -142,7 +143,7 @@ def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]], key: Callable[[str
     tips: list[str] = []
     for index, (name, pairs) in enumerate(groups.items()):
         middle = _LEFT + (index + 0.5) * room
-        color = None if name == "mean" else key(name)
+        color = None if name == _ALL else key(name)
         parts.append(_group_label(name, middle, room, color))
         parts += _group_bars([pair for pair in pairs if pair.bars], middle, width, top)
         tips.append(_tip(f"{metric}, {name}", pairs, middle, room))
@@ -185,7 +186,7 @@ def _grid(top: float) -> list[str]:
 
 
 def _group_label(name: str, middle: float, room: float, color: str | None) -> str:
-    """Return the name of a class; without a colour, that of the mean."""
+    """Return the name of a class; without a colour, that of all together."""
     y = HEIGHT - _BOTTOM + 16
     if color is None:
         left = middle - room / 2
@@ -194,11 +195,15 @@ def _group_label(name: str, middle: float, room: float, color: str | None) -> st
             f'<text class="wb-tick wb-strong" x="{middle:.1f}" y="{y}" text-anchor="middle">'
             f"{name}</text>"
         )
-    start = middle - len(name) * _LETTER / 2
+    # Nineteen names leave no room beside them: a word a line, the colour below the axis.
+    words = "".join(
+        f'<tspan x="{middle:.1f}" y="{y + 12 * line}">{escape(word)}</tspan>'
+        for line, word in enumerate(name.split())
+    )
     return (
-        f'<rect x="{start - 13:.1f}" y="{y - 9}" width="9" height="9" rx="2" '
-        f'fill="{color}"/>'
-        f'<text class="wb-tick" x="{middle:.1f}" y="{y}" text-anchor="middle">{escape(name)}</text>'
+        f'<rect x="{middle - room * 0.4:.1f}" y="{HEIGHT - _BOTTOM + 2}" width="{room * 0.8:.1f}" '
+        f'height="4" rx="1" fill="{color}"/>'
+        f'<text class="wb-tick" text-anchor="middle">{words}</text>'
     )
 
 
