@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, TypedDict
+from typing import Final, TypeAlias, TypedDict
 
 import gradio as gr
 
@@ -88,13 +88,13 @@ class RunForm:
         fresh: Updates = {self.controls[field.name]: values[field.name] for field in self.fields}
         for field, visible in self._visible(values):
             value = values[field.name]
-            fresh[self.controls[field.name]] = gr.update(value=value, visible=_seen(visible))
+            fresh[self.controls[field.name]] = gr.update(value=value, elem_classes=_seen(visible))
         return fresh | self._sections(values)
 
     def arranged(self, values: Mapping[str, object]) -> Updates:
         """Return the form with the controls that apply, their values untouched."""
         changes: Updates = {
-            self.controls[field.name]: gr.update(visible=_seen(visible))
+            self.controls[field.name]: gr.update(elem_classes=_seen(visible))
             for field, visible in self._visible(values)
         }
         return changes | self._sections(values)
@@ -112,7 +112,7 @@ class RunForm:
             members = _members(self.fields, title)
             if all(field.when for field in members):
                 visible = any(field.name in there for field in members)
-                changes[accordion] = gr.update(visible=_seen(visible))
+                changes[accordion] = gr.update(elem_classes=_seen(visible))
         return changes
 
 
@@ -137,7 +137,7 @@ def build_form(fields: Sequence[FieldSpec], config: Mapping[str, object]) -> Run
         members = _members(fields, title)
         visible = any(field.name in there for field in members)
         words = SECTION_TITLES.get(title, title)
-        with gr.Accordion(words, open=False, visible=_seen(visible)) as part:
+        with gr.Accordion(words, open=False, elem_classes=_seen(visible)) as part:
             for field in members:
                 add(field)
         sections[title] = part
@@ -149,20 +149,21 @@ def _members(fields: Sequence[FieldSpec], section: str) -> list[FieldSpec]:
     return [f for f in fields if f.section == section and f.key not in ESSENTIAL]
 
 
-# What Gradio takes off the page comes back with another value: an empty number as 0.
-_Seen: TypeAlias = Literal[True, "hidden"]
+# Not by `visible`: what Gradio takes off the page comes back with another value, an empty number
+# as 0, and what is hidden in a section is seen again whenever the section is.
+UNSEEN: Final = "wb-unseen"
 
 
-def _seen(visible: bool) -> _Seen:
-    """Return how Gradio shows or hides a control that must keep its value."""
-    return True if visible else "hidden"
+def _seen(visible: bool) -> list[str]:
+    """Return the CSS classes of a control or section that is seen, or not."""
+    return [] if visible else [UNSEEN]
 
 
 class _Looks(TypedDict):
     label: str
     info: str | None
     elem_id: str
-    visible: _Seen
+    elem_classes: list[str]
 
 
 def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
@@ -170,7 +171,7 @@ def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
         label=ESSENTIAL.get(field.key, field.label),
         info=field.description or None,
         elem_id=f"field-{re.sub('[._@]', '-', field.name)}",
-        visible=_seen(visible),
+        elem_classes=_seen(visible),
     )
     if field.kind == "switch":
         return gr.Checkbox(bool(value), **looks)
