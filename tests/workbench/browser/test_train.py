@@ -24,7 +24,7 @@ def long(bench: Workbench) -> Workbench:
     bench.fill("training.stage1_steps", 5000)
     bench.wait_for("#train-command", "victim.* training.stage1_steps=5000")
     bench.page.locator("#train-start").click()
-    bench.wait_for("#train-card", r"victim\s+running")
+    bench.wait_for("#train-card", r"victim\s*running")
     return bench
 
 
