@@ -18,6 +18,7 @@ Every image has 20 instances, and as many masks are matched.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -39,6 +40,7 @@ if __name__ == "__main__":
     library.load()
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
@@ -49,7 +51,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uda4inst.models.mask2former import criterion
 from uda4inst.models.mask2former.matching import Match
+from uda4inst.models.memory import FILE, kind
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
+from uda4inst.tasks import TASKS, task_of
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
@@ -70,6 +74,7 @@ class Count:
     peak_gib: float
     peak_in: str
     fixed_gib: float
+    parameters: int
 
 
 class Watch(TorchDispatchMode):
@@ -245,6 +250,7 @@ def count_stage(config: Config, stage: int) -> Count:
         peak_gib=watch.peak / 2**30,
         peak_in=watch.peak_phase,
         fixed_gib=fixed / 2**30,
+        parameters=sum(p.numel() for p in session.student.parameters()),
     )
 
 
@@ -267,6 +273,39 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
     session.step += 1
 
 
+def fit() -> dict[str, Any]:
+    """Count every network both ways it can be trained: what `uda4inst.models.memory` reads."""
+    networks: dict[str, Any] = {}
+    for preset in (name for task in TASKS.values() for name in task.presets):
+        counted: dict[str, float] = {}
+        for precision, checkpointing in itertools.product(("bf16", "fp32"), (False, True)):
+            config = load_config(
+                "toystreets_semantic" if task_of(preset).name == "semantic" else "toystreets_demo",
+                [
+                    f"model.preset={preset}",
+                    "model.weights=null",
+                    f"model.gradient_checkpointing={checkpointing}",
+                    f"training.precision={precision}",
+                    "method.name=source_only",
+                    "method.groups=one",
+                    "data.crop=[512, 1024]",
+                    "training.batch_size=2",
+                ],
+            )
+            count = count_stage(config, 1)
+            megapixels = 2 * 512 * 1024 / 2**20
+            beside = count.peak_gib - 4 * 4 * count.parameters / 2**30
+            counted[kind(precision, checkpointing)] = round(beside / megapixels, 3)
+            networks[preset] = {"parameters": count.parameters, "gib_per_megapixel": counted}
+        print(preset, networks[preset], flush=True)
+    return {
+        "by": "python benchmarks/gpu_counts.py --fit",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "networks": networks,
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, count, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,7 +313,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
     parser.add_argument("--stages", default="1,2")
     parser.add_argument("--json", type=Path, help="write the counts there too")
+    parser.add_argument("--fit", action="store_true", help=f"count all networks into {FILE.name}")
     options = parser.parse_intermixed_args(arguments)
+    if options.fit:
+        FILE.write_text(json.dumps(fit(), indent=1) + "\n")
+        return
     fixed = ["model.weights=null", "method.groups=one", "method.pool.rare_classes=[train]"]
     config = load_config(options.preset, [*fixed, *options.overrides])
     counts = [count_stage(config, int(stage)) for stage in options.stages.split(",")]
