@@ -178,12 +178,12 @@ def try_step(session: Session, stage: Stage) -> None:
         set_random_state(state)
 
 
-def full_batch(config: Config, device: torch.device) -> DomainBatch:
+def full_batch(config: Config, device: torch.device, *, instances: int = _INSTANCES) -> DomainBatch:
     """Return a batch of the configuration's size, full of instances, without any content."""
     size, count = config.data.crop, config.training.batch_size
-    rows = torch.arange(size[0]) * _INSTANCES // size[0] + 1
+    rows = torch.arange(size[0]) * instances // size[0] + 1
     ids = rows[:, None].expand(size).to(torch.int32).contiguous()
-    labels = torch.arange(_INSTANCES) % NUM_THINGS
+    labels = torch.arange(instances) % NUM_THINGS
     classes = torch.full(size, IGNORE_TRAIN_ID, dtype=torch.uint8)
     classes[: size[0] // 2] = 0
 
