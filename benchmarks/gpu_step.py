@@ -11,6 +11,7 @@ pseudo-labels. What is measured goes out as JSON. On a CPU it runs too, to try i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -53,8 +54,8 @@ class Clock:
         marks, self.marks = self.marks, []
         if self.on_gpu:
             torch.cuda.synchronize()
-            return [a.elapsed_time(b) for a, b in zip(marks, marks[1:], strict=False)]
-        return [1e3 * (b - a) for a, b in zip(marks, marks[1:], strict=False)]
+            return [a.elapsed_time(b) for a, b in itertools.pairwise(marks)]
+        return [1e3 * (b - a) for a, b in itertools.pairwise(marks)]
 
 
 def step(session: Session, batch: DomainBatch, mark: Callable[[], None]) -> None:
