@@ -16,10 +16,17 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
+from uda4inst.models.mask2former.masked_attention import (
+    CrossAttention,
+    MaskPredictor,
+    SelfAttention,
+)
 from uda4inst.models.network import LoadReport
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:
+    from transformers.models.mask2former.modeling_mask2former import Mask2FormerAttention
+
     from uda4inst.models.mask2former.network import Mask2Former
 
 logger = logging.getLogger(__name__)
@@ -75,6 +82,11 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
     pixel_level.encoder.swin.layernorm = nn.Identity()
     for layer in pixel_level.decoder.encoder.layers:
         layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
+    decoder = network.model.transformer_module.decoder
+    decoder.mask_predictor = cast("Any", MaskPredictor(decoder.mask_predictor))
+    for layer in decoder.layers:
+        layer.cross_attn = CrossAttention(cast("nn.MultiheadAttention", layer.cross_attn))
+        layer.self_attn = SelfAttention(cast("Mask2FormerAttention", layer.self_attn))
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
