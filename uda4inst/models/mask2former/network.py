@@ -36,8 +36,8 @@ class Mask2Former(Network):
     Args:
         preset: which architecture.
         num_classes: thing classes; the network predicts one more, "no object".
-        gradient_checkpointing: recompute the backbone's blocks in the backward pass: less memory,
-            one more backbone forward.
+        gradient_checkpointing: recompute the backbone's blocks and the pixel decoder's layers in
+            the backward pass: less memory, one more forward of these.
     """
 
     backbone_prefix = "network.model.pixel_level_module.encoder."
@@ -56,9 +56,9 @@ class Mask2Former(Network):
         self.preset = preset
         self.num_classes = num_classes
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
-        adapt(self.network)
-        if gradient_checkpointing:
-            self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
+        # the library's own layers, whatever stands in their place: see `train`
+        self._pixel_layers = tuple(self.network.model.pixel_level_module.decoder.encoder.layers)
+        adapt(self.network, recompute=gradient_checkpointing)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
@@ -80,7 +80,7 @@ class Mask2Former(Network):
         non-finite loss stops the run anyway.
         """
         super().train(mode)
-        for layer in self.network.model.pixel_level_module.decoder.encoder.layers:
+        for layer in self._pixel_layers:
             layer.training = False
         return self
 
