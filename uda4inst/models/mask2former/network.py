@@ -101,8 +101,9 @@ class Mask2Former(Network):
             class_logits=torch.stack(
                 [*(layer["class_queries_logits"] for layer in layers), output.class_queries_logits]
             ),
-            mask_logits=torch.stack(
-                [*(layer["masks_queries_logits"] for layer in layers), output.masks_queries_logits]
+            mask_logits=(
+                *(layer["masks_queries_logits"] for layer in layers),
+                output.masks_queries_logits,
             ),
             size=(height, width),
         )
