@@ -22,7 +22,7 @@ from uda4inst.models.mask2former.masked_attention import (
     SelfAttention,
 )
 from uda4inst.models.mask2former.recompute import Recomputed
-from uda4inst.models.mask2former.windows import FeedForward, WindowAttention
+from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
 from uda4inst.models.network import LoadReport
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
@@ -89,6 +89,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
     swin, encoder = pixel_level.encoder.swin, pixel_level.decoder.encoder
     swin.layernorm = nn.Identity()
     for block in (block for stage in swin.encoder.layers for block in stage.blocks):
+        block.layernorm_before = WindowNorm(cast("Any", block.layernorm_before))
         block.attention = WindowAttention(cast("Any", block.attention), remakes=not recompute)
         block.mlp = FeedForward(cast("Any", block.mlp), remakes=not recompute)
     for layer in encoder.layers:

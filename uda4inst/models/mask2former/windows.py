@@ -22,6 +22,32 @@ from uda4inst.models.mask2former.kernels import attend, uses_kernels
 from uda4inst.models.mask2former.recompute import Remade
 
 
+class WindowNorm(nn.Module):
+    """Layer norm before the windows are cut; under autocast its result is cast at once.
+
+    Shifting, padding and cutting then move half the bytes. The values are those of a later cast.
+
+    Args:
+        library: where the weights come from.
+    """
+
+    def __init__(self, library: nn.LayerNorm) -> None:
+        super().__init__()
+        self.eps: float = library.eps
+        self.weight = library.weight
+        self.bias = library.bias
+
+    def forward(self, hidden_states: Float[Tensor, "B S C"]) -> Float[Tensor, "B S C"]:
+        """Return the normalised cells."""
+        normal = F.layer_norm(
+            hidden_states, self.weight.shape, self.weight, self.bias, eps=self.eps
+        )
+        device = normal.device.type
+        if uses_kernels(normal) and torch.is_autocast_enabled(device):
+            return normal.to(torch.get_autocast_dtype(device))
+        return normal
+
+
 class WindowAttention(nn.Module):
     """Cells look at the cells of their window.
 
