@@ -21,9 +21,9 @@ from uda4inst.models.mask2former.masked_attention import (
     MaskPredictor,
     SelfAttention,
 )
-from uda4inst.models.mask2former.recompute import Recomputed
 from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
 from uda4inst.models.network import LoadReport
+from uda4inst.models.recompute import Recomputed
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:

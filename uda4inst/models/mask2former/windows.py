@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers.models.swin.modeling_swin import SwinAttention, SwinMLP
 
 from uda4inst.models.mask2former.kernels import attend, uses_kernels
-from uda4inst.models.mask2former.recompute import Remade
+from uda4inst.models.recompute import Remade
 
 
 class WindowNorm(nn.Module):

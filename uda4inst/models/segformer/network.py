@@ -9,17 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import SegformerForSemanticSegmentation
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network
+from uda4inst.models.recompute import Recomputed
 from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
 from uda4inst.models.segformer.pretrained import CLASS_HEAD, load_weights
@@ -56,7 +57,8 @@ class SegFormer(Network):
         self.num_classes = num_classes
         self.network = SegformerForSemanticSegmentation(preset.config(num_classes))
         if gradient_checkpointing:
-            self.network.segformer.activation_checkpointing_enable()
+            for stage in cast("Any", self.network.segformer.stages):
+                stage.blocks = nn.ModuleList(Recomputed(block) for block in stage.blocks)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uda4inst.models.mask2former.recompute import Recomputed, Remade
+from uda4inst.models.recompute import Recomputed, Remade
 
 
 class Block(nn.Module):
