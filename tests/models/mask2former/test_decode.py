@@ -16,7 +16,7 @@ def slow_decode(prediction: Prediction, image: int, top_k: int) -> list[tuple]:
     found = []
     height, width = prediction.size
     probability = prediction.class_logits[-1, image].softmax(-1)
-    for query, logits in enumerate(prediction.mask_logits[-1, image]):
+    for query, logits in enumerate(prediction.mask_logits[-1][image]):
         full = F.interpolate(
             logits[None, None], size=prediction.padded_size, mode="bilinear", align_corners=False
         )[0, 0, :height, :width]
@@ -52,7 +52,7 @@ def test_decode__scores_fall(make_prediction) -> None:
 
 
 def test_decode__empty_mask_scores_zero() -> None:
-    prediction = Prediction(torch.randn(1, 1, 3, 9), torch.full((1, 1, 3, 8, 8), -5.0), (32, 32))
+    prediction = Prediction(torch.randn(1, 1, 3, 9), (torch.full((1, 3, 8, 8), -5.0),), (32, 32))
 
     detections = decode(prediction)[0]
 
@@ -74,7 +74,9 @@ def test_decode__chunks_change_nothing(make_prediction, monkeypatch) -> None:
 
 def test_decode__takes_bf16_predictions(make_prediction) -> None:
     exact = make_prediction((64, 64), images=1)
-    rounded = Prediction(exact.class_logits.bfloat16(), exact.mask_logits.bfloat16(), exact.size)
+    rounded = Prediction(
+        exact.class_logits[-1:].bfloat16(), (exact.mask_logits[-1].bfloat16(),), exact.size
+    )
 
     scores = decode(rounded)[0].scores
 
