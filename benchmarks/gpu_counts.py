@@ -136,9 +136,9 @@ def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
     found: list[Match] = []
     for cost in costs:
         layers, images, queries, _ = cost.shape
-        pairs = layers * images * min(INSTANCES, queries)
-        index = torch.zeros((4, pairs), dtype=torch.int64, device="cuda")
-        found.append(Match(*index.unbind(0), ignores=True))
+        pairs = images * min(INSTANCES, queries)
+        index = torch.zeros((4, layers * pairs), dtype=torch.int64, device="cuda")
+        found.append(Match(*index.unbind(0), counts=(pairs,) * layers, ignores=True))
     return found
 
 

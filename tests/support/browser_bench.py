@@ -86,6 +86,7 @@ class Workbench:
         self.process.wait()
 
     def open(self) -> None:
+        self.page.goto("about:blank")  # a page that still loads would call the next one off
         self.page.goto(f"http://127.0.0.1:{self.port}/?__theme=light")
         self.page.wait_for_selector("#page-train-button")
         # What the app sends when it is opened has come once the form names its preset.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from browser_bench import Workbench
 
@@ -26,11 +28,20 @@ def test_mixing__slider_walks_through_the_snapshots(instances: Workbench) -> Non
     instances.wait_for_other_picture("mixing-s2t", newest)
 
 
-def test_mixing__damaged_snapshot_is_told_and_can_be_left(instances: Workbench) -> None:
+@pytest.fixture
+def damaged(instances: Workbench) -> Iterator[None]:
+    """Damage the newest snapshot of the run, and mend it."""
     newest = max((instances.runs / "first" / "snapshots").glob("0*"))
     whole = (newest / "arrays.npz").read_bytes()
-    (newest / "arrays.npz").write_bytes(b"no arrays")
-    (newest / "snapshot.json").touch()
+    for content in (b"no arrays", whole):
+        (newest / "arrays.npz").write_bytes(content)
+        (newest / "snapshot.json").touch()
+        if content != whole:
+            yield
+
+
+@pytest.mark.usefixtures("damaged")
+def test_mixing__damaged_snapshot_is_told_and_can_be_left(instances: Workbench) -> None:
     instances.open()
     instances.on_run("first")
     instances.tab("mixing")
@@ -38,8 +49,6 @@ def test_mixing__damaged_snapshot_is_told_and_can_be_left(instances: Workbench) 
     instances.shoot("mixing_damaged")
     instances.page.locator("#mixing-previous").click()
     instances.wait_for("#mixing-s2t-text", "were there")
-    (newest / "arrays.npz").write_bytes(whole)
-    (newest / "snapshot.json").touch()
 
 
 def test_mixing__semantic_run_shows_the_classes_of_its_pixels(pixels: Workbench) -> None:
