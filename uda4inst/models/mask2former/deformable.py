@@ -68,9 +68,10 @@ class DeformableAttention(nn.Module):
             _: what the library passes beside: a mask of padding, which is never set, and flags.
         """
         images, cells, width = hidden_states.shape
+        queries = hidden_states + position_embeddings  # first: gradients add up in this order
         values = self.value_proj(encoder_hidden_states).mT
         values = values.reshape(images * self.heads, width // self.heads, cells)
-        offsets, weights = self._where(hidden_states + position_embeddings)
+        offsets, weights = self._where(queries)
         centre = (2.0 * reference_points - 1.0).permute(0, 2, 3, 1)[:, :, :, None, None]
         lean = uses_kernels(values)
         output = values.new_zeros(())
