@@ -32,9 +32,8 @@ def run_starts(masks: Bool[Tensor, "M H W"]) -> Int64[Tensor, "M words"]:
     """
     count, height, width = masks.shape
     pixels = height * width
-    columns = torch.zeros(
-        (count, -(-pixels // _WORD) * _WORD), dtype=torch.bool, device=masks.device
-    )
+    columns = masks.new_empty((count, -(-pixels // _WORD) * _WORD))
+    columns[:, pixels:] = False
     by_column = columns[:, :pixels].unflatten(1, (width, height))
     if masks.device.type == "cpu":  # quick for two dimensions alone
         for turned, mask in zip(by_column, masks, strict=True):
