@@ -126,7 +126,7 @@ class UDA4Inst:
         return Views(
             source=source,
             target=batch.target,
-            detections=detections,
+            detections=tuple(found.without_masks() for found in detections),
             pseudo_labels=labels.maps,
             mixed=mixed,
             pool=self.rare_classes.pool.entries,
