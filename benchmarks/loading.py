@@ -3,7 +3,8 @@
     python benchmarks/loading.py [--size 1024x2048] [--crop 1024x1024] [--images 8]
 
 Writes ToyStreets at that size as a UrbanSyn and a Cityscapes tree of PNG files into a temporary
-folder, then prints milliseconds of processor time and the share of each stage, and images a second.
+folder, the target images as a folder of JPEG files beside them, then prints milliseconds of
+processor time and the share of each stage, and images a second.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
-from uda4inst.data.readers import Cityscapes, UrbanSyn
+from uda4inst.data.readers import Cityscapes, ImageFolder, UrbanSyn
 from uda4inst.data.stream.dataset import _move_instances
 from uda4inst.data.tree import ImageTree
 from uda4inst.ops.color import lab_to_rgb, rgb_to_lab
@@ -53,12 +55,23 @@ def main() -> None:
             long_side_max=2 * crop[0],
             flip=True,
         )
-        print(f"one core, {options.size} PNG, crop {options.crop}, processor time")
+        print(f"one core, {options.size} PNG and JPEG, crop {options.crop}, processor time")
         for labels in ("instances", "semantic"):
             measure(UrbanSyn(tree.source_root), policy, labels=labels)
             measure(Cityscapes(tree.target_root, "train"), policy, labels=labels)
         measure(Cityscapes(tree.target_root, "train", require_labels=False), policy, labels=None)
+        jpegs = write_jpegs(tree.target_root, Path(folder) / "jpegs")
+        measure(ImageFolder(jpegs, require_labels=False), policy, labels=None)
     measure_lab(options.lab_threads)
+
+
+def write_jpegs(cityscapes: Path, folder: Path) -> Path:
+    """Write the training images of a Cityscapes tree as JPEG of quality 90; return the folder."""
+    folder.mkdir()
+    for path in cityscapes.glob("leftImg8bit/train/*/*.png"):
+        with Image.open(path) as image:
+            image.save(folder / f"{path.stem}.jpg", quality=90)
+    return folder
 
 
 def measure(dataset: ImageTree, policy: GeometricPolicy, *, labels: Labels | None) -> None:

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from uda4inst.atomic import whole_file, write_json
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.network import build_model
-from uda4inst.models.storage import save_network
+from uda4inst.models.storage import on_host, save_network
 from uda4inst.structures import InstanceMap, Size
 from uda4inst.toystreets import render_scene, styles
 from uda4inst.training.optim import build_optimizer
@@ -223,7 +223,7 @@ class _Pretraining:
         self.step = 0
         self.model, _ = build_model("tiny", weights=None)
         self.model.to(device).train()
-        self.criterion = Criterion(num_points=recipe.num_points)
+        self.criterion = Criterion(num_points=recipe.num_points).to(device)
         self.optimizer = build_optimizer(
             self.model, lr=recipe.lr, weight_decay=recipe.weight_decay, backbone_lr_factor=1.0
         )
@@ -257,13 +257,13 @@ class _Pretraining:
             "schedule": self.schedule.state_dict(),
         }
         with whole_file(path) as temporary:
-            torch.save(state, temporary)
+            torch.save(on_host(state), temporary)
 
     def restore(self, path: Path) -> None:
         """Go on from a saved state if there is one."""
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

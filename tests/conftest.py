@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
 os.environ["UDA4INST_CACHE"] = tempfile.mkdtemp(prefix="uda4inst-cache-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+if "fake_cuda" in sys.argv:  # asked for by its marker
+    os.environ["FAKE_CUDA"] = "1"  # for the processes that share the tests out
+if "FAKE_CUDA" in os.environ:  # before torch has looked for a GPU
+    from fake_cuda import library
+
+    if not library.missing():
+        library.load()
 
 from jaxtyping import install_import_hook
 

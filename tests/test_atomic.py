@@ -8,6 +8,7 @@ import pytest
 from uda4inst.atomic import (
     disk_errors,
     new_folder,
+    put_in_place,
     remove_leftovers,
     whole_file,
     whole_folder,
@@ -56,6 +57,24 @@ def test_new_folder__leaves_what_took_its_name_meanwhile(tmp_path: Path) -> None
         (folder / "a").touch()
     assert [p.name for p in final.iterdir()] == ["other"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_put_in_place__takes_an_empty_folders_name(tmp_path: Path) -> None:
+    (tmp_path / "filled").mkdir()
+    (tmp_path / "filled" / "a").touch()
+    (tmp_path / "out").mkdir()
+    put_in_place(tmp_path / "filled", tmp_path / "out")
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/a"]
+
+
+def test_put_in_place__leaves_what_is_there(tmp_path: Path) -> None:
+    for name in ("filled", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    with pytest.raises(OSError, match="not empty"):
+        put_in_place(tmp_path / "filled", tmp_path / "out")
+    assert (tmp_path / "filled" / "filled").exists()
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["out"]
 
 
 def test_whole_folder__appears_only_at_the_end(tmp_path: Path) -> None:

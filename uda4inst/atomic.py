@@ -94,10 +94,20 @@ def new_folder(final: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        temporary.rename(final)
-        _sync(final.parent)
+        put_in_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, final: Path) -> None:
+    """Give a filled folder its final name, which must be free or an empty folder's.
+
+    Raises:
+        OSError: something else is there; both stay as they are.
+    """
+    _sync(temporary)
+    temporary.rename(final)
+    _sync(final.parent)
 
 
 def remove_folder(path: Path) -> None:

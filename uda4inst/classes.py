@@ -6,13 +6,14 @@ Source: cityscapesScripts `helpers/labels.py`; the table is in `docs/datasets/`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from uda4inst.errors import did_you_mean
 
 IGNORE_TRAIN_ID: Final = 255
 
@@ -125,6 +126,5 @@ def thing_index(name: str) -> int:
     """
     if name in THING_NAMES:
         return THING_NAMES.index(name)
-    near = difflib.get_close_matches(name, THING_NAMES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, THING_NAMES)
     raise ValueError(f"class must be one of {', '.join(THING_NAMES)}, got {name!r}.{hint}")

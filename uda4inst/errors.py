@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake outside the program: a tree, file, configuration, checkpoint or name.
@@ -9,3 +12,9 @@ class UserError(ValueError):
     The message says what is wrong, where, and what to do. The command line prints it alone and
     exits with code 2; the app shows it and goes on.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known, if any is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""

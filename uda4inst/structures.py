@@ -33,6 +33,15 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor on another device; only a copy from page-locked memory runs beside the host.
+
+    Towards the host the copy has always arrived: its values may be read at once.
+    """
+    beside = torch.device(device).type != "cpu" and tensor.is_pinned()
+    return tensor.to(device, non_blocking=beside)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InstanceMap:
     """Disjoint instances of one image, as one id per pixel.
@@ -125,8 +134,8 @@ class InstanceMap:
     def to(self, device: torch.device | str) -> InstanceMap:
         """Return the map on another device."""
         return InstanceMap(
-            ids=self.ids.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
+            ids=moved(self.ids, device),
+            labels=moved(self.labels, device),
         )
 
 
@@ -178,8 +187,8 @@ class SemanticMap:
         """Return the map on another device."""
         weights = self.weights
         return SemanticMap(
-            ids=self.ids.to(device, non_blocking=True),
-            weights=None if weights is None else weights.to(device, non_blocking=True),
+            ids=moved(self.ids, device),
+            weights=None if weights is None else moved(weights, device),
         )
 
 
@@ -261,6 +270,8 @@ class Sample:
         domain: which side of the adaptation it belongs to.
         instances: the image's instances, same size; None where they were not read.
         semantic: the class of every pixel, same size; None where it was not read.
+        on_host: the same instances in the host's memory, where they were read: what asks for
+            values does not stop the device. None where they are not there (any more).
     """
 
     image: Float32[Tensor, "3 H W"]
@@ -268,10 +279,15 @@ class Sample:
     domain: Domain
     instances: InstanceMap | None = None
     semantic: SemanticMap | None = None
+    on_host: InstanceMap | None = None
 
     def __post_init__(self) -> None:
         _check_image(self.image, self.sample_id)
-        for name, labels in (("instances", self.instances), ("semantic", self.semantic)):
+        for name, labels in (
+            ("instances", self.instances),
+            ("semantic", self.semantic),
+            ("on_host", self.on_host),
+        ):
             if labels is not None:
                 _check(
                     labels.size == self.size,
@@ -295,6 +311,12 @@ class Sample:
             raise ValueError(f"instances of sample {self.sample_id!r} must be read, got none.")
         return self.instances
 
+    def host_instances(self) -> InstanceMap | None:
+        """Return the instances in the host's memory if they are there; nothing is copied."""
+        if self.on_host is None and self.instances and self.instances.ids.device.type == "cpu":
+            return self.instances
+        return self.on_host
+
     def known_semantic(self) -> SemanticMap:
         """Return the semantic map.
 
@@ -309,9 +331,10 @@ class Sample:
         """Return the sample on another device."""
         return replace(
             self,
-            image=self.image.to(device, non_blocking=True),
+            image=moved(self.image, device),
             instances=None if self.instances is None else self.instances.to(device),
             semantic=None if self.semantic is None else self.semantic.to(device),
+            on_host=self.host_instances(),
         )
 
 
@@ -347,8 +370,8 @@ class TargetSample:
         """Return the sample on another device."""
         return replace(
             self,
-            image=self.image.to(device, non_blocking=True),
-            valid=self.valid.to(device, non_blocking=True),
+            image=moved(self.image, device),
+            valid=moved(self.valid, device),
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from uda4inst.data.files.png import read_gray8
+from uda4inst.data.files.png import read_map
 from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -96,7 +96,9 @@ def test_write_toystreets__ego_vehicle_is_one_mask_for_all(
     tree: ToyStreetsTree, fake_render: Render
 ) -> None:
     scene = fake_render(seed=5, domain="camera", split="val", index=1, size=SIZE)
-    mask = read_gray8(tree.target_root / "ego_vehicle.png", what="ego vehicle mask")
+    mask = read_map(
+        tree.target_root / "ego_vehicle.png", what="ego vehicle mask", allow={"8-bit gray"}
+    )
     np.testing.assert_array_equal(mask == 0, scene.ego)
     assert set(np.unique(mask)) == {0, 255}
 

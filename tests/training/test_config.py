@@ -101,7 +101,8 @@ def test_load_config__the_last_override_counts(minimal: Path) -> None:
         ),
         pytest.param(
             "method.name=uda5inst",
-            rf"method\.name must be .*'{DEFAULT_METHOD}'.*, got 'uda5inst'",
+            rf"method\.name must be .*'{DEFAULT_METHOD}'.*, got 'uda5inst' \(.*\)\. "
+            rf"Did you mean {DEFAULT_METHOD}\?",
             id="choice",
         ),
         pytest.param("data.crop=64", r"data\.crop must be a valid tuple, got 64", id="tuple"),

@@ -67,25 +67,24 @@ def suite(
     place = folders.suite_folder(root, name, scale)
     earlier = [seed for seed in folders.recorded_seeds(place) if seed not in wanted]
 
-    def expanded(chosen: Sequence[int]) -> Expansion:
+    def expanded(some: Sequence[int]) -> Expansion:
         return expand(
-            SUITES[name], size, chosen, root=place.runs.resolve(), overrides=overrides or []
+            SUITES[name], size, some, root=place.runs.resolve(), overrides=overrides or []
         )
 
-    everything = expanded([*earlier, *wanted])
+    everything, chosen = expanded([*earlier, *wanted]), expanded(wanted)
     folders.check_unchanged(place, everything)
     if dry_run:
-        _list_runs(place, expanded(wanted))
+        _list_runs(place, chosen)
         return
-    runs = expanded(wanted).runs
-    check_data((run for run in runs if not is_finished(place.run(run.name))), size)
+    check_data((run for run in chosen.runs if not is_finished(place.run(run.name))), size)
     with folders.locked(place):
         opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)
-        for run, source in take_over(place, expanded(wanted)).items() if reuse else ():
+        for run, source in take_over(place, chosen).items() if reuse else ():
             typer.echo(f"{run}: taken from {source}", err=True)
         with _showing(place) as watch:
-            outcome = run_suite(place, expanded(wanted), opened, watch=watch)
+            outcome = run_suite(place, chosen, opened, watch=watch)
     _finish(place, outcome)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from uda4inst.data.config import TargetRef
-from uda4inst.data.files.png import read_gray8
+from uda4inst.data.files.png import read_map
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 
@@ -69,7 +69,7 @@ def cityscapes_region(size: Size) -> Bool[np.ndarray, "H W"]:
 
 def _read_mask(path: Path, size: Size) -> Bool[np.ndarray, "H W"]:
     """Return the valid region of a mask file."""
-    mask = read_gray8(path, what="ego vehicle mask")
+    mask = read_map(path, what="ego vehicle mask", allow={"8-bit gray"})
     if mask.shape != size:
         raise UserError(
             f"ego vehicle mask must have the target images' size {size}, got {mask.shape} "

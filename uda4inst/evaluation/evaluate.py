@@ -122,17 +122,22 @@ def evaluate_model(
             detections = tuple(d for d in every_detection if d.label in labels)
             instance_ids = dataset.read_instance_ids(index)
             size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
-            if detections and detections[0].size != size:
-                raise UserError(
-                    f"annotation must have its image's size {detections[0].size}, got {size} "
-                    f"({dataset.basename(index)}). Restore both from one archive."
-                )
+            _check_size(size, detections, dataset.basename(index))
             for accumulator in scores.values():
                 accumulator.add(instance_ids, detections)
             write(to_line(ImagePredictions(dataset.basename(index), size, detections)))
             if progress is not None:
                 progress(index + 1, count)
     return results_json(scores, classes=classes)
+
+
+def _check_size(size: Size, detections: Sequence[ScoredMask], name: str) -> None:
+    """Raise unless an annotation has the size of what was found in its image."""
+    if detections and detections[0].size != size:
+        raise UserError(
+            f"annotation must have its image's size {detections[0].size}, got {size} ({name}). "
+            "Restore both from one archive."
+        )
 
 
 def detect(

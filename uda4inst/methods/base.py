@@ -275,7 +275,7 @@ class Method(Protocol):
         """Make the training images of one step, without gradients; call it once a step.
 
         Args:
-            batch: on the CPU, so that labels can be read without stopping the device.
+            batch: on any device; labels are read where `Sample.on_host` has them.
             step: the run's step, from 0; random numbers follow from it.
         """
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,7 +33,7 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.flo
         dtype: of floating-point tensors in the file; half precision halves it (a shipped start).
     """
     tensors = {
-        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in network.state_dict().items()
     }
     facts = network.architecture
@@ -43,6 +43,21 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.flo
         mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
         save_file(tensors, temporary, metadata=header)
         temporary.chmod(mode)
+
+
+def on_host(value: Any) -> Any:
+    """Return nested dicts, lists and tuples with every tensor in the host's memory.
+
+    What goes into a file or to another process carries no device along: it can be opened on a
+    machine without one.
+    """
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: on_host(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if type(value) in (list, tuple):
+        return type(value)(on_host(item) for item in value)
+    return value
 
 
 def load_network_file(network: Network, path: Path, *, source: str) -> LoadReport:

@@ -8,14 +8,14 @@ the line of min(x, knee), which are cheaper than a choice per pixel; equal to si
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from numpy.typing import NDArray
 from torch import Tensor
 
 Image = Float32[Tensor, "*batch 3 H W"]
@@ -51,13 +51,13 @@ def rgb_to_lab(image: Image) -> Image:
     Returns:
         L in [0, 100], a and b around 0; within 1e-3 of scikit-image.
     """
-    matrix = _tensor(_XYZ_FROM_RGB, image)
+    matrix = _matrix("to XYZ", image.device)
     return _blockwise(lambda pixels: _lab(pixels, matrix), image)
 
 
 def lab_to_rgb(image: Image) -> Image:
     """Return a LAB image in RGB, clipped to [0, 1]; the input is untouched."""
-    matrix = _tensor(_RGB_FROM_XYZ, image)
+    matrix = _matrix("from XYZ", image.device)
     return _blockwise(lambda pixels: _rgb(pixels, matrix), image)
 
 
@@ -154,6 +154,10 @@ def _rgb(lab: Float32[Tensor, "*batch 3 P"], matrix: Float32[Tensor, "3 3"]) -> 
     return encoded.clamp_(0.0, 1.0)
 
 
-def _tensor(matrix: NDArray[np.floating[Any]], like: Tensor) -> Float32[Tensor, "3 3"]:
-    """Return a constant on the device of `like`, without stopping the device."""
-    return torch.tensor(matrix, dtype=torch.float32).to(like.device, non_blocking=True)
+@functools.cache
+def _matrix(
+    direction: Literal["to XYZ", "from XYZ"], device: torch.device
+) -> Float32[Tensor, "3 3"]:
+    """Return a constant on a device; it is brought there once, as this stops the device."""
+    values = _XYZ_FROM_RGB if direction == "to XYZ" else _RGB_FROM_XYZ
+    return torch.tensor(values, dtype=torch.float32).to(device)

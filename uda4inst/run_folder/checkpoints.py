@@ -29,8 +29,8 @@ from uda4inst.atomic import (
 )
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_network_file, save_network
-from uda4inst.run_folder.layout import numbered, versions
+from uda4inst.models.storage import load_network_file, on_host, save_network
+from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
@@ -75,6 +75,11 @@ class Checkpoint:
 
     folder: Path
     manifest: Mapping[str, Any]
+
+    @property
+    def run(self) -> RunDir:
+        """The run it belongs to; a checkpoint that was moved elsewhere has none there."""
+        return RunDir(self.folder.parent.parent)
 
     @property
     def step(self) -> int:
@@ -200,7 +205,7 @@ def _mebibytes(contents: Contents) -> int:
 def _packed(value: Mapping[str, Any]) -> bytes:
     """Return torch's file of a value; in memory, because torch hides what a full disk said."""
     buffer = io.BytesIO()
-    torch.save(dict(value), buffer)
+    torch.save(on_host(dict(value)), buffer)
     return buffer.getvalue()
 
 

@@ -154,7 +154,8 @@ def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Seq
     """Return the detections worth showing, best first, and which became pseudo-labels."""
     detections, pseudo_labels = views.detections[index], views.pseudo_labels[index]
     shares = valid_shares(detections, views.target[index].valid).tolist()
-    scores = detections.scores.tolist()
+    labels, scores = detections.labels.tolist(), detections.scores.tolist()
+    class_scores, mask_scores = detections.class_scores.tolist(), detections.mask_scores.tolist()
     masks = full_masks(detections).cpu().numpy()
     kept = (pseudo_labels.labels >= 0).tolist()
     # Detections of classes that are not learned are no candidates at any threshold.
@@ -163,10 +164,10 @@ def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Seq
     shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
     facts = [
         DetectionFacts(
-            label=int(detections.labels[index]),
+            label=labels[index],
             score=scores[index],
-            class_score=float(detections.class_scores[index]),
-            mask_score=float(detections.mask_scores[index]),
+            class_score=class_scores[index],
+            mask_score=mask_scores[index],
             rle=rle_encode(masks[index]),
             valid_share=shares[index],
         )

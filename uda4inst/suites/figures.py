@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
+from uda4inst.atomic import whole_file
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.results import Network, ProtocolName, RowResult, SuiteResults, View
@@ -38,7 +39,8 @@ def write_charts(results: SuiteResults, folder: Path, views: Sequence[View]) -> 
             is_headline = is_first and benchmark == benchmarks[0]
             name = "fig4.png" if is_headline else f"fig4-{benchmark}-{protocol}-{network}.png"
             chart = draw_chart(results, rows, protocol, network)
-            chart.savefig(folder / name, dpi=_DPI)
+            with whole_file(folder / name) as temporary:
+                chart.savefig(temporary, dpi=_DPI)
             written.append(folder / name)
     return written
 

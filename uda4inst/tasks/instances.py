@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from uda4inst.atomic import whole_file
 from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
@@ -152,7 +153,8 @@ class Instances:
                     for d in detections
                     if d.score >= score_threshold
                 ]
-                Image.fromarray(draw_detections(image, drawn)).save(out / f"{name}.png")
+                with whole_file(out / f"{name}.png") as temporary:
+                    Image.fromarray(draw_detections(image, drawn)).save(temporary)
 
 
 def _detections(

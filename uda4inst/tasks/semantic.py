@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from uda4inst.atomic import whole_file
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.draw import overlay_semantic
 from uda4inst.errors import UserError
@@ -143,7 +144,8 @@ class Semantic:
             trained.network, images(), device=trained.device, short_side=trained.short_side
         )
         for name, image, train_ids in zip(names, images(), found, strict=True):
-            Image.fromarray(overlay_semantic(image, train_ids)).save(out / f"{name}.png")
+            with whole_file(out / f"{name}.png") as temporary:
+                Image.fromarray(overlay_semantic(image, train_ids)).save(temporary)
             write_label_ids(out / f"{name}{LABEL_IDS_SUFFIX}", train_ids)
 
 

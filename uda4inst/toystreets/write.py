@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, Protocol
 import cv2
 import numpy as np
 
+from uda4inst.atomic import put_in_place, write_json, write_whole
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
 from uda4inst.toystreets.encode import (
@@ -130,17 +131,28 @@ def write_toystreets(
     if _is_made(out, wanted):
         return tree
     count = os.cpu_count() or 1 if workers is None else workers
+    with _one_message(out), _partial_folder(out) as (partial, lock):
+        if _is_made(out, wanted):  # another process was faster
+            return tree
+        jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
+        _make_folders(partial)
+        _write_ego_vehicle(partial, render, seed=seed, size=size)
+        work = functools.partial(_write_job, render=render)
+        _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
+        write_json(partial / MANIFEST, wanted)
+        put_in_place(partial, out)
+    return tree
+
+
+@contextlib.contextmanager
+def _one_message(out: Path) -> Iterator[None]:
+    """Turn a full disk or a killed worker into one clear message.
+
+    Raises:
+        UserError: instead of an OSError or a BrokenProcessPool.
+    """
     try:
-        with _partial_folder(out) as (partial, lock):
-            if _is_made(out, wanted):  # another process was faster
-                return tree
-            jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
-            _make_folders(partial)
-            _write_ego_vehicle(partial, render, seed=seed, size=size)
-            work = functools.partial(_write_job, render=render)
-            _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
-            (partial / MANIFEST).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-            partial.rename(out)
+        yield
     except OSError as error:
         raise UserError(
             f"OUT must be a folder that can be written, got {error.strerror or error} ({out}). "
@@ -151,7 +163,6 @@ def write_toystreets(
             f"every worker must finish, got one that was killed, perhaps for lack of memory "
             f"({out}). Use fewer workers."
         ) from error
-    return tree
 
 
 def _check_arguments(size: Size, *, train: int, val: int, seed: int) -> None:
@@ -256,16 +267,14 @@ def _make_folders(root: Path) -> None:
     for split, city in _CITIES.items():
         for kind in ("leftImg8bit", "gtFine"):
             (root / "cityscapes" / kind / split / city).mkdir(parents=True)
-    (root / "urbansyn" / "camera_metadata.json").write_text(
-        json.dumps({"parameters": [{"Camera": _CAMERA}]}, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(root / "urbansyn" / "camera_metadata.json", {"parameters": [{"Camera": _CAMERA}]})
 
 
 def _write_ego_vehicle(root: Path, render: Render, *, seed: int, size: Size) -> None:
     """Write where the ego vehicle is: one camera rig, so one mask for all images."""
     scene = render(seed=seed, domain="camera", split="train", index=0, size=size)
     mask = np.where(scene.ego, np.uint8(0), np.uint8(255))
-    (root / "cityscapes" / "ego_vehicle.png").write_bytes(encode_png(mask))
+    write_whole(root / "cityscapes" / "ego_vehicle.png", encode_png(mask))
 
 
 def _plan(root: Path, *, size: Size, train: int, val: int, seed: int) -> list[_Job]:

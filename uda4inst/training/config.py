@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 from uda4inst.methods import METHODS, foreign_keys
 from uda4inst.training.schema import Config, config_hash, to_yaml
 
@@ -106,8 +106,7 @@ def _read(path_or_preset: str | Path) -> tuple[str, str]:
     if str(path_or_preset) in known:
         text = (_CONFIGS / f"{path_or_preset}.yaml").read_text(encoding="utf-8")
         return text, f"preset {path_or_preset}"
-    near = difflib.get_close_matches(str(path_or_preset), known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(str(path_or_preset), known)
     raise UserError(
         f"CONFIG must be an existing YAML file or a preset ({', '.join(known)}), got "
         f"{str(path_or_preset)!r}.{hint}"
@@ -176,7 +175,8 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
     if fault["type"] == "union_tag_invalid":
         *first, last = (repr(known) for known in METHODS)
         got = fault["ctx"]["tag"]
-        return f"{name}.name must be {', '.join(first)} or {last}, got {got!r} ({source})."
+        hint = did_you_mean(str(got), METHODS)
+        return f"{name}.name must be {', '.join(first)} or {last}, got {got!r} ({source}).{hint}"
     if fault["type"] == "extra_forbidden":
         return f"{name} must be a known setting, which it is not ({source}).{_nearest(keys)}"
     if fault["type"] == "missing":

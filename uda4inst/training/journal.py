@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from uda4inst.atomic import whole_folder
+from uda4inst.atomic import whole_file, whole_folder
 from uda4inst.methods.base import Figure, LossTerm
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, Sample
@@ -214,8 +214,8 @@ def save_batch(batch: DomainBatch, folder: Path) -> None:
         ],
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(folder) as temporary:
-        torch.save(value, temporary / "batch.pt")
+    with whole_folder(folder) as unfinished, whole_file(unfinished / "batch.pt") as temporary:
+        torch.save(value, temporary)
 
 
 def _labels(sample: Sample) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uda4inst.errors import UserError
 from uda4inst.methods.base import Forward
+from uda4inst.models.storage import on_host
 from uda4inst.training.config import Config
 
 # Processes wait for one another this long at most: the first of them may be evaluating, or paused.
@@ -68,7 +69,11 @@ class Processes:
         return self.accelerator.device
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all processes on the first; an empty list on the others."""
+        """Return the values of all processes on the first; an empty list on the others.
+
+        Tensors arrive in the host's memory: as they are, they would take room on cards of others.
+        """
+        value = on_host(value)
         if self.group is None:
             return [value]
         values = [None] * self.count if self.is_first else None

@@ -222,7 +222,7 @@ def _check_classes(start: Checkpoint, config: Config) -> None:
     Raises:
         UserError: its run, where there is one, was of another category group.
     """
-    path = start.folder.parent.parent / "config.yaml"
+    path = start.run.config
     if not path.is_file():
         return
     learned, wanted = load_config(path), config

@@ -90,10 +90,14 @@ class RareClassBalance:
         )
 
     def find(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
-        """Return the rare instances of every source crop; reads values, so best on the CPU."""
+        """Return the rare instances of every source crop, read in the host's memory."""
         labels = self.config.rare_labels
         return [
-            rare_instances(crop.known_instances(), rare_labels=labels, min_area=self.min_area)
+            rare_instances(
+                crop.host_instances() or crop.known_instances(),
+                rare_labels=labels,
+                min_area=self.min_area,
+            )
             for crop in source
         ]
 

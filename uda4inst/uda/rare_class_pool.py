@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float32, Float64, Int32
 from torch import Tensor
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.structures import IGNORE_ID, InstanceMap, Sample, Size
+from uda4inst.structures import IGNORE_ID, InstanceMap, Sample, Size, moved
 
 # (top, left, bottom, right) in pixels, half-open.
 _Box = tuple[int, int, int, int]
@@ -256,29 +256,30 @@ def pool_layer(
     """
     image = torch.zeros((3, *size), device=device)
     ids = torch.zeros(size, dtype=torch.int32, device=device)
+    labels = torch.zeros(len(entries), dtype=torch.int64, device=device)
     surplus = torch.zeros(size, dtype=torch.bool, device=device) if patch_max_area else None
     for number, entry in enumerate(entries, start=1):
+        labels[number - 1].fill_(entry.label)  # by value: a table would have to be copied there
         top, left = entry.offset
         rows, columns = entry.mask.shape
         place = slice(top, top + rows), slice(left, left + columns)
         height, width = ids[place].shape
-        whole_mask = entry.mask.to(device, non_blocking=True)
+        whole_mask = moved(entry.mask, device)
         mask = shown = whole_mask[:height, :width]
-        patch = entry.image[:, :height, :width].to(device, non_blocking=True)
+        patch = moved(entry.image[:, :height, :width], device)
         if surplus is not None:
             shown = mask | (whole_mask.sum() <= patch_max_area)
             surplus[place] |= shown
             ids[place] = torch.where(shown, _beside(entry, device)[:height, :width], ids[place])
         ids[place] = torch.where(mask, number, ids[place])
         image[:, place[0], place[1]] = torch.where(shown, patch, image[:, place[0], place[1]])
-    labels = torch.tensor([entry.label for entry in entries], dtype=torch.int64)
-    return PoolLayer(image, InstanceMap(ids, labels.to(device, non_blocking=True)), surplus)
+    return PoolLayer(image, InstanceMap(ids, labels), surplus)
 
 
 def _beside(entry: PoolEntry, device: torch.device | str) -> Int32[Tensor, "h w"]:
     """Return the ids of a box beside its instance: ignore on other objects, else background."""
     others = torch.zeros_like(entry.mask) if entry.others is None else entry.others
-    return IGNORE_ID * others.to(device, non_blocking=True).to(torch.int32)
+    return IGNORE_ID * moved(others, device).to(torch.int32)
 
 
 def _entry_state(entry: PoolEntry) -> dict[str, Any]:

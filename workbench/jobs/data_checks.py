@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 CHECKER: Final[tuple[str, ...]] = (sys.executable, "-m", "uda4inst.cli")
 FOLDER: Final = ".checks"
+_CONSOLE: Final = "console.txt"
 # The end of the console is enough to know how far a check is.
 _TAIL_BYTES: Final = 4096
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -98,7 +99,7 @@ class Checks:
             started = time.time()
             with (
                 (folder / "report.json").open("wb") as out,
-                (folder / "console.txt").open("wb") as console,
+                (folder / _CONSOLE).open("wb") as console,
             ):
                 child = subprocess.Popen(
                     argv,
@@ -135,7 +136,7 @@ class Checks:
             return Check("none")
         self.reap()
         folder, started = self._folder(ref), float(record["started"])
-        tail = _tail(folder / "console.txt")
+        tail = _tail(folder / _CONSOLE)
         if record.get("stopped"):
             return Check("stopped", started=started)
         if record["host"] == this_host() and is_alive(record["pid"], signed_at=started):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from uda4inst.atomic import write_json
+from uda4inst.atomic import write_json, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def write_config(root: Path, name: str, config_yaml: str) -> Path:
     """Write the configuration a new run is started with, and return where it lies."""
     path = queue_folder(root, name) / _WANTED
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(config_yaml, encoding="utf-8")
+    write_whole(path, config_yaml)
     return path
 
 

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 
 from uda4inst.data.readers.urbansyn import UrbanSyn
 from uda4inst.data.reports.check import CheckReport, Finding, check_tree
-from uda4inst.data.reports.check_files import image_checks, list_split
+from uda4inst.data.reports.check_files import image_checks, list_split, open_splits
 from uda4inst.data.reports.export import export_coco
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.toystreets.write import ToyStreetsTree
 
@@ -341,9 +343,29 @@ def test_check_tree__coco_faults(own_tree: ToyStreetsTree, tmp_path: Path) -> No
 
 
 def test_image_checks__travel_to_other_processes(tree: ToyStreetsTree) -> None:
-    listing = list_split(UrbanSyn, tree.source_root, "train", None, is_asked_for=True)
+    root = tree.source_root
+    opened = open_splits(UrbanSyn, root, None, asked_for="train")
+    listing = list_split(UrbanSyn, root, "train", opened["train"], None, is_asked_for=True)
     checks = pickle.loads(pickle.dumps(image_checks([listing])))
     assert (len(checks), checks(5)) == (6, [])
+
+
+@pytest.mark.parametrize("split", [None, "train", "other"])
+def test_check_tree__opens_the_images_of_a_split_once(
+    tree: ToyStreetsTree, monkeypatch: pytest.MonkeyPatch, split: str | None
+) -> None:
+    opened: list[tuple[str, bool]] = []
+    make = ImageTree.__init__
+
+    def count(self: ImageTree, root: Path, split: str | None = None, **how: Any) -> None:
+        opened.append((str(split), how["require_labels"]))
+        make(self, root, split, **how)
+
+    monkeypatch.setattr(ImageTree, "__init__", count)
+    check_tree("cityscapes", tree.target_root, split=split, workers=0)
+    images = [name for name, with_labels in opened if not with_labels]
+    assert sorted(images) == sorted({"train", "val", "test", split or "train"})
+    assert len(opened) == len(set(opened))
 
 
 @pytest.mark.slow

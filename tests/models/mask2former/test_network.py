@@ -7,13 +7,12 @@ from torch.nn import functional as F
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.network import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     MODEL_PRESETS,
     Mask2Former,
     build_model,
     count_parameters,
 )
+from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from uda4inst.structures import InstanceMap
 
 # published sizes of the COCO checkpoints: M parameters (MODEL_ZOO of the authors' repository)
@@ -103,7 +102,7 @@ def test_build_model__same_seed_same_network() -> None:
 
 
 def test_build_model__names_the_presets_it_knows() -> None:
-    with pytest.raises(UserError, match=r"one of tiny, swin_t.*got 'swin_x'.*Did you mean 'swin_"):
+    with pytest.raises(UserError, match=r"one of tiny, swin_t.*got 'swin_x'.*Did you mean swin_"):
         build_model("swin_x", weights=None)
 
 

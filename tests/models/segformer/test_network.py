@@ -7,10 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from uda4inst.errors import UserError
+from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from uda4inst.models.segformer.loss import pixel_cross_entropy
 from uda4inst.models.segformer.network import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     SegFormer,
     build_segformer,
 )

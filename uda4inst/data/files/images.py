@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,7 +20,6 @@ _START: Final = b"\xff\xd8"
 # A JPEG spends at least a bit on each 8x8 block: 512 pixels a byte. Twice that is left as slack.
 _MAX_PIXELS_A_BYTE: Final = 1024
 _RESTORE: Final = "Restore the file from its archive."
-_FAULTS: Final = (OSError, SyntaxError, ValueError)  # what Pillow makes of a file it cannot read
 
 
 def is_image_name(name: str) -> bool:
@@ -40,11 +38,10 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """
     if _is_png(path):
         return png.read_image(path)
-    with _opened_jpeg(path) as image:
-        try:
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-        except _FAULTS as error:
-            raise UserError(f"image must be undamaged, got {error} ({path}). {_RESTORE}") from error
+    data = png.read_bytes(path)
+    _jpeg_size(io.BytesIO(data), path)
+    # OpenCV: the same bytes as Pillow in three quarters of its time; both refuse a cut file.
+    return png.decode(data, png.READ_RGB, path, what="image", kind="JPEG")
 
 
 def picture_size(path: Path) -> Size:
@@ -55,8 +52,11 @@ def picture_size(path: Path) -> Size:
     """
     if _is_png(path):
         return png.read_header(path).size
-    with _opened_jpeg(path) as image:
-        return image.height, image.width
+    try:
+        with path.open("rb") as file:
+            return _jpeg_size(file, path)
+    except OSError as error:
+        raise png.unreadable(error, path) from error
 
 
 def _is_png(path: Path) -> bool:
@@ -70,36 +70,30 @@ def _is_png(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _opened_jpeg(path: Path) -> Iterator[JpegImageFile]:
-    """Give a JPEG of which Pillow has read the header, having refused what cannot be read."""
+def _jpeg_size(file: BinaryIO, path: Path) -> Size:
+    """Return (height, width) by the header, having refused a JPEG that cannot be read."""
+    file_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise png.unreadable(error, path) from error
-    with file:
-        file_bytes = os.fstat(file.fileno()).st_size
-        try:
-            # Not by `Image.open`, which has limits of its own.
-            image = JpegImageFile(file)
-        except _FAULTS as error:
-            file.seek(0)
-            if file.read(len(_START)) != _START:
-                got = "an empty file" if file_bytes == 0 else "another kind of file"
-                raise UserError(
-                    f"image must be a PNG or JPEG, got {got} ({path}). {_RESTORE}"
-                ) from error
+        # Not by `Image.open`, which has limits of its own.
+        image = JpegImageFile(file)
+    except (OSError, SyntaxError, ValueError) as error:
+        file.seek(0)
+        if file.read(len(_START)) != _START:
+            got = "an empty file" if file_bytes == 0 else "another kind of file"
             raise UserError(
-                f"image must be a complete JPEG, got one cut short or damaged within its header, "
-                f"{file_bytes} bytes ({path}). {_RESTORE}"
+                f"image must be a PNG or JPEG, got {got} ({path}). {_RESTORE}"
             ) from error
-        needed = image.height * image.width // _MAX_PIXELS_A_BYTE
-        png.check_declared_size(
-            (image.height, image.width), path, file_bytes=file_bytes, needed_bytes=needed
+        raise UserError(
+            f"image must be a complete JPEG, got one cut short or damaged within its header, "
+            f"{file_bytes} bytes ({path}). {_RESTORE}"
+        ) from error
+    size = image.height, image.width
+    needed = image.height * image.width // _MAX_PIXELS_A_BYTE
+    png.check_declared_size(size, path, file_bytes=file_bytes, needed_bytes=needed)
+    if (channels := len(image.getbands())) not in (1, 3):
+        raise UserError(
+            f"image must be a gray or colour JPEG, got {channels} channels (CMYK?) ({path}). "
+            "Save it as RGB."
         )
-        if (channels := len(image.getbands())) not in (1, 3):
-            raise UserError(
-                f"image must be a gray or colour JPEG, got {channels} channels (CMYK?) ({path}). "
-                "Save it as RGB."
-            )
-        yield image
+    return size

@@ -1,8 +1,8 @@
 """Reading PNG files so that every defect is one clear message.
 
-Older OpenCV hands back half a picture for a cut file; the chunks are walked first, which also
-tells bit depth and colour type before anything is decoded (0.1 ms for a 4 MB file). A size that
-no picture has, or that the file is too small to hold, is refused before memory is taken for it.
+OpenCV decodes: from 4.12 on it refuses a cut file and checks every checksum, Pillow only some. What
+neither does is here: to tell layouts apart and refuse those a data set does not use, to refuse a
+size before memory is taken for it, and to say what is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt, UInt8
 from PIL import Image
 
 from uda4inst.errors import UserError
@@ -36,7 +36,10 @@ Layout = Literal[
 ]
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# Turned by no mark: labels know nothing of them.
+READ_RGB: Final = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 MAX_PIXELS: Final = 2**26  # 8192x8192, the largest crop; 200 MB as RGB
+_END: Final = b"IEND\xaeB`\x82"  # kind and checksum of the last chunk
 _HEADER_BYTES: Final = 33  # signature, then the whole IHDR chunk
 _MAX_DEFLATE_RATIO: Final = 1032  # a deflate stream grows no more than this (RFC 1951: 258 B / 2 b)
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -94,119 +97,87 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     Raises:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
-    data = _read_bytes(path)
-    _require(_parse_header(data, path, file_bytes=len(data)), _PICTURES, "image", path)
-    return _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, path)
+    data, _ = _read(path, "image", _PICTURES)
+    return decode(data, READ_RGB, path, what="image", kind="PNG")
 
 
-def read_gray8(path: Path, *, what: str) -> UInt8[np.ndarray, "H W"]:
-    """Return an 8-bit gray map.
+def read_map(
+    path: Path, *, what: str, allow: Collection[Layout]
+) -> UInt[np.ndarray, "H W"] | UInt[np.ndarray, "H W C"]:
+    """Return a map as stored, of 8 or 16 bits: values, never colours made of them.
 
-    Args:
-        path: the file.
-        what: what the map is, for error messages ("label map").
-
-    Raises:
-        UserError: missing, cut short, damaged, or of another layout; the message has the path.
-    """
-    data = _read_bytes(path)
-    _require(_parse_header(data, path, file_bytes=len(data)), {"8-bit gray"}, what, path)
-    return _decode(data, cv2.IMREAD_UNCHANGED, path)
-
-
-def read_gray16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W"]:
-    """Return a 16-bit gray map; an 8-bit file is refused, since it has lost the numbers.
-
-    Args:
-        path: the file.
-        what: what the map is, for error messages ("instance map").
-
-    Raises:
-        UserError: missing, cut short, damaged, or of another layout; the message has the path.
-    """
-    data = _read_bytes(path)
-    _require(_parse_header(data, path, file_bytes=len(data)), {"16-bit gray"}, what, path)
-    return _decode(data, cv2.IMREAD_UNCHANGED, path)
-
-
-def read_rgb16(path: Path, *, what: str) -> UInt16[np.ndarray, "H W 3"]:
-    """Return a 16-bit map of three channels in RGB order; an 8-bit file is refused.
+    Gray stays two-dimensional, channels are in RGB(A) order, and of a palette file the indices are
+    returned.
 
     Args:
         path: the file.
         what: what the map is, for error messages ("label map").
+        allow: the layouts the data set may use. Where all have 16 bits, an 8-bit file is refused
+            as one that has lost the instance numbers.
 
     Raises:
         UserError: missing, cut short, damaged, or of another layout; the message has the path.
     """
-    data = _read_bytes(path)
-    _require(_parse_header(data, path, file_bytes=len(data)), {"16-bit RGB"}, what, path)
-    return _decode(data, cv2.IMREAD_UNCHANGED, path)[..., ::-1]  # OpenCV's order is BGR
+    data, layout = _read(path, what, allow)
+    if layout == "palette":
+        return _read_indices(data, path, what)
+    flags = READ_RGB | cv2.IMREAD_ANYDEPTH if layout.endswith("RGB") else cv2.IMREAD_UNCHANGED
+    stored = decode(data, flags, path, what=what, kind="PNG")
+    has_alpha = stored.shape[2:] == (4,)
+    return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA)) if has_alpha else stored
 
 
-def read_indices(path: Path, *, what: str) -> UInt8[np.ndarray, "H W"]:
-    """Return the indices of a palette PNG, never its colours, or an 8-bit gray map as it is.
-
-    OpenCV turns a palette into colours, so Pillow decodes these.
-
-    Args:
-        path: the file.
-        what: what the map is, for error messages.
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes.
 
     Raises:
-        UserError: missing, cut short, damaged, or of another layout; the message has the path.
+        UserError: the file is missing or unreadable; the message has the path.
     """
-    data = _read_bytes(path)
-    header = _parse_header(data, path, file_bytes=len(data))
-    _require(header, {"palette", "8-bit gray"}, what, path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(error, path) from error
+
+
+def decode(data: bytes, flags: int, path: Path, *, what: str, kind: str) -> np.ndarray:
+    """Decode a PNG or JPEG by OpenCV, turning its two ways of failing into one error.
+
+    Raises:
+        UserError: cut short or damaged; the message says `what` and `kind` of file it is.
+    """
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise UserError(
+            f"{what} must be an undamaged {kind}, got one that cannot be decoded whole, "
+            f"{len(data)} bytes ({path}). {_RESTORE}"
+        )
+    return np.asarray(decoded)
+
+
+def _read_indices(data: bytes, path: Path, what: str) -> UInt8[np.ndarray, "H W"]:
+    """Return the indices of a palette file. OpenCV makes colours of them, so Pillow decodes."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return np.array(image)  # modes P and L: one byte a pixel, the index or the gray value
+            image.verify()  # the checksums, which it does not look at when decoding
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f"{what} must be an undamaged PNG, got {error} ({path}). {_RESTORE}"
         ) from error
 
 
-def read_colors(
-    path: Path, *, what: str, allow: Collection[Layout]
-) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W C"]:
-    """Return an 8-bit map as stored, channels in RGB(A) order; gray stays two-dimensional.
-
-    Args:
-        path: the file.
-        what: what the map is, for error messages.
-        allow: the layouts the data set may use.
-
-    Raises:
-        UserError: missing, cut short, damaged, or of another layout; the message has the path.
-    """
-    data = _read_bytes(path)
-    _require(_parse_header(data, path, file_bytes=len(data)), allow, what, path)
-    stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
-    if stored.ndim == 2:
-        return stored
-    order = cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(stored, order))
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Return the whole file, having seen that its chunks are complete."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise unreadable(error, path) from error
-    _parse_header(data, path, file_bytes=len(data))
-    position = len(SIGNATURE)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        position += 12 + length
-        if kind == b"IEND" and position <= len(data):
-            return data
-    raise UserError(
-        f"file must be a complete PNG, got one cut short after {len(data)} bytes ({path}). "
-        f"{_RESTORE}"
-    )
+def _read(path: Path, what: str, allow: Collection[Layout]) -> tuple[bytes, Layout]:
+    """Return a whole file of an allowed layout, and the layout."""
+    data = read_bytes(path)
+    layout = _parse_header(data, path, file_bytes=len(data)).layout
+    if data.rfind(_END) < 0:  # decoders see it too, and print a line of their own
+        raise _cut_short(data, path)
+    _require(layout, allow, what, path)
+    return data, layout
 
 
 def _parse_header(data: bytes, path: Path, *, file_bytes: int) -> PngHeader:
@@ -216,14 +187,19 @@ def _parse_header(data: bytes, path: Path, *, file_bytes: int) -> PngHeader:
         got = "an empty file" if not data else "a JPEG" if is_jpeg else "another kind of file"
         raise UserError(f"file must be a PNG, got {got} ({path}). {_RESTORE}")
     if len(data) < _HEADER_BYTES:
-        raise UserError(
-            f"file must be a complete PNG, got one cut short after {len(data)} bytes ({path}). "
-            f"{_RESTORE}"
-        )
+        raise _cut_short(data, path)
     width, height, bits, color_type = struct.unpack_from(">IIBB", data, 16)
     needed = height * (width * bits * _CHANNELS.get(color_type, 1) // 8) // _MAX_DEFLATE_RATIO
     check_declared_size((height, width), path, file_bytes=file_bytes, needed_bytes=needed)
     return PngHeader(size=(height, width), layout=_LAYOUTS.get((bits, color_type), "other"))
+
+
+def _cut_short(data: bytes, path: Path) -> UserError:
+    """Return the error of a file whose end is missing."""
+    return UserError(
+        f"file must be a complete PNG, got one cut short after {len(data)} bytes ({path}). "
+        f"{_RESTORE}"
+    )
 
 
 def check_declared_size(size: Size, path: Path, *, file_bytes: int, needed_bytes: int) -> None:
@@ -258,30 +234,17 @@ def unreadable(error: OSError, path: Path) -> UserError:
     return UserError(f"file must be readable, got {reason} ({path}). {_RESTORE}")
 
 
-def _require(header: PngHeader, allow: Collection[Layout], what: str, path: Path) -> None:
+def _require(layout: Layout, allow: Collection[Layout], what: str, path: Path) -> None:
     """Refuse a layout the data set does not use."""
-    if header.layout in allow:
+    if layout in allow:
         return
     hint = ""
-    narrow = header.layout == "palette" or header.layout.startswith("8-bit")
-    if narrow and all(layout.startswith("16-bit") for layout in allow):
+    is_narrow = layout == "palette" or layout.startswith("8-bit")
+    if is_narrow and all(wanted.startswith("16-bit") for wanted in allow):
         hint = "An 8-bit copy has lost the instance numbers. "
     elif allow is _PICTURES:
         hint = "It looks like a label map; save it as 8-bit RGB if it is a picture. "
     raise UserError(
-        f"{what} must be a PNG of {' or '.join(sorted(allow))}, got {header.layout} ({path}). "
+        f"{what} must be a PNG of {' or '.join(sorted(allow))}, got {layout} ({path}). "
         f"{hint}{_RESTORE}"
     )
-
-
-def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
-    """Decode, turning OpenCV's two ways of failing into one error."""
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        decoded = None
-    if decoded is None:
-        raise UserError(
-            f"file must be an undamaged PNG, got one that cannot be decoded ({path}). {_RESTORE}"
-        )
-    return np.asarray(decoded)

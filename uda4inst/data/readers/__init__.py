@@ -5,7 +5,6 @@ To add one: its file, one line in `DATASETS`, one in `data/config.py`'s `FormatN
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 from uda4inst.data.readers.bdd100k import BDD100K
@@ -18,7 +17,7 @@ from uda4inst.data.readers.synscapes import Synscapes
 from uda4inst.data.readers.synthia import Synthia
 from uda4inst.data.readers.urbansyn import UrbanSyn
 from uda4inst.data.tree import ImageTree
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 
 # Format name, as in the configuration -> data set class.
 DATASETS: Final[dict[str, type[ImageTree]]] = {
@@ -42,9 +41,8 @@ def format_class(name: str) -> type[ImageTree]:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "Choose one of these."
-    raise UserError(f"NAME must be a format ({', '.join(DATASETS)}), got {name!r}. {hint}")
+    hint = did_you_mean(name.lower(), DATASETS) or " Choose one of these."
+    raise UserError(f"NAME must be a format ({', '.join(DATASETS)}), got {name!r}.{hint}")
 
 
 def truth_class(name: str) -> type[ImageTree]:

@@ -28,7 +28,7 @@ from jaxtyping import Int32, Int64, UInt8
 from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS
 from uda4inst.data.files.images import is_image_name
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_colors, read_gray8
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
@@ -163,7 +163,7 @@ class _Bitmask:
 
 def _read_bitmask(path: Path) -> _Bitmask:
     """Read a bitmask and decide which of its values are objects."""
-    colors = read_colors(path, what="bitmask", allow={"8-bit RGBA"})
+    colors = read_map(path, what="bitmask", allow={"8-bit RGBA"})
     # Red, green, blue and alpha as the bytes of one number, lowest first.
     runs = RunLengths.of(np.ascontiguousarray(colors).view("<u4")[..., 0])
     red, green, blue, alpha = (
@@ -209,7 +209,7 @@ def _check_values(
 
 def _read_mask(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
     """Return the trainIds of a semantic mask, of its bitmask's size where that is known."""
-    semantic = read_gray8(path, what="semantic mask")
+    semantic = read_map(path, what="semantic mask", allow={"8-bit gray"})
     if size is not None and semantic.shape != size:
         raise UserError(
             f"semantic mask must have its bitmask's size {size}, got {semantic.shape} ({path}). "

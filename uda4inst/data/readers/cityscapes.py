@@ -23,7 +23,7 @@ from jaxtyping import Int32, Int64, UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_gray8, read_gray16
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
@@ -90,7 +90,7 @@ class Cityscapes(ImageTree):
             UserError: the file is missing, damaged, of another layout, or holds an unknown class.
         """
         path = self.instance_ids_path(index)
-        raw = read_gray16(path, what="instance map").astype(np.int32)
+        raw = read_map(path, what="instance map", allow={"16-bit gray"}).astype(np.int32)
         values = np.flatnonzero(np.bincount(raw.ravel()))
         classes = np.where(values >= _FIRST_INSTANCE, values // _FIRST_INSTANCE, values)
         _check_classes(values[classes > MAX_LABEL_ID], path)
@@ -124,7 +124,7 @@ class Cityscapes(ImageTree):
 
 def _decode_instances(path: Path) -> tuple[InstanceArrays, RunLengths, Int64[np.ndarray, " V"]]:
     """Return the instances of a raw map, its runs, and the label id of each of their values."""
-    runs = RunLengths.of(read_gray16(path, what="instance map"))
+    runs = RunLengths.of(read_map(path, what="instance map", allow={"16-bit gray"}))
     present = runs.present.astype(np.int64)
     is_numbered = present >= _FIRST_INSTANCE
     classes = np.where(is_numbered, present // _FIRST_INSTANCE, present)
@@ -249,7 +249,7 @@ _SEMANTIC_TABLE: Final = _known_label_table()
 
 def _read_label_map(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
     """Return the trainIds of a labelIds file, of its instance map's size where that is known."""
-    raw = read_gray8(path, what="label map")
+    raw = read_map(path, what="label map", allow={"8-bit gray"})
     if size is not None and raw.shape != size:
         raise UserError(
             f"label map must have its instance map's size {size}, got {raw.shape} ({path}). "

@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 from uda4inst.classes import IGNORE_TRAIN_ID, LABEL_TO_TRAIN_ID
 from uda4inst.data.files.images import picture_size
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_indices
+from uda4inst.data.files.png import read_map
 from uda4inst.data.records import (
     ImageRecord,
     LabelArrays,
@@ -91,7 +91,7 @@ class GTA5(ImageTree):
     def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
         """Return the semantic map, without making an id map."""
         (path,) = record.labels
-        raw = read_indices(path, what="label map")
+        raw = read_map(path, what="label map", allow={"palette", "8-bit gray"})
         check_same_size(record, picture_size(record.image), raw.shape)
         semantic = np.asarray(cv2.LUT(raw, _TRAIN_IDS))
         if len(unknown := np.unique(raw[semantic == _UNKNOWN])):

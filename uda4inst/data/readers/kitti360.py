@@ -28,7 +28,7 @@ from jaxtyping import UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_gray8, read_gray16
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     FileFault,
@@ -95,7 +95,7 @@ class Kitti360(ImageTree):
         """Return instances in order of their raw values; nothing is known about them beside."""
         semantic_path, instance_path = record.labels
         semantic = _read_semantic_map(semantic_path)
-        runs = RunLengths.of(read_gray16(instance_path, what="instance map"))
+        runs = RunLengths.of(read_map(instance_path, what="instance map", allow={"16-bit gray"}))
         if runs.size != semantic.shape:
             raise UserError(
                 f"instance map must have its semantic map's size {semantic.shape}, got "
@@ -221,7 +221,7 @@ _TRAIN_IDS: Final = _train_ids()
 
 def _read_semantic_map(path: Path) -> UInt8[np.ndarray, "H W"]:
     """Return the trainIds of a semantic map."""
-    raw = read_gray8(path, what="semantic map")
+    raw = read_map(path, what="semantic map", allow={"8-bit gray"})
     semantic = np.asarray(cv2.LUT(raw, _TRAIN_IDS))
     _check_ids(np.unique(raw[semantic == _UNKNOWN]), path, "semantic map")
     return semantic

@@ -24,7 +24,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_colors, read_gray8
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
@@ -116,15 +116,15 @@ class Synscapes(ImageTree):
     def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
         """Read the class map alone."""
         path = record.labels[0]
-        classes = read_gray8(path, what="class map")
+        classes = read_map(path, what="class map", allow={"8-bit gray"})
         _check_classes(np.flatnonzero(np.bincount(classes.ravel(), minlength=256)), path)
         return np.asarray(cv2.LUT(classes, LABEL_TO_TRAIN_ID))
 
 
 def _read_maps(class_path: Path, instance_path: Path) -> RunLengths:
     """Return both maps as one: instance id in the lower three bytes, class in the highest."""
-    classes = read_gray8(class_path, what="class map")
-    colors = read_colors(instance_path, what="instance map", allow={"8-bit RGB", "8-bit RGBA"})
+    classes = read_map(class_path, what="class map", allow={"8-bit gray"})
+    colors = read_map(instance_path, what="instance map", allow={"8-bit RGB", "8-bit RGBA"})
     if colors.shape[:2] != classes.shape:
         raise UserError(
             f"instance map must have its class map's size {classes.shape}, got "

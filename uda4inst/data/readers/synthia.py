@@ -23,7 +23,7 @@ from jaxtyping import Int32, Int64, UInt8
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_rgb16
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
@@ -136,7 +136,7 @@ class Synthia(ImageTree):
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return instances in order of class and number; nothing is known about them beside."""
         path = record.labels[0]
-        stored = read_rgb16(path, what="label map")
+        stored = read_map(path, what="label map", allow={"16-bit RGB"})
         # Class in the upper half, so that sorting is by class, then by number.
         packed = stored[..., 0].astype(np.uint32) << _NUMBER_SHIFT | stored[..., 1]
         runs = RunLengths.of(packed)

@@ -27,7 +27,7 @@ from jaxtyping import Int64, UInt8
 
 from uda4inst.classes import IGNORE_TRAIN_ID, LABEL_TO_TRAIN_ID, MAX_LABEL_ID, NUM_THINGS
 from uda4inst.data.files.listing import FileIndex
-from uda4inst.data.files.png import read_colors
+from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
@@ -129,7 +129,7 @@ class UrbanSyn(ImageTree):
         """Read both maps as one, and decide which panoptic colours are objects."""
         ss_path, panoptic_path = record.labels
         stored = _read_ss(ss_path)
-        colors = read_colors(panoptic_path, what="panoptic map", allow={"8-bit RGBA", "8-bit RGB"})
+        colors = read_map(panoptic_path, what="panoptic map", allow={"8-bit RGBA", "8-bit RGB"})
         if colors.shape[:2] != stored.shape:
             raise UserError(
                 f"panoptic map must have its ss map's size {stored.shape}, got "
@@ -180,7 +180,7 @@ class _Objects:
 
 def _read_ss(path: Path) -> UInt8[np.ndarray, "H W"]:
     """Return an ss map as stored; of a coloured one its red channel."""
-    stored = read_colors(path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"})
+    stored = read_map(path, what="ss map", allow={"8-bit gray", "8-bit RGB", "8-bit RGBA"})
     return stored if stored.ndim == 2 else np.ascontiguousarray(stored[..., 0])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uda4inst.data.parallel import in_order
 from uda4inst.data.readers import format_class
-from uda4inst.data.reports.check_files import image_checks, list_split, splits_of
+from uda4inst.data.reports.check_files import image_checks, list_split, open_splits, splits_of
 from uda4inst.data.reports.check_splits import find_duplicates
 from uda4inst.data.reports.findings import CheckReport, Finding, Kind, Severity, in_report_order
 from uda4inst.data.tree import DatasetOptions
@@ -38,10 +38,12 @@ def check_tree(
         UserError: no data set has the name; faults of the tree are findings.
     """
     kind = format_class(format_name)
-    present = splits_of(kind, root, options)
+    opened = open_splits(kind, root, options, asked_for=split)
+    present = splits_of(kind, opened)
     wanted = (split,) if split is not None else tuple(present) or (kind.default_split,)
     listings = [
-        list_split(kind, root, name, options, is_asked_for=split is not None) for name in wanted
+        list_split(kind, root, name, opened[name], options, is_asked_for=split is not None)
+        for name in wanted
     ]
     findings = [found for listing in listings for found in listing.findings]
     checks = image_checks(listings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -32,13 +32,35 @@ class Listing:
     findings: tuple[Finding, ...]
 
 
-def splits_of(
-    kind: type[ImageTree], root: Path, options: DatasetOptions | None
-) -> dict[str, ImageTree]:
-    """Return the images of every split that is there, by its name."""
-    names = dict.fromkeys((kind.default_split, *_SPLITS))
-    opened = {name: _open(kind, root, name, options, require_labels=False)[0] for name in names}
-    trees = {name: tree for name, tree in opened.items() if tree is not None}
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The images of one split, labels or not.
+
+    Args:
+        images: None where they could not be listed.
+        findings: what kept images out.
+    """
+
+    images: ImageTree | None
+    findings: tuple[Finding, ...]
+
+
+def open_splits(
+    kind: type[ImageTree], root: Path, options: DatasetOptions | None, *, asked_for: str | None
+) -> dict[str, Opened]:
+    """Open the images of the usual splits, there or not, and of the one that is asked for."""
+    asked = () if asked_for is None else (asked_for,)
+    opened: dict[str, Opened] = {}
+    for name in dict.fromkeys((kind.default_split, *_SPLITS, *asked)):
+        images, findings = _open(kind, root, name, options, require_labels=False)
+        opened[name] = Opened(images, tuple(findings))
+    return opened
+
+
+def splits_of(kind: type[ImageTree], opened: Mapping[str, Opened]) -> dict[str, ImageTree]:
+    """Return the images of every usual split that is there, by its name."""
+    usual = (kind.default_split, *_SPLITS)
+    trees = {n: o.images for n, o in opened.items() if n in usual and o.images is not None}
     if kind.has_labels:
         return trees
     return _disjoint(trees)
@@ -60,21 +82,23 @@ def list_split(
     kind: type[ImageTree],
     root: Path,
     split: str,
+    opened: Opened,
     options: DatasetOptions | None,
     *,
     is_asked_for: bool,
 ) -> Listing:
-    """Open what can be opened of a split, and collect what cannot.
+    """Open what can be opened of a split's labels, and collect what cannot.
 
     Args:
         kind: the data set class.
         root: of the tree.
         split: which part of it.
+        opened: its images.
         options: how the format is read.
         is_asked_for: False for a split that was only found there; published test splits come
             without labels, and that is no fault unless somebody wants them.
     """
-    images, findings = _open(kind, root, split, options, require_labels=False)
+    images, findings = opened.images, list(opened.findings)
     labelled: ImageTree | None = None
     if kind.has_labels:
         labelled, more = _open(kind, root, split, options, require_labels=True, images=images)

@@ -16,7 +16,7 @@ from uda4inst.classes import (
     THING_CLASSES,
 )
 from uda4inst.data.files.images import is_image_name, picture_size, read_picture
-from uda4inst.data.files.png import Layout, read_colors
+from uda4inst.data.files.png import Layout, read_map
 from uda4inst.data.records import ImageRecord, LabelArrays
 from uda4inst.data.reports.findings import Finding, Kind, path_below
 from uda4inst.data.tree import ImageTree
@@ -129,7 +129,7 @@ def _decoded_size(path: Path) -> Size | None:
     if not is_image_name(path.name):
         return None
     if path.suffix.lower() == ".png":
-        read_colors(path, what="label map", allow=get_args(Layout))
+        read_map(path, what="label map", allow=get_args(Layout))
     else:
         read_picture(path)
     return picture_size(path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from uda4inst.atomic import whole_file
 from uda4inst.classes import THING_CLASSES
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def plot_statistics(statistics: DatasetStatistics, path: Path) -> Path:
         f"{statistics.name} {statistics.split}: {statistics.instances:,} instances in "
         f"{statistics.images:,} images"
     )
-    figure.savefig(path, dpi=_DPI)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
     return path
 
 

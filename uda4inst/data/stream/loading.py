@@ -35,6 +35,7 @@ from uda4inst.structures import (
     Sample,
     SemanticMap,
     TargetSample,
+    moved,
 )
 
 _PREFETCH: Final = 2  # batches each worker makes ahead
@@ -258,7 +259,10 @@ def _samples(part: RawLabelled, device: torch.device | str, domain: Domain) -> t
     """Return labelled images on a device."""
     images = _float_images(part.images, device)
     instances = _maps(part.instances, device) if part.instances else None
-    semantic = None if part.semantic is None else part.semantic.to(device, non_blocking=True)
+    on_host = None
+    if part.instances and torch.device(device).type != "cpu":
+        on_host = _maps(part.instances, "cpu")
+    semantic = None if part.semantic is None else moved(part.semantic, device)
     return tuple(
         Sample(
             image=images[i],
@@ -266,6 +270,7 @@ def _samples(part: RawLabelled, device: torch.device | str, domain: Domain) -> t
             domain=domain,
             instances=None if instances is None else instances[i],
             semantic=None if semantic is None else SemanticMap(semantic[i]),
+            on_host=None if on_host is None else on_host[i],
         )
         for i, sample_id in enumerate(part.sample_ids)
     )
@@ -273,15 +278,15 @@ def _samples(part: RawLabelled, device: torch.device | str, domain: Domain) -> t
 
 def _maps(part: RawInstances, device: torch.device | str) -> list[InstanceMap]:
     """Return the instances of every image on a device."""
-    ids = part.ids.to(device, non_blocking=True)
-    labels = part.labels.to(device, non_blocking=True).split(part.counts)
+    ids = moved(part.ids, device)
+    labels = moved(part.labels, device).split(part.counts)
     return [InstanceMap(ids=ids[i], labels=labels[i]) for i in range(len(ids))]
 
 
 def _target_samples(part: RawTarget, device: torch.device | str) -> tuple[TargetSample, ...]:
     """Return unlabelled images on a device."""
     images = _float_images(part.images, device)
-    valid = part.valid.to(device, non_blocking=True)
+    valid = moved(part.valid, device)
     return tuple(
         TargetSample(image=images[i], valid=valid[i], sample_id=sample_id)
         for i, sample_id in enumerate(part.sample_ids)
@@ -292,4 +297,4 @@ def _float_images(
     images: UInt8[Tensor, "B 3 H W"], device: torch.device | str
 ) -> Float32[Tensor, "B 3 H W"]:
     """Return images as floats in [0, 1], made on the device."""
-    return images.to(device, non_blocking=True).float().div_(255)
+    return moved(images, device).float().div_(255)

@@ -6,28 +6,23 @@ is not used (see `criterion`), nor its post-processing (see `decode`).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
 from uda4inst.models.network import LoadReport, Network
-
-STRIDE: Final = 32  # the coarsest Swin stage; images are padded to multiples of it
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published Swin was trained with
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+from uda4inst.models.pixels import Pixels
 
 
 class Mask2Former(Network):
@@ -42,8 +37,6 @@ class Mask2Former(Network):
 
     backbone_prefix = "network.model.pixel_level_module.encoder."
     class_head = tuple(f"network.{name}" for name in CLASS_HEAD)
-    _mean: Tensor
-    _std: Tensor
 
     def __init__(
         self,
@@ -59,9 +52,7 @@ class Mask2Former(Network):
         adapt(self.network)
         if gradient_checkpointing:
             self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        self.register_buffer("_mean", mean, persistent=False)
-        self.register_buffer("_std", std, persistent=False)
+        self.pixels = Pixels()
 
     @property
     def architecture(self) -> Mapping[str, Any]:
@@ -94,8 +85,7 @@ class Mask2Former(Network):
             Predictions of every layer, the last one the final; bf16 under bf16 autocast.
         """
         height, width = images.shape[-2:]
-        pixels = F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
-        output = self.network(pixel_values=pixels, output_auxiliary_logits=True)
+        output = self.network(pixel_values=self.pixels(images), output_auxiliary_logits=True)
         layers = output.auxiliary_logits
         return Prediction(
             class_logits=torch.stack(
@@ -133,8 +123,7 @@ def build_model(
         UserError: unknown preset; weights missing, unreadable or of another architecture.
     """
     if preset not in MODEL_PRESETS:
-        near = difflib.get_close_matches(preset, MODEL_PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(preset, MODEL_PRESETS)
         raise UserError(
             f"model.preset must be one of {', '.join(MODEL_PRESETS)}, got {preset!r}.{hint}"
         )

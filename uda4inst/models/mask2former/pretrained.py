@@ -16,6 +16,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
+from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
 from uda4inst.models.network import LoadReport
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
@@ -75,6 +76,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
     pixel_level.encoder.swin.layernorm = nn.Identity()
     for layer in pixel_level.decoder.encoder.layers:
         layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
+    pixel_level.decoder = PixelDecoder(pixel_level.decoder)
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:

@@ -6,27 +6,21 @@ loss nor its post-processing is used.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import torch
 from jaxtyping import Float32
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import SegformerForSemanticSegmentation
 
 from uda4inst.classes import SEMANTIC_CLASSES
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.network import LoadReport, Network
+from uda4inst.models.pixels import Pixels
 from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
 from uda4inst.models.segformer.pretrained import CLASS_HEAD, load_weights
-
-STRIDE: Final = 32  # the coarsest MiT stage; images are padded to multiples of it
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published MiT was trained with
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class SegFormer(Network):
@@ -41,8 +35,6 @@ class SegFormer(Network):
 
     backbone_prefix = "network.segformer."
     class_head = tuple(f"network.{name}" for name in CLASS_HEAD)
-    _mean: Tensor
-    _std: Tensor
 
     def __init__(
         self,
@@ -57,9 +49,7 @@ class SegFormer(Network):
         self.network = SegformerForSemanticSegmentation(preset.config(num_classes))
         if gradient_checkpointing:
             self.network.segformer.activation_checkpointing_enable()
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        self.register_buffer("_mean", mean, persistent=False)
-        self.register_buffer("_std", std, persistent=False)
+        self.pixels = Pixels()
 
     @property
     def architecture(self) -> Mapping[str, Any]:
@@ -80,8 +70,7 @@ class SegFormer(Network):
             Logits over the padded images; bf16 under bf16 autocast.
         """
         height, width = images.shape[-2:]
-        pixels = F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
-        output: Any = self.network(pixel_values=pixels)
+        output: Any = self.network(pixel_values=self.pixels(images))
         return SemanticPrediction(output.logits, (height, width))
 
 
@@ -110,8 +99,7 @@ def build_segformer(
         UserError: unknown preset; weights missing, unreadable or of another architecture.
     """
     if preset not in SEGFORMER_PRESETS:
-        near = difflib.get_close_matches(preset, SEGFORMER_PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(preset, SEGFORMER_PRESETS)
         raise UserError(
             f"model.preset must be one of {', '.join(SEGFORMER_PRESETS)}, got {preset!r}.{hint}"
         )

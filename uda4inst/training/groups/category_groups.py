@@ -9,13 +9,13 @@ instances of all its modules with their scores.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from uda4inst.atomic import remove_folder
 from uda4inst.data.class_counts import class_counts
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
@@ -74,7 +74,7 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
         return _resume_groups(run, config, data, watch=watch)
     except UserError:
         if is_first and not any(module.metrics.exists() for module in modules_of(run)):
-            shutil.rmtree(run.path)  # nothing was trained: the name is free again
+            remove_folder(run.path)  # nothing was trained: the name is free again
         raise
 
 

@@ -1,0 +1,292 @@
+"""What a training step asks of a GPU, counted without one: arithmetic, bytes, memory, operations.
+
+    python benchmarks/gpu_counts.py                              # the paper's setting, both stages
+    python benchmarks/gpu_counts.py urbansyn_cityscapes model.gradient_checkpointing=true
+    python benchmarks/gpu_counts.py toystreets_demo data.crop=[128,256] --json counts.json
+
+The step is the trainer's own, on tensors that have a shape, a type and a device and no values
+(torch's FakeTensorMode; the device's stand-in is the tests'). So figures are counted, not measured:
+- TFLOP: of products and convolutions, by torch's own counter; two a multiply-add.
+- GB moved: what every operation reads and writes, as if nothing stayed in a cache; attention counts
+  as one operation, as its kernels keep the weights to themselves.
+- peak GiB: live storages at the worst moment, weights, gradients, optimizer and teacher included;
+  torch's own allocator adds some (it cuts memory into blocks).
+- operations: what is launched, views not counted.
+Every image has 20 instances, and as many masks are matched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from fake_cuda import library
+
+if __name__ == "__main__":
+    if reason := library.missing():
+        sys.exit(f"gpu_counts {reason}")
+    library.load()
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from uda4inst.models.mask2former import criterion
+from uda4inst.models.mask2former.matching import Match
+from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
+from uda4inst.training.config import Config, load_config
+from uda4inst.training.processes import Processes
+from uda4inst.training.session import Session
+from uda4inst.uda.rare_class_balance import RareClassBalance
+
+INSTANCES = 20  # an image
+_BLOCK = 512  # bytes: torch's allocator rounds up to them
+
+
+@dataclass
+class Count:
+    """What one stage's step takes."""
+
+    stage: int
+    tflop: float
+    gb_moved: float
+    operations: int
+    peak_gib: float
+    peak_in: str
+    fixed_gib: float
+
+
+class Watch(TorchDispatchMode):
+    """Counts operations and bytes, and follows what is alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = self.moved = self.operations = 0
+        self.phase = self.peak_phase = ""
+        self._known: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+        for tensor in tensors:
+            self._follow(tensor)
+        if not _is_view(func):
+            self.operations += 1
+            read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+            on_device = (t for t in (*read, *tensors) if t.device.type == "cuda")
+            self.moved += sum(t.numel() * t.element_size() for t in on_device)
+        return result
+
+    def restart(self, phase: str) -> None:
+        """Name what comes next."""
+        self.phase = phase
+
+    def _follow(self, tensor: Tensor) -> None:
+        if tensor.device.type != "cuda":
+            return
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = -(-storage.nbytes() // _BLOCK) * _BLOCK
+        self._known[key] = size
+        self.live += size
+        weakref.finalize(storage, self._free, key)
+        if self.live > self.peak:
+            self.peak, self.peak_phase = self.live, self.phase
+
+    def _free(self, key: int) -> None:
+        self.live -= self._known.pop(key, 0)
+
+
+def _is_view(func: Any) -> bool:
+    returns = func._schema.returns
+    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+
+
+def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
+    """Match as many queries as there are instances: the assignment needs values."""
+    del alive, ignores
+    found: list[Match] = []
+    for cost in costs:
+        layers, images, queries, _ = cost.shape
+        pairs = layers * images * min(INSTANCES, queries)
+        index = torch.zeros((4, pairs), dtype=torch.int64, device="cuda")
+        found.append(Match(*index.unbind(0), ignores=True))
+    return found
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_: Any,
+) -> Tensor:
+    """Stand for the memory-efficient kernel, which a GPU takes where there is a mask."""
+    if torch.is_autocast_enabled("cuda"):
+        query, key, value = (t.to(torch.bfloat16) for t in (query, key, value))
+    if attn_mask is not None:
+        mask = attn_mask
+        if mask.dtype == torch.bool:
+            mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device)
+        attn_mask = mask.to(query.dtype).expand(*query.shape[:3], key.shape[2])
+    with torch.autocast("cuda", enabled=False):
+        efficient = torch.ops.aten._scaled_dot_product_efficient_attention
+        return efficient(query, key, value, attn_mask, True, dropout_p, is_causal, scale=scale)[0]
+
+
+def _grid_sample(values: Tensor, grid: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Sample without asking for cuDNN."""
+    if torch.is_autocast_enabled("cuda"):  # as CUDA's autocast does
+        kind = torch.promote_types(values.dtype, grid.dtype)
+        values, grid = values.to(kind), grid.to(kind)
+    return torch.ops.aten.grid_sampler_2d(values, grid, 0, 0, False)
+
+
+def _moved(module: nn.Module, *_: Any, **__: Any) -> nn.Module:
+    """Give a module parameters and buffers of the device, as `Module.to` does with values."""
+    for part in module.modules():
+        for name, value in part.named_parameters(recurse=False):
+            there = torch.empty_like(value, device="cuda")
+            setattr(part, name, nn.Parameter(there, requires_grad=value.requires_grad))
+        for name, value in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty_like(value, device="cuda"))
+    return module
+
+
+@contextmanager
+def _stand_ins() -> Iterator[FakeTensorMode]:
+    """Put tensors without values, and what cannot do without them, in place."""
+    with (
+        mock.patch.object(criterion, "assign", _matches),
+        mock.patch.object(RareClassBalance, "find", lambda _, source: [()] * len(source)),
+        mock.patch.object(F, "scaled_dot_product_attention", _attention),
+        mock.patch.object(F, "grid_sample", _grid_sample),
+        mock.patch.object(nn.Module, "to", _moved),
+        FakeTensorMode(allow_non_fake_inputs=True) as mode,
+    ):
+        yield mode
+
+
+def _batch(config: Config) -> DomainBatch:
+    """Make a batch of the configuration's size."""
+    size, count = tuple(config.data.crop), config.training.batch_size
+
+    def labels() -> InstanceMap:
+        ids = torch.zeros(size, dtype=torch.int32, device="cuda")
+        return InstanceMap(ids, torch.zeros(INSTANCES, dtype=torch.int64, device="cuda"))
+
+    def sample(index: int) -> Sample:
+        image = torch.zeros((3, *size), device="cuda")
+        if config.task.labels == "semantic":
+            semantic = SemanticMap(torch.zeros(size, dtype=torch.uint8, device="cuda"))
+            return Sample(image, str(index), "source", semantic=semantic)
+        return Sample(image, str(index), "source", instances=labels())
+
+    def target(index: int) -> TargetSample:
+        valid = torch.ones(size, dtype=torch.bool, device="cuda")
+        return TargetSample(torch.zeros((3, *size), device="cuda"), valid, str(index))
+
+    return DomainBatch(
+        source=tuple(sample(i) for i in range(count)),
+        target=tuple(target(i) for i in range(count)),
+    )
+
+
+def count_stage(config: Config, stage: int) -> Count:
+    """Count one step of a stage: the second, when the optimizer's state is there."""
+    processes = Processes.join(config)
+    watch, flops = Watch(), FlopCounterMode(display=False)
+    try:
+        with _stand_ins(), watch:
+            session = Session(config, processes)
+            if stage == 2:
+                session.enter_stage_2()
+            _step(session, _batch(config), watch)
+            fixed = watch.live
+            batch = _batch(config)
+            watch.peak = watch.moved = watch.operations = 0
+            with flops:
+                _step(session, batch, watch)
+    finally:
+        processes.leave()
+    return Count(
+        stage=stage,
+        tflop=flops.get_total_flops() / 1e12,
+        gb_moved=watch.moved / 1e9,
+        operations=watch.operations,
+        peak_gib=watch.peak / 2**30,
+        peak_in=watch.peak_phase,
+        fixed_gib=fixed / 2**30,
+    )
+
+
+def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
+    """Do the trainer's step, phase by phase."""
+    method = session.stage.method
+    accelerator = session.processes.accelerator
+    watch.restart("prepare")
+    views = method.prepare(batch, session.step)
+    watch.restart("forward")
+    terms = list(method.losses(views, session.step))
+    watch.restart("backward")
+    accelerator.backward(sum(term.weight * term.value for term in terms))
+    watch.restart("update")
+    parameters = [p for p in session.student.parameters() if p.requires_grad]
+    accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
+    session.stage.optimizer.step()
+    session.stage.optimizer.zero_grad(set_to_none=True)
+    method.after_update(session.step)
+    session.step += 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", nargs="?", default="urbansyn_cityscapes")
+    parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
+    parser.add_argument("--stages", default="1,2")
+    parser.add_argument("--json", type=Path, help="write the counts there too")
+    options = parser.parse_intermixed_args(arguments)
+    fixed = ["model.weights=null", "method.groups=one", "method.pool.rare_classes=[train]"]
+    config = load_config(options.preset, [*fixed, *options.overrides])
+    counts = [count_stage(config, int(stage)) for stage in options.stages.split(",")]
+    print(
+        f"{options.preset} {' '.join(options.overrides)}: {config.model.preset}, "
+        f"{config.data.crop}, batch {config.training.batch_size}, {config.training.precision}"
+    )
+    for c in counts:
+        print(
+            f"stage {c.stage}: {c.tflop:.2f} TFLOP, {c.gb_moved:.0f} GB moved, {c.operations} "
+            f"operations, peak {c.peak_gib:.2f} GiB (in {c.peak_in}), of it kept between steps "
+            f"{c.fixed_gib:.2f}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps([asdict(c) for c in counts], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # tensors without values have nothing to be taken down

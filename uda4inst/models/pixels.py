@@ -1,0 +1,32 @@
+"""What a backbone is shown: pixels normalised as in its pre-training, padded to whole cells."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE: Final = 32  # the coarsest stage of Swin and of MiT; images are padded to multiples of it
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # what every published Swin and MiT was trained with
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+
+class Pixels(nn.Module):
+    """Normalises and pads images; it holds constants that no checkpoint has."""
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        self.register_buffer("_mean", mean, persistent=False)
+        self.register_buffer("_std", std, persistent=False)
+
+    def forward(self, images: Float32[Tensor, "B 3 H W"]) -> Tensor:
+        """Return RGB images in [0, 1] normalised, and padded with 0 at the right and the bottom."""
+        height, width = images.shape[-2:]
+        return F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
