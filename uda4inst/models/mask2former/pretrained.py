@@ -17,6 +17,7 @@ from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
 from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
+from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.network import LoadReport
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
@@ -49,6 +50,7 @@ _BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_si
 def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     """Fill a network; see `build_model` for what `weights` may be."""
     if weights is None:
+        start_as_published(model.network)
         return LoadReport(source="fresh initialisation", loaded=0)
     if weights == TOYSTREETS:
         return load_network_file(model, TOYSTREETS_FILE, source="the package's ToyStreets start")

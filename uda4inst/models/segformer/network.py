@@ -48,7 +48,10 @@ class SegFormer(Network):
         self.num_classes = num_classes
         self.network = SegformerForSemanticSegmentation(preset.config(num_classes))
         if gradient_checkpointing:
-            self.network.segformer.activation_checkpointing_enable()
+            encoder = self.network.segformer
+            # the library's name for it since 5.23, and the one before
+            enable = getattr(encoder, "activation_checkpointing_enable", None)
+            (enable or encoder.gradient_checkpointing_enable)()
         self.pixels = Pixels()
 
     @property
