@@ -269,7 +269,7 @@ class Views:
         default_factory=dict[str, tuple[Mixed | None, ...]]
     )
     pool: tuple[PoolEntry, ...] = ()
-    thresholds: Float32[Tensor, 8] | None = None
+    thresholds: Float32[Tensor, " 8"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -397,7 +397,7 @@ def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, 
     )
 
 
-def count_labels(maps: Sequence[InstanceMap]) -> Int64[Tensor, 8]:
+def count_labels(maps: Sequence[InstanceMap]) -> Int64[Tensor, " 8"]:
     """Return how many slots carry each thing class; empty slots do not count."""
     labels = torch.cat([m.labels for m in maps])
     counts = torch.zeros(NUM_THINGS + 1, dtype=torch.int64, device=labels.device)

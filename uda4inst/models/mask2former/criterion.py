@@ -219,7 +219,7 @@ class Criterion(nn.Module):
         targets: _Targets,
         match: Match,
         generator: torch.Generator | None,
-    ) -> Float32[Tensor, 2]:
+    ) -> Float32[Tensor, " 2"]:
         """Return cross-entropy and dice of the matched masks, summed over them."""
         with torch.no_grad():
             pool = PointPool.draw(

@@ -84,7 +84,7 @@ def mask_losses(
     row: Int64[Tensor, " K"],
     image: Int64[Tensor, " K"],
     weight: Float32[Tensor, " K"] | None = None,
-) -> Float32[Tensor, 2]:
+) -> Float32[Tensor, " 2"]:
     """Return cross-entropy and dice, each a mean over a mask's points, summed over the masks.
 
     Args:

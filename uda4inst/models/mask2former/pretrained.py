@@ -22,6 +22,7 @@ from uda4inst.models.mask2former.masked_attention import (
     SelfAttention,
 )
 from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
+from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
@@ -56,6 +57,7 @@ _BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_si
 def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     """Fill a network; see `build_model` for what `weights` may be."""
     if weights is None:
+        start_as_published(model.network)
         return LoadReport(source="fresh initialisation", loaded=0)
     if weights == TOYSTREETS:
         return load_network_file(model, TOYSTREETS_FILE, source="the package's ToyStreets start")
