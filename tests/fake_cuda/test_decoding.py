@@ -41,13 +41,12 @@ def blobs(images: int = 1, size: tuple[int, int] = SIZE, seed: int = 0) -> Predi
         4 * coarse, size=(size[0] // 4, size[1] // 4), mode="bicubic"
     )
     classes = 3 * torch.randn(1, images, QUERIES, 9, generator=generator)
-    return Prediction(classes, masks.view(1, images, QUERIES, *masks.shape[-2:]), size)
+    return Prediction(classes, (masks.view(images, QUERIES, *masks.shape[-2:]),), size)
 
 
 def on_device(prediction: Prediction) -> Prediction:
-    return Prediction(
-        prediction.class_logits.to("cuda"), prediction.mask_logits.to("cuda"), prediction.size
-    )
+    masks = tuple(layer.to("cuda") for layer in prediction.mask_logits)
+    return Prediction(prediction.class_logits.to("cuda"), masks, prediction.size)
 
 
 def same(one: Tensor | None, other: Tensor | None) -> bool:
