@@ -63,7 +63,7 @@ def test_loop__waits_once_a_step(gpu: Device, short_run: Overrides, tmp_path: Pa
 def test_run__is_kept_looked_at_and_judged_as_on_the_cpu(
     gpu: Device, short_run: Overrides, tmp_path: Path
 ) -> None:
-    settings = [*SHORT, "training.snapshot_every=2"]
+    settings = [*SHORT, "training.snapshot_every=2", "training.inference_precision=fp32"]
     here = train(None, "toystreets_smoke", short_run(tmp_path, "host", *settings))
     there = train(gpu, "toystreets_smoke", short_run(tmp_path, "device", *settings))
     assert_alike(there.metrics, here.metrics)
