@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
+from transformers import Mask2FormerForUniversalSegmentation
 
-from uda4inst.models.mask2former.network import Mask2Former, build_model
+from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former, build_model
 from uda4inst.training.optim import (
     build_optimizer,
     learning_rate_share,
@@ -44,6 +46,19 @@ def test_undecayed__not_projections_heads_and_their_biases(tiny: Mask2Former, pa
     named = [name for name, _ in tiny.named_parameters() if name.endswith(part)]
     assert named
     assert not set(named) & undecayed_parameters(tiny)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True], ids=["kept", "checkpointed"])
+def test_undecayed__are_those_of_the_librarys_own_network(checkpointed: bool) -> None:
+    preset = MODEL_PRESETS["tiny"]
+    with torch.device("meta"):
+        own = Mask2Former(preset, gradient_checkpointing=checkpointed).network
+        library = Mask2FormerForUniversalSegmentation(preset.config(8))
+
+    dropped = {name for name in undecayed_parameters(library) if "swin.layernorm." in name}
+
+    assert undecayed_parameters(own) == undecayed_parameters(library) - dropped
+    assert len(dropped) == 2
 
 
 def test_build_optimizer__every_parameter_once_with_its_settings(tiny: Mask2Former) -> None:

@@ -88,7 +88,7 @@ def test_forward__keeps_no_samples(library) -> None:
 
 @pytest.mark.usefixtures("as_on_a_device")
 def test_forward__places_its_samples_in_fp32_under_bf16(library) -> None:
-    """A ramp 128 cells wide tells where it was sampled: bf16 coordinates miss by a quarter cell."""
+    """A ramp tells where it was sampled; in 128 cells bf16 misses by up to a quarter of one."""
     torch.nn.init.zeros_(library.sampling_offsets.weight)
     torch.nn.init.zeros_(library.sampling_offsets.bias)
     for layer in (library.value_proj, library.output_proj):
@@ -97,7 +97,7 @@ def test_forward__places_its_samples_in_fp32_under_bf16(library) -> None:
     wide = 128
     ramp = (torch.arange(wide) % 8).float()  # exact in bf16
     centre = torch.full((1, 3 * wide, 3, 2), 0.5)
-    centre[..., 0] = ((torch.arange(wide) + 0.75) / wide).repeat(3)[:, None]
+    centre[..., 0] = ((torch.arange(wide) + 0.8) / wide).repeat(3)[:, None]
     nothing = torch.zeros(1, 3 * wide, 16)
     module = DeformableAttention(library)
 
@@ -111,7 +111,7 @@ def test_forward__places_its_samples_in_fp32_under_bf16(library) -> None:
         )[0]
 
     inside = torch.arange(wide) % 8 < 7  # the ramp starts anew every 8 cells
-    wanted = ramp + 0.25
+    wanted = ramp + 0.3
     torch.testing.assert_close(
         found[0, :wide, 0][inside].float(), wanted[inside], rtol=0.0, atol=0.04
     )

@@ -22,26 +22,24 @@ from uda4inst.models.mask2former.kernels import attend, uses_kernels
 from uda4inst.models.recompute import Remade
 
 
-class WindowNorm(nn.Module):
+class WindowNorm(nn.LayerNorm):
     """Layer norm before the windows are cut; under autocast its result is cast at once.
 
     Shifting, padding and cutting then move half the bytes. The values are those of a later cast.
+    A layer norm by type, so that weight decay leaves it alone.
 
     Args:
         library: where the weights come from.
     """
 
     def __init__(self, library: nn.LayerNorm) -> None:
-        super().__init__()
-        self.eps: float = library.eps
+        super().__init__(list(library.normalized_shape), eps=library.eps)
         self.weight = library.weight
         self.bias = library.bias
 
-    def forward(self, hidden_states: Float[Tensor, "B S C"]) -> Float[Tensor, "B S C"]:
+    def forward(self, input: Float[Tensor, "B S C"]) -> Float[Tensor, "B S C"]:
         """Return the normalised cells."""
-        normal = F.layer_norm(
-            hidden_states, self.weight.shape, self.weight, self.bias, eps=self.eps
-        )
+        normal = super().forward(input)
         device = normal.device.type
         if uses_kernels(normal) and torch.is_autocast_enabled(device):
             return normal.to(torch.get_autocast_dtype(device))
