@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import SegformerForSemanticSegmentation
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.pixels import Pixels
+from uda4inst.models.recompute import Recomputed
 from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
 from uda4inst.models.segformer.pretrained import CLASS_HEAD, load_weights
@@ -48,10 +49,8 @@ class SegFormer(Network):
         self.num_classes = num_classes
         self.network = SegformerForSemanticSegmentation(preset.config(num_classes))
         if gradient_checkpointing:
-            encoder = self.network.segformer
-            # the library's name for it since 5.23, and the one before
-            enable = getattr(encoder, "activation_checkpointing_enable", None)
-            (enable or encoder.gradient_checkpointing_enable)()
+            for stage in cast("Any", self.network.segformer.stages):
+                stage.blocks = nn.ModuleList(Recomputed(block) for block in stage.blocks)
         self.pixels = Pixels()
 
     @property
