@@ -22,12 +22,14 @@ PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.execut
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
 
-# Unit tests, then whole runs through the command line, both on all cores, then the app in a
-# browser (skipped, with the reason, where there is no Chromium). Files stay whole, so that what
-# a file's tests share is made once.
+# Unit tests, whole runs through the command line, the GPU path on a stand-in (skipped, with the
+# reason, where there is no C++ compiler), all on all cores; then the app in a browser (skipped,
+# with the reason, where there is no Chromium). Files stay whole, so that what a file's tests share
+# is made once.
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
+	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs
 	$(BIN)/python -m pytest -q -m browser -rs
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.

@@ -18,6 +18,7 @@ Every image has 20 instances, and as many masks are matched.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -39,16 +40,20 @@ if __name__ == "__main__":
     library.load()
 
 import torch
+import transformers
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
+from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from uda4inst.models.mask2former import criterion
 from uda4inst.models.mask2former.matching import Match
+from uda4inst.models.memory import FILE, kind
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
+from uda4inst.tasks import TASKS, task_of
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
@@ -69,6 +74,7 @@ class Count:
     peak_gib: float
     peak_in: str
     fixed_gib: float
+    parameters: int
 
 
 class Watch(TorchDispatchMode):
@@ -87,7 +93,7 @@ class Watch(TorchDispatchMode):
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         for tensor in tensors:
             self._follow(tensor)
-        if not _is_view(func):
+        if _launches(func):
             self.operations += 1
             read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
             on_device = (t for t in (*read, *tensors) if t.device.type == "cuda")
@@ -116,9 +122,12 @@ class Watch(TorchDispatchMode):
         self.live -= self._known.pop(key, 0)
 
 
-def _is_view(func: Any) -> bool:
+def _launches(func: Any) -> bool:
+    """Whether the device has work to do: not for views, questions and fresh memory."""
+    if func.name().startswith(("prim::", "aten::empty", "aten::new_empty")):
+        return False
     returns = func._schema.returns
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
 def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
@@ -127,9 +136,9 @@ def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
     found: list[Match] = []
     for cost in costs:
         layers, images, queries, _ = cost.shape
-        pairs = layers * images * min(INSTANCES, queries)
-        index = torch.zeros((4, pairs), dtype=torch.int64, device="cuda")
-        found.append(Match(*index.unbind(0), ignores=True))
+        pairs = images * min(INSTANCES, queries)
+        index = torch.zeros((4, layers * pairs), dtype=torch.int64, device="cuda")
+        found.append(Match(*index.unbind(0), counts=(pairs,) * layers, ignores=True))
     return found
 
 
@@ -184,6 +193,8 @@ def _stand_ins() -> Iterator[FakeTensorMode]:
         mock.patch.object(F, "scaled_dot_product_attention", _attention),
         mock.patch.object(F, "grid_sample", _grid_sample),
         mock.patch.object(nn.Module, "to", _moved),
+        # Lists of tensors are handled by one operation, as they are on a GPU.
+        mock.patch.object(_foreach_utils, "_foreach_supported_types", [Tensor, FakeTensor]),
         FakeTensorMode(allow_non_fake_inputs=True) as mode,
     ):
         yield mode
@@ -239,6 +250,7 @@ def count_stage(config: Config, stage: int) -> Count:
         peak_gib=watch.peak / 2**30,
         peak_in=watch.peak_phase,
         fixed_gib=fixed / 2**30,
+        parameters=sum(p.numel() for p in session.student.parameters()),
     )
 
 
@@ -261,6 +273,39 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
     session.step += 1
 
 
+def fit() -> dict[str, Any]:
+    """Count every network both ways it can be trained: what `uda4inst.models.memory` reads."""
+    networks: dict[str, Any] = {}
+    for preset in (name for task in TASKS.values() for name in task.presets):
+        counted: dict[str, float] = {}
+        for precision, checkpointing in itertools.product(("bf16", "fp32"), (False, True)):
+            config = load_config(
+                "toystreets_semantic" if task_of(preset).name == "semantic" else "toystreets_demo",
+                [
+                    f"model.preset={preset}",
+                    "model.weights=null",
+                    f"model.gradient_checkpointing={checkpointing}",
+                    f"training.precision={precision}",
+                    "method.name=source_only",
+                    "method.groups=one",
+                    "data.crop=[512, 1024]",
+                    "training.batch_size=2",
+                ],
+            )
+            count = count_stage(config, 1)
+            megapixels = 2 * 512 * 1024 / 2**20
+            beside = count.peak_gib - 4 * 4 * count.parameters / 2**30
+            counted[kind(precision, checkpointing)] = round(beside / megapixels, 3)
+            networks[preset] = {"parameters": count.parameters, "gib_per_megapixel": counted}
+        print(preset, networks[preset], flush=True)
+    return {
+        "by": "python benchmarks/gpu_counts.py --fit",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "networks": networks,
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, count, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -268,7 +313,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
     parser.add_argument("--stages", default="1,2")
     parser.add_argument("--json", type=Path, help="write the counts there too")
+    parser.add_argument("--fit", action="store_true", help=f"count all networks into {FILE.name}")
     options = parser.parse_intermixed_args(arguments)
+    if options.fit:
+        FILE.write_text(json.dumps(fit(), indent=1) + "\n")
+        return
     fixed = ["model.weights=null", "method.groups=one", "method.pool.rare_classes=[train]"]
     config = load_config(options.preset, [*fixed, *options.overrides])
     counts = [count_stage(config, int(stage)) for stage in options.stages.split(",")]

@@ -200,23 +200,23 @@ class Detections:
         labels: thing index 0..7.
         class_scores: softmax probability of the class, in [0, 1].
         mask_scores: mean sigmoid over the pixels of the mask, in [0, 1]; 0 for an empty mask.
-        mask_logits: low-resolution mask logits, one per detection (shared queries are repeated by
-            index, see `query`), or None when `masks` is given.
-        query: index into `mask_logits` of each detection's mask.
-        masks: full-size boolean masks, or None when `mask_logits` is given.
+        mask_logits: low-resolution logits of the masks; None where only `masks` are known.
+        query: place of each detection's mask in `mask_logits` and `masks`: detections of one query
+            share theirs. None: each has its own, in order.
+        masks: full-size boolean masks; None where they have to be upsampled from `mask_logits`.
         size: (height, width) of the image the masks belong to.
 
     Raises:
-        ValueError: shapes disagree, or neither or both of `masks` and `mask_logits` are given.
+        ValueError: shapes disagree, or there are neither `masks` nor `mask_logits`.
     """
 
     labels: Int64[Tensor, " N"]
     class_scores: Float32[Tensor, " N"]
     mask_scores: Float32[Tensor, " N"]
     size: Size
-    mask_logits: Float32[Tensor, "Q h w"] | None = None
+    mask_logits: Float32[Tensor, "M h w"] | None = None
     query: Int64[Tensor, " N"] | None = None
-    masks: Bool[Tensor, "N H W"] | None = None
+    masks: Bool[Tensor, "M H W"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -229,26 +229,30 @@ class Detections:
                 f"be float32 of shape ({count},)",
                 _describe(value),
             )
-        _check(
-            (self.masks is None) != (self.mask_logits is None),
-            "Detections",
-            "carry either masks or mask_logits",
-            "both" if self.masks is not None else "neither",
-        )
+        stored = self.masks if self.mask_logits is None else self.mask_logits
+        if stored is None:
+            raise ValueError("Detections must carry masks or mask_logits, got neither.")
+        if self.query is None:
+            _check(len(stored) == count, "Detections", "have query or a mask each", len(stored))
+        else:
+            _check(
+                tuple(self.query.shape) == (count,),
+                "Detections.query",
+                f"be int64 of shape ({count},)",
+                _describe(self.query),
+            )
         if self.masks is not None:
             _check(
-                self.masks.dtype == torch.bool and tuple(self.masks.shape) == (count, *self.size),
+                self.masks.dtype == torch.bool
+                and tuple(self.masks.shape) == (len(stored), *self.size),
                 "Detections.masks",
-                f"be bool of shape {(count, *self.size)}",
+                f"be bool of shape {(len(stored), *self.size)}",
                 _describe(self.masks),
             )
-        if self.mask_logits is not None:
-            _check(
-                self.query is not None and tuple(self.query.shape) == (count,),
-                "Detections.query",
-                f"be int64 of shape ({count},) beside mask_logits",
-                None if self.query is None else _describe(self.query),
-            )
+
+    def without_masks(self) -> Detections:
+        """Return the same with logits alone, where there are any: a sixteenth of the pixels."""
+        return self if self.mask_logits is None else replace(self, masks=None)
 
     @property
     def scores(self) -> Float32[Tensor, " N"]:

@@ -63,7 +63,7 @@ class DataChoice:
         target: the target images, or None for those of the chosen run.
         source_position: place of the source image, from 0.
         target_position: place of the target image, from 0.
-        overlay: what is drawn over the images.
+        overlay: what is drawn over the images, or None for what the chosen run learns.
         target_labels: whether the target's labels are opened, for this page alone.
     """
 
@@ -71,7 +71,7 @@ class DataChoice:
     target: TreeChoice | None = None
     source_position: int = 0
     target_position: int = 0
-    overlay: Overlay = "instances"
+    overlay: Overlay | None = None
     target_labels: bool = False
 
 

@@ -228,11 +228,16 @@ def _facts(run: str, snapshot: Snapshot, steps: list[int], item: int) -> str:
             ("step", f"{snapshot.step:,} ({steps.index(snapshot.step) + 1} of {len(steps)} kept)"),
             ("stage", str(snapshot.stage)),
             ("method", snapshot.method),
-            ("score threshold", f"{snapshot.score_threshold:g}"),
+            ("score threshold", _threshold(snapshot)),
             ("source", shown.source_id if shown else ""),
             ("target", shown.target_id if shown else ""),
         ]
     )
+
+
+def _threshold(snapshot: Snapshot) -> str:
+    """Return the configured threshold; "" for methods without one, for nothing exceeds 1."""
+    return f"{snapshot.score_threshold:g}" if snapshot.score_threshold < 1 else ""
 
 
 def _current(services: Services, state: SessionState) -> tuple[list[int], int]:

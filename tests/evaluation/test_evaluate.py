@@ -57,7 +57,7 @@ class ReadsColors(nn.Module):
         masks = red[:, None] == numbers
         classes = torch.where(masks, green[:, None], 0.0).flatten(2).amax(-1).long()
         one_hot = nn.functional.one_hot((classes - 1) % 9, 9).float()
-        return Prediction(20 * one_hot[None], (20.0 * masks - 10)[None], (height, width))
+        return Prediction(20 * one_hot[None], (20.0 * masks - 10,), (height, width))
 
 
 class Streets:

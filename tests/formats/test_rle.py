@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from uda4inst.formats.rle import foreground, rle_decode, rle_encode, run_lengths
+from uda4inst.formats.rle import foreground, rle_decode, rle_encode, rle_of_lengths, run_lengths
+from uda4inst.formats.run_starts import encode_runs, run_starts
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,3 +75,25 @@ def test_rle_decode__rejects_counts_that_do_not_fill_the_size(counts: str) -> No
 def test_rle_decode__rejects_a_size_that_is_none() -> None:
     with pytest.raises(ValueError, match=r"must have the size \[height, width\]"):
         rle_decode({"size": [2], "counts": "22"})
+
+
+def test_rle_of_lengths__undoes_run_lengths() -> None:
+    code = rle_encode(np.random.default_rng(0).random((50, 80)) < 0.5)
+    assert rle_of_lengths(run_lengths(code).tolist(), (50, 80)) == code
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (8, 8), (37, 53), (64, 64), (70, 130)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_encode_runs__equals_each_masks_code(size: tuple[int, int], share: float) -> None:
+    masks = torch.rand(4, *size, generator=torch.Generator().manual_seed(0)) < share
+    assert encode_runs(run_starts(masks).numpy(), size) == [rle_encode(mask) for mask in masks]
+
+
+def test_run_starts__go_down_the_columns() -> None:
+    mask = torch.tensor([[False, True], [True, True]])
+    assert run_starts(mask[None]).tolist() == [[0b10010]]  # on at pixel 1, off past the last
+
+
+def test_encode_runs__of_nothing_is_nothing() -> None:
+    masks = torch.zeros(0, 3, 4, dtype=torch.bool)
+    assert encode_runs(run_starts(masks).numpy(), (3, 4)) == []

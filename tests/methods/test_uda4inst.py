@@ -201,6 +201,12 @@ def test_prepare__needs_gradients_nowhere(make_method: Make, batch: DomainBatch)
     )
 
 
+def test_prepare__keeps_no_masks_at_full_size(make_method: Make, batch: DomainBatch) -> None:
+    views = make_method().prepare(batch, 0)
+    assert views.detections
+    assert all(found.masks is None for found in views.detections)
+
+
 def test_prepare__leaves_the_batch_untouched(make_method: Make, batch: DomainBatch) -> None:
     tensors = [
         t

@@ -37,9 +37,9 @@ def make_prediction() -> MakePrediction:
         height, width = (-(-side // 32) * 8 for side in size)
         return Prediction(
             torch.randn(layers, images, queries, 9, generator=generator).requires_grad_(),
-            (
-                3 * torch.randn(layers, images, queries, height, width, generator=generator)
-            ).requires_grad_(),
+            (3 * torch.randn(layers, images, queries, height, width, generator=generator))
+            .requires_grad_()
+            .unbind(),
             size,
         )
 

@@ -48,6 +48,16 @@ def paste_slowly(
     return ids, region, [*base.labels.tolist(), *labels]
 
 
+def test_paste__all_slots_need_not_be_named() -> None:
+    base, top = drawn("AAB.", labels=[1, 2]), drawn(".AB#", labels=[3, -1])
+    named = paste_all(base, top)
+    pasted = paste(flat(base, BLACK), base, flat(top, WHITE), top)
+    assert torch.equal(pasted.image, named.image)
+    assert torch.equal(pasted.instances.ids, named.instances.ids)
+    assert torch.equal(pasted.instances.labels, named.instances.labels)
+    assert torch.equal(pasted.pasted, named.pasted)
+
+
 def test_paste__covers_base_and_appends_slots() -> None:
     base = drawn("AA.B", "AA.B", labels=[2, 0])
     top = drawn(".A..", ".AA.", labels=[5])

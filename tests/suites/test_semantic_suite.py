@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import Any
 
-from suite_factory import add_record, write_status, write_suite
+from suite_factory import write_semantic_finished, write_suite
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.suites.catalogue import SUITES
@@ -19,25 +17,6 @@ from uda4inst.suites.scales import find_scale
 from uda4inst.tasks.semantic import SEMANTIC
 
 NAMES = tuple(c.name for c in SEMANTIC_CLASSES)
-
-
-def evaluation(miou: float) -> dict[str, Any]:
-    """Return a result whose classes have IoU miou, miou + .01, ..., and accuracy .2 more."""
-    per_class: dict[str, Any] = {
-        name: {"IoU": miou + i / 100, "accuracy": miou + i / 100 + 0.2}
-        for i, name in enumerate(NAMES)
-    }
-    scores = {"mIoU": miou, "accuracy": 0.5 + miou, "per_class": per_class | {"train": None}}
-    return {"step": 9, "config_hash": "hash", "results": {"student": {"pixels": scores}}}
-
-
-def write_finished(folder: Path, name: str, miou: float) -> None:
-    write_status(folder, name, state="finished", step=9, steps=9)
-    run = folder / "runs" / name
-    (run / "command.json").write_text(json.dumps({"commit": "abc1", "time": "", "resumed": []}))
-    (run / "evaluation").mkdir()
-    (run / "evaluation" / "00000009.json").write_text(json.dumps(evaluation(miou)))
-    add_record(folder, run=name, end="finished", hardware="a machine")
 
 
 def test_expand__both_bounds_on_the_semantic_preset(tmp_path: Path) -> None:
@@ -53,7 +32,7 @@ def test_expand__both_bounds_on_the_semantic_preset(tmp_path: Path) -> None:
 def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None:
     folder = write_suite(tmp_path / "semantic-toy", "semantic", {})
     for name, miou in (("source_only-seed0", 0.2), ("oracle-seed0", 0.3)):
-        write_finished(folder, name, miou)
+        write_semantic_finished(folder, name, miou)
     found = collect(folder)
     assert found.suite.task is SEMANTIC
     assert found.protocols == ("pixels",)

@@ -56,7 +56,7 @@ class Painter(Network):
         classes = self.classes + look.mean((2, 3))[:, :, None] * self.classes
         return Prediction(
             torch.stack([classes / 2, classes]),
-            torch.stack([masks / 2, masks]),
+            (masks / 2, masks),
             (images.shape[-2], images.shape[-1]),
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
 
 # AP in per cent of the student by the Cityscapes protocol, by row and seed.
 Values = Mapping[str, Mapping[int, float]]
@@ -92,3 +92,23 @@ def evaluation(ap: float, *, name: str) -> dict[str, Any]:
         "images": 100,
         "results": {"student": network(ap), "teacher": network(ap + 2)},
     }
+
+
+def semantic_evaluation(miou: float) -> dict[str, Any]:
+    """Return a result whose classes have IoU miou, miou + .01, ..., and accuracy .2 more."""
+    per_class: dict[str, Any] = {
+        name: {"IoU": miou + i / 100, "accuracy": miou + i / 100 + 0.2}
+        for i, name in enumerate(c.name for c in SEMANTIC_CLASSES)
+    }
+    scores = {"mIoU": miou, "accuracy": 0.5 + miou, "per_class": per_class | {"train": None}}
+    return {"step": 9, "config_hash": "hash", "results": {"student": {"pixels": scores}}}
+
+
+def write_semantic_finished(folder: Path, name: str, miou: float) -> None:
+    """Write a finished run of semantic segmentation; see `semantic_evaluation`."""
+    write_status(folder, name, state="finished", step=9, steps=9)
+    run = folder / "runs" / name
+    (run / "command.json").write_text(json.dumps({"commit": "abc1", "time": "", "resumed": []}))
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "00000009.json").write_text(json.dumps(semantic_evaluation(miou)))
+    add_record(folder, run=name, end="finished", hardware="a machine")

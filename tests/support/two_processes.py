@@ -38,7 +38,7 @@ def gradient(images: slice) -> Tensor:
     classes = torch.randn(2, 2, 5, 9, generator=generator)
     masks = torch.randn(2, 2, 5, 16, 16, generator=generator)
     shared = torch.zeros(5, 16, 16, requires_grad=True)
-    prediction = Prediction(classes[:, images], (masks + shared)[:, images], SIZE)
+    prediction = Prediction(classes[:, images], (masks + shared)[:, images].unbind(), SIZE)
     losses = criterion.Criterion(num_points=200)(prediction, maps()[images])
     (losses.mask_loss + losses.dice_loss).backward()
     assert shared.grad is not None

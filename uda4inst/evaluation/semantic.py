@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
@@ -193,18 +194,24 @@ def segment(
         device: where the forward runs.
         short_side: as in `evaluate_semantic`.
     """
-    return infer(model, images, _train_ids, device=device, short_side=short_side)
+    return infer(model, images, _train_ids, _on_host, device=device, short_side=short_side)
 
 
-def _train_ids(prediction: SemanticPrediction, size: Size) -> list[NDArray[np.uint8]]:
+def _train_ids(prediction: SemanticPrediction, size: Size) -> list[tuple[UInt8[Tensor, "H W"]]]:
     """Return the likeliest class of every pixel, image after image to spare memory."""
-    maps: list[NDArray[np.uint8]] = []
+    maps: list[tuple[Tensor]] = []
     for index in range(len(prediction)):
         logits = prediction.select(slice(index, index + 1)).at_pixels()
         if prediction.size != size:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        maps.append(logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
+        maps.append((logits[0].argmax(dim=0).to(torch.uint8),))
     return maps
+
+
+def _on_host(tensors: tuple[Tensor, ...], size: Size) -> NDArray[np.uint8]:
+    """Return an image's classes."""
+    del size
+    return tensors[0].numpy()
 
 
 def _label_maps_file(

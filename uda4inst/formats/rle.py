@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, TypedDict, cast
 
 import numpy as np
@@ -34,6 +35,21 @@ def rle_encode(mask: Bool[Tensor, "H W"] | NDArray[np.bool_]) -> Rle:
     """
     array = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
     return _text_of(cast(Any, coco_mask).encode(np.asfortranarray(array, dtype=np.uint8)))
+
+
+def rle_of_lengths(lengths: Sequence[int] | NDArray[np.uint32], size: Size) -> Rle:
+    """Return the run-length code of a mask from its runs, as `run_lengths` returns them.
+
+    Args:
+        lengths: of alternating runs, background first; they fill the mask.
+        size: (height, width) of the mask.
+
+    Example:
+        >>> rle_of_lengths([2, 2], (2, 2))
+        {'size': [2, 2], 'counts': '22'}
+    """
+    code = {"size": list(size), "counts": lengths}
+    return _text_of(cast(Any, coco_mask).frPyObjects(code, *size))
 
 
 def rle_decode(rle: Rle) -> NDArray[np.bool_]:
@@ -136,7 +152,7 @@ def as_rle(segmentation: object, size: Size) -> Rle:
         raise ValueError("counts must be text, or a list of run lengths")
     if sum(counts) != height * width:
         raise ValueError(f"counts must fill {height}x{width} pixels, got {sum(counts)}")
-    return _text_of(coder.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+    return rle_of_lengths(counts, size)
 
 
 def _text_of(code: dict[str, Any]) -> Rle:

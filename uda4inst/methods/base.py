@@ -37,6 +37,8 @@ from uda4inst.uda.rare_class_pool import PoolEntry
 Mode = Literal["source", "pair", "labelled"]
 # Images (B, 3, H, W) in [0, 1] to predictions: the student, or what wraps it across processes.
 Forward = Callable[[Tensor], Any]
+# A network that is not trained, and images: its prediction, in the precision that was asked for.
+Infer = Callable[[Network, Tensor], Any]
 # Mixed images of one direction, one a pair; None for a pair that is not mixed this way.
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
@@ -129,6 +131,10 @@ class MethodConfig(Settings):
         """Whether source crops are recoloured while training."""
         return False
 
+    def student_images(self, batch_size: int) -> int:
+        """Return how many images the student sees in a step: what memory grows with."""
+        return batch_size
+
     def check_batch(self, size: int) -> None:
         """Raise where a batch of so many pairs cannot be trained on.
 
@@ -151,6 +157,12 @@ class MethodConfig(Settings):
         return self
 
 
+def in_full_precision(network: Network, images: Tensor) -> Any:
+    """Return a network's prediction in fp32, whatever precision is set around."""
+    with torch.autocast(images.device.type, enabled=False):
+        return network(images)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MethodContext:
     """What a method is built from.
@@ -160,6 +172,7 @@ class MethodContext:
         task: what it predicts.
         loss: the task's, on the student's device.
         forward: how the student is run; across processes, the wrapper.
+        infer: how a network is run that is not trained, such as a teacher.
         seed: the run's seed.
         rank: index of this process.
     """
@@ -168,6 +181,7 @@ class MethodContext:
     task: Task
     loss: Loss
     forward: Forward
+    infer: Infer = in_full_precision
     seed: int = 0
     rank: int = 0
 

@@ -126,7 +126,7 @@ class UDA4Inst:
         return Views(
             source=source,
             target=batch.target,
-            detections=detections,
+            detections=tuple(found.without_masks() for found in detections),
             pseudo_labels=labels.maps,
             mixed=mixed,
             pool=self.rare_classes.pool.entries,
@@ -145,8 +145,7 @@ class UDA4Inst:
         if not target:
             raise ValueError("DomainBatch.target must hold one sample per source sample, got 0.")
         images = torch.stack([sample.image for sample in target])
-        with torch.autocast(images.device.type, enabled=False):
-            return tuple(decode(self.teacher.model(images)))
+        return tuple(decode(self.context.infer(self.teacher.model, images)))
 
     def _student_views(self, views: Views) -> list[StudentView]:
         """Return what the student is trained on; which views there are, the configuration says."""
@@ -278,6 +277,12 @@ class UDA4InstConfig(MethodConfig):
     def draws_from_pool(self) -> bool:
         """Whether the rare-class pool plays a part."""
         return self.mixing.s2t and self.pool.enabled
+
+    def student_images(self, batch_size: int) -> int:
+        """Return one image a pair and direction, or one a pair."""
+        if self.mixing.batch == "thirds":
+            return batch_size
+        return batch_size * max(1, self.mixing.s2t + self.mixing.t2s)
 
     def check_batch(self, size: int) -> None:
         """Raise unless thirds come out even."""

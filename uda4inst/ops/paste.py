@@ -25,7 +25,7 @@ def paste(
     pasted_image: Float32[Tensor, "3 H W"],
     pasted: InstanceMap,
     *,
-    which: Bool[Tensor, " N"],
+    which: Bool[Tensor, " N"] | None = None,
     surplus: Bool[Tensor, "H W"] | None = None,
 ) -> Pasted:
     """Return the base image with the chosen instances of another image on top, in place.
@@ -41,7 +41,7 @@ def paste(
         base: its instances.
         pasted_image: the image instances are taken from, same size.
         pasted: its instances.
-        which: True for each slot of `pasted` to paste; empty slots are never pasted.
+        which: True for each slot of `pasted` to paste, None for all; empty ones are never pasted.
         surplus: where the pasted image shows beside the chosen instances, which keep what is
             theirs within it (whole boxes of small ones). The base's ids are removed there: what
             can be seen is the pasted image's background (0), or an object of it that is not
@@ -60,7 +60,9 @@ def paste(
         >>> result.image[0].tolist()
         [[0.0, 1.0, 0.0]]
     """
-    chosen = which & (pasted.labels >= 0)
+    chosen = pasted.labels >= 0
+    if which is not None:
+        chosen = which & chosen
     # Ids start at -1 (ignore) and 0 (background): two entries that are never pasted.
     id_is_chosen = torch.cat([chosen.new_zeros(2), chosen])
     region = id_is_chosen[pasted.ids.long() + 1]

@@ -21,7 +21,7 @@ from uda4inst.atomic import remove_folder, whole_folder, write_json, write_synce
 from uda4inst.classes import THING_NAMES
 from uda4inst.formats.rle import rle_encode
 from uda4inst.methods.base import Views
-from uda4inst.models.mask2former.decode import full_masks
+from uda4inst.models.mask2former.decode import full_masks, with_masks
 from uda4inst.run_folder.layout import numbered
 from uda4inst.run_folder.snapshot_format import (
     ARRAYS,
@@ -152,7 +152,7 @@ def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> Non
 
 def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Sequence[bool]]:
     """Return the detections worth showing, best first, and which became pseudo-labels."""
-    detections, pseudo_labels = views.detections[index], views.pseudo_labels[index]
+    detections, pseudo_labels = with_masks(views.detections[index]), views.pseudo_labels[index]
     shares = valid_shares(detections, views.target[index].valid).tolist()
     labels, scores = detections.labels.tolist(), detections.scores.tolist()
     class_scores, mask_scores = detections.class_scores.tolist(), detections.mask_scores.tolist()

@@ -8,6 +8,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from uda4inst.atomic import disk_errors, remove_folder
 from uda4inst.data.tree import ImageTree, describe
 from uda4inst.errors import UserError
@@ -26,8 +28,10 @@ from uda4inst.run_folder.trainer import locked
 from uda4inst.structures import DomainBatch
 from uda4inst.training.batches import RunData, open_batches, open_data
 from uda4inst.training.config import Config, load_config, to_yaml
+from uda4inst.training.gpu import choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
+from uda4inst.training.memory import check_memory, out_of_memory, rehearse
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
 
@@ -59,6 +63,7 @@ def train(config: Config, *, data: RunData | None = None, watch: Watch | None = 
         RunFailedError: a loss is not finite.
     """
     run = RunDir(Path(config.run.root) / config.run.name)
+    choose_settings(config)
     processes = Processes.join(config)
     try:
         processes.on_first(lambda: check_is_new(run))
@@ -102,6 +107,7 @@ def resume(
         RunFailedError: a loss is not finite.
     """
     config = load_config(run.config)
+    choose_settings(config)
     processes = Processes.join(config)
     try:
         with ExitStack() as held:
@@ -124,8 +130,10 @@ def _build(
 ) -> _Parts:
     """Build the networks, or load them, on open data."""
     step = checkpoint.step if checkpoint else 0
+    check_memory(config, processes.device)
     batches = open_batches(config, processes, data.trees, first_step=step)
     session = Session(config, processes, checkpoint=checkpoint)
+    rehearse(session)
     return _Parts(session, data.validation, batches)
 
 
@@ -204,7 +212,7 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     if trainer.status:
         trainer.status.start()
     try:
-        outcome = trainer.loop()
+        outcome = _loop(trainer)
     except BaseException as error:
         if isinstance(error, UserError | RunFailedError):
             message = str(error)
@@ -223,6 +231,15 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
         trainer.status.update(step=outcome.step)
         trainer.status.close(outcome.state)
     return outcome
+
+
+def _loop(trainer: Trainer) -> Outcome:
+    """Run the loop; a GPU whose memory does not suffice is a reason that lies in the run."""
+    try:
+        return trainer.loop()
+    except torch.OutOfMemoryError as error:
+        saved = latest_step(trainer.run.checkpoints)
+        raise RunFailedError(out_of_memory(trainer.session, error, saved)) from error
 
 
 def _announce(run: RunDir, parts: _Parts) -> None:

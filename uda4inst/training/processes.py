@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uda4inst.errors import UserError
 from uda4inst.methods.base import Forward
+from uda4inst.models.network import Network
+from uda4inst.models.precision import Precision, inference_precision
 from uda4inst.models.storage import on_host
 from uda4inst.training.config import Config
 
@@ -29,10 +31,12 @@ class Processes:
     Args:
         accelerator: device, precision and gradient clipping.
         group: exchanges small values on the CPU; None for a single process.
+        inference_precision: of networks that are not trained.
     """
 
     accelerator: Accelerator
     group: distributed.ProcessGroup | None
+    inference_precision: Precision = "fp32"
 
     @classmethod
     def join(cls, config: Config) -> Processes:
@@ -46,7 +50,7 @@ class Processes:
         if accelerator.num_processes > 1:
             made = distributed.new_group(backend="gloo", timeout=PATIENCE)
             group = made if isinstance(made, distributed.ProcessGroup) else None
-        return cls(accelerator, group)
+        return cls(accelerator, group, config.training.inference_precision)
 
     @property
     def rank(self) -> int:
@@ -123,6 +127,11 @@ class Processes:
                 return wrapped(images)
 
         return forward
+
+    def infer(self, network: Network, images: Tensor) -> Any:
+        """Return the prediction of a network that is not trained."""
+        with inference_precision(self.inference_precision, self.device):
+            return network(images)
 
     def leave(self) -> None:
         """Forget the other processes, so that a later run in this process can join anew."""

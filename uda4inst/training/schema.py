@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
 from uda4inst.methods import METHODS, AnyMethodConfig, default_config
+from uda4inst.models.precision import Precision
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
@@ -98,7 +99,22 @@ class TrainingConfig(Settings):
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
-        description="Of the student's forward pass. Losses and the teacher are fp32.",
+        description="Of the student's forward pass. Losses are fp32.",
+    )
+    inference_precision: Precision = Field(
+        default="tf32",
+        description="Of networks that are not being trained: the teacher, and what is evaluated. "
+        "tf32 is fp32 with shorter factors in products, on GPUs that can; elsewhere it is fp32.",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="On a GPU, choose operations that repeat to the bit where torch has them; "
+        "slower. Bilinear sampling's gradient has none. On a CPU runs repeat to the bit anyway.",
+    )
+    rehearse_memory: bool = Field(
+        default=True,
+        description="On a GPU, compare the memory that the run is estimated to take with the "
+        "card's, and try the largest step of both stages, before the first step.",
     )
     modules_at_once: int = Field(
         default=1,
@@ -107,8 +123,9 @@ class TrainingConfig(Settings):
         description="Category groups trained at the same time, each in a process and, where there "
         "are several, on a GPU of its own; 1 trains one after another.",
     )
-    device: Literal["auto", "cpu"] = Field(
-        default="auto", description="auto takes a GPU if there is one."
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="auto takes a GPU if there is one; cuda insists on one.",
     )
     log_every: int = Field(default=1, ge=1, description="Steps between lines of metrics.jsonl.")
     tensorboard_every: int = Field(
@@ -307,6 +324,7 @@ UNHASHED: Final = (
     "run",
     "data.workers",
     "training.device",
+    "training.rehearse_memory",
     "training.modules_at_once",
     "training.log_every",
     "training.tensorboard_every",
@@ -321,6 +339,10 @@ UNHASHED: Final = (
 )
 
 
+# Settings that came later and are left out at their defaults, so that hashes stay what they were.
+LATER: Final = ("training.inference_precision", "training.deterministic")
+
+
 def hashed_values(config: Config) -> dict[str, Any]:
     """Return the settings that change results, nested as in the configuration.
 
@@ -330,7 +352,16 @@ def hashed_values(config: Config) -> dict[str, Any]:
     values["method"] = config.method.hashed()
     for name in UNHASHED:
         remove(values, name)
+    remove_later_defaults(values, config)
     return values
+
+
+def remove_later_defaults(values: dict[str, Any], config: Config) -> None:
+    """Remove settings that came after the first hashes, where they have their defaults."""
+    for name in LATER:
+        field = name.removeprefix("training.")
+        if getattr(config.training, field) == TrainingConfig.model_fields[field].default:
+            remove(values, name)
 
 
 def remove(values: dict[str, Any], name: str) -> None:

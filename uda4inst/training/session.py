@@ -6,6 +6,7 @@ The loop (`loop.py`) says what happens when; what it happens to is built and sav
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ class Session:
         """Start the method with a new optimizer and schedule; the student stays."""
         self.stage = self._build_stage(2)
 
+    def stages_to_come(self) -> Iterator[Stage]:
+        """Yield this stage and those after it, each made anew, for a rehearsal."""
+        training = self.config.training
+        for number, steps in ((1, training.boundary), (2, training.stage2_steps)):
+            if number >= self.stage.number and steps:
+                yield self._build_stage(number)
+
     def _build_stage(self, number: int) -> Stage:
         config, training, optim = self.config, self.config.training, self.config.optim
         settings = config.method if number == 2 else stage1_config(config.method)
@@ -98,6 +106,7 @@ class Session:
             config.task,
             self.loss,
             self.forward,
+            infer=self.processes.infer,
             seed=config.seed,
             rank=self.processes.rank,
         )
@@ -138,7 +147,7 @@ class Session:
         Every process calls this at the same step: pool and random numbers are each one's own.
         """
         method = self.stage.method
-        states = self.processes.gather({"method": method.state_dict(), "rng": _rng_state()})
+        states = self.processes.gather({"method": method.state_dict(), "rng": random_state()})
         if not self.processes.is_first:
             return None
         return Contents(
@@ -168,7 +177,7 @@ class Session:
             if network is not self.student:
                 checkpoint.load_network(network, name)
         self.stage.method.load_state_dict(own["method"])
-        _set_rng_state(own["rng"])
+        set_random_state(own["rng"])
 
 
 def build_student(
@@ -241,13 +250,14 @@ def _classes(config: Config) -> str:
     return ", ".join(some) if len(some) < len(every) else f"all {len(every)}"
 
 
-def _rng_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     """Return the state of torch's generators."""
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": devices}
 
 
-def _set_rng_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any]) -> None:
+    """Take over what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -212,5 +212,5 @@ def load_network(
 
 def choose_device(config: Config) -> torch.device:
     """Return the GPU if there is one and the run may use it."""
-    on_gpu = config.training.device == "auto" and torch.cuda.is_available()
+    on_gpu = config.training.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if on_gpu else "cpu")

@@ -145,37 +145,31 @@ def mix(
         base_weights: of the base's slots, where they are not 1 (soft pseudo-labels).
         pasted_weights: of the pasted map's slots.
     """
-    areas = pasted.areas()
-    which = areas >= min_area
-    small = which & (areas <= patch_max_area)
-    patches = boxes_region(pasted, small) if patch_max_area else None
+    which, patches = None, None
+    if min_area or patch_max_area:
+        areas = pasted.areas()
+        which = areas >= min_area
+        if patch_max_area:
+            patches = boxes_region(pasted, which & (areas <= patch_max_area))
     mixed = paste(base_image, base, pasted_image, pasted, which=which, surplus=patches)
-    origins = torch.where(mixed.pasted, int(origin), int(Origin.BASE))
+    origins = mixed.pasted.to(torch.uint8).mul_(int(origin))  # `Origin.BASE` is 0
     if pool:
         mixed = _paste_pool(mixed, pool, patch_max_area)
-        origins = torch.where(mixed.pasted, int(Origin.POOL), origins)
+        origins = origins.masked_fill_(mixed.pasted, int(Origin.POOL))
     weights = None
     if base_weights is not None or pasted_weights is not None:
         ones = mixed.image.new_ones(len(mixed.instances))
         of_base = ones[: len(base)] if base_weights is None else base_weights
         of_pasted = ones[: len(pasted)] if pasted_weights is None else pasted_weights
         weights = torch.cat([of_base, of_pasted, ones[: len(pool)]])
-    return Mixed(mixed.image, mixed.instances, origins.to(torch.uint8), weights)
+    return Mixed(mixed.image, mixed.instances, origins, weights)
 
 
 def _paste_pool(mixed: Pasted, pool: Sequence[PoolEntry], patch_max_area: int) -> Pasted:
     """Return a mixed image with entries of the pool on top."""
     device = mixed.image.device
     layer = pool_layer(pool, mixed.instances.size, device=device, patch_max_area=patch_max_area)
-    everything = torch.ones(len(pool), dtype=torch.bool, device=device)
-    return paste(
-        mixed.image,
-        mixed.instances,
-        layer.image,
-        layer.instances,
-        which=everything,
-        surplus=layer.surplus,
-    )
+    return paste(mixed.image, mixed.instances, layer.image, layer.instances, surplus=layer.surplus)
 
 
 class Pair(NamedTuple):

@@ -179,10 +179,15 @@ def select(
     if unsure_threshold is not None:
         doubtful = detections.scores > _threshold_of(detections, unsure_threshold)
         rank = torch.where(doubtful & ~passed, unsure, rank)
-    winner, areas = _winners(detections, rank, valid, min_valid_share)
-    visible = torch.zeros_like(areas)
-    visible.scatter_add_(0, winner.flatten(), torch.ones_like(winner).flatten())
-    kept = (visible > 0) & (visible >= min_visible_share * areas)
+    winner, areas = _winners(
+        detections, rank, valid, min_valid_share, count_areas=min_visible_share > 0
+    )
+    if min_visible_share > 0:
+        visible = torch.zeros_like(areas)
+        visible.scatter_add_(0, winner.flatten(), torch.ones_like(winner).flatten())
+        kept = (visible > 0) & (visible >= min_visible_share * areas)
+    else:  # to be seen at all is enough: nothing to count
+        kept = torch.zeros_like(areas, dtype=torch.bool).scatter_(0, winner.flatten(), True)
     kept[unsure:] = False
     left = 0 if unsure_threshold is None else IGNORE_ID
     slots = torch.where(kept[:unsure], order + 1, left)
@@ -196,8 +201,10 @@ def _winners(
     rank: Int64[Tensor, " N"],
     valid: Bool[Tensor, "H W"],
     min_valid_share: float,
+    *,
+    count_areas: bool,
 ) -> tuple[Int64[Tensor, "H W"], Int64[Tensor, " R"]]:
-    """Return the best rank at every pixel, and every rank's valid area before overlaps.
+    """Return the best rank at every pixel, and every rank's valid area before overlaps, or zeros.
 
     Of a detection's rank N + 1 nothing is seen; it is also what pixels have where nobody is.
     """
@@ -205,10 +212,12 @@ def _winners(
     winner = torch.full(detections.size, nobody, dtype=torch.int16, device=valid.device)
     areas = torch.zeros(nobody + 1, dtype=torch.int64, device=valid.device)
     for ranks, masks in _ranked_masks(detections, rank, nobody=nobody):
-        inside = (masks & valid).sum(dim=(1, 2))
-        enough = inside / masks.sum(dim=(1, 2)).clamp(min=1) >= min_valid_share
-        ranks = torch.where(enough, ranks, nobody)
-        areas.scatter_add_(0, ranks, inside)
+        if count_areas or min_valid_share > 0:
+            inside = (masks & valid).sum(dim=(1, 2))
+            enough = inside / masks.sum(dim=(1, 2)).clamp(min=1) >= min_valid_share
+            ranks = torch.where(enough, ranks, nobody)
+            if count_areas:
+                areas.scatter_add_(0, ranks, inside)
         ranks = ranks.to(torch.int16)
         winner = torch.minimum(winner, torch.where(masks, ranks[:, None, None], nobody).amin(0))
     return torch.where(valid, winner, nobody).long(), areas
@@ -262,15 +271,17 @@ def _ranked_masks(
 
 
 def _stored_masks(detections: Detections) -> Tensor:
-    """Return the logits (Q, h, w) or masks (N, H, W) the detections carry."""
-    stored = detections.masks if detections.mask_logits is None else detections.mask_logits
+    """Return the masks (M, H, W) that the detections carry, or else their logits (M, h, w)."""
+    stored = detections.mask_logits if detections.masks is None else detections.masks
     assert stored is not None, "Detections carries one of the two"
     return stored
 
 
 def _chunks(stored: Tensor, size: Size) -> Iterator[Bool[Tensor, "M H W"]]:
     """Yield full-size masks of logits or masks, some at a time."""
-    count = max(1, CHUNK_PIXELS // (size[0] * size[1]))
+    # Masks that are there take no logits at full size: a quarter of the memory.
+    limit = CHUNK_PIXELS * (4 if stored.dtype == torch.bool else 1)
+    count = max(1, limit // (size[0] * size[1]))
     for start in range(0, len(stored), count):
         part = stored[start : start + count]
         yield part if part.dtype == torch.bool else upsample(part, size) > 0

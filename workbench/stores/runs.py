@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
@@ -55,6 +56,7 @@ class RunSummary:
         ap: headline measure in [0, 1] of student and teacher at `ap_step`, where evaluated.
         ap_step: step of the newest evaluation, or None.
         measure: which headline measure it is, AP or mIoU.
+        scored_by: protocol and images of that evaluation, in words.
         groups: category groups with a network each; none for a run of one network.
     """
 
@@ -64,6 +66,7 @@ class RunSummary:
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
     measure: str = "AP"
+    scored_by: str = ""
     groups: Sequence[str] = ()
 
 
@@ -159,7 +162,7 @@ class RunStore:
     def summary(self, name: str) -> RunSummary:
         """Return the table line of a run."""
         task = self.task(name)
-        ap, ap_step = self._newest_ap(self.dir(name), task)
+        ap, ap_step, scored_by = self._newest_ap(self.dir(name), task)
         return RunSummary(
             name=name,
             status=self.status(name),
@@ -167,6 +170,7 @@ class RunStore:
             ap=ap,
             ap_step=ap_step,
             measure=task.measures[0],
+            scored_by=scored_by,
             groups=self.groups(name),
         )
 
@@ -265,18 +269,22 @@ class RunStore:
             return replace(status, state="waiting", error=None)
         return status
 
-    def _newest_ap(self, run: RunDir, task: Task) -> tuple[Mapping[str, float | None], int | None]:
+    def _newest_ap(
+        self, run: RunDir, task: Task
+    ) -> tuple[Mapping[str, float | None], int | None, str]:
         steps = evaluated_steps(run)
         if not steps:
-            return {}, None
+            return {}, None, ""
         try:
             found = self._cache.read(run.evaluation_of(steps[-1]), read_evaluation)
         except (OSError, UserError) as error:
             logger.warning("evaluation of %s cannot be read: %s", run.path, error)
-            return {}, None
+            return {}, None, ""
         protocol, measure = task.protocols[0], task.measures[0]
         ap = {network: found.value(network, protocol, measure) for network in found.networks}
-        return ap, steps[-1]
+        images = "" if found.images is None else f", {found.images:,} images"
+        scored_by = f"{PROTOCOL_NAMES[protocol]} protocol; {found.dataset} {found.split}{images}"
+        return ap, steps[-1], scored_by
 
 
 def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from uda4inst.classes import thing_index
+from uda4inst.classes import SEMANTIC_CLASSES, thing_index
 from uda4inst.colors import CLASS_COLORS, Rgb
 
 # Curves without a class, in the order they are given out.
@@ -34,3 +34,8 @@ def css(color: Rgb) -> str:
 def class_css(name: str) -> str:
     """Return the CSS colour of a thing class."""
     return css(CLASS_COLORS[thing_index(name)])
+
+
+def semantic_css(name: str) -> str:
+    """Return the CSS colour of one of the 19 classes, as semantic maps are drawn."""
+    return next(css(c.color) for c in SEMANTIC_CLASSES if c.name == name)

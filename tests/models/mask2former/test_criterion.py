@@ -51,10 +51,10 @@ def library_losses(prediction: Prediction, targets: list[InstanceMap]) -> Criter
 
 
 def gradients(losses: CriterionLosses, prediction: Prediction) -> tuple[Tensor, Tensor]:
-    of_classes, of_masks = torch.autograd.grad(
-        losses.total, [prediction.class_logits, prediction.mask_logits], retain_graph=True
+    of_classes, *of_masks = torch.autograd.grad(
+        losses.total, [prediction.class_logits, *prediction.mask_logits], retain_graph=True
     )
-    return of_classes, of_masks
+    return of_classes, torch.stack(of_masks)
 
 
 def assert_same(ours: CriterionLosses, theirs: CriterionLosses) -> None:
@@ -142,7 +142,7 @@ def test_criterion__joint_forward_split_by_select_equals_separate(
     )
 
     halves = [
-        Prediction(joint.class_logits[:, s], joint.mask_logits[:, s], SIZE)
+        Prediction(joint.class_logits[:, s], tuple(m[s] for m in joint.mask_logits), SIZE)
         for s in (slice(0, 2), slice(2, 4))
     ]
     assert_same(first, criterion(halves[0], maps[:2]))
@@ -211,7 +211,7 @@ def test_criterion__learns_the_mask_it_is_given() -> None:
     classes[0, 0, 0, 8] = classes[0, 0, 1, 3] = 20.0
 
     losses = Criterion()(
-        Prediction(classes, right, (64, 64)), [InstanceMap(ids, torch.tensor([3]))]
+        Prediction(classes, right.unbind(), (64, 64)), [InstanceMap(ids, torch.tensor([3]))]
     )
 
     assert losses.class_loss < 1e-4
@@ -224,7 +224,8 @@ def test_criterion__non_finite_logits_give_a_non_finite_loss(
 ) -> None:
     prediction = make_prediction(SIZE)
     prediction.class_logits.data[:, 0, 0, 0] = value
-    prediction.mask_logits.data[:, 1] = value
+    for masks in prediction.mask_logits:
+        masks.data[1] = value
 
     losses = Criterion(num_points=POINTS)(
         prediction, [make_map(SIZE, (0, 1)), make_map(SIZE, (2,))]
@@ -276,7 +277,9 @@ def test_criterion__asks_the_device_once_for_all_views(
 @pytest.mark.gpu
 def test_criterion__asks_the_gpu_once(make_prediction, make_map) -> None:
     prediction = make_prediction(SIZE)
-    prediction = Prediction(prediction.class_logits.cuda(), prediction.mask_logits.cuda(), SIZE)
+    prediction = Prediction(
+        prediction.class_logits.cuda(), tuple(m.cuda() for m in prediction.mask_logits), SIZE
+    )
     targets = [make_map(SIZE, (0, 1)).to("cuda"), make_map(SIZE, (2,)).to("cuda")]
     criterion = Criterion(num_points=POINTS).cuda()
     criterion(prediction, targets)

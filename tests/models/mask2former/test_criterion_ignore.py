@@ -22,7 +22,7 @@ def predict(*columns: slice, size: tuple[int, int] = SIZE, cells: tuple[int, int
         masks[0, 0, query, :, where] = 9.0
     classes = torch.zeros(1, 1, len(columns), 9)
     classes[..., 2] = 1.0
-    return Prediction(classes.requires_grad_(), masks.requires_grad_(), size)
+    return Prediction(classes.requires_grad_(), masks.requires_grad_().unbind(), size)
 
 
 def half_ignored(*, car: bool = False) -> InstanceMap:
@@ -73,7 +73,9 @@ def test_class_loss__is_the_mean_over_the_other_queries() -> None:
 def test_class_loss__of_ignored_queries_alone_is_zero_and_has_gradients() -> None:
     prediction = predict(LEFT, LEFT)
     losses = Criterion(num_points=64)(prediction, [half_ignored()])
-    gradients = torch.autograd.grad(losses.total, [prediction.class_logits, prediction.mask_logits])
+    gradients = torch.autograd.grad(
+        losses.total, [prediction.class_logits, *prediction.mask_logits]
+    )
     assert losses.total == 0
     assert all(bool((g == 0).all()) for g in gradients)
 
@@ -94,7 +96,7 @@ def test_class_loss__looks_at_every_layers_own_masks() -> None:
     left, right = predict(LEFT), predict(RIGHT)
     both = Prediction(
         torch.cat([left.class_logits, right.class_logits]),
-        torch.cat([left.mask_logits, right.mask_logits]),
+        left.mask_logits + right.mask_logits,
         SIZE,
     )
     loss = Criterion(num_points=64)(both, [half_ignored()]).class_loss

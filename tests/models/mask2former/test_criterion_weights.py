@@ -63,7 +63,7 @@ def test_slot_weights__of_the_class_term_by_hand() -> None:
     masks = torch.full((1, 1, 2, 16, 24), -9.0)
     masks[0, 0, 0] = 9.0
     whole = InstanceMap(torch.ones(SIZE, dtype=torch.int32), torch.tensor([0]))
-    losses = losses_of(Prediction(classes, masks, SIZE), whole, [0.5])
+    losses = losses_of(Prediction(classes, masks.unbind(), SIZE), whole, [0.5])
     surprise: Tensor = -classes[0, 0].log_softmax(-1)
     expected = (0.5 * surprise[0, 0] + 0.1 * surprise[1, 8]) / 1.1
     torch.testing.assert_close(losses.class_loss, expected)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as LibraryAttention,
 )
@@ -23,9 +24,18 @@ def library() -> LibraryAttention:
     return module
 
 
-def test_forward__equals_the_library_with_gradients(library) -> None:
+@pytest.fixture(params=["as on CPU", "as on GPU"])
+def path(request: pytest.FixtureRequest) -> None:
+    """Both paths through the module."""
+    if request.param == "as on GPU":
+        request.getfixturevalue("as_on_a_device")
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("remakes", [False, True], ids=["kept", "made again"])
+def test_forward__equals_the_library_with_gradients(library, remakes) -> None:
     cells = sum(tall * wide for tall, wide in SHAPES)
-    own = DeformableAttention(copy.deepcopy(library))
+    own = DeformableAttention(copy.deepcopy(library), remakes=remakes)
     inputs = {
         "hidden_states": torch.randn(2, cells, 16, requires_grad=True),
         "encoder_hidden_states": torch.randn(2, cells, 16, requires_grad=True),
@@ -47,6 +57,64 @@ def test_forward__equals_the_library_with_gradients(library) -> None:
     ]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("as_on_a_device")
+def test_forward__keeps_no_samples(library) -> None:
+    cells = sum(tall * wide for tall, wide in SHAPES)
+    inputs = {
+        "hidden_states": torch.randn(1, cells, 16, requires_grad=True),
+        "encoder_hidden_states": torch.randn(1, cells, 16),
+        "position_embeddings": torch.randn(1, cells, 16),
+        "reference_points": torch.rand(1, cells, 3, 2),
+    }
+    samples = 3 * 4 * cells * 16  # levels, points, cells, channels
+    kept: list[dict[int, int]] = []
+    for remakes in (False, True):
+        found: dict[int, int] = {}
+
+        def pack(tensor: Tensor, found: dict[int, int] = found) -> Tensor:
+            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
+            return tensor
+
+        module = DeformableAttention(copy.deepcopy(library), remakes=remakes)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            module(**inputs, spatial_shapes_list=SHAPES)
+        kept.append(found)
+
+    plain, lean = (sum(each.values()) for each in kept)
+    assert plain - lean > samples / 2  # what they were taken with is kept instead
+
+
+@pytest.mark.usefixtures("as_on_a_device")
+def test_forward__places_its_samples_in_fp32_under_bf16(library) -> None:
+    """A ramp 128 cells wide tells where it was sampled: bf16 coordinates miss by a quarter cell."""
+    torch.nn.init.zeros_(library.sampling_offsets.weight)
+    torch.nn.init.zeros_(library.sampling_offsets.bias)
+    for layer in (library.value_proj, library.output_proj):
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    wide = 128
+    ramp = (torch.arange(wide) % 8).float()  # exact in bf16
+    centre = torch.full((1, 3 * wide, 3, 2), 0.5)
+    centre[..., 0] = ((torch.arange(wide) + 0.75) / wide).repeat(3)[:, None]
+    nothing = torch.zeros(1, 3 * wide, 16)
+    module = DeformableAttention(library)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = module(
+            nothing,
+            encoder_hidden_states=ramp.repeat(3)[None, :, None].expand(1, -1, 16),
+            position_embeddings=nothing,
+            reference_points=centre,
+            spatial_shapes_list=[(1, wide)] * 3,
+        )[0]
+
+    inside = torch.arange(wide) % 8 < 7  # the ramp starts anew every 8 cells
+    wanted = ramp + 0.25
+    torch.testing.assert_close(
+        found[0, :wide, 0][inside].float(), wanted[inside], rtol=0.0, atol=0.04
+    )
 
 
 def test_parameters__keep_the_librarys_names(library) -> None:

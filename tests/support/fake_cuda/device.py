@@ -2,7 +2,8 @@
 
 A tensor of the device holds its values in an ordinary tensor that nobody else sees; a mode takes
 every operation, computes it on the CPU and writes down what a GPU would have had to wait for.
-Autograd and autocast lie above the mode, so they are torch's own for CUDA.
+Autograd and autocast lie above the mode, so they are torch's own for CUDA. Products and
+convolutions round their factors where TF32 is switched on.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _READ: Final = frozenset({"aten::_local_scalar_dense", "aten::equal", "aten::ite
 # Operations that take their list of tensors from one device, scalars too.
 _STRICT: Final = frozenset({"aten::cat", "aten::stack"})
 _COPIES: Final = frozenset({"aten::_to_copy", "aten::copy_", "aten::_copy_from"})
+_PRODUCTS: Final = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
 _PROJECT: Final = f"{Path(__file__).parents[3]}/"
 _ELSEWHERE: Final = (f"{_PROJECT}.", str(Path(__file__).parent))  # environments, and this folder
 _INDEXING: Final = ("aten::index.Tensor", "aten::index_put", "aten::_index_put_impl")
@@ -90,7 +92,7 @@ class DeviceTensor(Tensor):
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
             layout=held.layout,
-            device="cuda:0",
+            device=torch.device("cuda", 0),
         )
         made.held = held
         return made
@@ -105,8 +107,9 @@ class DeviceTensor(Tensor):
         """Return the values, as torch does: by a copy to the host."""
         return self.cpu().tolist()
 
-    def __repr__(self) -> str:
+    def __repr__(self, *, tensor_contents: object = None) -> str:
         """Return what it is; its values stay where they are."""
+        del tensor_contents
         return f"DeviceTensor({tuple(self.shape)}, {self.dtype})"
 
 
@@ -168,7 +171,8 @@ class Device(TorchDispatchMode):
         self._judge(name, args, tensors, on_device)
         if makes:
             kwargs["device"] = torch.device("cpu")
-        out = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+        held = _short_factors if _takes_short_factors(name) else _held
+        out = func(*tree_map(held, args), **tree_map(_held, kwargs))
         if name in _READ:
             return out
         out = tree_map(lambda o: DeviceTensor(o) if isinstance(o, Tensor) else o, out)
@@ -285,6 +289,23 @@ def synchronize() -> None:
 
 def _held(value: Any) -> Any:
     return value.held if isinstance(value, DeviceTensor) else value
+
+
+def _takes_short_factors(name: str) -> bool:
+    """Whether the operation's factors have 10 bits now, as products have in TF32."""
+    if name.startswith(_PRODUCTS):
+        return torch.backends.cuda.matmul.fp32_precision == "tf32"
+    cudnn: Any = torch.backends.cudnn
+    return name.startswith("aten::convolution") and cudnn.conv.fp32_precision == "tf32"
+
+
+def _short_factors(value: Any) -> Any:
+    """Return the values held, rounded to TF32's 10 bits."""
+    held = _held(value)
+    if not isinstance(value, DeviceTensor) or held.dtype != torch.float32:
+        return held
+    bits = held.contiguous().view(torch.int32)
+    return ((bits + 0x0FFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
 
 
 def _is_view(func: Any) -> bool:

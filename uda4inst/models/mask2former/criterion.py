@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
 from torch.nn import functional as F
@@ -164,7 +164,7 @@ class Criterion(nn.Module):
         points = random_points(
             len(prediction),
             self.num_points,
-            device=prediction.mask_logits.device,
+            device=prediction.class_logits.device,
             generator=generator,
         )
         truth, valid = _truth_at(points, targets, prediction)
@@ -203,7 +203,8 @@ class Criterion(nn.Module):
         if len(match) > 0:
             sums = self._mask_losses(prediction, targets, match, generator)
         else:  # 0, and yet a function of the mask logits: every parameter gets a gradient
-            sums = prediction.mask_logits.float().sum() * torch.zeros_like(count).expand(2)
+            everything = torch.stack([masks.float().sum() for masks in prediction.mask_logits])
+            sums = everything.sum() * torch.zeros_like(count).expand(2)
         mask_loss, dice_loss = (sums / count).unbind()
         total = (
             self.class_weight * class_loss
@@ -225,13 +226,13 @@ class Criterion(nn.Module):
                 self.num_points,
                 oversample_ratio=self.oversample_ratio,
                 importance_ratio=self.importance_ratio,
-                device=prediction.mask_logits.device,
+                device=prediction.class_logits.device,
                 generator=generator,
             )
             points = pool.points.expand(len(prediction), -1, -1)
             truth, valid = _truth_at(points, targets, prediction)
         return mask_losses(
-            prediction.mask_logits[match.layer, match.image, match.query].float(),
+            _matched(prediction, match).float(),
             pool,
             truth=truth.flatten(0, 1),
             valid=valid if match.ignores else None,
@@ -318,6 +319,13 @@ def _mostly_ignored(prediction: Prediction, targets: _Targets) -> Bool[Tensor, "
         lost, area = ((logits > 0).flatten(2).float() @ shares).unbind(-1)
         found.append(2 * lost > area)
     return torch.stack(found)
+
+
+def _matched(prediction: Prediction, match: Match) -> Float[Tensor, "K h w"]:
+    """Return the mask logits of the matched pairs."""
+    images, queries = match.image.split(match.counts), match.query.split(match.counts)
+    layers = zip(prediction.mask_logits, images, queries, strict=True)
+    return torch.cat([masks[image, query] for masks, image, query in layers])
 
 
 def _truth_at(

@@ -9,10 +9,12 @@ mask = logit > 0, score = class probability x mean mask probability over the mas
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,8 +31,9 @@ _CHUNK_PIXELS_ON_DEVICE: Final = 2**24
 def decode(prediction: Prediction, *, top_k: int = 100) -> list[Detections]:
     """Return the best detections of every image, best score first, without a host sync.
 
-    One query can be detected as several classes; its mask is kept and scored once. A detection
-    whose mask is empty has mask score 0. Overlaps are not resolved.
+    One query can be detected as several classes; its mask is made and scored once, and the masks
+    of queries that are not detected are not made at all. A detection whose mask is empty has mask
+    score 0. Overlaps are not resolved.
 
     Args:
         prediction: all layers or the final one; the last is decoded.
@@ -38,50 +41,55 @@ def decode(prediction: Prediction, *, top_k: int = 100) -> list[Detections]:
             are (query, class) pairs if these are fewer.
 
     Returns:
-        One `Detections` per image, with mask logits and query indices.
+        One `Detections` per image, with logits and masks; nothing of the prediction is held.
     """
     class_logits, mask_logits = prediction.class_logits[-1], prediction.mask_logits[-1]
     with torch.autocast(class_logits.device.type, enabled=False):
-        mask_logits = mask_logits.float()
         probability = class_logits.float().softmax(-1)[..., :-1]
         classes = probability.shape[-1]
         pairs = probability.flatten(1)
         class_scores, pair = pairs.topk(min(top_k, pairs.shape[1]), dim=1)
-        query = pair.div(classes, rounding_mode="floor")
-        mask_scores = _mask_scores(mask_logits, prediction.size).gather(1, query)
+        detected, query = _detected(pair.div(classes, rounding_mode="floor"), mask_logits.shape[1])
+        logits = mask_logits[torch.arange(len(prediction), device=query.device)[:, None], detected]
+        logits = logits.float()
+        masks, mask_scores = _scored(logits.flatten(0, 1), prediction.size)
+        mask_scores = mask_scores.view(detected.shape).gather(1, query)
         order = (class_scores * mask_scores).argsort(dim=1, descending=True, stable=True)
         columns = ((pair % classes), class_scores, mask_scores, query)
         labels, class_scores, mask_scores, query = (c.gather(1, order) for c in columns)
+        masks = masks.unflatten(0, detected.shape)
     return [
         Detections(
             labels=labels[image],
             class_scores=class_scores[image],
             mask_scores=mask_scores[image],
             size=prediction.size,
-            mask_logits=mask_logits[image],
+            mask_logits=logits[image],
             query=query[image],
+            masks=masks[image],
         )
         for image in range(len(prediction))
     ]
 
 
 @torch.no_grad()
-def full_masks(detections: Detections) -> Bool[Tensor, "N H W"]:
-    """Return the detections' masks at the image's own size (logit > 0 after upsampling)."""
+def with_masks(detections: Detections) -> Detections:
+    """Return the detections with full-size masks (logit > 0 after upsampling)."""
     if detections.masks is not None:
-        return detections.masks
-    logits, query = detections.mask_logits, detections.query
-    assert logits is not None  # Detections checks both
-    assert query is not None
-    if len(query) == 0:
-        return torch.zeros((0, *detections.size), dtype=torch.bool, device=query.device)
-    # never upsample a mask twice where there are fewer queries than detections
-    shared = len(logits) <= len(query)
-    chosen = logits if shared else logits[query]
-    masks = torch.cat(
-        [upsample(part, detections.size) > 0 for part in _chunks(chosen, detections.size)]
-    )
-    return masks[query] if shared else masks
+        return detections
+    logits = detections.mask_logits
+    assert logits is not None  # Detections has one of the two
+    masks = torch.empty((len(logits), *detections.size), dtype=torch.bool, device=logits.device)
+    for part, inside in _chunks(logits, masks):
+        torch.gt(upsample(part, detections.size), 0, out=inside)
+    return replace(detections, masks=masks)
+
+
+def full_masks(detections: Detections) -> Bool[Tensor, "N H W"]:
+    """Return every detection's mask at the image's own size."""
+    masks, query = with_masks(detections).masks, detections.query
+    assert masks is not None
+    return masks if query is None else masks[query]
 
 
 def upsample(logits: Float[Tensor, "K h w"], size: Size) -> Float32[Tensor, "K H W"]:
@@ -91,18 +99,40 @@ def upsample(logits: Float[Tensor, "K h w"], size: Size) -> Float32[Tensor, "K H
     return full[0, :, : size[0], : size[1]]
 
 
-def _mask_scores(logits: Float32[Tensor, "B Q h w"], size: Size) -> Float32[Tensor, "B Q"]:
-    """Return each query's mean probability over the pixels of its mask, 0 where it has none."""
+def _detected(
+    query: Int64[Tensor, "B N"], queries: int
+) -> tuple[Int64[Tensor, "B M"], Int64[Tensor, "B N"]]:
+    """Return the queries that are detected, as many as there can be, and each detection's place.
+
+    Those that are come first, in order; how many they are is not known on the host, so the rest
+    of the places goes to others.
+    """
+    used = torch.zeros((len(query), queries), dtype=torch.uint8, device=query.device)
+    used.scatter_(1, query, 1)
+    places = used.cumsum(1).sub_(1).gather(1, query)
+    detected = used.argsort(dim=1, descending=True, stable=True)
+    return detected[:, : min(queries, query.shape[1])], places
+
+
+def _scored(
+    logits: Float32[Tensor, "M h w"], size: Size
+) -> tuple[Bool[Tensor, "M H W"], Float32[Tensor, " M"]]:
+    """Return masks, and the mean probability over the pixels of each, 0 where it has none."""
+    masks = torch.empty((len(logits), *size), dtype=torch.bool, device=logits.device)
     scores: list[Tensor] = []
-    for part in _chunks(logits.flatten(0, 1), size):
+    for part, inside in _chunks(logits, masks):
         full = upsample(part, size)
-        inside = full > 0
+        torch.gt(full, 0, out=inside)
         mass = full.sigmoid_().mul_(inside).sum((1, 2))
         scores.append(mass / inside.sum((1, 2)).clamp(min=1))
-    return torch.cat(scores).view(logits.shape[:2])
+    return masks, torch.cat([*scores, logits.new_zeros(0)])
 
 
-def _chunks(logits: Float32[Tensor, "K h w"], size: Size) -> tuple[Tensor, ...]:
-    """Split maps so that a chunk, upsampled, stays within the memory bound."""
+def _chunks(
+    logits: Float32[Tensor, "M h w"], masks: Bool[Tensor, "M H W"]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits and their masks, some at a time: upsampled, these stay in the memory bound."""
     limit = _CHUNK_PIXELS.get(logits.device.type, _CHUNK_PIXELS_ON_DEVICE)
-    return logits.split(max(1, limit // (size[0] * size[1])))
+    count = max(1, limit // (masks.shape[1] * masks.shape[2]))
+    for start in range(0, len(masks), count):
+        yield logits[start : start + count], masks[start : start + count]

@@ -22,14 +22,15 @@ _HOPELESS: Final = 1e9
 class Match:
     """Matched pairs of one view: query `query` of layer `layer` stands for slot `slot` of an image.
 
-    The number of pairs is known on the host, as is whether the view has ignore pixels (`ignores`);
-    the indices are on the device.
+    The number of pairs of each layer (`counts`) is known on the host, as is whether the view has
+    ignore pixels (`ignores`); the indices are on the device.
     """
 
     layer: Int64[Tensor, " K"]
     image: Int64[Tensor, " K"]
     query: Int64[Tensor, " K"]
     slot: Int64[Tensor, " K"]
+    counts: tuple[int, ...]
     ignores: bool
 
     def __len__(self) -> int:
@@ -59,16 +60,21 @@ def assign(
     values = torch.cat(parts).cpu().numpy()  # the step's only device-to-host sync
     on_host = iter(np.split(values, np.cumsum([part.numel() for part in parts])[:-1]))
     pairs: list[NDArray[np.int64]] = []
+    counts: list[tuple[int, ...]] = []
     ignoring: list[bool] = []
     for cost, slots in zip(costs, alive, strict=True):
         view, live = next(on_host).reshape(cost.shape), next(on_host).reshape(slots.shape) > 0
         pairs.append(_assign_view(view, live))
+        counts.append(tuple(np.bincount(pairs[-1][0], minlength=len(view)).tolist()))
         ignoring.append(bool(next(on_host)[0] > 0))
     indices = torch.from_numpy(np.concatenate(pairs, axis=1))
     if device.type == "cuda":
         indices = indices.pin_memory().to(device, non_blocking=True)
     per_view = indices.split([part.shape[1] for part in pairs], dim=1)
-    return [Match(*part.unbind(0), ignores=i) for part, i in zip(per_view, ignoring, strict=True)]
+    return [
+        Match(*part.unbind(0), counts=c, ignores=i)
+        for part, c, i in zip(per_view, counts, ignoring, strict=True)
+    ]
 
 
 def _assign_view(costs: NDArray[np.float32], alive: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -31,8 +31,8 @@ class Mask2Former(Network):
     Args:
         preset: which architecture.
         num_classes: thing classes; the network predicts one more, "no object".
-        gradient_checkpointing: recompute the backbone's blocks in the backward pass: less memory,
-            one more backbone forward.
+        gradient_checkpointing: recompute the backbone's blocks and the pixel decoder's layers in
+            the backward pass: less memory, one more forward of these.
     """
 
     backbone_prefix = "network.model.pixel_level_module.encoder."
@@ -49,9 +49,9 @@ class Mask2Former(Network):
         self.preset = preset
         self.num_classes = num_classes
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
-        adapt(self.network)
-        if gradient_checkpointing:
-            self.network.model.pixel_level_module.encoder.activation_checkpointing_enable()
+        # the library's own layers, whatever stands in their place: see `train`
+        self._pixel_layers = tuple(self.network.model.pixel_level_module.decoder.encoder.layers)
+        adapt(self.network, recompute=gradient_checkpointing)
         self.pixels = Pixels()
 
     @property
@@ -71,7 +71,7 @@ class Mask2Former(Network):
         non-finite loss stops the run anyway.
         """
         super().train(mode)
-        for layer in self.network.model.pixel_level_module.decoder.encoder.layers:
+        for layer in self._pixel_layers:
             layer.training = False
         return self
 
@@ -91,8 +91,9 @@ class Mask2Former(Network):
             class_logits=torch.stack(
                 [*(layer["class_queries_logits"] for layer in layers), output.class_queries_logits]
             ),
-            mask_logits=torch.stack(
-                [*(layer["masks_queries_logits"] for layer in layers), output.masks_queries_logits]
+            mask_logits=(
+                *(layer["masks_queries_logits"] for layer in layers),
+                output.masks_queries_logits,
             ),
             size=(height, width),
         )

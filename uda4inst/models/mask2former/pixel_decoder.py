@@ -9,7 +9,7 @@ Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from jaxtyping import Float
@@ -50,7 +50,8 @@ class PixelDecoder(nn.Module):
             _: what the library passes beside: whether to return what nobody reads.
         """
         coarse = features[::-1][:LEVELS]
-        scales = [project(x) for project, x in zip(self._list("input_projections"), coarse)]
+        projections = self._list("input_projections")
+        scales = [project(x) for project, x in zip(projections, coarse, strict=True)]
         sizes: list[Size] = [(x.shape[2], x.shape[3]) for x in scales]
         where = self.get_submodule("position_embedding")
         positions = torch.cat(
@@ -82,7 +83,7 @@ class PixelDecoder(nn.Module):
         )
         finest = self.get_submodule("layer_1")(lateral + upsampled)
         return Mask2FormerPixelDecoderOutput(
-            multi_scale_features=tuple(outputs),
+            multi_scale_features=cast("Any", tuple(outputs)),  # declared as a tuple of one
             mask_features=self.get_submodule("mask_projection")(finest),
         )
 

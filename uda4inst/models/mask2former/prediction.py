@@ -19,19 +19,20 @@ class Prediction:
 
     Args:
         class_logits: per layer, image and query; the last class is "no object".
-        mask_logits: per layer, image and query, one cell per 4x4 pixels of the *padded* image
-            (`padded_size`); the padding is at the bottom and right.
+        mask_logits: a tensor a layer, of every image and query, one cell per 4x4 pixels of the
+            *padded* image (`padded_size`); the padding is at the bottom and right. Not one tensor
+            of all layers: that would copy them, and their gradients, at 0.15 GiB a layer.
         size: (height, width) of the images, before padding.
     """
 
     class_logits: Float[Tensor, "L B Q C+1"]
-    mask_logits: Float[Tensor, "L B Q h w"]
+    mask_logits: tuple[Float[Tensor, "B Q h w"], ...]
     size: Size
 
     @property
     def padded_size(self) -> Size:
         """(height, width) in pixels of what `mask_logits` covers."""
-        height, width = self.mask_logits.shape[-2:]
+        height, width = self.mask_logits[-1].shape[-2:]
         return height * MASK_STRIDE, width * MASK_STRIDE
 
     def __len__(self) -> int:
@@ -44,4 +45,6 @@ class Prediction:
 
     def select(self, images: slice) -> Prediction:
         """Return some of the images, all layers: splits one joint forward into views."""
-        return Prediction(self.class_logits[:, images], self.mask_logits[:, images], self.size)
+        return Prediction(
+            self.class_logits[:, images], tuple(m[images] for m in self.mask_logits), self.size
+        )

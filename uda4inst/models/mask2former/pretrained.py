@@ -15,10 +15,17 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
-from uda4inst.models.mask2former.deformable import DeformableAttention, LibraryAttention
+from uda4inst.models.mask2former.deformable import DeformableAttention
+from uda4inst.models.mask2former.masked_attention import (
+    CrossAttention,
+    MaskPredictor,
+    SelfAttention,
+)
 from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
 from uda4inst.models.mask2former.start import start_as_published
+from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
 from uda4inst.models.network import LoadReport
+from uda4inst.models.recompute import Recomputed
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:
@@ -67,18 +74,39 @@ def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     )
 
 
-def adapt(network: Mask2FormerForUniversalSegmentation) -> None:
+def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = False) -> None:
     """Fit the library's network to our training; the names of its weights stay.
 
     Out go its loss, which would add a buffer to every checkpoint, and Swin's classifier norm, whose
     parameters never get a gradient, which DistributedDataParallel refuses.
+
+    Args:
+        network: of the library, changed in place.
+        recompute: compute Swin's blocks and the pixel decoder's layers again in the backward pass.
     """
     del network.criterion
-    pixel_level = network.model.pixel_level_module
-    pixel_level.encoder.swin.layernorm = nn.Identity()
-    for layer in pixel_level.decoder.encoder.layers:
-        layer.self_attn = DeformableAttention(cast("LibraryAttention", layer.self_attn))
-    pixel_level.decoder = PixelDecoder(pixel_level.decoder)
+    pixel_level, decoder = (
+        network.model.pixel_level_module,
+        network.model.transformer_module.decoder,
+    )
+    swin, encoder = pixel_level.encoder.swin, pixel_level.decoder.encoder
+    swin.layernorm = nn.Identity()
+    for block in (block for stage in swin.encoder.layers for block in stage.blocks):
+        block.layernorm_before = WindowNorm(cast("Any", block.layernorm_before))
+        block.attention = WindowAttention(cast("Any", block.attention), remakes=not recompute)
+        block.mlp = FeedForward(cast("Any", block.mlp), remakes=not recompute)
+    for layer in encoder.layers:
+        layer.self_attn = DeformableAttention(cast("Any", layer.self_attn), remakes=not recompute)
+    decoder = network.model.transformer_module.decoder
+    decoder.mask_predictor = cast("Any", MaskPredictor(decoder.mask_predictor))
+    for layer in decoder.layers:
+        layer.cross_attn = CrossAttention(cast("Any", layer.cross_attn))
+        layer.self_attn = SelfAttention(cast("Any", layer.self_attn))
+    if recompute:
+        for stage in swin.encoder.layers:
+            stage.blocks = nn.ModuleList(Recomputed(block) for block in stage.blocks)
+        encoder.layers = nn.ModuleList(Recomputed(layer) for layer in encoder.layers)
+    pixel_level.add_module("decoder", PixelDecoder(pixel_level.decoder))
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:

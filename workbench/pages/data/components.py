@@ -8,7 +8,7 @@ from typing import Final, TypedDict, get_args
 import gradio as gr
 
 from uda4inst.data.readers import DATASETS
-from workbench.session import DataChoice, Overlay
+from workbench.session import Overlay
 from workbench.stores.data_sets import Side
 from workbench.ui.markup import section
 
@@ -66,6 +66,7 @@ class HeadSlots:
 
     source: TreeSlot
     target: TreeSlot
+    overlay: gr.Radio
     target_labels: gr.Checkbox
     busy: gr.HTML
 
@@ -135,7 +136,7 @@ def build_looks() -> tuple[gr.Radio, gr.Checkbox]:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         overlay = gr.Radio(
             list(get_args(Overlay)),
-            value=DataChoice().overlay,
+            value="instances",
             label="Drawn over the images",
             elem_id="data-overlay",
             min_width=420,
@@ -193,7 +194,12 @@ def build_checks() -> CheckSlots:
     )
     with gr.Row():
         source, target = _build_check("source"), _build_check("target")
-    gr.HTML(section("How frequent is each class?", "share of all instances; rare within its group"))
+    gr.HTML(
+        section(
+            "How frequent is each class?",
+            "share of all instances, of the classes that have them; rare within its group",
+        )
+    )
     basis = gr.HTML(elem_id="data-shares-basis")
     shares = gr.HTML(elem_id="data-shares")
     return CheckSlots(source=source, target=target, shares_basis=basis, shares=shares)

@@ -88,7 +88,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             progress=build_checks(),
             colors=build_colors(),
         )
-    head = HeadSlots(source=source, target=target, target_labels=labels, busy=busy)
+    head = HeadSlots(source=source, target=target, overlay=overlay, target_labels=labels, busy=busy)
     frame = Frame.of(notice, below, {HeadView: head, DataView: body, ChecksView: body.progress})
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted("data", session, frame, lambda state: data_view(services, state), [], timer)

@@ -59,6 +59,7 @@ class HeadView:
 
     source: TreeView
     target: TreeView
+    overlay: Overlay
     target_labels: bool
     busy: str = ""
 
@@ -208,13 +209,24 @@ def _head(services: Services, session: SessionState) -> HeadView:
         return TreeView(format=chosen.format, root=chosen.root, split=chosen.split)
 
     return HeadView(
-        source=tree("source"), target=tree("target"), target_labels=session.data.target_labels
+        source=tree("source"),
+        target=tree("target"),
+        overlay=_overlay(services, session),
+        target_labels=session.data.target_labels,
     )
+
+
+def _overlay(services: Services, session: SessionState) -> Overlay:
+    """Return what is drawn: as chosen, else what the run learns."""
+    if session.data.overlay is not None:
+        return session.data.overlay
+    is_semantic = session.run is not None and services.runs.task(session.run).labels == "semantic"
+    return "semantic" if is_semantic else "instances"
 
 
 def _content(services: Services, session: SessionState) -> DataView:
     source, target = (look_at(services, session, side) for side in SIDES)
-    overlay = session.data.overlay
+    overlay = _overlay(services, session)
     return DataView(
         source=_image(source, overlay),
         target=_image(target, overlay),

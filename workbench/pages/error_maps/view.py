@@ -204,15 +204,19 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
+    both = [found]
     prediction_b = errors_b = None
     if b is not None:
-        prediction_b, errors_b = _pictures(services.evaluations.predictions(b), name, choice)
+        both.append(services.evaluations.predictions(b))
+        prediction_b, errors_b = _pictures(both[1], name, choice)
     prediction_a, errors_a = _pictures(found, name, choice)
+    of_pixels = [one for one in both if isinstance(one, SemanticSet)]
+    classes = semantic.legend(of_pixels, name, thing=choice.thing) if of_pixels else ""
     return ErrorView(
         position=gr.Slider(
             minimum=1, maximum=max(len(names), 2), value=place + 1, interactive=len(names) > 1
         ),
-        facts=_facts(found, name, place, names, choice),
+        facts=_facts(found, name, place, names, choice) + classes,
         title_a=_title("A", services, a, name, choice),
         prediction_a=prediction_a,
         errors_a=errors_a,
@@ -294,10 +298,12 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
     numbers = ""
     if name in index.sample_ids:
         error = index.errors(choice.thing)[index.sample_ids.index(name)]
-        numbers = (
-            f"{error.wrong_pixels:,} px wrong ({error.false_positive_pixels:,} invented, "
-            f"{error.false_negative_pixels:,} missed), {error.right_pixels:,} right"
+        kinds = (
+            f" ({error.false_positive_pixels:,} invented, {error.false_negative_pixels:,} missed)"
         )
+        if choice.thing is None and services.runs.task(which.run).labels == "semantic":
+            kinds = ""  # every pixel has a class, so what is missed by one is invented by another
+        numbers = f"{error.wrong_pixels:,} px wrong{kinds}, {error.right_pixels:,} right"
     run, group = split_name(which.run)
     learned = group or (ALL_GROUPS if services.runs.groups(run) else "")
     return markup.facts(
@@ -307,9 +313,16 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
             ("network", which.network),
             ("step", f"{which.step:,}"),
             ("this image", numbers),
-            ("whole split", _ap(services, which, choice.thing)),
+            (_evaluated(services, which), _ap(services, which, choice.thing)),
         ]
     )
+
+
+def _evaluated(services: Services, which: Evaluated) -> str:
+    """Return on how many images the headline measure was taken."""
+    record = services.evaluations.record(which.run, which.step)
+    images = record.images if record else None
+    return "all evaluated images" if images is None else f"all {images:,} evaluated images"
 
 
 def _ap(services: Services, which: Evaluated, thing: int | None) -> str:

@@ -38,8 +38,8 @@ from workbench.ui.views import Frame, Framed, Unchanged
 TITLE = "Mixing"
 QUESTION = "What does the student see at this step?"
 HINT = (
-    "S2T pastes source instances, and pool entries, into the target image; T2S pastes "
-    "pseudo-labels into the source image."
+    "Where a method mixes, S2T pastes source instances, and pool entries, into the target image; "
+    "T2S pastes pseudo-labels into the source image."
 )
 TICK_SECONDS = 2.0
 Image = NDArray[np.uint8]
@@ -62,7 +62,7 @@ class PictureView:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MixingView:
-    """The pictures of one batch item, and the classes in them."""
+    """The pictures of one batch item, and the keys of their colours."""
 
     source: PictureView
     target: PictureView
@@ -70,6 +70,7 @@ class MixingView:
     s2t: PictureView
     t2s: PictureView
     classes: str
+    origins: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class _Slots:
     pseudo_labels: _PictureSlot
     s2t: _PictureSlot
     t2s: _PictureSlot
+    origins: gr.HTML
 
 
 def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
@@ -99,7 +101,7 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
     Args:
         snapshot: of any stage and method.
         index: position in the batch.
-        marked: whether objects are marked, or the images shown as the network sees them.
+        marked: whether labels are drawn, or the images shown as the network sees them.
     """
     if not snapshot.items:
         nothing = PictureView(None, "nothing in this snapshot")
@@ -110,6 +112,7 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
             s2t=nothing,
             t2s=nothing,
             classes="",
+            origins="",
         )
     item = snapshot.items[index]
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
@@ -126,6 +129,7 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
             _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
         ),
         classes=_class_legend(item),
+        origins=markup.legend(_ORIGIN_LEGEND) if item.s2t or item.t2s else "",
     )
 
 
@@ -147,9 +151,10 @@ def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
         return _semantic(item.target_semantic, marked=marked)
     if item.target is None:
         return PictureView(None, "no target image")
-    is_semantic = item.source_semantic is not None
+    has_teacher = item.pseudo_labels is not None
     return PictureView(
-        _plain(item.target), "lends its colours, if any" if is_semantic else "what the teacher sees"
+        _plain(item.target),
+        "what the teacher sees" if has_teacher else "lends its colours to the source",
     )
 
 
@@ -255,13 +260,13 @@ def _build_slots() -> _Slots:
     with gr.Row(equal_height=True):
         classes = gr.HTML(elem_id="mixing-classes")
         marked = gr.Checkbox(
-            True, label="Mark objects", elem_id="mixing-marked", scale=0, min_width=150
+            True, label="Draw labels", elem_id="mixing-marked", scale=0, min_width=150
         )
     with gr.Row():
         source = _picture_slot("source", "Source")
         target = _picture_slot("target", "Target")
         pseudo_labels = _picture_slot("pseudo-labels", "Pseudo-labels on target")
-    gr.HTML(markup.legend(_ORIGIN_LEGEND))
+    origins = gr.HTML(elem_id="mixing-origins")
     with gr.Row():
         s2t = _picture_slot("s2t", "S2T: source and pool into target")
         t2s = _picture_slot("t2s", "T2S: pseudo-labels into source")
@@ -273,6 +278,7 @@ def _build_slots() -> _Slots:
         pseudo_labels=pseudo_labels,
         s2t=s2t,
         t2s=t2s,
+        origins=origins,
     )
 
 

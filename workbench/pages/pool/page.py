@@ -56,7 +56,9 @@ def draw(snapshot: Snapshot, *, size: int | None) -> PoolView:
         size: how many entries the pool can hold, None where unknown.
     """
     if not snapshot.pool:
-        return PoolView(_summary(snapshot, size), _nothing(snapshot))
+        # Without rare classes nothing could ever be held.
+        summary = _summary(snapshot, size) if snapshot.rare_classes else ""
+        return PoolView(summary, _nothing(snapshot))
     cards = "".join(
         _card(entry, place, snapshot, full=size == len(snapshot.pool))
         for place, entry in enumerate(snapshot.pool)

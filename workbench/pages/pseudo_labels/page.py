@@ -83,8 +83,10 @@ def draw(
         return Empty(
             markup.empty(
                 "No pseudo-labels at this step",
-                f"{snapshot.method} made none in stage {snapshot.stage}; a method that learns "
-                "from them does in stage 2. Choose a later snapshot or another run.",
+                "Stage 1 trains on labels alone; a method that learns from pseudo-labels makes "
+                "them in stage 2. Choose a later snapshot or another run."
+                if snapshot.stage == 1
+                else f"{snapshot.method} learns without them. Choose another run.",
             )
         )
     share = services.runs.number(state.run, "method.ego.min_valid_share") if state.run else None

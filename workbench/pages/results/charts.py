@@ -1,8 +1,8 @@
-"""Fig. 4 as SVG: AP and AP50 by class, the paper's bars hollow beside ours; and the sweep."""
+"""Fig. 4 as SVG: numbers by class, the paper's bars hollow beside ours; and the sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -13,16 +13,17 @@ from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.results import RowResult, Statistic, SuiteResults, View
 from workbench.ui import plots
 from workbench.ui.markup import section
-from workbench.ui.palette import LINE_COLORS, class_css
+from workbench.ui.palette import LINE_COLORS, class_css, semantic_css
 from workbench.ui.plots import Chart, Line
 
 WIDTH: Final = 1360
-HEIGHT: Final = 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 6, 12, 24
+HEIGHT: Final = 264
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 6, 12, 38
 _WIDEST_BAR: Final = 20.0
 _PAIR_GAP: Final = 3.0
 _GROUP_SHARE: Final = 0.86
 _LETTER: Final = 6.1
+_ALL: Final = "all"
 # The two ends of the gap keep their colours in every chart.
 _SOURCE_ONLY_COLOR: Final = "#94a3b8"
 _ORACLE_COLOR: Final = "#a855f7"
@@ -86,8 +87,12 @@ def _has_runs(results: SuiteResults, benchmark: str) -> bool:
 
 def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     colors = {row.key: _color(row, index) for index, row in enumerate(rows)}
+    task = rows[0].task
+    # Classes have the name that the measure has for one of them, and the colours of its pictures.
+    names = dict(zip(task.measures, task.class_measures, strict=True))
+    key = semantic_css if task.labels == "semantic" else class_css
     drawn: dict[str, dict[str, list[_Pair]]] = {
-        metric: _groups(rows, view, metric, colors) for metric in rows[0].task.measures
+        name: _groups(rows, view, metric, colors) for metric, name in names.items()
     }
     used = {
         pair.label: pair.color
@@ -97,23 +102,23 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
         if pair.bars
     }
     hint = "filled: ours, hollow: the paper, line: smallest to largest seed"
-    head = section(f"AP and AP50 by class, {title}", hint)
+    head = section(f"{' and '.join(drawn)} by class, {title}", hint)
     legend = "".join(
         f'<span class="wb-key"><i style="--key:{color}"></i>{escape(label)}</span>'
         for label, color in used.items()
     )
-    figures = "".join(_bars(metric, groups) for metric, groups in drawn.items())
+    figures = "".join(_bars(metric, groups, key) for metric, groups in drawn.items())
     return f'{head}<div class="wb-legend wb-results-legend">{legend}</div>{figures}'
 
 
 def _groups(
     rows: Sequence[RowResult], view: View, metric: str, colors: Mapping[str, str]
 ) -> dict[str, list[_Pair]]:
-    """Return the pairs of bars of every class, and of the mean."""
+    """Return the pairs of bars of every class, and of all together."""
     protocol, network = view
     groups: dict[str, list[_Pair]] = {}
     for name in (*rows[0].row.classes, None):
-        groups[name or "mean"] = [
+        groups[name or _ALL] = [
             _Pair(
                 row.label,
                 colors[row.key],
@@ -125,8 +130,8 @@ def _groups(
     return groups
 
 
-def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]]) -> str:
-    """Return one drawing: a group a class."""
+def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]], key: Callable[[str], str]) -> str:
+    """Return one drawing: a group a class, of the colour that `key` has for its name."""
     highest = max((pair.highest for pairs in groups.values() for pair in pairs), default=0.0)
     if not highest:
         empty = '<div class="wb-chart-empty">no numbers by class yet</div>'
@@ -138,7 +143,8 @@ def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]]) -> str:
     tips: list[str] = []
     for index, (name, pairs) in enumerate(groups.items()):
         middle = _LEFT + (index + 0.5) * room
-        parts.append(_group_label(name, middle, room, is_mean=name == "mean"))
+        color = None if name == _ALL else key(name)
+        parts.append(_group_label(name, middle, room, color))
         parts += _group_bars([pair for pair in pairs if pair.bars], middle, width, top)
         tips.append(_tip(f"{metric}, {name}", pairs, middle, room))
     parts.append(f'<path class="wb-axis" d="M{_LEFT} {HEIGHT - _BOTTOM}H{WIDTH - _RIGHT}"/>')
@@ -179,20 +185,25 @@ def _grid(top: float) -> list[str]:
     return parts
 
 
-def _group_label(name: str, middle: float, room: float, *, is_mean: bool) -> str:
+def _group_label(name: str, middle: float, room: float, color: str | None) -> str:
+    """Return the name of a class; without a colour, that of all together."""
     y = HEIGHT - _BOTTOM + 16
-    if is_mean:
+    if color is None:
         left = middle - room / 2
         divider = f'<path class="wb-mark" d="M{left:.1f} {_TOP}V{HEIGHT - 4}"/>'
         return divider + (
             f'<text class="wb-tick wb-strong" x="{middle:.1f}" y="{y}" text-anchor="middle">'
             f"{name}</text>"
         )
-    start = middle - len(name) * _LETTER / 2
+    # Nineteen names leave no room beside them: a word a line, the colour below the axis.
+    words = "".join(
+        f'<tspan x="{middle:.1f}" y="{y + 12 * line}">{escape(word)}</tspan>'
+        for line, word in enumerate(name.split())
+    )
     return (
-        f'<rect x="{start - 13:.1f}" y="{y - 9}" width="9" height="9" rx="2" '
-        f'fill="{class_css(name)}"/>'
-        f'<text class="wb-tick" x="{middle:.1f}" y="{y}" text-anchor="middle">{escape(name)}</text>'
+        f'<rect x="{middle - room * 0.4:.1f}" y="{HEIGHT - _BOTTOM + 2}" width="{room * 0.8:.1f}" '
+        f'height="4" rx="1" fill="{color}"/>'
+        f'<text class="wb-tick" text-anchor="middle">{words}</text>'
     )
 
 
@@ -246,7 +257,7 @@ def _color(row: RowResult, index: int) -> str:
 
 
 def _sweep(results: SuiteResults, view: View) -> str:
-    """Return AP and AP50 over the score threshold; empty for suites of another kind."""
+    """Return the measures over the score threshold; empty for suites of another kind."""
     rows = [row for row in results.rows if _THRESHOLD in row.row.settings]
     if not rows:
         return ""

@@ -17,7 +17,7 @@ from workbench.ui.palette import LINE_COLORS, class_css
 
 # A live trainer signs every 2 s; say so when it has not for a while.
 SILENT_SECONDS = 15.0
-_MEASURE_HEAD = ' class="wb-num" title="Cityscapes protocol, newest evaluation, %"'
+_MEASURE_HEAD = ' class="wb-num" title="newest evaluation, %"'
 
 
 def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
@@ -26,7 +26,8 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
         return markup.empty(
             "No run yet", "Choose a preset on the left and press Start; the run appears here."
         )
-    measures = " / ".join(sorted({summary.measure for summary in summaries}))
+    names = sorted({summary.measure for summary in summaries})
+    measures = " / ".join(names)
     head = "".join(
         f"<th{attributes}>{name}</th>"
         for name, attributes in (
@@ -39,7 +40,10 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
             ("started", ""),
         )
     )
-    rows = "".join(_run_row(s, chosen=s.name == chosen) for s in summaries)
+    rows = "".join(
+        _run_row(s, chosen=s.name == chosen, unit=s.measure if len(names) > 1 else "")
+        for s in summaries
+    )
     return (
         '<div class="wb-scroll wb-runs"><table class="wb-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -49,7 +53,7 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
 def run_card(summary: RunSummary, requests: Sequence[str], *, now: float | None = None) -> str:
     """Return progress, times and, where there is one, the error of a run."""
     status = summary.status
-    progress = _progress(status, of_all=bool(summary.groups))
+    progress = _progress(status, of_all=bool(summary.groups)) + _scores(summary)
     return (
         f'<div class="wb-card"><div class="wb-card-head"><h3>{escape(summary.name)}</h3>'
         f"{markup.chip(status.state)}{_requests(requests)}</div>"
@@ -90,24 +94,30 @@ def figures(status: Status, series: Series) -> str:
     """Return the newest figures of a network as tiles."""
     last = series.last
     counts = [count for name, count in last.items() if name.startswith("pseudo_labels/")]
+    kept = [("pseudo-labels", f"{sum(counts)}", "newest batch")] if counts else []
     return markup.tiles(
         [
             ("step", f"{status.step:,}", f"of {status.steps:,}"),
             ("time left", markup.duration(status.eta_seconds), _speed(status)),
             ("images / s", _number(last.get("images_per_second")), "newest step"),
             ("loss", _number(last.get("loss")), f"step {last['step']:,}" if last else ""),
-            ("pseudo-labels", f"{sum(counts)}" if counts else "–", "newest batch"),
+            *kept,
             ("memory", _memory(last.get("memory_mib")), ""),
         ]
     )
 
 
 def curves(series: Series, *, classes: Sequence[str] = THING_NAMES) -> str:
-    """Return the charts of a network that learns some of the classes, or all."""
+    """Return the charts of a network.
+
+    Args:
+        series: what it logged.
+        classes: of its pseudo-labels; none for a network that learns from labels alone.
+    """
     charts = [
         _loss_chart(series),
         _terms_chart(series),
-        _pseudo_label_chart(series, classes),
+        *([_pseudo_label_chart(series, classes)] if classes else []),
         _chart(series, "Throughput, images / s", ["images_per_second"]),
     ]
     return f'<div class="wb-charts">{"".join(plots.draw(c) for c in charts)}</div>'
@@ -118,11 +128,12 @@ def log_lines(text: str) -> str:
     return f'<pre class="wb-log">{escape(text) or "The log is empty."}</pre>'
 
 
-def _run_row(summary: RunSummary, *, chosen: bool) -> str:
+def _run_row(summary: RunSummary, *, chosen: bool, unit: str) -> str:
+    """Return a line; with a unit its numbers say what they are."""
     status = summary.status
-    ap = [_percent(summary.ap.get(who)) for who in ("student", "teacher")]
+    ap = [_percent(summary.ap.get(who), unit) for who in ("student", "teacher")]
     at = (
-        f' title="{summary.measure}, step {summary.ap_step:,}"'
+        f' title="{summary.measure}, step {summary.ap_step:,}, {escape(summary.scored_by)}"'
         if summary.ap_step is not None
         else ""
     )
@@ -136,6 +147,15 @@ def _run_row(summary: RunSummary, *, chosen: bool) -> str:
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
     )
+
+
+def _scores(summary: RunSummary) -> str:
+    """Return the newest evaluation in a line, with what it was made on."""
+    known = [f"{who} {100 * value:.1f}" for who, value in summary.ap.items() if value is not None]
+    if not known:
+        return ""
+    text = f"{summary.measure} {', '.join(known)} at step {summary.ap_step:,}"
+    return f'<p class="wb-quiet">{escape(f"{text} ({summary.scored_by})")}</p>'
 
 
 def _requests(requests: Sequence[str]) -> str:
@@ -202,12 +222,10 @@ def _loss_chart(series: Series) -> plots.Chart:
 
 def _terms_chart(series: Series) -> plots.Chart:
     names = series.names("losses")
-    return _chart(
-        series,
-        "Loss terms, unweighted",
-        names,
-        labels={n: n.removeprefix("losses/") for n in names},
-    )
+    labels = {name: name.removeprefix("losses/") for name in names}
+    # A single curve has no legend.
+    what = f"Loss term {labels[names[0]]}" if len(names) == 1 else "Loss terms"
+    return _chart(series, f"{what}, unweighted", names, labels=labels)
 
 
 def _pseudo_label_chart(series: Series, classes: Sequence[str]) -> plots.Chart:
@@ -257,8 +275,10 @@ def _memory(value: object) -> str:
     return f"{value / 1024:.1f} GiB" if value >= 1024 else f"{value:.0f} MiB"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
+def _percent(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" + (f" <small>{escape(unit)}</small>" if unit else "")
 
 
 def _speed(status: Status) -> str:

@@ -88,13 +88,13 @@ class RunForm:
         fresh: Updates = {self.controls[field.name]: values[field.name] for field in self.fields}
         for field, visible in self._visible(values):
             value = values[field.name]
-            fresh[self.controls[field.name]] = gr.update(value=value, visible=visible)
+            fresh[self.controls[field.name]] = gr.update(value=value, elem_classes=_seen(visible))
         return fresh | self._sections(values)
 
     def arranged(self, values: Mapping[str, object]) -> Updates:
         """Return the form with the controls that apply, their values untouched."""
         changes: Updates = {
-            self.controls[field.name]: gr.update(visible=visible)
+            self.controls[field.name]: gr.update(elem_classes=_seen(visible))
             for field, visible in self._visible(values)
         }
         return changes | self._sections(values)
@@ -111,7 +111,8 @@ class RunForm:
         for title, accordion in self.sections.items():
             members = _members(self.fields, title)
             if all(field.when for field in members):
-                changes[accordion] = gr.update(visible=any(f.name in there for f in members))
+                visible = any(field.name in there for field in members)
+                changes[accordion] = gr.update(elem_classes=_seen(visible))
         return changes
 
 
@@ -135,7 +136,8 @@ def build_form(fields: Sequence[FieldSpec], config: Mapping[str, object]) -> Run
     for title in sorted(titles, key=_section_order):
         members = _members(fields, title)
         visible = any(field.name in there for field in members)
-        with gr.Accordion(SECTION_TITLES.get(title, title), open=False, visible=visible) as part:
+        words = SECTION_TITLES.get(title, title)
+        with gr.Accordion(words, open=False, elem_classes=_seen(visible)) as part:
             for field in members:
                 add(field)
         sections[title] = part
@@ -147,11 +149,21 @@ def _members(fields: Sequence[FieldSpec], section: str) -> list[FieldSpec]:
     return [f for f in fields if f.section == section and f.key not in ESSENTIAL]
 
 
+# Not by `visible`: what Gradio takes off the page comes back with another value, an empty number
+# as 0, and what is hidden in a section is seen again whenever the section is.
+UNSEEN: Final = "wb-unseen"
+
+
+def _seen(visible: bool) -> list[str]:
+    """Return the CSS classes of a control or section that is seen, or not."""
+    return [] if visible else [UNSEEN]
+
+
 class _Looks(TypedDict):
     label: str
     info: str | None
     elem_id: str
-    visible: bool
+    elem_classes: list[str]
 
 
 def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
@@ -159,7 +171,7 @@ def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
         label=ESSENTIAL.get(field.key, field.label),
         info=field.description or None,
         elem_id=f"field-{re.sub('[._@]', '-', field.name)}",
-        visible=visible,
+        elem_classes=_seen(visible),
     )
     if field.kind == "switch":
         return gr.Checkbox(bool(value), **looks)

@@ -92,9 +92,16 @@ def _content(
         checkpoint=checkpoint,
         head=monitor.group_head(group),
         figures=monitor.figures(services.runs.status(network), series),
-        curves=monitor.curves(series, classes=services.runs.classes(network) or THING_NAMES),
+        curves=monitor.curves(series, classes=_pseudo_labelled(services, run, network)),
         log=monitor.log_lines(services.runs.tail(network)),
     )
+
+
+def _pseudo_labelled(services: Services, run: str, network: str) -> Sequence[str]:
+    """Return the classes of a network's pseudo-labels; none where its method makes none."""
+    if services.runs.number(run, "method.score_threshold") is None:
+        return ()
+    return services.runs.classes(network) or THING_NAMES
 
 
 def _buttons(services: Services, run: str, status: Status, left: Sequence[str]) -> _Buttons:

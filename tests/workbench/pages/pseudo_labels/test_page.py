@@ -115,4 +115,4 @@ def test_draw__stage_1_has_none(services: Services, read: Read) -> None:
     view = pseudo_labels.draw(services, DEMO, read(stage=1), 0)
     assert isinstance(view, Empty)
     assert "No pseudo-labels at this step" in view.message
-    assert "source_only made none in stage 1" in view.message
+    assert "Choose a later snapshot" in view.message

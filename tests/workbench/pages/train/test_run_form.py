@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 from pydantic import BaseModel, Field
 
-from workbench.pages.train.run_form import RunForm, build_form
+from workbench.pages.train.run_form import UNSEEN, RunForm, build_form
 from workbench.ui.forms import FieldSpec, field_specs, form_values
 from workbench.ui.views import Updates
 
@@ -64,7 +64,11 @@ def seen(form: RunForm, updates: Updates) -> dict[str, object]:
     """Return which of the controls and sections that may be hidden are seen."""
     named = {**form.controls, **form.sections}
     found = {name: updates.get(part) for name, part in named.items()}
-    return {n: update["visible"] for n, update in found.items() if isinstance(update, dict)}
+    return {
+        n: UNSEEN not in update["elem_classes"]
+        for n, update in found.items()
+        if isinstance(update, dict)
+    }
 
 
 @pytest.mark.parametrize(("config", "there"), [(MANY, True), (FEW, False)], ids=["many", "few"])
@@ -74,10 +78,10 @@ def test_build_form__settings_of_the_chosen_variant_are_seen(
     form = make(in_loop, config)
     assert form.controls["method.name"].value == ("many" if there else "few")
     for name in ("method.flip", "method.rate"):
-        assert form.controls[name].visible is there
-    assert form.sections["method"].visible is there
+        assert (UNSEEN not in form.controls[name].elem_classes) is there
+    assert (UNSEEN not in form.sections["method"].elem_classes) is there
     for name in ("run.name", "method.name", "method.groups", "seed"):
-        assert form.controls[name].visible
+        assert UNSEEN not in form.controls[name].elem_classes
 
 
 def test_choosers__decide_what_is_seen(form: RunForm) -> None:
@@ -103,7 +107,7 @@ def test_filled__sets_values_and_what_is_seen(form: RunForm) -> None:
     assert updates[form.controls["method.name"]] == "few"
     rate = updates[form.controls["method.rate"]]
     assert isinstance(rate, dict)
-    assert (rate["value"], rate["visible"]) == (0.5, False)
+    assert (rate["value"], rate["elem_classes"]) == (0.5, [UNSEEN])
     assert set(updates) == {*form.inputs, form.sections["method"]}
 
 

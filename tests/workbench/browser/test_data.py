@@ -1,0 +1,65 @@
+"""The Data page in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from browser_bench import Workbench
+
+pytestmark = pytest.mark.browser
+
+
+def test_data__images_labels_check_and_colours(instances: Workbench) -> None:
+    bench, page = instances, instances.page
+    bench.tab("data")
+    bench.wait_for("#data-source-text", "1 of 24")
+    bench.wait_for("#data-target-text", "labels are not opened")
+    bench.wait_for("#data-shares", r"human-cycle[\s\S]*rare")
+    bench.wait_for("#data-shares-basis", "24 images")
+    bench.wait_for("#data-color-table", "L, lightness")
+    bench.shoot("data")
+
+    first = bench.picture("data-source-picture")
+    page.locator("#data-source-next").click()
+    bench.wait_for("#data-source-text", "2 of 24")
+    bench.wait_for_other_picture("data-source-picture", first)
+    second = bench.picture("data-source-picture")
+    page.locator("#data-overlay input[value=boxes]").check()
+    bench.wait_for_other_picture("data-source-picture", second)
+    page.locator("#data-target-random").click()
+    bench.wait_for("#data-target-text", r"place\s*([2-9]|1\d|2\d) of 24")
+    page.locator("#data-target-labels input").check()
+    bench.wait_for("#data-target-text", r"instances\s*\d+")
+    bench.wait_for("#data-shares-basis", "Cityscapes train")
+
+    page.locator("#data-source-check").click()
+    bench.wait_for("#data-source-report", "so far|sound")
+    bench.open()
+    bench.on_run("first")
+    bench.tab("data")
+    bench.wait_for("#data-source-report", r"sound\s*24 images")
+    bench.shoot("data_checked")
+
+    root = page.locator("#data-source-root :is(input, textarea)")
+    good = root.input_value()
+    root.fill(str(bench.data / "nowhere"))
+    root.press("Enter")
+    bench.wait_for("#data-source-notice", "root must be an UrbanSyn folder")
+    bench.wait_for("#data-target-text", "1 of 24")
+    bench.shoot("data_wrong_root")
+    root.fill(good)
+    root.press("Enter")
+    bench.wait_for("#data-source-text", "1 of 24")
+
+
+def test_data__semantic_run_is_shown_as_it_learns(pixels: Workbench) -> None:
+    pixels.open()
+    pixels.on_run("pixels")
+    pixels.tab("data")
+    pixels.page.locator("#data-overlay input[value=semantic]:checked").wait_for()
+    pixels.wait_for("#data-legend", r"road\s*sidewalk")
+    pixels.wait_for_picture("data-source-picture")
+    pixels.wait_for("#data-target-text", "labels are not opened")
+    pixels.shoot("data_semantic")
+    drawn = pixels.picture("data-source-picture")
+    pixels.page.locator("#data-overlay input[value=instances]").check()
+    pixels.wait_for_other_picture("data-source-picture", drawn)

@@ -1,0 +1,50 @@
+"""The Error maps page in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from browser_bench import Workbench
+
+pytestmark = pytest.mark.browser
+
+
+def test_error_maps__class_order_and_second_side(instances: Workbench) -> None:
+    page = instances.page
+    instances.tab("error_maps")
+    instances.wait_for("#error-maps-title-a", "px wrong")
+    instances.wait_for("#error-maps-facts", "1 of 6")
+    first = instances.picture("error-maps-errors-a")
+    page.locator("#error-maps-next").click()
+    instances.wait_for("#error-maps-facts", "2 of 6")
+    instances.wait_for_other_picture("error-maps-errors-a", first)
+    instances.choose("error-maps-class", "car")
+    instances.wait_for("#error-maps-facts", r"class\s*car")
+    instances.choose("error-maps-other-run", "first")
+    # Its own controls come with it: a choice made before they have is theirs to overwrite.
+    instances.wait_for("#error-maps-title-b", "teacher")
+    networks = page.locator("#error-maps-other-network")
+    networks.locator("input[value=teacher]:checked").wait_for()
+    networks.locator("input[value=student]").click()
+    instances.wait_for("#error-maps-title-b", r"student")
+    instances.shoot("error_maps")
+
+
+def test_error_maps__semantic_run_is_judged_pixel_by_pixel(pixels: Workbench) -> None:
+    pixels.open()
+    pixels.on_run("pixels")
+    pixels.tab("error_maps")
+    pixels.wait_for("#error-maps-title-a", r"px wrong, [\d,]+ right")
+    pixels.wait_for(
+        "#error-maps-title-a", r"all 6 evaluated images\s*mIoU \d+\.\d \(Cityscapes pix"
+    )
+    assert " AP" not in pixels.text("#error-maps-title-a")
+    pixels.wait_for("#error-maps-facts", r"void, not judged\s*road")
+    pixels.wait_hidden("#error-maps-threshold")
+    for picture in ("prediction-a", "errors-a", "truth"):
+        pixels.wait_for_picture(f"error-maps-{picture}")
+    pixels.shoot("error_maps_semantic")
+    everything = pixels.picture("error-maps-errors-a")
+    pixels.choose("error-maps-class", "vegetation")
+    pixels.wait_for("#error-maps-title-a", r"\d invented, [\d,]+ missed\)")
+    pixels.wait_for("#error-maps-title-a", r"evaluated images\s*IoU \d+\.\d")
+    pixels.wait_for_other_picture("error-maps-errors-a", everything)
