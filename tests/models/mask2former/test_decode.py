@@ -80,7 +80,7 @@ def test_decode__makes_the_masks_of_detected_queries_alone(make_prediction, top_
     prediction = make_prediction((50, 75))
     everything = decode(prediction)
     for image, own in enumerate(decode(prediction, top_k=top_k)):
-        queries = prediction.mask_logits.shape[2]
+        queries = prediction.mask_logits[-1].shape[1]
         assert own.masks is not None
         assert own.mask_logits is not None
         assert len(own.masks) == len(own.mask_logits) == min(top_k, queries)
@@ -103,7 +103,7 @@ def test_decode__holds_nothing_of_the_prediction(make_prediction) -> None:
     held = own.mask_logits
     assert held is not None
     held.zero_()
-    assert (prediction.mask_logits != 0).any()
+    assert (prediction.mask_logits[-1] != 0).any()
 
 
 def test_decode__takes_bf16_predictions(make_prediction) -> None:
