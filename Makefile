@@ -17,7 +17,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app test test-lowest check format venv toystreets browser clean
+.PHONY: app test test-lowest gpu gpu-wheels check format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -51,6 +51,21 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST) --requirements constraints-lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST) --no-deps --editable .
 	touch $(LOWEST_STAMP)
+
+# What a machine with Python 3.12, torch, transformers and the usual scientific packages lacks (4 to
+# 5 MB): beartype 1.6 MB, msgspec .2, pycocotools .4, pydantic .5, pydantic-core 2.3 and two small.
+GPU_WHEELS := annotated_types beartype msgspec pycocotools pydantic pydantic_core typing_inspection
+GPU_PYTHON ?= python3
+
+gpu-wheels: $(STAMP)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 --constraint constraints.txt --dest wheels $(GPU_WHEELS)
+	du -bch wheels/*.whl
+
+# On a machine with a GPU; no environment is made and nothing is fetched.
+gpu:
+	$(GPU_PYTHON) benchmarks/gpu.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

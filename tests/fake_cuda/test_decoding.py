@@ -22,6 +22,7 @@ from uda4inst.formats.rle import Rle, rle_encode
 from uda4inst.formats.run_starts import encode_runs, run_starts
 from uda4inst.models.mask2former.decode import decode, full_masks, with_masks
 from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.models.precision import inference_precision
 from uda4inst.models.segformer.network import build_segformer
 from uda4inst.structures import Detections, InstanceMap, moved
 from uda4inst.uda.mixing import Mixed, Origin, mix
@@ -31,6 +32,13 @@ pytestmark = pytest.mark.fake_cuda
 
 SIZE = (1024, 2048)
 QUERIES, TOP_K = 12, 8
+
+
+@pytest.fixture(autouse=True)
+def full_precision() -> Iterator[None]:
+    """Keep convolutions from TF32, torch's choice for them: results are held to the CPU's."""
+    with inference_precision("fp32", "cuda"):
+        yield
 
 
 def blobs(images: int = 1, size: tuple[int, int] = SIZE, seed: int = 0) -> Prediction:

@@ -108,7 +108,7 @@ def test_run__of_semantic_segmentation(gpu: Device, short_run: Overrides, tmp_pa
 def test_evaluate__a_checkpoint_as_on_the_cpu(
     gpu: Device, short_run: Overrides, tmp_path: Path
 ) -> None:
-    overrides = short_run(tmp_path, "device", *SHORT)
+    overrides = short_run(tmp_path, "device", *SHORT, "training.inference_precision=fp32")
     run = train(gpu, "toystreets_smoke", overrides).run
     there = evaluate_checkpoint(run)
     run.config.write_text(run.config.read_text().replace("device: auto", "device: cpu"))

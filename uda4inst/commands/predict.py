@@ -40,19 +40,24 @@ def predict(
     Detections go into predictions.jsonl.gz; semantic classes into NAME_labelIds.png, which the
     Cityscapes server takes.
     """
+    from uda4inst.models.precision import inference_precision
     from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
 
     names = _names(images)
-    title, task, networks = _networks(find_run(run, root=root), step=step, network=network)
+    folder = find_run(run, root=root)
+    title, task, networks = _networks(folder, step=step, network=network)
+    precision = load_config(folder.config).training.inference_precision
     try:
         out.mkdir(parents=True, exist_ok=True)
-        task.write_pictures(
-            networks,
-            lambda: _read(images),
-            names=names,
-            out=out,
-            score_threshold=score_threshold,
-        )
+        with inference_precision(precision, networks[0].device):
+            task.write_pictures(
+                networks,
+                lambda: _read(images),
+                names=names,
+                out=out,
+                score_threshold=score_threshold,
+            )
     except OSError as error:
         raise UserError(
             f"--out must be a folder that can be written to, got {error} ({out})."

@@ -13,6 +13,7 @@ from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.models.network import Network
+from uda4inst.models.precision import inference_precision
 from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
 from uda4inst.run_folder.evaluations import write_evaluation
 from uda4inst.run_folder.layout import RunDir
@@ -113,17 +114,18 @@ def evaluate_networks(
         for name, network in networks.items():
             folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)
-            results[name] = config.task.evaluate(
-                network,
-                dataset,
-                device=device,
-                protocols=settings.protocols,
-                short_side=settings.short_side,
-                limit=settings.limit,
-                classes=config.class_names,
-                predictions_path=folder / config.task.predictions_name(name),
-                progress=_named(progress, name),
-            )
+            with inference_precision(config.training.inference_precision, device):
+                results[name] = config.task.evaluate(
+                    network,
+                    dataset,
+                    device=device,
+                    protocols=settings.protocols,
+                    short_side=settings.short_side,
+                    limit=settings.limit,
+                    classes=config.class_names,
+                    predictions_path=folder / config.task.predictions_name(name),
+                    progress=_named(progress, name),
+                )
         count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
         record = {
             "step": step,
