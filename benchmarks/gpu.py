@@ -4,12 +4,12 @@
     make gpu                   # on the machine with the GPU; needs no index
     python benchmarks/gpu.py --rehearse --out /tmp/gpu     # anywhere, small sizes, to try it out
 
-It needs Python 3.12 with torch and transformers, and wheels/ for what is not there, which it unpacks
-into OUT. It measures, one after another: the tests that need a GPU; the step of
-both stages at the paper's setting by part, with its peak, without and with checkpointing; the same
-step beside the plain loop of `transformers` and two groups; then ToyStreets, with the steps of
-stage 1 and 2 that fit into what is left of the time. Figures go into OUT/gpu.json and, but for a
-rehearsal, into the table of measured figures in docs/gpu.md.
+It needs Python 3.12 with torch and transformers, and wheels/ for what is not there, which it
+unpacks into OUT. It measures, one after another: the tests that need a GPU; the step of both stages
+at the paper's setting by part, with its peak, without and with checkpointing; the same step beside
+the plain loop of `transformers` and two groups; then ToyStreets, with the steps of stage 1 and 2
+that fit into what is left of the time. Figures go into OUT/gpu.json and, but for a rehearsal, into
+the table of measured figures in docs/gpu.md.
 """
 
 from __future__ import annotations
