@@ -59,12 +59,17 @@ def encode_runs(starts: Int64[NDArray[np.int64], "M words"], size: Size) -> list
     """
     pixels, words = size[0] * size[1], starts.ravel()
     used = np.flatnonzero(words != 0)
-    bits = np.flatnonzero(np.unpackbits(words[used].view(np.uint8), bitorder="little"))
-    found = used[bits // _WORD] * _WORD + bits % _WORD
-    mask, pixel = np.divmod(found, max(1, starts.shape[1] * _WORD))
-    within = pixel < pixels  # a mask's last run may end where the padding begins
+    eights = words[used].view(np.uint8)
+    some = np.flatnonzero(eights != 0)  # quick for booleans
+    bits = np.flatnonzero(np.unpackbits(eights[some], bitorder="little").view(np.bool_))
+    eight = some[bits >> 3]
+    begins = used[eight >> 3] * _WORD + ((eight & 7) << 3) + (bits & 7)
+    padded = starts.shape[1] * _WORD
+    if padded != pixels:  # take the padding out; a mask's last run may end where it begins
+        mask = begins // padded
+        pixel = begins - mask * padded
+        begins = (mask * pixels + pixel)[pixel < pixels]
     # All masks one after another: each ends where the next begins.
-    begins = (mask * pixels + pixel)[within]
     number = np.arange(1, len(starts) + 1)
     before_end = np.searchsorted(begins, number * pixels)
     edges = np.insert(begins, before_end, number * pixels)
