@@ -1,8 +1,9 @@
-"""Whole runs on the stand-in for a GPU, and what crossed between host and device in each step."""
+"""Steps and whole runs on a GPU or its stand-in, and what crossed to the device and back."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,20 @@ from typing import Any
 import pytest
 from fake_cuda.device import Crossing, Device
 
+from uda4inst.data.stream.loading import build_loader
+from uda4inst.methods.base import LossTerm
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.structures import DomainBatch
 from uda4inst.training import launch
-from uda4inst.training.config import load_config
+from uda4inst.training.config import Config, load_config
 from uda4inst.training.loop import Progress
+from uda4inst.training.processes import Processes
+from uda4inst.training.session import Session
+
+# Of `take_steps`: the first step of stage 2, and all.
+STAGE_1, STEPS = 1, 4
+# Constants, brought there before the first step of a process.
+ONCE = "uda4inst/ops/color.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +68,83 @@ def assert_alike(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]])
         assert mine["losses"] == pytest.approx(reference["losses"], rel=2e-3), mine["step"]
         for name in ("pseudo_labels", "pool"):
             assert mine.get(name) == reference.get(name), (name, mine["step"])
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What some steps left behind.
+
+    Args:
+        losses: by name, of every step.
+        crossings: of every step.
+        without_gradient: parameters that got none, in any step.
+    """
+
+    losses: list[dict[str, float]]
+    crossings: list[list[Crossing]]
+    without_gradient: set[str]
+
+    def unlike(self, *permitted: tuple[str, str, str]) -> Counter[str]:
+        """Return what crossed and is not permitted."""
+        found: Counter[str] = Counter()
+        for crossing in (crossing for step in self.crossings for crossing in step):
+            line, function = crossing.place.split(" ")
+            if (line.split(":")[0], function, crossing.kind) not in permitted:
+                found[str(crossing)] += 1
+        return found
+
+    @property
+    def waits(self) -> list[int]:
+        """How often the host waits in each step."""
+        return [sum(crossing.waits for crossing in step) for step in self.crossings]
+
+
+def take_steps(config: Config, gpu: Device | None) -> Steps:
+    """Train one step of stage 1 and three of stage 2."""
+    processes = Processes.join(config)
+    try:
+        session = Session(config, processes)
+        batches = build_loader(
+            config.data,
+            mode=config.method.sees,
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            labels=config.task.labels,
+            device=processes.device,
+            classes=config.method.class_labels,
+        )
+        steps = Steps([], [], set())
+        for step in range(STEPS):
+            if step == STAGE_1:
+                session.enter_stage_2()
+            batch = next(batches)
+            if gpu:
+                gpu.clear()
+            terms = take_step(session, batch)
+            if gpu:
+                crossed = [c for c in gpu.crossings if step or not c.place.startswith(ONCE)]
+                steps.crossings.append(crossed)
+            steps.losses.append({t.name: float(t.value.detach().cpu()) for t in terms})
+            steps.without_gradient.update(
+                name for name, p in session.student.named_parameters() if p.grad is None
+            )
+            session.stage.optimizer.zero_grad(set_to_none=True)
+            session.step += 1
+        return steps
+    finally:
+        processes.leave()
+
+
+def take_step(session: Session, batch: DomainBatch) -> Sequence[LossTerm]:
+    """Do what the loop does in a step, but for forgetting the gradients."""
+    session.prepare_step()
+    method = session.stage.method
+    views = method.prepare(batch, session.step)
+    terms = list(method.losses(views, session.step))
+    session.processes.accelerator.backward(sum(term.weight * term.value for term in terms))
+    parameters = [p for p in session.student.parameters() if p.requires_grad]
+    session.processes.accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
+    session.stage.optimizer.step()
+    method.after_update(session.step)
+    method.figures(views)
+    return terms
