@@ -221,7 +221,7 @@ def _finish(
     ego: bool,
 ) -> Scene:
     """Turn the label plane into ids and semantics; specks too small to label become void."""
-    areas = cv2.calcHist([labels], [0], None, [256], [0, 256])[:, 0]
+    areas = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     limit = MIN_AREA * labels.size / (128 * 256)
     semantic = np.full(256, _IGNORE, dtype=np.uint8)
     semantic[: SKY + 1] = np.arange(SKY + 1)
