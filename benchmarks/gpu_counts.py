@@ -77,6 +77,17 @@ class Count:
     parameters: int
 
 
+# Questions, fresh memory, and what is a view without saying so.
+_IDLE = (
+    "prim::",
+    "aten::empty",
+    "aten::new_empty",
+    "aten::_unsafe_view",
+    "aten::detach",
+    "aten::lift_fresh",
+)
+
+
 class Watch(TorchDispatchMode):
     """Counts operations and bytes, and follows what is alive."""
 
@@ -124,7 +135,7 @@ class Watch(TorchDispatchMode):
 
 def _launches(func: Any) -> bool:
     """Whether the device has work to do: not for views, questions and fresh memory."""
-    if func.name().startswith(("prim::", "aten::empty", "aten::new_empty")):
+    if func.name().startswith(_IDLE):
         return False
     returns = func._schema.returns
     return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
@@ -177,10 +188,10 @@ def _moved(module: nn.Module, *_: Any, **__: Any) -> nn.Module:
     """Give a module parameters and buffers of the device, as `Module.to` does with values."""
     for part in module.modules():
         for name, value in part.named_parameters(recurse=False):
-            there = torch.empty_like(value, device="cuda")
+            there = torch.empty(value.shape, dtype=value.dtype, device="cuda")
             setattr(part, name, nn.Parameter(there, requires_grad=value.requires_grad))
         for name, value in part.named_buffers(recurse=False):
-            setattr(part, name, torch.empty_like(value, device="cuda"))
+            setattr(part, name, torch.empty(value.shape, dtype=value.dtype, device="cuda"))
     return module
 
 
@@ -189,7 +200,7 @@ def _stand_ins() -> Iterator[FakeTensorMode]:
     """Put tensors without values, and what cannot do without them, in place."""
     with (
         mock.patch.object(criterion, "assign", _matches),
-        mock.patch.object(pretrained, "start_as_published", lambda _: None),  # looks at values
+        mock.patch.object(pretrained, "start_as_published"),  # looks at values
         mock.patch.object(RareClassBalance, "find", lambda _, source: [()] * len(source)),
         mock.patch.object(F, "scaled_dot_product_attention", _attention),
         mock.patch.object(F, "grid_sample", _grid_sample),
