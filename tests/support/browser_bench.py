@@ -136,8 +136,10 @@ class Workbench:
         box.press("Tab")
 
     def shoot(self, name: str) -> None:
+        # Pictures of other tabs may wait until they are looked at.
         self.page.wait_for_function(
-            "() => [...document.querySelectorAll('.wb-picture img')].every(i => i.complete)"
+            "() => [...document.querySelectorAll('.wb-picture img')]"
+            ".every(i => i.complete || !i.offsetParent)"
         )
         self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
 
@@ -154,6 +156,17 @@ class Workbench:
         from playwright.sync_api import expect
 
         expect(self.page.locator(selector)).to_have_value(value)
+
+    def wait_empty(self, selector: str) -> None:
+        """Wait until an element shows no text, not even how long it has been waited for."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_have_text("", use_inner_text=True)
+
+    def wait_unchecked(self, selector: str) -> None:
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).not_to_be_checked()
 
     def wait_hidden(self, selector: str) -> None:
         from playwright.sync_api import expect
