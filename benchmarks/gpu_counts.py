@@ -287,6 +287,8 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
     watch.restart("backward")
     accelerator.backward(sum(term.weight * term.value for term in terms))
     watch.restart("update")
+    if without := [n for n, p in session.student.named_parameters() if p.grad is None]:
+        raise RuntimeError(f"Parameters without a gradient: {', '.join(without)}.")
     parameters = [p for p in session.student.parameters() if p.requires_grad]
     accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
     session.stage.optimizer.step()
@@ -297,6 +299,7 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
 
 def fit() -> dict[str, Any]:
     """Count every network both ways it can be trained: what `uda4inst.models.memory` reads."""
+    side, batch = 1024, 3  # the paper's: what is there once a step counts little beside it
     networks: dict[str, Any] = {}
     for preset in (name for task in TASKS.values() for name in task.presets):
         counted: dict[str, float] = {}
@@ -310,12 +313,12 @@ def fit() -> dict[str, Any]:
                     f"training.precision={precision}",
                     "method.name=source_only",
                     "method.groups=one",
-                    "data.crop=[512, 1024]",
-                    "training.batch_size=2",
+                    f"data.crop=[{side}, {side}]",
+                    f"training.batch_size={batch}",
                 ],
             )
             count = count_stage(config, 1, arithmetic=False)
-            megapixels = 2 * 512 * 1024 / 2**20
+            megapixels = batch * side**2 / 2**20
             beside = count.peak_gib - 4 * 4 * count.parameters / 2**30
             counted[kind(precision, checkpointing)] = round(beside / megapixels, 3)
             networks[preset] = {"parameters": count.parameters, "gib_per_megapixel": counted}

@@ -7,7 +7,7 @@ import torch
 
 from uda4inst.errors import UserError
 from uda4inst.training.config import Config, load_config
-from uda4inst.training.gpu import choose_settings, why_there_is_no_gpu
+from uda4inst.training.gpu import announce_device, choose_settings, why_there_is_no_gpu
 
 
 def config(*overrides: str) -> Config:
@@ -40,7 +40,7 @@ def test_why_there_is_no_gpu__hidden(monkeypatch: pytest.MonkeyPatch, hidden: st
 
 
 @pytest.mark.usefixtures("cuda_build")
-def test_choose_settings__auto_says_why_it_takes_the_cpu(
+def test_announce_device__auto_says_why_it_takes_the_cpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def init() -> None:
@@ -49,12 +49,12 @@ def test_choose_settings__auto_says_why_it_takes_the_cpu(
         )
 
     monkeypatch.setattr(torch.cuda, "init", init)
-    choose_settings(config())
+    announce_device(config())
     assert "training on the CPU: CUDA says: The NVIDIA driver on your system is too old" in (
         caplog.text
     )
     caplog.clear()
-    choose_settings(config("training.device=cpu"))
+    announce_device(config("training.device=cpu"))
     assert caplog.text == ""
 
 

@@ -26,14 +26,11 @@ def choose_settings(config: Config) -> None:
     if training.device == "cpu":
         return
     if not torch.cuda.is_available():
-        reason = why_there_is_no_gpu()
         if training.device == "cuda":
             raise UserError(
-                f"training.device must be one that is there, got cuda, but {reason}. Set "
-                "training.device=auto to train on the CPU."
+                f"training.device must be one that is there, got cuda, but "
+                f"{why_there_is_no_gpu()}. Set training.device=auto to train on the CPU."
             )
-        if torch.backends.cuda.is_built():
-            log.warning("training on the CPU: %s", reason)
         return
     if training.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         name = torch.cuda.get_device_name()
@@ -45,6 +42,13 @@ def choose_settings(config: Config) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+
+
+def announce_device(config: Config) -> None:
+    """Log why a run that takes a GPU where there is one goes to the CPU."""
+    expected = config.training.device == "auto" and torch.backends.cuda.is_built()
+    if expected and not torch.cuda.is_available():
+        log.warning("training on the CPU: %s", why_there_is_no_gpu())
 
 
 def why_there_is_no_gpu() -> str:

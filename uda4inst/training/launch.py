@@ -28,7 +28,7 @@ from uda4inst.run_folder.trainer import locked
 from uda4inst.structures import DomainBatch
 from uda4inst.training.batches import RunData, open_batches, open_data
 from uda4inst.training.config import Config, load_config, to_yaml
-from uda4inst.training.gpu import choose_settings
+from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
@@ -257,6 +257,7 @@ def _announce(run: RunDir, parts: _Parts) -> None:
         session.processes.device,
         f" and {session.processes.count - 1} more" if session.processes.count > 1 else "",
     )
+    announce_device(config)
     log.info("%s", session.load_report)
     judged = describe(parts.validation) if parts.validation else "none, data.val has no instances"
     log.info("validation: %s", judged)
