@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from fake_cuda.device import Device
@@ -49,6 +51,21 @@ def test_device__shortens_factors_while_tf32_is_on(gpu: Device) -> None:
     with inference_precision("fp32", "cuda"):
         assert (factor @ factor).item() > 1.0
     assert (factor @ factor).item() > 1.0
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_inference_precision__leaves_every_reader_of_torchs_switches_content(
+    precision: Precision,
+) -> None:
+    def switches() -> tuple[object, ...]:
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        return torch.get_float32_matmul_precision(), matmul.allow_tf32, cudnn.allow_tf32
+
+    before = switches()
+    with inference_precision(precision, "cuda"):
+        inside = switches()
+    assert switches() == before
+    assert inside[1:] == {"fp32": (False, False), "tf32": (True, True)}.get(precision, before[1:])
 
 
 def test_teacher__keeps_the_same_pseudo_labels_in_tf32(gpu: Device, images: torch.Tensor) -> None:

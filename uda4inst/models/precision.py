@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -25,13 +25,12 @@ def inference_precision(precision: Precision, device: torch.device | str) -> Ite
         if kind != "cuda" or precision == "bf16":
             yield
             return
-        convolutions: Any = torch.backends.cudnn  # `conv` is made at import
-        switches = (torch.backends.cuda.matmul, convolutions.conv)
-        before = [switch.fp32_precision for switch in switches]
+        # By the older of torch's two interfaces: its readers fail after the newer one was used.
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         try:
-            for switch in switches:
-                switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+            torch.backends.cudnn.allow_tf32 = precision == "tf32"
             yield
         finally:
-            for switch, old in zip(switches, before, strict=True):
-                switch.fp32_precision = old
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
