@@ -4,8 +4,8 @@
     python benchmarks/gpu_step.py toystreets_smoke data.crop=[64,128] --rounds 2 --warmup 1
 
 The step is the trainer's own, on a batch of the configuration's size whose images hold 20 instances
-each; weights are fresh, and the threshold is the one that lets the teacher keep about as many
-pseudo-labels. What is measured goes out as JSON. On a CPU it runs too, to try it out.
+each. Weights are fresh, and a fresh network is sure of nothing: the threshold is .05, so that its
+teacher keeps pseudo-labels. What is measured goes out as JSON. On a CPU it runs too, to try it out.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda.device import Device
-from gpu_runs import Watched, assert_alike, on_gpu, train
+from gpu_runs import Watched, assert_alike, train
 from safetensors.torch import load_file
 
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training import launch
-from uda4inst.training.config import load_config
 from uda4inst.training.validation import evaluate_checkpoint
 
 pytestmark = [pytest.mark.fake_cuda, pytest.mark.usefixtures("tiny_is_mini")]
@@ -122,8 +121,3 @@ def _tensors(value: object) -> list[torch.Tensor]:
     if isinstance(value, list | tuple):
         return [t for item in value for t in _tensors(item)]
     return [value] if isinstance(value, torch.Tensor) else []
-
-
-def test_config__takes_the_gpu_that_is_there(short_run: Overrides, tmp_path: Path) -> None:
-    config = load_config("toystreets_smoke", on_gpu(short_run(tmp_path, "one")))
-    assert config.training.device == "auto"

@@ -165,14 +165,14 @@ def try_step(session: Session, stage: Stage) -> None:
     config, device = session.config, session.processes.device
     state = random_state()
     parameters = [p for p in session.student.parameters() if p.requires_grad]
-    stand_ins = [torch.empty_like(p) for p in parameters for _ in range(2)]
-    if session.stage.optimizer.state:
-        stand_ins.clear()
+    missing = 0 if session.stage.optimizer.state else 2
+    stand_ins = [torch.empty_like(p) for p in parameters for _ in range(missing)]
     try:
         views = stage.method.prepare(full_batch(config, device), session.step)
         terms = list(stage.method.losses(views, session.step))
         session.processes.accelerator.backward(sum(t.weight * t.value for t in terms))
     finally:
+        stand_ins.clear()
         for parameter in parameters:
             parameter.grad = None
         set_random_state(state)
