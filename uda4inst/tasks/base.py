@@ -214,7 +214,8 @@ class Task(Protocol):
                 Judged is always at the image's own size.
             limit: only the first so many images.
             classes: names of those the network answers for; None for all.
-            predictions_path: where to write what was judged, whole or not at all; None for nowhere.
+            predictions_path: where to write what was judged, whole or not at all, and beside it the
+                scores by draw (`evaluation.resampling`); None for nowhere.
             progress: called after every image with (done, all).
 
         Returns:

@@ -53,6 +53,7 @@ class _Slots:
     runs: gr.HTML
     table: gr.HTML
     notes: gr.HTML
+    differences: gr.HTML
     charts: gr.HTML
     classes: gr.HTML
 
@@ -155,6 +156,7 @@ def _build_slots() -> _Slots:
         runs=gr.HTML(elem_id="results-runs"),
         table=gr.HTML(elem_id="results-table"),
         notes=gr.HTML(elem_id="results-notes"),
+        differences=gr.HTML(elem_id="results-differences"),
         charts=gr.HTML(elem_id="results-charts"),
         classes=gr.HTML(elem_id="results-classes"),
     )
