@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from uda4inst.suites.scales import SceneSets
 
 _Name = TypeVar("_Name", bound=str)
-_NAMES: Final = "table1, table2, table3, table4, table5, thresholds or extensions"
+_NAMES: Final = "table1, table2, table3, table4, table5, thresholds, extensions, balance, semantic"
 
 
 def suite(
@@ -86,12 +86,12 @@ def suite(
     if dry_run:
         _list_runs(place, chosen)
         return
+    opened = open_engine(engine, at_once=at_once, folder=place.path)
     to_do = [run for run in chosen.runs if not is_finished(place.run(run.name))]
     if size.scenes is not None:
         _draw_scenes(size.scenes, [run.cell for run in to_do])
     check_data(to_do, size)
     with folders.locked(place):
-        opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)
         for run, source in take_over(place, chosen).items() if reuse else ():
             typer.echo(f"{run}: taken from {source}", err=True)

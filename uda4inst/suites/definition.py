@@ -17,7 +17,15 @@ from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
 
 SuiteName = Literal[
-    "table1", "table2", "table3", "table4", "table5", "thresholds", "extensions", "semantic"
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "thresholds",
+    "extensions",
+    "balance",
+    "semantic",
 ]
 Bound = Literal["lower_bound", "upper_bound"]
 Role = Literal["row"] | Bound

@@ -340,7 +340,15 @@ UNHASHED: Final = (
 
 
 # Settings that came later and are left out at their defaults, so that hashes stay what they were.
-LATER: Final = ("training.inference_precision", "training.deterministic")
+LATER: Final = (
+    "training.inference_precision",
+    "training.deterministic",
+    "method.rare_weight",
+    "method.pool.riders",
+    "method.pool.draw_chance",
+    "method.pool.fade",
+    "method.pool.max_overlap",
+)
 
 
 def hashed_values(config: Config) -> dict[str, Any]:
@@ -359,8 +367,13 @@ def hashed_values(config: Config) -> dict[str, Any]:
 def remove_later_defaults(values: dict[str, Any], config: Config) -> None:
     """Remove settings that came after the first hashes, where they have their defaults."""
     for name in LATER:
-        field = name.removeprefix("training.")
-        if getattr(config.training, field) == TrainingConfig.model_fields[field].default:
+        *parents, last = name.split(".")
+        part: Any = config
+        for parent in parents:
+            part = getattr(part, parent, None)
+        # A method without the setting has nothing to leave out.
+        fields = {} if part is None else type(part).model_fields
+        if last in fields and getattr(part, last) == fields[last].default:
             remove(values, name)
 
 

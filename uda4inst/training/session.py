@@ -109,6 +109,7 @@ class Session:
             infer=self.processes.infer,
             seed=config.seed,
             rank=self.processes.rank,
+            steps=training.boundary if number == 1 else training.stage2_steps,
         )
         method = METHODS[settings.name].build(context, settings)
         optimizer = build_optimizer(
