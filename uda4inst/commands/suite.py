@@ -112,9 +112,10 @@ def report(
     from uda4inst.suites.report import markdown, write_report
     from uda4inst.tasks import TASKS
 
-    networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
+    _choose("--network", network, results.NETWORKS)
     _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
+    networks: Sequence[Network] = _choose("--network", network, found.networks)
     protocols: Sequence[ProtocolName] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
     typer.echo(markdown(found, [(protocols[0], networks[0])]))

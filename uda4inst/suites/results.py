@@ -260,6 +260,18 @@ class SuiteResults:
         return cast("tuple[ProtocolName, ...]", self.suite.task.protocols)
 
     @property
+    def networks(self) -> tuple[Network, ...]:
+        """Networks that a finished run was judged with; all before there is any."""
+        judged = {
+            name
+            for row in self.rows
+            for run in row.runs
+            if run.evaluation is not None
+            for name in run.evaluation.networks
+        }
+        return tuple(name for name in NETWORKS if name in judged or not judged)
+
+    @property
     def has_paper(self) -> bool:
         """Whether the paper has a number for any row."""
         return any(row.paper for row in self.rows)
