@@ -264,7 +264,7 @@ def difference_tables(
     across = [j for j in range(len(rows)) if any(line[j] for line in cells[j + 1 :])]
     down = [i for i, line in enumerate(cells) if any(line)]
     lines = [
-        (rows[i].label, *(_difference_cell(cells[i][j] if j < i else None) for j in across))
+        (rows[i].label, *(_difference_cell(cells[i][j]) if j < i else "" for j in across))
         for i in down
     ]
     header = ("row minus column", *(rows[j].label for j in across))

@@ -25,9 +25,10 @@ from workbench.ui.views import Frame
 TITLE = "Results"
 QUESTION = "What do the paper's tables say, and what do our runs?"
 HINT = (
-    "Mask AP, or mIoU of semantic suites, in per cent, the mean over n seeds (smallest to "
+    "Mask AP, or mIoU of semantic suites, in per cent, the mean over n runs (smallest to "
     "largest). Gap: how much of the way from no adaptation to the upper bound a row goes. "
-    "Independent of the run chosen above."
+    "Differences are bold where their 95 % interval leaves out zero. Independent of the run "
+    "chosen above."
 )
 TICK_SECONDS = 3.0
 
