@@ -106,8 +106,8 @@ def _forward(
         centre_at = centres_ptr + centres_at + level * centres_level
         centre_x = tl.load(centre_at, is_query, 0.0).to(tl.float32) * wide - 0.5
         centre_y = tl.load(centre_at + 1, is_query, 0.0).to(tl.float32) * tall - 0.5
-        for point in tl.static_range(POINTS):
-            at: tl.constexpr = level * POINTS + point
+        for point in range(POINTS):
+            at = level * POINTS + point
             x = centre_x + tl.load(offsets_ptr + offsets_at + 2 * at, is_query, 0.0).to(tl.float32)
             y = centre_y + tl.load(offsets_ptr + offsets_at + 2 * at + 1, is_query, 0.0).to(
                 tl.float32
@@ -161,6 +161,7 @@ def _backward(
     head = tl.program_id(0)
     image = tl.program_id(2).to(tl.int64)
     LEVELS: tl.constexpr = len(sizes)
+    step: tl.constexpr = HEADS * CHANNELS
     query = tl.program_id(1) * QUERIES + tl.arange(0, QUERIES)
     channel = tl.arange(0, WIDTH)
     is_query = query < queries
@@ -169,14 +170,14 @@ def _backward(
     offsets_ptr += image * offsets_image + head * (LEVELS * POINTS * 2)
     weights_ptr += image * weights_image + head * (LEVELS * POINTS)
     values_ptr += image * values_image + head * CHANNELS
-    to_values_ptr += image * cells * (HEADS * CHANNELS) + head * CHANNELS
+    to_values_ptr += image * cells * step + head * CHANNELS
     centres_at = query * centres_query
     offsets_at = query * offsets_query
     weights_at = query * weights_query
     row = image * queries + query
     to_offsets_at = (row * HEADS + head) * (LEVELS * POINTS * 2)
     to_weights_at = (row * HEADS + head) * (LEVELS * POINTS)
-    gradient_at = row[:, None] * (HEADS * CHANNELS) + head * CHANNELS + channel[None, :]
+    gradient_at = row[:, None] * step + head * CHANNELS + channel[None, :]
     gradient = tl.load(gradient_ptr + gradient_at, is_query[:, None] & is_channel, 0.0)
     gradient = gradient.to(tl.float32)
 
@@ -186,8 +187,8 @@ def _backward(
         centre_at = centres_ptr + centres_at + level * centres_level
         centre_x = tl.load(centre_at, is_query, 0.0).to(tl.float32) * wide - 0.5
         centre_y = tl.load(centre_at + 1, is_query, 0.0).to(tl.float32) * tall - 0.5
-        for point in tl.static_range(POINTS):
-            at: tl.constexpr = level * POINTS + point
+        for point in range(POINTS):
+            at = level * POINTS + point
             x = centre_x + tl.load(offsets_ptr + offsets_at + 2 * at, is_query, 0.0).to(tl.float32)
             y = centre_y + tl.load(offsets_ptr + offsets_at + 2 * at + 1, is_query, 0.0).to(
                 tl.float32
@@ -209,12 +210,21 @@ def _backward(
             to_weight = g_above + (g_below - g_above) * down
             to_x = weight * ((g_01 - g_00) * (1.0 - down) + (g_11 - g_10) * down)
             to_y = weight * (g_below - g_above)
-            kind = to_offsets_ptr.dtype.element_ty
-            tl.store(to_offsets_ptr + to_offsets_at + 2 * at, to_x.to(kind), is_query)
-            tl.store(to_offsets_ptr + to_offsets_at + 2 * at + 1, to_y.to(kind), is_query)
-            kind = to_weights_ptr.dtype.element_ty
-            tl.store(to_weights_ptr + to_weights_at + at, to_weight.to(kind), is_query)
-            step: tl.constexpr = HEADS * CHANNELS
+            tl.store(
+                to_offsets_ptr + to_offsets_at + 2 * at,
+                to_x.to(to_offsets_ptr.dtype.element_ty),
+                is_query,
+            )
+            tl.store(
+                to_offsets_ptr + to_offsets_at + 2 * at + 1,
+                to_y.to(to_offsets_ptr.dtype.element_ty),
+                is_query,
+            )
+            tl.store(
+                to_weights_ptr + to_weights_at + at,
+                to_weight.to(to_weights_ptr.dtype.element_ty),
+                is_query,
+            )
             to_upper = to_values_ptr + (cell * step)[:, None] + channel[None, :]
             to_lower = to_upper + wide * step
             above = weight * (1.0 - down)
@@ -228,7 +238,7 @@ def _backward(
             part = gradient * (below * right)[:, None]
             tl.atomic_add(to_lower + step, part, in_11, sem="relaxed")
         values_ptr += tall * wide * values_cell
-        to_values_ptr += tall * wide * (HEADS * CHANNELS)
+        to_values_ptr += tall * wide * step
 
 
 def sample(
