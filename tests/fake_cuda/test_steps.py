@@ -45,6 +45,7 @@ OPTIONS = {
     "checkpointing": ["model.gradient_checkpointing=true"],
     "bf16": ["training.precision=bf16"],
     "teacher in tf32": ["training.inference_precision=tf32"],
+    "sampling in Triton": ["model.deformable_kernel=triton"],
 }
 ROUNDED = ("bf16", "teacher in tf32")  # the CPU has other operations in bf16, and no TF32
 FULL = "training.inference_precision=fp32"
