@@ -45,7 +45,6 @@ OPTIONS = {
     "checkpointing": ["model.gradient_checkpointing=true"],
     "bf16": ["training.precision=bf16"],
     "teacher in tf32": ["training.inference_precision=tf32"],
-    "sampling in Triton": ["model.deformable_kernel=triton"],
 }
 ROUNDED = ("bf16", "teacher in tf32")  # the CPU has other operations in bf16, and no TF32
 FULL = "training.inference_precision=fp32"
@@ -73,6 +72,23 @@ def test_uda4inst__every_option_as_on_the_cpu(
     if options not in [OPTIONS[name] for name in ROUNDED]:
         reference = take_steps(load_config("toystreets_smoke", overrides), None)
         assert_alike(steps, reference, rel=1e-3)
+
+
+def test_uda4inst__samples_in_triton_as_on_the_cpu(
+    gpu: Device, short_run: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = pytest.importorskip(
+        "uda4inst.models.mask2former.deformable_triton",
+        reason="needs Triton, which there is for Linux (pip install triton)",
+    )
+    monkeypatch.setattr(kernel, "QUERIES", 64)  # its interpreter takes as long for 32
+    settings = ["method.groups=one", FULL, "data.crop=[32,64]", "model.deformable_kernel=triton"]
+    overrides = short_run(tmp_path, "one", *settings)
+    steps = take_steps(load_config("toystreets_smoke", on_gpu(overrides)), gpu)
+    assert gpu.operations["uda4inst::deformable_sampling_backward"]
+    assert not steps.unlike(BATCH, COSTS, MATCHES)
+    assert steps.waits == [1] * STEPS
+    assert_alike(steps, take_steps(load_config("toystreets_smoke", overrides), None), rel=1e-3)
 
 
 @pytest.mark.parametrize(
