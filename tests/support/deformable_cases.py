@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,7 +27,7 @@ class Case:
         """Return the arguments."""
         return self.values, self.centres, self.offsets, self.weights, self.sizes
 
-    def to(self, device: str, dtype: torch.dtype = torch.float32) -> Case:
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Case:
         """Return it on a device; values and offsets of a type, centres and weights float32."""
         return replace(
             self,
@@ -82,3 +82,16 @@ def by_torch(case: Case) -> Tensor:
     )
     assert isinstance(total, Tensor)
     return total.view(images, heads * channels, -1).mT
+
+
+def compare(sample: Callable[..., Tensor], case: Case, *, rtol: float, atol: float) -> None:
+    """Hold result and gradients of a kernel to torch's on the same values in float32."""
+    exact = case.to(case.values.device)
+    found, wanted = sample(*case.inputs), by_torch(exact)
+    torch.testing.assert_close(found.float(), wanted, rtol=rtol, atol=atol)
+    of_result = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
+    of_result = of_result.to(found)
+    gradients = case.gradients(found, of_result)
+    for name, gradient in exact.gradients(wanted, of_result.float()).items():
+        assert gradients[name].dtype == getattr(case, name).dtype
+        torch.testing.assert_close(gradients[name].float(), gradient, rtol=rtol, atol=atol)

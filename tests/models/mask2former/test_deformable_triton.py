@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from deformable_cases import Case, by_torch, make_case
+from deformable_cases import Case, compare, make_case
 from mini_network import MINI
 from torch import Tensor
 
@@ -35,28 +35,15 @@ CASES = {
 SMALL = make_case(((2, 3), (4, 6)), points=1)
 
 
-def compare(case: Case, *, rtol: float, atol: float) -> None:
-    """Hold result and gradients to torch's on the same values in float32."""
-    exact = case.to(DEVICE)
-    found, wanted = kernel.sample(*case.inputs), by_torch(exact)
-    torch.testing.assert_close(found.float(), wanted, rtol=rtol, atol=atol)
-    of_result = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
-    of_result = of_result.to(DEVICE, found.dtype)
-    gradients = case.gradients(found, of_result)
-    for name, gradient in exact.gradients(wanted, of_result.float()).items():
-        assert gradients[name].dtype == getattr(case, name).dtype
-        torch.testing.assert_close(gradients[name].float(), gradient, rtol=rtol, atol=atol)
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_sample__is_torchs_with_gradients(case: Case) -> None:
-    compare(case.to(DEVICE), rtol=1e-4, atol=1e-5)
+    compare(kernel.sample, case.to(DEVICE), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sample__rounds_nothing_but_its_results(dtype: torch.dtype) -> None:
     step = torch.finfo(dtype).eps
-    compare(SMALL.to(DEVICE, dtype), rtol=step, atol=step)
+    compare(kernel.sample, SMALL.to(DEVICE, dtype), rtol=step, atol=step)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ set before, the kernels run on the CPU, slowly.
 Reference: Zhu et al., Deformable DETR, ICLR 2021, sec. 4.1, eq. 3.
 """
 
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
+# Triton need not be there, and what its compiler reads has other types than Python.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import triton
@@ -29,6 +32,12 @@ from uda4inst.structures import Size
 # are eight values a thread.
 QUERIES: Final = 32
 WARPS: Final = 4
+
+
+@triton.jit
+def _load(place, there):
+    """Return what lies there, in float32; 0 where nothing does."""
+    return tl.load(place, there, 0.0).to(tl.float32)
 
 
 @triton.jit
@@ -79,6 +88,7 @@ def _forward(
     weights_query,
     queries,
     HEADS: tl.constexpr,
+    LEVELS: tl.constexpr,
     POINTS: tl.constexpr,
     CHANNELS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -86,7 +96,6 @@ def _forward(
 ):
     head = tl.program_id(0)
     image = tl.program_id(2).to(tl.int64)
-    LEVELS: tl.constexpr = len(sizes)
     query = tl.program_id(1) * QUERIES + tl.arange(0, QUERIES)
     channel = tl.arange(0, WIDTH)
     is_query = query < queries
@@ -104,22 +113,20 @@ def _forward(
         tall = sizes[level][0]
         wide = sizes[level][1]
         centre_at = centres_ptr + centres_at + level * centres_level
-        centre_x = tl.load(centre_at, is_query, 0.0).to(tl.float32) * wide - 0.5
-        centre_y = tl.load(centre_at + 1, is_query, 0.0).to(tl.float32) * tall - 0.5
+        centre_x = _load(centre_at, is_query) * wide - 0.5
+        centre_y = _load(centre_at + 1, is_query) * tall - 0.5
         for point in range(POINTS):
             at = level * POINTS + point
-            x = centre_x + tl.load(offsets_ptr + offsets_at + 2 * at, is_query, 0.0).to(tl.float32)
-            y = centre_y + tl.load(offsets_ptr + offsets_at + 2 * at + 1, is_query, 0.0).to(
-                tl.float32
-            )
-            weight = tl.load(weights_ptr + weights_at + at, is_query, 0.0).to(tl.float32)
+            x = centre_x + _load(offsets_ptr + offsets_at + 2 * at, is_query)
+            y = centre_y + _load(offsets_ptr + offsets_at + 2 * at + 1, is_query)
+            weight = _load(weights_ptr + weights_at + at, is_query)
             cell, right, down, at_00, at_01, at_10, at_11 = _corners(x, y, tall, wide, is_query)
             upper = values_ptr + (cell * values_cell)[:, None] + channel[None, :]
             lower = upper + wide * values_cell
-            v_00 = tl.load(upper, at_00[:, None] & is_channel, 0.0).to(tl.float32)
-            v_01 = tl.load(upper + values_cell, at_01[:, None] & is_channel, 0.0).to(tl.float32)
-            v_10 = tl.load(lower, at_10[:, None] & is_channel, 0.0).to(tl.float32)
-            v_11 = tl.load(lower + values_cell, at_11[:, None] & is_channel, 0.0).to(tl.float32)
+            v_00 = _load(upper, at_00[:, None] & is_channel)
+            v_01 = _load(upper + values_cell, at_01[:, None] & is_channel)
+            v_10 = _load(lower, at_10[:, None] & is_channel)
+            v_11 = _load(lower + values_cell, at_11[:, None] & is_channel)
             above = weight * (1.0 - down)
             below = weight * down
             total += v_00 * (above * (1.0 - right))[:, None] + v_01 * (above * right)[:, None]
@@ -153,6 +160,7 @@ def _backward(
     queries,
     cells,
     HEADS: tl.constexpr,
+    LEVELS: tl.constexpr,
     POINTS: tl.constexpr,
     CHANNELS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -160,7 +168,6 @@ def _backward(
 ):
     head = tl.program_id(0)
     image = tl.program_id(2).to(tl.int64)
-    LEVELS: tl.constexpr = len(sizes)
     step: tl.constexpr = HEADS * CHANNELS
     query = tl.program_id(1) * QUERIES + tl.arange(0, QUERIES)
     channel = tl.arange(0, WIDTH)
@@ -178,22 +185,19 @@ def _backward(
     to_offsets_at = (row * HEADS + head) * (LEVELS * POINTS * 2)
     to_weights_at = (row * HEADS + head) * (LEVELS * POINTS)
     gradient_at = row[:, None] * step + head * CHANNELS + channel[None, :]
-    gradient = tl.load(gradient_ptr + gradient_at, is_query[:, None] & is_channel, 0.0)
-    gradient = gradient.to(tl.float32)
+    gradient = _load(gradient_ptr + gradient_at, is_query[:, None] & is_channel)
 
     for level in tl.static_range(LEVELS):
         tall = sizes[level][0]
         wide = sizes[level][1]
         centre_at = centres_ptr + centres_at + level * centres_level
-        centre_x = tl.load(centre_at, is_query, 0.0).to(tl.float32) * wide - 0.5
-        centre_y = tl.load(centre_at + 1, is_query, 0.0).to(tl.float32) * tall - 0.5
+        centre_x = _load(centre_at, is_query) * wide - 0.5
+        centre_y = _load(centre_at + 1, is_query) * tall - 0.5
         for point in range(POINTS):
             at = level * POINTS + point
-            x = centre_x + tl.load(offsets_ptr + offsets_at + 2 * at, is_query, 0.0).to(tl.float32)
-            y = centre_y + tl.load(offsets_ptr + offsets_at + 2 * at + 1, is_query, 0.0).to(
-                tl.float32
-            )
-            weight = tl.load(weights_ptr + weights_at + at, is_query, 0.0).to(tl.float32)
+            x = centre_x + _load(offsets_ptr + offsets_at + 2 * at, is_query)
+            y = centre_y + _load(offsets_ptr + offsets_at + 2 * at + 1, is_query)
+            weight = _load(weights_ptr + weights_at + at, is_query)
             cell, right, down, at_00, at_01, at_10, at_11 = _corners(x, y, tall, wide, is_query)
             in_00 = at_00[:, None] & is_channel
             in_01 = at_01[:, None] & is_channel
@@ -201,10 +205,10 @@ def _backward(
             in_11 = at_11[:, None] & is_channel
             upper = values_ptr + (cell * values_cell)[:, None] + channel[None, :]
             lower = upper + wide * values_cell
-            g_00 = tl.sum(tl.load(upper, in_00, 0.0).to(tl.float32) * gradient, 1)
-            g_01 = tl.sum(tl.load(upper + values_cell, in_01, 0.0).to(tl.float32) * gradient, 1)
-            g_10 = tl.sum(tl.load(lower, in_10, 0.0).to(tl.float32) * gradient, 1)
-            g_11 = tl.sum(tl.load(lower + values_cell, in_11, 0.0).to(tl.float32) * gradient, 1)
+            g_00 = tl.sum(_load(upper, in_00) * gradient, 1)
+            g_01 = tl.sum(_load(upper + values_cell, in_01) * gradient, 1)
+            g_10 = tl.sum(_load(lower, in_10) * gradient, 1)
+            g_11 = tl.sum(_load(lower + values_cell, in_11) * gradient, 1)
             g_above = g_00 + (g_01 - g_00) * right
             g_below = g_10 + (g_11 - g_10) * right
             to_weight = g_above + (g_below - g_above) * down
@@ -338,7 +342,7 @@ def _sampling(
     output = _output(values, centres, offsets, weights, sizes)
     if output.numel():
         with torch.cuda.device_of(values):
-            _forward[_grid(offsets)](
+            cast("Any", _forward)[_grid(offsets)](
                 values,
                 centres,
                 offsets,
@@ -378,7 +382,7 @@ def _sampling_backward(
     )
     if gradient.numel():
         with torch.cuda.device_of(values):
-            _backward[_grid(offsets)](
+            cast("Any", _backward)[_grid(offsets)](
                 gradient,
                 values,
                 centres,
@@ -429,14 +433,14 @@ _sampling.register_autograd(_derive, setup_context=_keep)
 def _grid(offsets: Tensor) -> tuple[int, int, int]:
     """Return how many programs there are: heads, groups of queries, images."""
     images, queries, heads = offsets.shape[:3]
-    return heads, triton.cdiv(queries, QUERIES), images
+    return heads, -(-queries // QUERIES), images
 
 
 def _layout(
     values: Tensor, centres: Tensor, offsets: Tensor, weights: Tensor, sizes: Sequence[int]
 ) -> dict[str, Any]:
     """Return where the kernels find what, by the names of their parameters."""
-    _, queries, heads, _, points, _ = offsets.shape
+    _, queries, heads, levels, points, _ = offsets.shape
     channels = values.shape[3]
     return {
         "sizes": tuple(zip(sizes[::2], sizes[1::2], strict=True)),
@@ -451,6 +455,7 @@ def _layout(
         "weights_query": weights.stride(1),
         "queries": queries,
         "HEADS": heads,
+        "LEVELS": levels,
         "POINTS": points,
         "CHANNELS": channels,
         "WIDTH": triton.next_power_of_2(channels),
