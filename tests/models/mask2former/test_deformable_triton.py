@@ -106,6 +106,16 @@ def test_sample__keeps_nothing_without_gradients() -> None:
         assert kernel.sample(*case.inputs).grad_fn is None
 
 
+def test_sample__says_that_its_gradient_does_not_repeat() -> None:
+    total = kernel.sample(*SMALL.to(DEVICE).inputs).sum()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with pytest.warns(UserWarning, match="never repeats to the bit"):
+            total.backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_operation__is_as_torch_wants_operations() -> None:
     case = SMALL.to(DEVICE)
     sides = [side for size in case.sizes for side in size]

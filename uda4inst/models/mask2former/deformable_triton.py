@@ -17,6 +17,7 @@ Reference: Zhu et al., Deformable DETR, ICLR 2021, sec. 4.1, eq. 3.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -419,6 +420,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _derive(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.are_deterministic_algorithms_enabled():  # as torch does for its own
+        told = "The gradient of the deformable attention's Triton kernel never repeats to the bit."
+        if not torch.is_deterministic_algorithms_warn_only_enabled():
+            raise RuntimeError(f"{told} Set model.deformable_kernel=torch.")
+        warnings.warn(told, stacklevel=2)
     values, centres, offsets, weights = ctx.saved_tensors
     to_values = torch.zeros(values.shape, dtype=torch.float32, device=values.device)
     to_offsets, to_weights = _sampling_backward(
