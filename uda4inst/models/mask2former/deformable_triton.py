@@ -33,6 +33,7 @@ from uda4inst.structures import Size
 # are eight values a thread.
 QUERIES: Final = 32
 WARPS: Final = 4
+_TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 
 
 @triton.jit
@@ -314,9 +315,6 @@ def _check(
         raise ValueError("centres must not need a gradient, which the kernel has not; detach them.")
 
 
-_TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
-
-
 def _packed(tensor: Tensor, dim: int) -> Tensor:
     """Return a tensor whose dimensions from `dim` on lie without gaps, as the kernels read them."""
     step = 1
@@ -340,6 +338,7 @@ def _packed(tensor: Tensor, dim: int) -> Tensor:
 def _sampling(
     values: Tensor, centres: Tensor, offsets: Tensor, weights: Tensor, sizes: Sequence[int]
 ) -> Tensor:
+    """Run the forward kernel; inputs lie as `_packed` leaves them."""
     output = _output(values, centres, offsets, weights, sizes)
     if output.numel():
         with torch.cuda.device_of(values):
@@ -378,6 +377,7 @@ def _sampling_backward(
     to_values: Tensor,
     sizes: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
+    """Run the backward kernel: add to the gradient of values, return the others."""
     to_offsets, to_weights = _gradients(
         gradient, values, centres, offsets, weights, to_values, sizes
     )
@@ -414,12 +414,14 @@ def _gradients(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what the backward pass reads again."""
     del output
     *tensors, ctx.sizes = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _derive(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients of values, offsets and weights."""
     if torch.are_deterministic_algorithms_enabled():  # as torch does for its own
         told = "The gradient of the deformable attention's Triton kernel never repeats to the bit."
         if not torch.is_deterministic_algorithms_warn_only_enabled():
