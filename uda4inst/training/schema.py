@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
 from uda4inst.methods import METHODS, AnyMethodConfig, default_config
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
@@ -79,6 +80,12 @@ class ModelConfig(Settings):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Compute parts of the forward pass twice: less memory, more time.",
+    )
+    deformable_kernel: DeformableKernel = Field(
+        default="torch",
+        description="On a GPU, what samples the deformable attention of Mask2Former's pixel "
+        "decoder in training: operations of torch, or one kernel in Triton, which writes no "
+        "samples and is not yet measured on a card. Elsewhere, and in SegFormer, it has no effect.",
     )
 
 
@@ -348,6 +355,7 @@ LATER: Final = (
     "method.pool.draw_chance",
     "method.pool.fade",
     "method.pool.max_overlap",
+    "model.deformable_kernel",
 )
 
 

@@ -198,6 +198,7 @@ def build_student(
         config.model.preset,
         weights=None if start else config.model.weights,
         gradient_checkpointing=config.model.gradient_checkpointing,
+        deformable_kernel=config.model.deformable_kernel,
     )
     if start:
         report = start.load_network(student)
