@@ -133,7 +133,7 @@ def evaluate_model(
             if progress is not None:
                 progress(index + 1, count)
     if predictions_path is not None:
-        write_ap_by_draw(resampled_path(predictions_path), scores, names)
+        write_ap_by_draw(resampled_path(predictions_path), scores, names, classes=classes)
     return results_json(scores, classes=classes)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from uda4inst.atomic import whole_file
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import JudgedClass
 
@@ -56,14 +57,18 @@ def image_draws(images: int, draws: int = DRAWS) -> NDArray[np.float32]:
     return rng.multinomial(images, np.full(images, 1 / images), draws).T.astype(np.float32)
 
 
-def resampled_ap(classes: Sequence[JudgedClass], images: Sequence[str]) -> Resampled:
+def resampled_ap(
+    classes: Sequence[JudgedClass], images: Sequence[str], *, names: Sequence[str] = THING_NAMES
+) -> Resampled:
     """Return AP and AP50 on every draw.
 
     Args:
         classes: of `CityscapesAP.judged`.
         images: names of the images, in the order they were added.
+        names: the classes that are judged; of the others there is nothing, and no part in the mean.
     """
     by_class = ap_by_class(classes, image_draws(len(images)))
+    by_class[:, [name not in names for name in THING_NAMES]] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a draw without any object has no mean
         overall = np.nanmean(by_class, axis=1)

@@ -53,17 +53,24 @@ def results_json(
     return {protocol: result.to_json() for protocol, result in results.items()}
 
 
-def write_ap_by_draw(path: Path, scores: Mapping[str, Accumulator], images: Sequence[str]) -> None:
+def write_ap_by_draw(
+    path: Path,
+    scores: Mapping[str, Accumulator],
+    images: Sequence[str],
+    *,
+    classes: Sequence[str] = THING_NAMES,
+) -> None:
     """Write AP by the Cityscapes protocol on every draw of the images, if that was asked for.
 
     Args:
         path: see `resampling.resampled_path`.
         scores: accumulators by protocol.
         images: names of the images, in the order they were added.
+        classes: the ones the network answers for.
     """
     found = scores.get("cityscapes")
     if isinstance(found, CityscapesAP) and images:
-        write_resampled(path, resampled_ap(found.judged(), images))
+        write_resampled(path, resampled_ap(found.judged(), images, names=classes))
 
 
 def to_json(result: Mapping[str, Any]) -> str:
