@@ -88,6 +88,15 @@ class ModelConfig(Settings):
         "samples and is not yet measured on a card. Elsewhere, and in SegFormer, it has no effect.",
     )
 
+    @model_validator(mode="after")
+    def _check_weights(self) -> ModelConfig:
+        if self.weights == "toystreets" and self.preset != "tiny":
+            raise ValueError(
+                "model.weights=toystreets is the start of preset tiny, got model.preset="
+                f"{self.preset}. Set model.weights=null, or name weights of {self.preset}"
+            )
+        return self
+
 
 class TrainingConfig(Settings):
     """How long, how fast, and what is written on the way."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import load_config, preset_names
 from uda4inst.training.schema import Config
-from workbench.ui.forms import FieldSpec, field_specs
+from workbench.ui.forms import Condition, FieldSpec, field_specs
 
 # The folder the presets' configurations name; `--data` puts another in its place.
 PRESET_DATA_ROOT: Final = "data/toystreets"
 # Where runs lie is the app's own setting; a network's classes follow from method.groups.
 _NOT_IN_FORM: Final = frozenset({"run.root", "method.classes"})
+# Settings that say nothing to a network for semantic maps.
+_INSTANCES_ALONE: Final = frozenset(
+    {"model.num_points", "model.deformable_kernel", "method.groups"}
+)
+_OF_INSTANCES: Final = Condition("model.preset", INSTANCES.presets)
 
 
 class Presets:
@@ -40,7 +47,13 @@ class Presets:
     def fields(self) -> list[FieldSpec]:
         """The settings a form offers."""
         specs = field_specs(Config.model_json_schema())
-        return [spec for spec in specs if spec.key not in _NOT_IN_FORM]
+        return [
+            replace(spec, when=(*spec.when, _OF_INSTANCES))
+            if spec.key in _INSTANCES_ALONE
+            else spec
+            for spec in specs
+            if spec.key not in _NOT_IN_FORM
+        ]
 
     def resolved(self, preset: str) -> Mapping[str, Any]:
         """Return every value of a preset in this app's folders."""

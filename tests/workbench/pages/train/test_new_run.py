@@ -12,6 +12,7 @@ from uda4inst.training.schema import Config
 from workbench.pages.train import new_run
 from workbench.pages.train.run_form import ESSENTIAL
 from workbench.services import Services
+from workbench.ui.forms import shown
 
 PRESET = "toystreets_smoke"
 
@@ -142,3 +143,20 @@ def test_presets__describe_the_groups_and_leave_classes_to_them(services: Servic
     assert fields["method.groups"].kind == "yaml"
     for word in ("two", "one", "table4_2", "lists of class names"):
         assert word in fields["method.groups"].description
+
+
+@pytest.mark.parametrize(
+    ("preset", "there"), [("toystreets_smoke", True), ("toystreets_semantic_smoke", False)]
+)
+def test_presets__settings_of_instances_are_hidden_for_semantic_maps(
+    services: Services, preset: str, there: bool
+) -> None:
+    values = new_run.fresh_values(services, preset)
+    seen = {field.key for field in shown(services.presets.fields, values)}
+    for key in ("model.num_points", "method.groups"):
+        assert (key in seen) == there
+
+
+def test_preview__warns_of_weights_of_another_network(services: Services) -> None:
+    html = new_run.preview(services, PRESET, values_with(services, model__preset="swin_t"))
+    assert "model.weights=toystreets is the start of preset tiny" in html
