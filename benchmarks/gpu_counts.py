@@ -24,7 +24,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,7 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
     Args:
         config: of the run.
         stage: 1 or 2.
-        arithmetic: count it too, in a step of its own; else it is 0.
+        arithmetic: count it too, in the step before; else it is 0.
     """
     processes = Processes.join(config)
     watch, flops = Watch(), FlopCounterMode(display=False)
@@ -254,16 +254,14 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
             if stage == 2:
                 session.enter_stage_2()
                 session.step = session.stage.first
-            _step(session, _batch(config), watch)
+            with flops if arithmetic else nullcontext():  # it keeps what checkpointing lets go
+                _step(session, _batch(config), watch)
             fixed = watch.live
             batch = _batch(config)
             watch.peak = watch.moved = watch.operations = 0
             _step(session, batch, watch)
             peak, moved, operations = watch.peak, watch.moved, watch.operations
             peak_in = watch.peak_phase
-            if arithmetic:
-                with flops:  # by itself: it keeps what checkpointing would let go
-                    _step(session, _batch(config), watch)
     finally:
         processes.leave()
     return Count(
