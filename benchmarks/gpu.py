@@ -6,10 +6,11 @@
 
 It needs Python 3.12 with torch and transformers, and wheels/ for what is not there, which it
 unpacks into OUT. It measures, one after another: the tests that need a GPU; the step of both stages
-at the paper's setting by part, with its peak, without and with checkpointing; the same step beside
-the plain loop of `transformers` and two groups; then ToyStreets, with the steps of stage 1 and 2
-that fit into what is left of the time. Figures go into OUT/gpu.json and, but for a rehearsal, into
-the table of measured figures in docs/gpu.md.
+at the paper's setting by part, with its peak, as it is, with the deformable attention sampled in
+Triton, and with checkpointing; the same step beside the plain loop of `transformers` and two
+groups; then ToyStreets, with the steps of stage 1 and 2 that fit into what is left of the time.
+Figures go into OUT/gpu.json and, but for a rehearsal, into the table of measured figures in
+docs/gpu.md.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ PAPER = ["urbansyn_cityscapes"]
 SMALL = ["toystreets_smoke", "data.crop=[64,128]"]
 PAPER_STEP = ["--preset", "swin_l", "--size", "1024x1024", "--batch", "3", "--precision", "bf16"]
 SMALL_STEP = ["--preset", "tiny", "--size", "64x128", "--batch", "2"]
+# What is measured of the step: how it is told, and its settings.
+STEPS = {
+    "step": ("",),
+    "step_triton": (", samples in Triton", "model.deformable_kernel=triton"),
+    "step_checkpointed": (", checkpointed", "model.gradient_checkpointing=true"),
+}
 VARIANTS = ["library", "criterion", "source_only", "uda4inst", "two_groups"]
 TOY_STAGE_1 = 1 / 3  # of the steps, as in the paper
 
@@ -181,10 +188,10 @@ def tests(machine: Machine) -> None:
 
 
 def steps(machine: Machine) -> None:
-    """Measure the trainer's step by part, without and with checkpointing."""
+    """Measure the trainer's step by part, each way it can be done."""
     setting = SMALL if machine.rehearse else PAPER
     rounds = ["--rounds", "2", "--warmup", "1"] if machine.rehearse else []
-    for name, more in (("step", []), ("step_checkpointed", ["model.gradient_checkpointing=true"])):
+    for name, (_, *more) in STEPS.items():
         file = machine.out / f"{name}.json"
         command = ["benchmarks/gpu_step.py", *setting, *more, *rounds, "--json", str(file)]
         if machine.run(name, command, at_most=120):
@@ -264,7 +271,7 @@ def table(figures: Mapping[str, Any]) -> str:
         "| step | ms | prepare | forward and losses | backward | update | peak GiB | estimated |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in ("step", "step_checkpointed"):
+    for name, (told_as, *_) in STEPS.items():
         found = figures.get(name)
         if not isinstance(found, list):
             rows.append(f"| {name} | {_failure(found)} | | | | | | |")
@@ -273,7 +280,7 @@ def table(figures: Mapping[str, Any]) -> str:
             parts = " | ".join(f"{value:.0f}" for value in one["parts_ms"].values())
             estimated = one["estimated_gib"]
             rows.append(
-                f"| stage {one['stage']}{', checkpointed' if 'check' in name else ''} | "
+                f"| stage {one['stage']}{told_as} | "
                 f"{one['ms']:.0f} | {parts} | {one['peak_gib']:.1f} | "
                 f"{'-' if estimated is None else format(estimated, '.1f')} |"
             )

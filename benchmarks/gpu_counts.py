@@ -2,13 +2,15 @@
 
     python benchmarks/gpu_counts.py                              # the paper's setting, both stages
     python benchmarks/gpu_counts.py urbansyn_cityscapes model.gradient_checkpointing=true
+    python benchmarks/gpu_counts.py urbansyn_cityscapes model.deformable_kernel=triton
     python benchmarks/gpu_counts.py toystreets_demo data.crop=[128,256] --json counts.json
 
 The step is the trainer's own, on tensors that have a shape, a type and a device and no values
 (torch's FakeTensorMode; the device's stand-in is the tests'). So figures are counted, not measured:
 - TFLOP: of products and convolutions, by torch's own counter; two a multiply-add.
 - GB moved: what every operation reads and writes, as if nothing stayed in a cache; attention counts
-  as one operation, as its kernels keep the weights to themselves.
+  as one operation, as its kernels keep the weights to themselves. So does the kernel in Triton of
+  deformable attention: inputs count as read once, what it adds up by atomics as written once.
 - peak GiB: live storages at the worst moment, weights, gradients, optimizer and teacher included;
   torch's own allocator adds some (it cuts memory into blocks).
 - operations: what is launched, views not counted.

@@ -1,6 +1,7 @@
 """The trainer's step of both stages on this machine's GPU: time by part, and peak memory.
 
     python benchmarks/gpu_step.py                                   # the paper's setting
+    python benchmarks/gpu_step.py urbansyn_cityscapes model.deformable_kernel=triton
     python benchmarks/gpu_step.py toystreets_smoke data.crop=[64,128] --rounds 2 --warmup 1
 
 The step is the trainer's own, on a batch of the configuration's size whose images hold 20 instances

@@ -237,6 +237,17 @@ def test_data_toystreets__made_once(uda4inst: Cli, tmp_path: Path) -> None:
     assert image.stat().st_mtime_ns == made
 
 
+def test_data_toystreets__says_how_many_objects_are_judged(uda4inst: Cli) -> None:
+    arguments = ("--train", "1", "--val", "1", "--val-objects", "1", "--workers", "0")
+    code, out, _ = uda4inst("data", "toystreets", "toy", *arguments)
+    judged = out.splitlines()[-1]
+    assert code == 0
+    assert judged.startswith("judged objects of val (100 pixels or more): person ")
+    counts = [int(word.rstrip(",")) for word in judged.split(": ")[1].split()[1::2]]
+    assert len(counts) == 8
+    assert min(counts) >= 1
+
+
 def test_doctor__prints_and_ends_well(uda4inst: Cli) -> None:
     code, out, _ = uda4inst("doctor")
     assert code == 0

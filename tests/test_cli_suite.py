@@ -136,10 +136,10 @@ def test_suite__exit_code_says_how_it_ended(
 def test_suite__remembers_earlier_seeds(
     uda4inst: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[tuple[int, ...]] = []
+    asked: list[list[int]] = []
 
     def record(folder: object, expansion: runner.Expansion, *_: object, **__: object) -> object:
-        asked.append(expansion.seeds)
+        asked.append([cell.seed for cell in expansion.cells])
         return SuiteOutcome({}, {})
 
     monkeypatch.setattr(runner, "run_suite", record)
@@ -147,7 +147,7 @@ def test_suite__remembers_earlier_seeds(
     uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "2")
     values = yaml.safe_load((tmp_path / "suites/table2-smoke/suite.yaml").read_text())
     assert values["seeds"] == [0, 1, 2]
-    assert asked == [(0, 1), (2,)]
+    assert asked == [[0, 1], [2]]
 
 
 @pytest.mark.usefixtures("data_are_there")

@@ -46,6 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "fiftyone": ("uda4inst/doctor.py",),
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
+    "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
     "detectron2": ("uda4inst/doctor.py",),
     "typer": ("uda4inst/cli.py", "uda4inst/commands"),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
@@ -99,7 +100,8 @@ def test_imports__follow_the_layers(path: Path) -> None:
 def test_package__imports_without_optional_parts() -> None:
     code = (
         "import sys\n"
-        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision', 'ray', 'submitit'):\n"
+        "for name in ('gradio', 'fiftyone', 'detectron2', 'torchvision', 'ray', 'submitit',\n"
+        "             'triton'):\n"
         "    sys.modules[name] = None\n"
         "import uda4inst, uda4inst.cli, uda4inst.training.loop, uda4inst.evaluation.evaluate\n"
         "import uda4inst.suites.runner\n"

@@ -21,6 +21,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.evaluation.inference import resized_size
+from uda4inst.evaluation.resampling import DRAWS, read_resampled
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import image_numbers, write_results
@@ -35,7 +36,7 @@ from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.toystreets.write import ToyStreetsTree, write_toystreets
 
-CAR, PERSON = 2, 0
+CAR, PERSON, BUS = 2, 0, 4
 SIZES = ((64, 96), (64, 96), (40, 72))
 
 
@@ -133,6 +134,26 @@ def test_evaluate_model__resized_input_gives_masks_of_the_images_size(
     )
     assert result["cityscapes"]["AP50"] == pytest.approx(1.0)
     assert [image.size for image in read_predictions(tmp_path / "p.jsonl.gz")] == list(SIZES)
+    draws = read_resampled(tmp_path / "p_draws.npz")
+    assert draws.images == tuple(streets.basename(index) for index in range(3))
+    assert draws.by_class[:, CAR, 1] == pytest.approx(np.ones(DRAWS))  # right in every image
+    assert np.isnan(draws.by_class[:, BUS]).all()  # in none
+
+
+def test_evaluate_model__scores_by_draw_are_of_the_judged_classes(
+    streets: Streets, tmp_path: Path
+) -> None:
+    evaluate_model(
+        ReadsColors(),
+        streets,
+        device="cpu",
+        classes=["bus", "car"],
+        predictions_path=tmp_path / "p.jsonl.gz",
+    )
+    draws = read_resampled(tmp_path / "p_draws.npz")
+    there = ~np.isnan(draws.by_class[..., 0]).all(axis=0)
+    assert np.flatnonzero(there).tolist() == [CAR]
+    assert draws.overall == pytest.approx(draws.by_class[:, CAR])
 
 
 def test_evaluate_model__limit_and_protocols(streets: Streets) -> None:

@@ -74,6 +74,23 @@ def test_uda4inst__every_option_as_on_the_cpu(
         assert_alike(steps, reference, rel=1e-3)
 
 
+def test_uda4inst__samples_in_triton_as_on_the_cpu(
+    gpu: Device, short_run: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = pytest.importorskip(
+        "uda4inst.models.mask2former.deformable_triton",
+        reason="needs Triton, which there is for Linux (pip install triton)",
+    )
+    monkeypatch.setattr(kernel, "QUERIES", 64)  # its interpreter takes as long for 32
+    settings = ["method.groups=one", FULL, "data.crop=[32,64]", "model.deformable_kernel=triton"]
+    overrides = short_run(tmp_path, "one", *settings)
+    steps = take_steps(load_config("toystreets_smoke", on_gpu(overrides)), gpu)
+    assert gpu.operations["uda4inst::deformable_sampling_backward"]
+    assert not steps.unlike(BATCH, COSTS, MATCHES)
+    assert steps.waits == [1] * STEPS
+    assert_alike(steps, take_steps(load_config("toystreets_smoke", overrides), None), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "name", [name for name, spec in METHODS.items() if "instances" in spec.tasks]
 )

@@ -36,8 +36,9 @@ def config_of(short_run: Overrides, root: Path, *more: str) -> Config:
     return load_config("toystreets_smoke", on_gpu(overrides))
 
 
-def test_step__waits_once(short_run: Overrides, tmp_path: Path) -> None:
-    config = config_of(short_run, tmp_path)
+@pytest.mark.parametrize("kernel", ["torch", "triton"])
+def test_step__waits_once(short_run: Overrides, tmp_path: Path, kernel: str) -> None:
+    config = config_of(short_run, tmp_path, f"model.deformable_kernel={kernel}")
     processes = Processes.join(config)
     try:
         session = Session(config, processes)

@@ -72,6 +72,7 @@ def test_method_config__defaults_are_the_papers() -> None:
         "unsure_threshold": None,
         "min_visible_share": 0.0,
         "soft_weights": False,
+        "rare_weight": 1.0,
         "lab_alignment": True,
         "joint_forward": True,
         "groups": "two",
@@ -93,6 +94,10 @@ def test_method_config__defaults_are_the_papers() -> None:
             "area_budget": None,
             "rare_classes": ["train", "motorcycle"],
             "draw_by_rarity": False,
+            "riders": "left",
+            "draw_chance": 1.0,
+            "fade": False,
+            "max_overlap": 1.0,
         },
         "ego": {"min_valid_share": 0.2},
     }

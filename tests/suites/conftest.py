@@ -12,7 +12,7 @@ import yaml
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.suites.catalogue import SUITES
-from uda4inst.suites.expand import Expansion, expand
+from uda4inst.suites.expand import Expansion, cells_of, expand
 from uda4inst.suites.folder import SuiteFolder, suite_folder
 from uda4inst.suites.scales import load_scales
 
@@ -91,10 +91,11 @@ def expanded(tmp_path: Path) -> Expand:
         name: str, *overrides: str, scale: str = "smoke", seeds: tuple[int, ...] = (0,)
     ) -> tuple[SuiteFolder, Expansion]:
         folder = suite_folder(tmp_path / "suites", name, scale)
+        size = load_scales()[scale]
         expansion = expand(
             SUITES[name],
-            load_scales()[scale],
-            seeds,
+            size,
+            cells_of(size, seeds),
             root=folder.runs.resolve(),
             overrides=overrides,
         )

@@ -7,16 +7,26 @@ import pytest
 from uda4inst.errors import UserError
 from uda4inst.methods.uda4inst import UDA4InstConfig
 from uda4inst.suites.catalogue import SUITES
-from uda4inst.suites.expand import Expansion, expand, stage1_hash
+from uda4inst.suites.definition import Cell
+from uda4inst.suites.expand import Expansion, cells_of, expand, stage1_hash
 from uda4inst.suites.scales import find_scale
 from uda4inst.training.config import Config, load_config
 
 
 def runs_of(
-    name: str, *overrides: str, scale: str = "toy", seeds: tuple[int, ...] = (0,)
+    name: str,
+    *overrides: str,
+    scale: str = "toy",
+    seeds: tuple[int, ...] = (0,),
+    scenes: tuple[int, ...] = (),
 ) -> Expansion:
+    size = find_scale(scale)
     return expand(
-        SUITES[name], find_scale(scale), seeds, root=Path("/suites/runs"), overrides=overrides
+        SUITES[name],
+        size,
+        cells_of(size, seeds, scenes),
+        root=Path("/suites/runs"),
+        overrides=overrides,
     )
 
 
@@ -63,7 +73,7 @@ def test_expand__rows_of_table_5_share_by_groups() -> None:
 
 def test_expand__stage_1_is_source_training_alone() -> None:
     expansion = runs_of("table5")
-    m5 = config_of(expansion, "m5-seed0")
+    m5 = config_of(expansion, "m5-scenes5-seed0")
     stage1 = config_of(expansion, m5.training.stage2_from or "")
     assert stage1.method.name == "source_only"
     assert stage1.method.groups == m5.method.groups == "two"
@@ -76,15 +86,16 @@ def test_expand__same_runs_in_two_suites_have_one_hash() -> None:
     table2, table5 = (
         {r.name: r.config_hash for r in runs_of(n).runs} for n in ("table2", "table5")
     )
-    assert table5["m1-seed0"] == table2["none-seed0"]
-    assert table5["m3-seed0"] == table2["both-seed0"]
-    assert table5["oracle-seed0"] == table2["oracle-seed0"]
+    assert table5["m1-scenes5-seed0"] == table2["none-scenes5-seed0"]
+    assert table5["m3-scenes5-seed0"] == table2["both-scenes5-seed0"]
+    assert table5["oracle-scenes5-seed0"] == table2["oracle-scenes5-seed0"]
     assert {name for name in table2 if name.startswith("stage1")} <= set(table5)
 
 
 def test_expand__hash_does_not_depend_on_the_root() -> None:
     suite, scale = SUITES["table5"], find_scale("toy")
-    here, there = (expand(suite, scale, [0], root=Path(root)) for root in ("/a", "/b/c"))
+    cells = cells_of(scale, [0])
+    here, there = (expand(suite, scale, cells, root=Path(root)) for root in ("/a", "/b/c"))
     assert here.hash == there.hash
     assert here.hash != runs_of("table5", "training.batch_size=2").hash
 
@@ -183,6 +194,37 @@ def test_expand__seeds_refused(seeds: tuple[int, ...]) -> None:
         runs_of("table2", seeds=seeds)
 
 
+def test_expand__every_scene_set_has_data_and_runs_of_its_own() -> None:
+    runs = runs_of("table5", seeds=(0, 1), scenes=(7, 8)).runs
+    assert [run.cell for run in runs if run.row == "m3"] == [
+        Cell(7, 0),
+        Cell(8, 0),
+        Cell(7, 1),
+        Cell(8, 1),
+    ]
+    for run in runs:
+        data = run.config.data
+        tree = f"data/toystreets_scenes/{run.cell.scenes}"
+        assert data.source.root == f"{tree}/urbansyn"
+        assert data.target.root == data.val.root == f"{tree}/cityscapes"
+    by_name = {run.name: run for run in runs}
+    here, there = by_name["m1-scenes7-seed0"], by_name["m1-scenes8-seed0"]
+    assert here.config_hash != there.config_hash
+    assert here.stage1 != there.stage1
+
+
+@pytest.mark.parametrize(
+    ("scale", "scenes", "message"),
+    [
+        pytest.param("smoke", (3,), "--scenes must be left out at scale smoke", id="one-data-set"),
+        pytest.param("toy", (3, 3), "--scenes must be different whole numbers", id="twice"),
+    ],
+)
+def test_cells_of__scenes_refused(scale: str, scenes: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        cells_of(find_scale(scale), [0], scenes)
+
+
 def test_scales__toy_and_smoke_run_on_toystreets() -> None:
     for scale in ("smoke", "toy"):
         for run in runs_of("table5", scale=scale).runs:
@@ -192,10 +234,10 @@ def test_scales__toy_and_smoke_run_on_toystreets() -> None:
 
 
 def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
-    toy = config_of(runs_of("table5"), "m5-seed0").method
+    toy = config_of(runs_of("table5"), "m5-scenes5-seed0").method
     assert isinstance(toy, UDA4InstConfig)
     assert toy.unsure_threshold is not None
-    plain = config_of(runs_of("extensions"), "plain-seed0").method
+    plain = config_of(runs_of("extensions"), "plain-scenes5-seed0").method
     assert isinstance(plain, UDA4InstConfig)
     assert plain.unsure_threshold is None
     assert plain.min_visible_share == 0.0

@@ -7,6 +7,7 @@ import pytest
 
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import create_run
+from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import (
     SuiteFolder,
@@ -16,7 +17,7 @@ from uda4inst.suites.folder import (
     locked,
     open_suite,
     read_records,
-    recorded_seeds,
+    recorded_cells,
     write_config,
 )
 from uda4inst.training.config import load_config, to_yaml
@@ -45,9 +46,7 @@ def test_check_unchanged__pool_settings_matter_to_rows_with_a_pool(expanded: Exp
     for table in ("table2", "table5"):
         begin_all(*expanded(table))
     check_unchanged(*expanded("table2", "method.pool.area_budget=0.1"))
-    with pytest.raises(
-        UserError, match=r"another for m5 \(seed 0\): method\.pool\.area_budget was"
-    ):
+    with pytest.raises(UserError, match=r"another for m5 \(seed0\): method\.pool\.area_budget was"):
         check_unchanged(*expanded("table5", "method.pool.area_budget=0.1"))
 
 
@@ -66,7 +65,7 @@ def test_check_unchanged__names_rows_setting_and_what_to_do(expanded: Expand) ->
     with pytest.raises(UserError) as refused:
         check_unchanged(*expanded("table5", "method.score_threshold=0.7", seeds=(0, 1)))
     message = str(refused.value)
-    assert "another for m3 (seeds 0, 1), m4 (seeds 0, 1), m5 (seeds 0, 1): " in message
+    assert "another for m3 (seed0, seed1), m4 (seed0, seed1), m5 (seed0, seed1): " in message
     assert "method.score_threshold was 0.8, is 0.7" in message
     assert "another --root" in message
     assert str(folder.path) in message
@@ -77,7 +76,7 @@ def test_check_unchanged__only_the_rows_that_were_begun(expanded: Expand) -> Non
     folder, expansion = expanded("table5")
     m3 = next(run for run in expansion.runs if run.row == "m3")
     create_run(folder.run(m3.name), config_yaml=to_yaml(m3.config))
-    with pytest.raises(UserError, match=r"another for m3 \(seed 0\): "):
+    with pytest.raises(UserError, match=r"another for m3 \(seed0\): "):
         check_unchanged(*expanded("table5", "method.ema_decay=0.5"))
 
 
@@ -85,15 +84,15 @@ def test_check_unchanged__a_configuration_that_is_refused_now(expanded: Expand) 
     folder, expansion = expanded("table2")
     run = folder.run(expansion.runs[0].name)
     create_run(run, config_yaml="nonsense: 1")
-    with pytest.raises(UserError, match=r"stage 1 \(seed 0\): its config.yaml is refused"):
+    with pytest.raises(UserError, match=r"stage 1 \(seed0\): its config.yaml is refused"):
         check_unchanged(folder, expansion)
 
 
 def test_describe__is_read_back(expanded: Expand) -> None:
     folder, expansion = expanded("table2", "optim.lr=1e-3", seeds=(2, 0))
-    assert recorded_seeds(folder) == ()
+    assert recorded_cells(folder) == ()
     describe(folder, expansion)
-    assert recorded_seeds(folder) == (2, 0)
+    assert recorded_cells(folder) == (Cell(None, 2), Cell(None, 0))
     _, values = open_suite(folder.path)
     assert (values["suite"], values["scale"]) == ("table2", "smoke")
     assert values["overrides"] == ["optim.lr=1e-3"]

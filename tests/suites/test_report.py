@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from suite_factory import write_draws
 
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.report import (
     CSV_COLUMNS,
     csv_text,
+    difference_tables,
     latex,
     markdown,
     tables,
@@ -172,3 +176,45 @@ def test_write_report__nothing_run(write_suite: Write) -> None:
     written = write_report(collect(folder), folder / "report", networks=["student"])
     assert [path.name for path in written] == ["report.md", "report.csv", "report.tex"]
     assert "Nothing is finished yet" in written[0].read_text()
+
+
+def with_draws(folder: Path) -> Path:
+    """Give every run of Table 5 that is there scores by draw."""
+    for run in (folder / "runs").iterdir():
+        record = json.loads((run / "evaluation" / "00000009.json").read_text())
+        ap = 100 * record["results"]["student"]["cityscapes"]["AP"]
+        write_draws(folder, run.name, ap)
+    return folder
+
+
+def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
+    values = {"m1": {0: 10.0, 1: 11.0}, "m3": {0: 15.0, 1: 16.5}, "m4": {0: 15.0, 1: 16.3}}
+    results = collect(with_draws(write_suite("table5", values, seeds=(0, 1))))
+    means, apart, by_class, *_ = tables(results, [("cityscapes", "student")])
+    assert means.title == "Cityscapes protocol, student"
+    assert apart.title == "Differences in AP, Cityscapes protocol, student"
+    assert apart.header == ("row minus column", "M1", "M3")
+    m3, m4 = apart.rows
+    assert m3[0] == "M3"
+    assert m3[1].startswith("+5.2 (")
+    assert m3[1].endswith(" *")
+    assert m4[1].endswith(" *")
+    assert m4[2].startswith("-0.1 (")
+    assert not m4[2].endswith("*")  # a tenth either way: seeds alone move it by .15
+    assert "seeds (2) within scene sets (1)" in apart.notes[0]
+    assert by_class.rows[0][0] == "M4 − M3"
+    # Only the headline's protocol and the judged network have draws.
+    assert len(list(tables(results, [("coco", "student")]))) == 3
+    lines = list(csv.DictReader(io.StringIO(csv_text(results, [("cityscapes", "student")]))))
+    (found,) = (
+        line
+        for line in lines
+        if (line["row"], line["minus"], line["metric"], line["class"])
+        == ("m3", "m1", "AP difference", "all")
+    )
+    assert float(found["mean"]) == pytest.approx(5.25)
+    assert float(found["low"]) < 5.25 < float(found["high"])
+
+
+def test_tables__without_draws_have_no_differences(table5: Path) -> None:
+    assert not list(difference_tables(collect(table5), "cityscapes", "student"))

@@ -89,7 +89,7 @@ def test_collect__unfinished_runs_do_not_count(write_suite: Write) -> None:
     found = row.statistic("student", "cityscapes", "AP")
     assert found is not None
     assert found.n == 1
-    assert row.state == "1 of 3 seeds"
+    assert row.state == "1 of 3 runs"
     assert [run.state for run in row.runs] == ["finished", "running", "not run"]
 
 

@@ -80,7 +80,7 @@ def test_run_suite__another_seed_is_added(trainer: Trainer, expanded: Expand) ->
     calls()
     folder, expansion = expanded("table2", seeds=(0, 1))
     assert run(folder, expansion, trainer).is_good
-    assert calls() == [f"train {spec.name}" for spec in expansion.runs if spec.seed == 1]
+    assert calls() == [f"train {spec.name}" for spec in expansion.runs if spec.cell.seed == 1]
 
 
 def test_run_suite__stage_1_is_not_needed_any_more(trainer: Trainer, expanded: Expand) -> None:
@@ -180,12 +180,13 @@ from pathlib import Path
 from uda4inst.suites import runner
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.engines import LocalEngine
+from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import expand
 from uda4inst.suites.folder import suite_folder
 from uda4inst.suites.scales import find_scale
 
 folder = suite_folder(Path(sys.argv[1]), "table2", "smoke")
-runs = expand(SUITES["table2"], find_scale("smoke"), [0], root=folder.runs.resolve())
+runs = expand(SUITES["table2"], find_scale("smoke"), [Cell(None, 0)], root=folder.runs.resolve())
 outcome = runner.run_suite(folder, runs, LocalEngine(at_once=2), trainer=sys.argv[2:])
 print(sorted(outcome.ends.items()), outcome.signal)
 """

@@ -10,6 +10,7 @@ from suite_factory import write_semantic_finished, write_suite
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import expand
 from uda4inst.suites.report import write_report
 from uda4inst.suites.results import collect
@@ -20,11 +21,11 @@ NAMES = tuple(c.name for c in SEMANTIC_CLASSES)
 
 
 def test_expand__both_bounds_on_the_semantic_preset(tmp_path: Path) -> None:
-    runs = expand(SUITES["semantic"], find_scale("smoke"), [0], root=tmp_path).runs
+    runs = expand(SUITES["semantic"], find_scale("smoke"), [Cell(None, 0)], root=tmp_path).runs
     assert {run.row for run in runs} == {"", "source_only", "oracle"}
     assert {run.config.model.preset for run in runs} == {"mit_tiny"}
     assert {run.config.evaluation.protocols for run in runs} == {("pixels",)}
-    toy = expand(SUITES["semantic"], find_scale("toy"), [0], root=tmp_path).runs
+    toy = expand(SUITES["semantic"], find_scale("toy"), [Cell(5, 0)], root=tmp_path).runs
     assert {run.config.training.stage2_steps for run in toy} == {600}
     assert {run.config.optim.lr for run in toy} == {3e-3}
 

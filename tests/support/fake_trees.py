@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zlib
 from collections.abc import Callable
@@ -62,6 +63,15 @@ def render_fake(
     table[seen + 1] = np.arange(1, len(seen) + 1)
     table[-1] = -1  # index -1: the group
     return FakeScene(image, table[ids], labels[seen].astype(np.int64), semantic, ego, group)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Hash of every file below a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="session")

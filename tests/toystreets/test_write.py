@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import multiprocessing
 import os
@@ -15,27 +14,19 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from fake_trees import digest
 
 from uda4inst.data.files.png import read_map
 from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
-from uda4inst.toystreets import render_scene
+from uda4inst.toystreets import jobs, render_scene
 from uda4inst.toystreets import write as write_module
 from uda4inst.toystreets.world import ToyDomain
 from uda4inst.toystreets.write import ToyStreetsTree, write_toystreets
 
 SIZE = (48, 96)
 Render = Callable[..., Any]
-
-
-def digest(folder: Path) -> dict[str, str]:
-    """Hash of every file below a folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def same_partition(
@@ -176,7 +167,7 @@ def test_write_toystreets__failure_leaves_nothing(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(write_module, "write_cityscapes", fail)
+    monkeypatch.setattr(jobs, "write_cityscapes", fail)
     expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write_toystreets(tmp_path / "t", size=SIZE, train=1, val=1, workers=0, render=fake_render)
@@ -234,7 +225,7 @@ def test_write_toystreets__a_killed_writer_leaves_no_lock_and_no_workers(
     out = tmp_path / "t"
     arguments = {"size": SIZE, "train": 16, "val": 1, "render": fake_render}
     with monkeypatch.context() as patch:
-        patch.setattr(write_module, "_write_job", functools.partial(stall, tmp_path))
+        patch.setattr(jobs, "_write_job", functools.partial(stall, tmp_path))
         writer = multiprocessing.get_context("fork").Process(
             target=write_toystreets, args=(out,), kwargs=arguments | {"workers": 2}
         )

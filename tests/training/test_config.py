@@ -182,7 +182,13 @@ def test_to_yaml__is_enough_to_repeat_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["run.name=b", "run.root=x", "data.workers=3", "training.checkpoint_every=7"],
+    [
+        "run.name=b",
+        "run.root=x",
+        "data.workers=3",
+        "training.checkpoint_every=7",
+        "model.deformable_kernel=torch",
+    ],
 )
 def test_config_hash__blind_to_what_changes_no_result(minimal: Path, override: str) -> None:
     assert config_hash(load_config(minimal, [override])) == config_hash(load_config(minimal))
@@ -190,7 +196,13 @@ def test_config_hash__blind_to_what_changes_no_result(minimal: Path, override: s
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "method.score_threshold=0.8", "optim.lr=1e-3", "training.precision=bf16"],
+    [
+        "seed=1",
+        "method.score_threshold=0.8",
+        "optim.lr=1e-3",
+        "training.precision=bf16",
+        "model.deformable_kernel=triton",
+    ],
 )
 def test_config_hash__sees_what_changes_results(minimal: Path, override: str) -> None:
     assert config_hash(load_config(minimal, [override])) != config_hash(load_config(minimal))

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import expand
 from uda4inst.suites.scales import find_scale
 from uda4inst.training.config import config_hash, load_config, preset_names
 
+TARGET = ("target", "val")
 HASHES = json.loads(
     (Path(__file__).parents[1] / "fixtures" / "config_hashes.json").read_text(encoding="utf-8")
 )
@@ -32,5 +34,13 @@ def test_config_hash__no_preset_has_gone() -> None:
 
 @pytest.mark.parametrize("suite", HASHES["toy"])
 def test_config_hash__of_every_run_of_a_toy_table_is_what_it_was(suite: str) -> None:
-    runs = expand(SUITES[suite], find_scale("toy"), (0, 1, 2), root=Path("runs")).runs
+    # Their scenes were in one place, before there were several sets.
+    old = "data/toystreets_suites"
+    roots = (
+        f"data.source.root={old}/urbansyn",
+        *(f"data.{d}.root={old}/cityscapes" for d in TARGET),
+    )
+    cells = [Cell(None, seed) for seed in (0, 1, 2)]
+    scale = find_scale("toy")
+    runs = expand(SUITES[suite], scale, cells, root=Path("runs"), overrides=roots).runs
     assert {run.name: run.config_hash for run in runs} == HASHES["toy"][suite]

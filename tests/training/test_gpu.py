@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -64,6 +66,15 @@ def test_choose_settings__bf16_of_a_card_without_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla V100")
     with pytest.raises(UserError, match=r"bf16 on Tesla V100.*precision=fp32"):
         choose_settings(config("training.precision=bf16"))
+
+
+def test_choose_settings__triton_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delitem(sys.modules, "uda4inst.models.mask2former.deformable_triton", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    choose_settings(config())
+    with pytest.raises(UserError, match=r"where Triton is not installed, got triton"):
+        choose_settings(config("model.deformable_kernel=triton"))
 
 
 def test_choose_settings__deterministic_where_torch_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from uda4inst.structures import InstanceMap, Sample
-from uda4inst.uda.mixing import Mixed, Origin, mix
+from uda4inst.structures import InstanceMap, Sample, TargetSample
+from uda4inst.uda.mixing import InstanceMixer, Mixed, MixingConfig, Origin, Pair, mix
 from uda4inst.uda.rare_class_pool import PoolEntry, RareClassPool, RareInstance
 
 DrawMap = Callable[..., InstanceMap]
@@ -199,3 +199,25 @@ def test_mix__never_looks_at_values_on_a_device(instances: DrawMap, entry: PoolE
     )
     assert len(mixed.instances) == 3
     assert mixed.weights is not None
+
+
+def test_mixer__weighs_rare_instances() -> None:
+    ids = torch.tensor([[1, 2, 0]], dtype=torch.int32)
+    black = torch.zeros(3, 1, 3)
+    source = Sample(black + 1, "s", "source", instances=InstanceMap(ids, torch.tensor([6, 2])))
+    target = TargetSample(black, torch.ones(1, 3, dtype=torch.bool), "t")
+    pseudo = InstanceMap(torch.tensor([[0, 0, 1]], dtype=torch.int32), torch.tensor([6]))
+    soft = Pair(source, target, pseudo, torch.tensor([0.5]))
+    plain = InstanceMixer(MixingConfig())
+    heavy = InstanceMixer(MixingConfig(), rare_labels={6}, rare_weight=3.0)
+    (before,), (s2t,) = (m.s2t([soft], [source], [()]) for m in (plain, heavy))
+    (t2s,) = heavy.t2s([soft._replace(weights=None)])
+    assert before is not None
+    assert before.weights is not None
+    assert before.weights.tolist() == [0.5, 1, 1]
+    assert s2t is not None
+    assert s2t.weights is not None
+    assert s2t.weights.tolist() == [1.5, 3, 1]
+    assert t2s is not None
+    assert t2s.weights is not None
+    assert t2s.weights.tolist() == [3, 1, 3]

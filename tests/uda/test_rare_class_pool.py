@@ -276,3 +276,95 @@ def test_pool_layer__a_later_box_hides_what_lies_below(sample: DrawSample) -> No
     pool.store(sample("A.", labels=[TRAIN]), RareInstance(0, TRAIN, (0, 0, 1, 2)), step=1)
     _, layer, _ = pool_layer(pool.entries, (1, 2), device="cpu", patch_max_area=1)
     assert layer.ids.tolist() == [[2, 0]]
+
+
+RIDER, BICYCLE = 1, 7
+
+
+def test_rare_instances__names_the_rider_that_touches_most(instances: DrawMap) -> None:
+    scene = instances(
+        "D.BBC.",
+        "..AACC",
+        "..AAC.",
+        labels=[MOTORCYCLE, RIDER, RIDER, RIDER],
+    )
+    (found,) = rare_instances(scene, rare_labels={MOTORCYCLE}, with_riders=True)
+    assert (found.slot, found.rider, found.box) == (0, 2, (0, 2, 3, 6))
+    (alone,) = rare_instances(scene, rare_labels={MOTORCYCLE})
+    assert (alone.rider, alone.box) == (None, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels"),
+    [
+        pytest.param(["A..B"], [MOTORCYCLE, RIDER], id="apart"),
+        pytest.param(["AB"], [MOTORCYCLE, 0], id="a-person"),
+        pytest.param(["AB"], [TRAIN, RIDER], id="of-a-train"),
+    ],
+)
+def test_rare_instances__nobody_rides(
+    instances: DrawMap, rows: list[str], labels: list[int]
+) -> None:
+    (found,) = rare_instances(
+        instances(*rows, labels=labels), rare_labels={MOTORCYCLE, TRAIN}, with_riders=True
+    )
+    assert found.rider is None
+
+
+def ridden(make: DrawSample, *, ignored: bool = False) -> RareClassPool:
+    """Return a pool with a bicycle (A) under its rider (B), beside a car (C)."""
+    source = make(".B.", "AAC", labels=[BICYCLE, RIDER, 2])
+    (rare,) = rare_instances(source.known_instances(), rare_labels={BICYCLE}, with_riders=True)
+    pool = RareClassPool(riders_are_ignored=ignored)
+    pool.store(source, rare, step=0)
+    return pool
+
+
+def test_pool_layer__pastes_riders_as_instances(sample: DrawSample) -> None:
+    image, layer, surplus = pool_layer(ridden(sample).entries, (2, 3), device="cpu")
+    assert surplus is None
+    assert layer.ids.tolist() == [[0, 2, 0], [1, 1, 0]]
+    assert layer.labels.tolist() == [BICYCLE, RIDER]
+    source = sample(".B.", "AAC", labels=[BICYCLE, RIDER, 2])
+    assert torch.equal(image, source.image * (layer.ids > 0))
+
+
+def test_pool_layer__shows_ignored_riders_without_a_slot(sample: DrawSample) -> None:
+    image, layer, surplus = pool_layer(ridden(sample, ignored=True).entries, (2, 3), device="cpu")
+    assert layer.ids.tolist() == [[0, -1, 0], [1, 1, 0]]
+    assert layer.labels.tolist() == [BICYCLE]
+    assert surplus is not None
+    assert surplus.int().tolist() == [[0, 1, 0], [1, 1, 0]]
+    source = sample(".B.", "AAC", labels=[BICYCLE, RIDER, 2])
+    assert torch.equal(image, source.image * surplus)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_state_dict__keeps_riders(sample: DrawSample, ignored: bool) -> None:
+    pool = ridden(sample, ignored=ignored)
+    again = RareClassPool()
+    again.load_state_dict(pool.state_dict())
+    (before,), (after,) = pool.entries, again.entries
+    assert before.rider is not None
+    assert after.rider is not None
+    assert torch.equal(after.rider, before.rider)
+    assert after.labels == before.labels
+
+
+@pytest.mark.parametrize(
+    ("max_overlap", "ids", "labels"),
+    [
+        pytest.param(0.5, [[0, 1, 1, 0], [0, 0, 1, 0]], [TRAIN], id="a-third-is-allowed"),
+        pytest.param(0.2, [[0, 0, 0, 0], [0, 0, 0, 0]], [-1], id="a-third-is-too-much"),
+    ],
+)
+def test_pool_layer__leaves_out_what_would_lie_on_others(
+    sample: DrawSample, max_overlap: float, ids: list[list[int]], labels: list[int]
+) -> None:
+    taken = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
+    image, layer, _ = pool_layer(
+        filled(sample, 1).entries, (2, 4), device="cpu", taken=taken, max_overlap=max_overlap
+    )
+    assert layer.ids.tolist() == ids
+    assert layer.labels.tolist() == labels
+    assert torch.equal(image > 0, (layer.ids > 0).expand(3, -1, -1))

@@ -41,6 +41,12 @@ def toystreets(
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the pictures.")] = "128x256",
     train: Annotated[int, typer.Option(help="Images of each domain to train on.")] = 400,
     val: Annotated[int, typer.Option(help="Target images to evaluate on.")] = 100,
+    val_objects: Annotated[
+        int,
+        typer.Option(
+            help="Add scenes to evaluate on until each class has as many objects of 100 pixels."
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="What the scenes are drawn from.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
 ) -> None:
@@ -55,12 +61,16 @@ def toystreets(
             size=height_width,
             train=train,
             val=val,
+            val_objects=val_objects,
             seed=seed,
             workers=workers,
             progress=lambda done, total: show(done, total, "scenes"),
         )
     typer.echo(f"source (UrbanSyn):   {tree.source_root}")
     typer.echo(f"target (Cityscapes): {tree.target_root}")
+    if tree.judged is not None:
+        counts = ", ".join(f"{name} {number}" for name, number in tree.judged.items())
+        typer.echo(f"judged objects of val (100 pixels or more): {counts}")
 
 
 @pretrain_app.callback()

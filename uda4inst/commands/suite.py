@@ -14,19 +14,27 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from uda4inst.suites.definition import Cell
     from uda4inst.suites.expand import Expansion
     from uda4inst.suites.folder import SuiteFolder
     from uda4inst.suites.results import Network, ProtocolName
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
+    from uda4inst.suites.scales import SceneSets
 
 _Name = TypeVar("_Name", bound=str)
-_NAMES: Final = "table1, table2, table3, table4, table5, thresholds or extensions"
+_NAMES: Final = "table1, table2, table3, table4, table5, thresholds, extensions, balance, semantic"
 
 
 def suite(
     name: Annotated[str, typer.Argument(help=f"{_NAMES}.")],
     scale: Annotated[str, typer.Option(help="smoke, toy or paper.")] = "toy",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    scenes: Annotated[
+        str,
+        typer.Option(
+            help="Seeds of scene sets, separated by commas (scale toy; drawn where missing)."
+        ),
+    ] = "",
     root: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = Path("suites"),
     at_once: Annotated[
         int | None,
@@ -55,19 +63,20 @@ def suite(
     from uda4inst.suites.catalogue import SUITES
     from uda4inst.suites.data_check import check_data
     from uda4inst.suites.engines import open_engine
-    from uda4inst.suites.expand import expand
+    from uda4inst.suites.expand import cells_of, expand
     from uda4inst.suites.reuse import take_over
     from uda4inst.suites.runner import run_suite
     from uda4inst.suites.scales import find_scale
 
     if name not in SUITES:
         raise UserError(f"SUITE must be one of {', '.join(SUITES)}, got {name!r}.")
-    wanted = _parse_seeds(seeds)
     size = find_scale(scale)
+    drawn = _parse_seeds("--scenes", scenes) if scenes else ()
+    wanted = cells_of(size, _parse_seeds("--seeds", seeds), drawn)
     place = folders.suite_folder(root, name, scale)
-    earlier = [seed for seed in folders.recorded_seeds(place) if seed not in wanted]
+    earlier = [cell for cell in folders.recorded_cells(place) if cell not in wanted]
 
-    def expanded(some: Sequence[int]) -> Expansion:
+    def expanded(some: Sequence[Cell]) -> Expansion:
         return expand(
             SUITES[name], size, some, root=place.runs.resolve(), overrides=overrides or []
         )
@@ -77,9 +86,12 @@ def suite(
     if dry_run:
         _list_runs(place, chosen)
         return
-    check_data((run for run in chosen.runs if not is_finished(place.run(run.name))), size)
+    opened = open_engine(engine, at_once=at_once, folder=place.path)
+    to_do = [run for run in chosen.runs if not is_finished(place.run(run.name))]
+    if size.scenes is not None:
+        _draw_scenes(size.scenes, [run.cell for run in to_do])
+    check_data(to_do, size)
     with folders.locked(place):
-        opened = open_engine(engine, at_once=at_once, folder=place.path)
         folders.describe(place, everything)
         for run, source in take_over(place, chosen).items() if reuse else ():
             typer.echo(f"{run}: taken from {source}", err=True)
@@ -100,9 +112,10 @@ def report(
     from uda4inst.suites.report import markdown, write_report
     from uda4inst.tasks import TASKS
 
-    networks: Sequence[Network] = _choose("--network", network, results.NETWORKS)
+    _choose("--network", network, results.NETWORKS)
     _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
+    networks: Sequence[Network] = _choose("--network", network, found.networks)
     protocols: Sequence[ProtocolName] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)
     typer.echo(markdown(found, [(protocols[0], networks[0])]))
@@ -118,7 +131,24 @@ def _choose(option: str, value: str | None, known: tuple[_Name, ...]) -> tuple[_
     return chosen
 
 
-def _parse_seeds(text: str) -> list[int]:
+def _draw_scenes(sets: SceneSets, cells: Sequence[Cell]) -> None:
+    """Draw the scene sets that are not there."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.toystreets.write import write_toystreets
+
+    for scenes in dict.fromkeys(cell.scenes for cell in cells if cell.scenes is not None):
+        with counting(f"scenes {scenes}") as show:
+            write_toystreets(
+                sets.tree(scenes),
+                train=sets.train,
+                val=sets.val,
+                val_objects=sets.val_objects,
+                seed=scenes,
+                progress=lambda done, total, show=show: show(done, total, "scenes"),
+            )
+
+
+def _parse_seeds(option: str, text: str) -> list[int]:
     """Return the seeds of a text such as 0,1,2.
 
     Raises:
@@ -128,8 +158,8 @@ def _parse_seeds(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(
-            f"--seeds must be whole numbers separated by commas, got {text!r}. "
-            "For example: --seeds 0,1,2"
+            f"{option} must be whole numbers separated by commas, got {text!r}. "
+            f"For example: {option} 0,1,2"
         ) from None
 
 

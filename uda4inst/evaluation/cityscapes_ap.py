@@ -97,19 +97,39 @@ def _label_ids(values: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.where(values < INSTANCE_FACTOR, values, values // INSTANCE_FACTOR)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedClass:
+    """What became of the detections of one class, over images in the order they were added.
+
+    Args:
+        image: number of the image of every detection.
+        scores: higher is surer.
+        right: (N, thresholds), the best detection of an object.
+        wrong: (N, thresholds), false positives; what is neither is dropped.
+        targets: (images,), objects to find.
+    """
+
+    image: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    targets: NDArray[np.int64]
+
+
 @dataclass(slots=True, eq=False)
 class _ClassRecord:
     """What one class needs of all images: scores, their fate per threshold, targets."""
 
     scores: list[NDArray[np.float64]] = field(default_factory=list)
     fates: list[NDArray[np.int8]] = field(default_factory=list)
-    targets: int = 0
+    images: list[int] = field(default_factory=list)  # of every part of the two above
+    targets: list[int] = field(default_factory=list)  # an image
 
 
 class CityscapesAP:
     """Cityscapes instance AP over a growing set of images.
 
-    Memory grows by ten bytes a prediction. Accumulators that saw different images can be merged;
+    Memory grows by 18 bytes a prediction. Accumulators that saw different images can be merged;
     the result does not depend on order.
     """
 
@@ -137,10 +157,12 @@ class CityscapesAP:
             rows = np.flatnonzero(labels == thing)
             values, sizes = segments.values[columns], segments.areas[columns]
             group, small = values < INSTANCE_FACTOR, sizes < MIN_REGION_PIXELS
-            record.targets += int(np.count_nonzero(~group & ~small))
+            number = len(record.targets)
+            record.targets.append(int(np.count_nonzero(~group & ~small)))
             if rows.size:
                 shared = overlaps[np.ix_(rows, columns)]
                 excused = void_pixels[rows] + shared[:, group].sum(1) + shared[:, small].sum(1)
+                record.images.append(number)
                 record.scores.append(scores[rows])
                 record.fates.append(
                     _fates(
@@ -154,9 +176,14 @@ class CityscapesAP:
     def merge(self, other: CityscapesAP) -> None:
         """Take in everything another accumulator saw."""
         for mine, theirs in zip(self._classes, other._classes, strict=True):
+            mine.images.extend(len(mine.targets) + number for number in theirs.images)
             mine.scores.extend(theirs.scores)
             mine.fates.extend(theirs.fates)
-            mine.targets += theirs.targets
+            mine.targets.extend(theirs.targets)
+
+    def judged(self) -> list[JudgedClass]:
+        """Return what became of every detection, by thing class."""
+        return [_judged(record) for record in self._classes]
 
     def matrix(self) -> NDArray[np.float64]:
         """Return AP per class and threshold, (8, 10); nan for classes without ground truth."""
@@ -216,9 +243,22 @@ def _fates(
     return fates
 
 
+def _judged(record: _ClassRecord) -> JudgedClass:
+    """Return the record as arrays."""
+    fates = np.concatenate([np.zeros((0, len(THRESHOLDS)), np.int8), *record.fates])
+    return JudgedClass(
+        image=np.repeat(record.images, [len(part) for part in record.scores]).astype(np.int64),
+        scores=np.concatenate([np.zeros(0), *record.scores]),
+        right=fates == _RIGHT,
+        wrong=fates == _WRONG,
+        targets=np.array(record.targets, dtype=np.int64),
+    )
+
+
 def _class_ap(record: _ClassRecord) -> NDArray[np.float64]:
     """Return AP at every threshold; nan without targets."""
-    if not record.targets:
+    targets = sum(record.targets)
+    if not targets:
         return np.full(len(THRESHOLDS), np.nan)
     if not record.scores:
         return np.zeros(len(THRESHOLDS))
@@ -227,10 +267,7 @@ def _class_ap(record: _ClassRecord) -> NDArray[np.float64]:
     order = np.argsort(scores, kind="stable")
     scores, fates = scores[order], fates[order]
     return np.array(
-        [
-            _average_precision(scores[column != _DROPPED], column, record.targets)
-            for column in fates.T
-        ]
+        [_average_precision(scores[column != _DROPPED], column, targets) for column in fates.T]
     )
 
 

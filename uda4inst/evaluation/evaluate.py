@@ -18,12 +18,14 @@ from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.detections import Detections
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import LONG_SIDE_MAX, infer
+from uda4inst.evaluation.resampling import resampled_path
 from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     ImagesDone,
     accumulators,
     results_json,
     to_json,
+    write_ap_by_draw,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
 from uda4inst.formats.run_starts import encode_runs, run_starts
@@ -97,7 +99,7 @@ def evaluate_model(
         classes: the ones the network answers for; its detections of others are left out, and they
             are not judged.
         predictions_path: where to write the evaluated detections (`.jsonl.gz`), whole or not at
-            all; None writes nothing.
+            all, and beside them AP by draw (`resampling`); None writes nothing.
         progress: called after every image with (done, all).
 
     Returns:
@@ -119,17 +121,20 @@ def evaluate_model(
         long_side_max=long_side_max,
     )
     labels = frozenset(thing_index(name) for name in classes)
+    names = [dataset.basename(index) for index in range(count)]
     with _predictions_file(predictions_path) as write:
         for index, every_detection in enumerate(found):
             detections = tuple(d for d in every_detection if d.label in labels)
             instance_ids = dataset.read_instance_ids(index)
             size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
-            _check_size(size, detections, dataset.basename(index))
+            _check_size(size, detections, names[index])
             for accumulator in scores.values():
                 accumulator.add(instance_ids, detections)
-            write(to_line(ImagePredictions(dataset.basename(index), size, detections)))
+            write(to_line(ImagePredictions(names[index], size, detections)))
             if progress is not None:
                 progress(index + 1, count)
+    if predictions_path is not None:
+        write_ap_by_draw(resampled_path(predictions_path), scores, names, classes=classes)
     return results_json(scores, classes=classes)
 
 

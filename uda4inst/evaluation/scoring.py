@@ -14,6 +14,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
+from uda4inst.evaluation.resampling import resampled_ap, write_resampled
 from uda4inst.evaluation.results import restrict
 from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
@@ -50,6 +51,26 @@ def results_json(
     if len(classes) < len(THING_NAMES):
         results = {protocol: restrict(result, classes) for protocol, result in results.items()}
     return {protocol: result.to_json() for protocol, result in results.items()}
+
+
+def write_ap_by_draw(
+    path: Path,
+    scores: Mapping[str, Accumulator],
+    images: Sequence[str],
+    *,
+    classes: Sequence[str] = THING_NAMES,
+) -> None:
+    """Write AP by the Cityscapes protocol on every draw of the images, if that was asked for.
+
+    Args:
+        path: see `resampling.resampled_path`.
+        scores: accumulators by protocol.
+        images: names of the images, in the order they were added.
+        classes: the ones the network answers for.
+    """
+    found = scores.get("cityscapes")
+    if isinstance(found, CityscapesAP) and images:
+        write_resampled(path, resampled_ap(found.judged(), images, names=classes))
 
 
 def to_json(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import infer
+from uda4inst.evaluation.resampling import resampled_iou, resampled_path, write_resampled
 from uda4inst.formats.label_maps import writing_label_maps
 from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.structures import Size
@@ -36,8 +37,8 @@ class SemanticScores:
     def __init__(self) -> None:
         self.counts: NDArray[np.int64] = np.zeros((_CLASSES, _CLASSES + 1), dtype=np.int64)
 
-    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
-        """Take in one image.
+    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Take in one image, and return its own `counts`.
 
         Args:
             truth: trainIds, 255 ignore (left out of everything), (H, W).
@@ -56,7 +57,9 @@ class SemanticScores:
         seen = truth != IGNORE_TRAIN_ID
         columns = np.minimum(predicted[seen], _CLASSES).astype(np.intp)
         pairs = truth[seen].astype(np.intp) * (_CLASSES + 1) + columns
-        self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+        counts = np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+        self.counts += counts
+        return counts
 
     def merge(self, other: SemanticScores) -> None:
         """Take in everything another accumulator saw."""
@@ -154,7 +157,8 @@ def evaluate_semantic(
         short_side: resize images to this shorter side first; None takes them as they are. Classes
             always come out at the image's own size.
         limit: only the first so many images (a quick look; say so beside the number).
-        predictions_path: where to write the judged maps, whole or not at all; None for nowhere.
+        predictions_path: where to write the judged maps, whole or not at all, and beside them the
+            scores by draw; None for nowhere.
         progress: called after every image with (done, all).
 
     Raises:
@@ -164,18 +168,22 @@ def evaluate_semantic(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     images = (dataset.read_image(index) for index in range(count))
     found = segment(model, images, device=device, short_side=short_side)
+    names, pixels = [dataset.basename(index) for index in range(count)], []
     with _label_maps_file(predictions_path) as write:
         for index, predicted in enumerate(found):
             truth = dataset.read_semantic(index)
             if truth.shape != predicted.shape:
                 raise UserError(
                     f"annotation must have its image's size {predicted.shape}, got {truth.shape} "
-                    f"({dataset.basename(index)}). Restore both from one archive."
+                    f"({names[index]}). Restore both from one archive."
                 )
-            scores.add(truth, predicted)
-            write(dataset.basename(index), predicted)
+            pixels.append(scores.add(truth, predicted))
+            write(names[index], predicted)
             if progress is not None:
                 progress(index + 1, count)
+    if predictions_path is not None:
+        by_draw = resampled_iou(np.stack(pixels), names)
+        write_resampled(resampled_path(predictions_path), by_draw)
     return scores.to_json()
 
 

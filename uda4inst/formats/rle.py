@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, TypedDict, cast
 
 import numpy as np
@@ -83,6 +84,12 @@ def run_lengths(rle: Rle) -> NDArray[np.int64]:
     size, counts = rle["size"], rle["counts"]
     if len(size) != 2 or min(size) < 0:
         raise ValueError(f"run-length code must have the size [height, width], got {size}.")
+    return _read_runs(counts, size[0] * size[1], f"{size[0]}x{size[1]}").copy()
+
+
+@lru_cache(maxsize=512)  # an image's masks, which every protocol reads
+def _read_runs(counts: str, pixels: int, size: str) -> NDArray[np.int64]:
+    """Return the runs of a code that must fill so many pixels."""
     codes = np.frombuffer(counts.encode("ascii", errors="replace"), np.uint8).astype(np.int64)
     codes -= _FIRST_CHARACTER
     ends = (codes & _MORE) == 0
@@ -92,10 +99,8 @@ def run_lengths(rle: Rle) -> NDArray[np.int64]:
         # Every run but the first three is stored as the difference to the one two before it.
         lengths[1::2] = np.cumsum(lengths[1::2])
         lengths[2::2] = np.cumsum(lengths[2::2])
-    if not lengths.size or lengths.min() < 0 or lengths.sum() != size[0] * size[1]:
-        raise ValueError(
-            f"run-length code must fill {size[0]}x{size[1]} pixels, got {counts[:40]!r}."
-        )
+    if not lengths.size or lengths.min() < 0 or lengths.sum() != pixels:
+        raise ValueError(f"run-length code must fill {size} pixels, got {counts[:40]!r}.")
     return lengths
 
 

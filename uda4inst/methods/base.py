@@ -176,6 +176,7 @@ class MethodContext:
         infer: how a network is run that is not trained, such as a teacher.
         seed: the run's seed.
         rank: index of this process.
+        steps: of the stage; 0 where that is not known.
     """
 
     student: Network
@@ -185,6 +186,7 @@ class MethodContext:
     infer: Infer = in_full_precision
     seed: int = 0
     rank: int = 0
+    steps: int = 0
 
     @property
     def device(self) -> torch.device:

@@ -90,7 +90,12 @@ class UDA4Inst:
         self.rare_classes = RareClassBalance(
             config.pool, min_area=config.mixing.min_area, seed=context.seed, rank=context.rank
         )
-        self.mixer = InstanceMixer(config.mixing)
+        self.mixer = InstanceMixer(
+            config.mixing,
+            pool_max_overlap=config.pool.max_overlap,
+            rare_labels=config.pool.rare_labels,
+            rare_weight=config.rare_weight,
+        )
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -120,7 +125,9 @@ class UDA4Inst:
         if mixing.s2t:
             pasted = self.mixer.pasted_source(source)
             wanted = [mixing.makes_s2t(index) for index in range(len(pairs))]
-            drawn = self.rare_classes.balance(pasted, rare, wanted=wanted, step=step)  # ......... 5
+            drawn = self.rare_classes.balance(  # ................................................ 5
+                pasted, rare, wanted=wanted, step=step, progress=self._progress
+            )
             mixed["s2t"] = self.mixer.s2t(pairs, pasted, drawn)  # ............................... 6
         if mixing.t2s:
             mixed["t2s"] = self.mixer.t2s(pairs)  # .............................................. 7
@@ -147,6 +154,12 @@ class UDA4Inst:
             raise ValueError("DomainBatch.target must hold one sample per source sample, got 0.")
         images = torch.stack([sample.image for sample in target])
         return tuple(decode(self.context.infer(self.teacher.model, images)))
+
+    @property
+    def _progress(self) -> float:
+        """Share of the stage that is done."""
+        steps = self.context.steps
+        return min(1.0, (self.updates - 1) / steps) if steps else 0.0
 
     def _student_views(self, views: Views) -> list[StudentView]:
         """Return what the student is trained on; which views there are, the configuration says."""
@@ -242,6 +255,13 @@ class UDA4InstConfig(MethodConfig):
         description="Weigh what a pseudo-label adds to the loss by its score (ours); off: all "
         "alike (paper).",
     )
+    rare_weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="How much instances of the pool's rare classes count in the loss, pasted or "
+        "not (ours). 1: as all others (paper).",
+    )
     lab_alignment: bool = Field(
         default=True,
         description="Give each source crop the LAB colour statistics of its target crop.",
@@ -296,7 +316,10 @@ class UDA4InstConfig(MethodConfig):
     def hashed(self) -> dict[str, Any]:
         """Return the settings; the pool's are out where nothing is drawn from it."""
         values = super().hashed()
-        return values if self.draws_from_pool else values | {"pool": {"enabled": False}}
+        if self.draws_from_pool:
+            return values
+        rare = {} if self.rare_weight == 1 else {"rare_classes": list(self.pool.rare_classes)}
+        return values | {"pool": {"enabled": False, **rare}}
 
     @property
     def left_to_source(self) -> tuple[str, ...]:

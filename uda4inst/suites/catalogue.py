@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from uda4inst.suites.definition import Suite
-from uda4inst.suites.own_tables import EXTENSIONS, SEMANTIC_BOUNDS, THRESHOLD_SWEEP
+from uda4inst.suites.own_tables import BALANCE, EXTENSIONS, SEMANTIC_BOUNDS, THRESHOLD_SWEEP
 from uda4inst.suites.paper_tables import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
 
 SUITES: Final[Mapping[str, Suite]] = {
@@ -19,6 +19,7 @@ SUITES: Final[Mapping[str, Suite]] = {
         TABLE5,
         THRESHOLD_SWEEP,
         EXTENSIONS,
+        BALANCE,
         SEMANTIC_BOUNDS,
     )
 }

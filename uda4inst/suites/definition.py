@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.suites import paper
@@ -17,7 +17,15 @@ from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
 
 SuiteName = Literal[
-    "table1", "table2", "table3", "table4", "table5", "thresholds", "extensions", "semantic"
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "thresholds",
+    "extensions",
+    "balance",
+    "semantic",
 ]
 Bound = Literal["lower_bound", "upper_bound"]
 Role = Literal["row"] | Bound
@@ -29,6 +37,24 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "synthia": "SYNTHIA → Cityscapes",
     "urbansyn_semantic": "UrbanSyn → Cityscapes, semantic",
 }
+
+
+class Cell(NamedTuple):
+    """What a row is trained once for.
+
+    Args:
+        scenes: seed of the scenes it is trained and judged on; None where there is one data set.
+        seed: of the training.
+    """
+
+    scenes: int | None
+    seed: int
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the names of its runs."""
+        of_scenes = "" if self.scenes is None else f"-scenes{self.scenes}"
+        return f"{of_scenes}-seed{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From a suite, a scale and seeds to runs, with their stage 1 in common where it is the same."""
+"""From a suite, scale, scene sets and seeds to runs; equal first stages are trained once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from uda4inst.errors import UserError
 from uda4inst.methods import stage1_config
-from uda4inst.suites.definition import Row, Suite
+from uda4inst.suites.definition import Cell, Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
 from uda4inst.training.schema import UNHASHED, remove, remove_later_defaults
@@ -44,14 +44,14 @@ class RunSpec:
     Args:
         name: of its folder.
         row: run key of its rows; empty for a stage-1 run.
-        seed: its seed.
+        cell: its scene set and seed.
         config: resolved.
         stage1: name of the run whose student it starts from; empty when it has its own stage 1.
     """
 
     name: str
     row: str
-    seed: int
+    cell: Cell
     config: Config
     stage1: str = ""
 
@@ -68,14 +68,14 @@ class Expansion:
     Args:
         suite: what is run.
         scale: how large.
-        seeds: how often.
+        cells: scene sets and seeds, one set of runs each.
         overrides: key=value of the command line.
-        runs: by seed; stage-1 runs before those that start from them.
+        runs: by cell; stage-1 runs before those that start from them.
     """
 
     suite: Suite
     scale: Scale
-    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
     overrides: tuple[str, ...]
     runs: tuple[RunSpec, ...]
 
@@ -86,10 +86,34 @@ class Expansion:
         return _digest(listed)
 
 
+def cells_of(scale: Scale, seeds: Sequence[int], scenes: Sequence[int] = ()) -> tuple[Cell, ...]:
+    """Return every scene set with every seed, all sets of one seed before those of the next.
+
+    Args:
+        scale: it says which scene sets there are when none is named.
+        seeds: of the trainings.
+        scenes: seeds of the scene sets; empty for the scale's own.
+
+    Raises:
+        UserError: a seed twice or negative; scene sets where the scale has one data set.
+    """
+    _check_seeds("--seeds", seeds)
+    if scale.scenes is None:
+        if scenes:
+            raise UserError(
+                f"--scenes must be left out at scale {scale.name}, which has one data set for "
+                f"every source, got {','.join(map(str, scenes))}. Only scale toy draws scenes."
+            )
+        return tuple(Cell(None, seed) for seed in seeds)
+    sets = tuple(scenes) or scale.scenes.default
+    _check_seeds("--scenes", sets)
+    return tuple(Cell(one, seed) for seed in seeds for one in sets)
+
+
 def expand(
     suite: Suite,
     scale: Scale,
-    seeds: Sequence[int],
+    cells: Sequence[Cell],
     *,
     root: Path,
     overrides: Sequence[str] = (),
@@ -99,28 +123,27 @@ def expand(
     Args:
         suite: which table.
         scale: how large; rows of sources without a preset have no runs.
-        seeds: one set of runs each.
+        cells: one set of runs each, of `cells_of`.
         root: folder of the runs.
         overrides: key=value for every run, or PRESET:key=value for the runs of one preset.
 
     Raises:
-        UserError: a seed twice or negative; an override is not one, sets what the rows compare,
-            or what the suite sets itself; a resolved configuration is refused.
+        UserError: an override is not one, sets what the rows compare, or what the suite sets
+            itself; a resolved configuration is refused.
     """
-    _check_seeds(seeds)
     parsed = [_parse(override, scale) for override in overrides]
     _check_overrides(parsed, suite)
     runs: dict[str, RunSpec] = {}
-    for seed in seeds:
+    for cell in cells:
         specs = [
             spec
             for row in _rows_with_runs(suite, scale)
-            for spec in _runs_of_row(row, seed, suite, scale, root=root, overrides=parsed)
+            for spec in _runs_of_row(row, cell, suite, scale, root=root, overrides=parsed)
         ]
         # Stage 1 first; a name met again is the same run.
         for spec in sorted(specs, key=lambda spec: bool(spec.row)):
             runs.setdefault(spec.name, spec)
-    return Expansion(suite, scale, tuple(seeds), tuple(overrides), tuple(runs.values()))
+    return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()))
 
 
 def stage1_hash(config: Config) -> str | None:
@@ -142,9 +165,9 @@ def stage1_hash(config: Config) -> str | None:
     return _digest(values)
 
 
-def run_name(run_key: str, seed: int) -> str:
+def run_name(run_key: str, cell: Cell) -> str:
     """Return the name of a row's run."""
-    return f"{run_key}-seed{seed}"
+    return f"{run_key}{cell.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +180,21 @@ class _Override:
 
 def _runs_of_row(
     row: Row,
-    seed: int,
+    cell: Cell,
     suite: Suite,
     scale: Scale,
     *,
     root: Path,
     overrides: Sequence[_Override],
 ) -> Iterator[RunSpec]:
-    """Yield a row's run of one seed, after its stage 1 if it can be shared."""
+    """Yield a row's run of one cell, after its stage 1 if it can be shared."""
     preset = scale.presets[row.benchmark]
-    name = run_name(row.run_key, seed)
+    name = run_name(row.run_key, cell)
     settings = {
-        **scale.settings,
+        **scale.settings_on(cell.scenes),
         **row.settings,
         **_fitting(scale.suites.get(suite.name, {}), row),
-        "seed": seed,
+        "seed": cell.seed,
         "run.root": str(root),
         "run.name": name,
     }
@@ -182,12 +205,12 @@ def _runs_of_row(
     )
     shared = stage1_hash(config)
     if shared is None:
-        yield RunSpec(name, row.run_key, seed, config)
+        yield RunSpec(name, row.run_key, cell, config)
         return
-    stage1 = f"stage1-{shared}-seed{seed}"
-    yield RunSpec(stage1, "", seed, _stage1_config(config, stage1))
+    stage1 = f"stage1-{shared}{cell.suffix}"
+    yield RunSpec(stage1, "", cell, _stage1_config(config, stage1))
     changed = _changed(config, {"training.stage2_from": stage1})
-    yield RunSpec(name, row.run_key, seed, changed, stage1)
+    yield RunSpec(name, row.run_key, cell, changed, stage1)
 
 
 def _stage1_config(config: Config, name: str) -> Config:
@@ -225,11 +248,11 @@ def _rows_with_runs(suite: Suite, scale: Scale) -> list[Row]:
     return list(reversed(rows.values()))
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
+def _check_seeds(option: str, seeds: Sequence[int]) -> None:
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UserError(
-            "--seeds must be different whole numbers from 0, separated by commas, got "
-            f"{','.join(map(str, seeds)) or 'none'}. For example: --seeds 0,1,2"
+            f"{option} must be different whole numbers from 0, separated by commas, got "
+            f"{','.join(map(str, seeds)) or 'none'}. For example: {option} 0,1,2"
         )
 
 

@@ -19,6 +19,7 @@ from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir, current_commit
 from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.schema import hashed_values
@@ -100,12 +101,18 @@ def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
     return folder, values
 
 
-def recorded_seeds(folder: SuiteFolder) -> tuple[int, ...]:
-    """Return the seeds a folder was expanded for before; none for a new one."""
+def recorded_cells(folder: SuiteFolder) -> tuple[Cell, ...]:
+    """Return the scene sets and seeds a folder was expanded for before; none for a new one."""
     if not folder.description.is_file():
         return ()
-    _, values = open_suite(folder.path)
-    return tuple(values["seeds"])
+    return described_cells(open_suite(folder.path)[1])
+
+
+def described_cells(description: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Return the scene sets and seeds that suite.yaml says, in its order."""
+    runs = [run for run in description.get("runs") or () if "seed" in run]
+    runs = runs or [{"seed": seed} for seed in description["seeds"]]
+    return tuple(dict.fromkeys(Cell(run.get("scenes"), int(run["seed"])) for run in runs))
 
 
 def describe(folder: SuiteFolder, expansion: Expansion) -> None:
@@ -117,7 +124,8 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
     values = {
         "suite": expansion.suite.name,
         "scale": expansion.scale.name,
-        "seeds": list(expansion.seeds),
+        "scenes": list(dict.fromkeys(c.scenes for c in expansion.cells if c.scenes is not None)),
+        "seeds": list(dict.fromkeys(cell.seed for cell in expansion.cells)),
         "overrides": list(expansion.overrides),
         "presets": dict(expansion.scale.presets),
         "hash": expansion.hash,
@@ -128,7 +136,8 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
             {
                 "name": run.name,
                 "row": run.row,
-                "seed": run.seed,
+                "scenes": run.cell.scenes,
+                "seed": run.cell.seed,
                 "config_hash": run.config_hash,
                 "stage1": run.stage1,
             }
@@ -174,7 +183,7 @@ def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
     Raises:
         UserError: naming the rows, a few of the settings, and what to do.
     """
-    changed: dict[str, list[int]] = {}
+    changed: dict[str, list[str]] = {}
     differences: dict[str, None] = {}
     for spec in expansion.runs:
         run = folder.run(spec.name)
@@ -182,14 +191,11 @@ def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
             continue
         found = _differences(run, spec)
         if found:
-            changed.setdefault(spec.row or "stage 1", []).append(spec.seed)
+            changed.setdefault(spec.row or "stage 1", []).append(spec.cell.suffix[1:])
             differences |= dict.fromkeys(found)
     if not changed:
         return
-    rows = ", ".join(
-        f"{row} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))})"
-        for row, seeds in changed.items()
-    )
+    rows = ", ".join(f"{row} ({', '.join(sorted(cells))})" for row, cells in changed.items())
     named = list(differences)[:_NAMED] + (["..."] if len(differences) > _NAMED else [])
     raise UserError(
         f"suite {expansion.suite.name} must keep the configuration of the runs it has, got "

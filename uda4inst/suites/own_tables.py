@@ -1,4 +1,4 @@
-"""Comparisons that are no table of the paper: score thresholds, and label-free extensions."""
+"""Comparisons that are no table of the paper: thresholds, label-free extensions, balance."""
 
 from __future__ import annotations
 
@@ -79,6 +79,51 @@ EXTENSIONS: Final = Suite(
         *(
             _extension_row(key, label, settings)
             for key, (label, settings) in _EXTENSIONS_OF_ONE.items()
+        ),
+        ORACLE,
+    ),
+)
+
+# Over both groups with mixing. Each mend is one change to the pool within its area budget.
+_NO_BALANCE: Final[Mapping[str, Any]] = {
+    "method.rare_weight": 1.0,
+    "method.pool.draw_by_rarity": False,
+    "method.pool.area_budget": 0.03,
+    "method.pool.riders": "left",
+    "method.pool.draw_chance": 1.0,
+    "method.pool.fade": False,
+    "method.pool.max_overlap": 1.0,
+}
+_RIDERS: Final[Mapping[str, Any]] = {"method.pool.riders": "pasted"}
+_SELDOM: Final[Mapping[str, Any]] = {"method.pool.draw_chance": 0.2}
+_BESIDE: Final[Mapping[str, Any]] = {"method.pool.max_overlap": 0.2}
+_MENDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "pool": ("pool without area budget (paper)", {"method.pool.area_budget": None}),
+    "budget": ("pool within an area budget (M5)", {}),
+    "riders": ("+ riders pasted along", _RIDERS),
+    "riders_ignored": ("+ riders pasted along, ignored", {"method.pool.riders": "ignored"}),
+    "seldom": ("+ a draw for one image in five", _SELDOM),
+    "fade": ("+ draws that fade", {"method.pool.fade": True}),
+    "beside": ("+ not on other objects", _BESIDE),
+    "together": ("+ riders, one image in five, not on others", {**_RIDERS, **_SELDOM, **_BESIDE}),
+}
+
+
+def _balance_row(key: str, label: str, settings: Mapping[str, Any], *, pool: bool = True) -> Row:
+    return Row(key, label, self_training("two", pool=pool) | {**_NO_BALANCE, **settings})
+
+
+BALANCE: Final = Suite(
+    "balance",
+    "Rare-class balance",
+    "Both category groups with bidirectional mixing: without the pool, with it, with one change "
+    "to it each, and with a heavier loss in its place. Not in the paper.",
+    (
+        _SOURCE_ONLY,
+        _balance_row("none", "no pool (M4)", {}, pool=False),
+        *(_balance_row(key, label, settings) for key, (label, settings) in _MENDS.items()),
+        _balance_row(
+            "weight", "no pool, rare classes weigh 3", {"method.rare_weight": 3.0}, pool=False
         ),
         ORACLE,
     ),

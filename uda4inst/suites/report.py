@@ -14,8 +14,10 @@ from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.resampling import DRAWS
 from uda4inst.suites import figures
 from uda4inst.suites.definition import BENCHMARKS
+from uda4inst.suites.intervals import LEVEL, Interval
 from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.results import (
     NETWORKS,
@@ -31,6 +33,7 @@ from uda4inst.tasks.instances import INSTANCES
 NOT_PUBLISHED: Final = "not published"
 NOT_RUN: Final = "not run"
 NOTHING: Final = "–"
+BEYOND: Final = "*"
 CSV_COLUMNS: Final = (
     "suite",
     "scale",
@@ -47,6 +50,9 @@ CSV_COLUMNS: Final = (
     "max",
     "n",
     "state",
+    "low",
+    "high",
+    "minus",
 )
 _MARKS: Final = "abcdefghij"
 
@@ -126,37 +132,48 @@ def latex(results: SuiteResults, views: Sequence[View]) -> str:
 
 
 def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
-    """Return every number in a line of its own, all digits, per cent."""
+    """Return every number in a line of its own, all digits, per cent.
+
+    Differences name the row that is taken away in the column `minus`; they and shares of the gap
+    have the 95 % interval in `low` and `high`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for protocol, network in views:
         for row in results.rows:
+            facts = (results.suite.name, results.scale.name, row.row.benchmark, row.key, row.label)
+            facts += (network, protocol)
             for metric, name, paper, found in _numbers(results, row, protocol, network):
                 numbers = ("", "", "", 0) if found is None else _spread_out(found)
-                writer.writerow(
-                    (
-                        results.suite.name,
-                        results.scale.name,
-                        row.row.benchmark,
-                        row.key,
-                        row.label,
-                        network,
-                        protocol,
-                        metric,
-                        name,
-                        "" if paper is None else paper,
-                        *numbers,
-                        row.state,
-                    )
-                )
+                share = results.share_closed(row, network, protocol, metric.removesuffix(" gap"))
+                ends = (share.low, share.high) if share and metric.endswith(" gap") else ("", "")
+                shown = "" if paper is None else paper
+                writer.writerow((*facts, metric, name, shown, *numbers, row.state, *ends, ""))
+            for metric, name, other, found in _differences(results, row, protocol, network):
+                n = len(other.runs)
+                numbers = ("", found.value, "", "", n, row.state, found.low, found.high, other.key)
+                writer.writerow((*facts, f"{metric} difference", name, *numbers))
     return out.getvalue()
 
 
+def _differences(
+    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
+) -> Iterator[tuple[str, str, RowResult, Interval]]:
+    """Yield (metric, class, other row, difference) for every row that stands above this one."""
+    for other in results.rows[: results.rows.index(row)]:
+        for metric in results.suite.task.measures:
+            for name in (None, *(c for c in row.row.classes if c in other.row.classes)):
+                found = results.difference(row, other, network, protocol, metric, name)
+                if found is not None:
+                    yield metric, name or "all", other, found
+
+
 def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
-    """Yield the tables of every protocol and network: means, then AP and AP50 by class."""
+    """Yield the tables of every protocol and network: means, differences, then both by class."""
     for protocol, network in views:
         yield _means_table(results, protocol, network)
+        yield from difference_tables(results, protocol, network)
         for metric in results.suite.task.measures:
             table = _class_table(results, protocol, network, metric)
             if table:
@@ -173,9 +190,10 @@ def _reading(results: SuiteResults) -> str:
         else ""
     )
     return (
-        f"{what} in per cent: the mean over n seeds with the smallest and the largest in brackets, "
+        f"{what} in per cent: the mean over n runs with the smallest and the largest in brackets, "
         "of the last step, without selection. Gap: (row - w/o UDA) / (upper bound - w/o UDA), "
-        "where the table's first row without UDA is the lower end. "
+        "where the table's first row without UDA is the lower end; in brackets its 95 % interval "
+        "where there is one, else the range of single runs. "
         f"{paper}Rows without a teacher show their student."
     )
 
@@ -219,13 +237,77 @@ def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network
             cells += [_paper_cell(row.paper, measure)] if results.has_paper else []
             cells.append(_cell(found, row))
         gap = results.gap_closed(row, network, protocol)
+        share = results.share_closed(row, network, protocol)
         cells += [_share_text(results.paper_gap_closed(row))] if results.has_paper else []
-        cells.append(NOTHING if gap is None else _share_cell(gap))
+        cells.append(NOTHING if gap is None else _share_cell(gap, share))
         first = row.statistic(network, protocol, measures[0])
         lines.append((_labelled(results, row), *marks, *cells, str(first.n if first else 0)))
     title = f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
     notes = (*_footnotes(results), _provenance(results))
     return Table(title, header, tuple(lines), notes)
+
+
+def difference_tables(
+    results: SuiteResults, protocol: ProtocolName, network: Network
+) -> Iterator[Table]:
+    """Yield how far the rows are apart: all with all, and by class each from the row above it."""
+    metric = results.suite.task.measures[0]
+    where = f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
+    rows = results.rows
+    cells = [
+        [results.difference(row, other, network, protocol, metric) for other in rows[:index]]
+        for index, row in enumerate(rows)
+    ]
+    if not any(found for line in cells for found in line):
+        return
+    # Rows and columns without any number are left out.
+    across = [j for j in range(len(rows)) if any(line[j] for line in cells[j + 1 :])]
+    down = [i for i, line in enumerate(cells) if any(line)]
+    lines = [
+        (rows[i].label, *(_difference_cell(cells[i][j]) if j < i else "" for j in across))
+        for i in down
+    ]
+    header = ("row minus column", *(rows[j].label for j in across))
+    note = difference_note([found for line in cells for found in line if found])
+    yield Table(f"Differences in {metric}, {where}", header, tuple(lines), (note,))
+    pairs = [(rows[i], rows[i - 1]) for i in down if cells[i][i - 1]]
+    names = results.suite.task.class_names
+    lines = [
+        (
+            f"{row.label} − {above.label}",
+            *(
+                _difference_cell(results.difference(row, above, network, protocol, metric, name))
+                for name in names
+            ),
+        )
+        for row, above in pairs
+    ]
+    of_class = results.suite.task.class_measures[0]
+    title = f"Differences in {of_class} by class, {where}"
+    yield Table(title, ("row minus the row above", *names), tuple(lines), (note,))
+
+
+def difference_note(found: Sequence[Interval]) -> str:
+    """Return what the brackets and marks of differences say."""
+    sets, seeds = ([getattr(f, name) for f in found] for name in ("scene_sets", "seeds"))
+    alone = " With one seed it is about the images alone." if min(seeds) == 1 else ""
+    return (
+        f"Points, in brackets the {LEVEL} % interval: paired bootstrap over the images and the "
+        f"seeds ({_range(seeds)}) within scene sets ({_range(sets)}), {DRAWS} draws.{alone} "
+        f"{BEYOND}: the interval leaves out zero."
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _difference_cell(found: Interval | None) -> str:
+    if found is None:
+        return NOTHING
+    mark = f" {BEYOND}" if found.sign else ""
+    return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f}){mark}"
 
 
 def _class_table(
@@ -291,7 +373,9 @@ def _share_text(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.0f} %"
 
 
-def _share_cell(gap: Statistic) -> str:
+def _share_cell(gap: Statistic, interval: Interval | None) -> str:
+    if interval is not None:
+        return f"{interval.value:.0f} % ({interval.low:.0f}–{interval.high:.0f})"
     return f"{gap.mean:.0f} % ({gap.spread[0]:.0f}–{gap.spread[1]:.0f})"
 
 
@@ -347,6 +431,7 @@ _LATEX_SPECIAL: Final = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "–": "--",
+    "−": "$-$",
     "→": r"$\rightarrow$",
     "✓": r"$\checkmark$",
 }

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final, Literal, cast
 
+from uda4inst.evaluation.resampling import Resampled, read_resampled, resampled_path
 from uda4inst.methods import METHODS
-from uda4inst.run_folder.evaluations import Evaluation, last_evaluation
-from uda4inst.run_folder.layout import read_command
+from uda4inst.run_folder.evaluations import Evaluation, last_evaluation, predictions_file
+from uda4inst.run_folder.layout import RunDir, read_command
 from uda4inst.run_folder.status import read_status
+from uda4inst.suites import intervals
 from uda4inst.suites.catalogue import SUITES
-from uda4inst.suites.definition import Bound, Row, Suite
+from uda4inst.suites.definition import Bound, Cell, Row, Suite
 from uda4inst.suites.expand import run_name
-from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
+from uda4inst.suites.folder import SuiteFolder, described_cells, open_suite, read_records
+from uda4inst.suites.intervals import Interval, Scored
 from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.scales import Scale, find_scale
 from uda4inst.tasks.base import Task
@@ -35,12 +39,12 @@ PROTOCOLS: Final[tuple[ProtocolName, ...]] = ("cityscapes", "coco")
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A number over seeds.
+    """A number over scene sets and seeds.
 
     Args:
-        mean: over the seeds.
+        mean: over all of them.
         spread: smallest and largest.
-        n: seeds.
+        n: runs.
     """
 
     mean: float
@@ -48,29 +52,46 @@ class Statistic:
     n: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunResult:
     """One run of a row.
 
     Args:
         name: of its folder.
-        seed: its seed.
+        cell: its scene set and seed.
         state: finished, or what it is instead; "not run" when there is no run.
         step: steps done.
         evaluation: the last evaluation; None unless finished.
         commit: of the code that began it.
         time: when it was begun.
         hardware: where it computed, when the suite's records tell.
+        folder: its folder, when it is there.
     """
 
     name: str
-    seed: int
+    cell: Cell
     state: str = "not run"
     step: int = 0
     evaluation: Evaluation | None = None
     commit: str = ""
     time: str = ""
     hardware: str = ""
+    folder: RunDir | None = None
+
+    @cached_property
+    def resampled(self) -> Mapping[str, Resampled]:
+        """Scores by draw of the evaluated networks; those of earlier versions have none.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        if self.evaluation is None or self.folder is None:
+            return {}
+        paths = {
+            network: resampled_path(predictions_file(self.folder, self.evaluation.step, network))
+            for network in self.evaluation.networks
+        }
+        return {name: read_resampled(path) for name, path in paths.items() if path.is_file()}
 
     @property
     def config_hash(self) -> str:
@@ -84,13 +105,13 @@ class RunResult:
         return f"{found.dataset}, {found.split}, {found.images} images" if found else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowResult:
     """One row of a table: the paper's numbers and those of its runs.
 
     Args:
         row: its definition.
-        runs: one a seed.
+        runs: one a scene set and seed.
         has_data: whether the scale has data for it.
         task: what its runs predict.
     """
@@ -126,12 +147,12 @@ class RowResult:
         others = {run.state for run in self.runs if run.evaluation is None}
         if not finished:
             return "not run" if others <= {"not run"} else f"not finished ({', '.join(others)})"
-        return f"{finished} of {len(self.runs)} seeds"
+        return f"{finished} of {len(self.runs)} runs"
 
-    def by_seed(
+    def by_cell(
         self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
-    ) -> dict[int, float]:
-        """Return a number of every finished run, in per cent, by seed.
+    ) -> dict[Cell, float]:
+        """Return a number of every finished run, in per cent, by scene set and seed.
 
         Args:
             network: student or teacher; rows without a teacher give their student's.
@@ -139,18 +160,54 @@ class RowResult:
             metric: one of the task's measures.
             class_name: None for the mean over the row's classes.
         """
-        values: dict[int, float] = {}
+        values: dict[Cell, float] = {}
         for run in self.runs:
             value = self._value(run, network, protocol, metric, class_name)
             if value is not None:
-                values[run.seed] = value
+                values[run.cell] = value
         return values
+
+    def scored(
+        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
+    ) -> Scored:
+        """Return a number of every finished run with its draws; by the headline's protocol only.
+
+        Args:
+            network: see `by_cell`.
+            protocol: others than the task's first have no draws.
+            metric: see `by_cell`.
+            class_name: see `by_cell`.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        names = self.task.class_names
+        chosen = self.row.classes if class_name is None else (class_name,)
+        column = intervals.ColumnOf(
+            self.task.measures.index(metric),
+            () if chosen == names else tuple(names.index(name) for name in chosen),
+        )
+        has_draws = protocol == self.task.protocols[0]
+        draws = {run.cell: run.resampled.get(self._judged(run, network)) for run in self.runs}
+        return intervals.scored(
+            self.by_cell(network, protocol, metric, class_name),
+            {cell: found for cell, found in draws.items() if found is not None and has_draws},
+            column,
+        )
 
     def statistic(
         self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
     ) -> Statistic | None:
-        """Return mean, spread and number of seeds; None when no run has the number."""
-        return _statistic(list(self.by_seed(network, protocol, metric, class_name).values()))
+        """Return mean, spread and number of runs; None when no run has the number."""
+        return _statistic(list(self.by_cell(network, protocol, metric, class_name).values()))
+
+    def _judged(self, run: RunResult, network: str) -> str:
+        """Return the network that stands for one that the row's method does not have."""
+        method = METHODS.get(self.row.settings.get("method.name", ""))
+        known = run.evaluation.networks if run.evaluation else ()
+        if network not in known and method and network not in method.networks:
+            return method.networks[0]
+        return network
 
     def _value(
         self,
@@ -163,9 +220,7 @@ class RowResult:
         found = run.evaluation
         if found is None:
             return None
-        method = METHODS.get(self.row.settings.get("method.name", ""))
-        if network not in found.networks and method and network not in method.networks:
-            network = method.networks[0]  # stands for a network that its method does not have
+        network = self._judged(run, network)
         of_class = dict(zip(self.task.measures, self.task.class_measures, strict=True))[metric]
         if class_name is not None:
             known = class_name in self.row.classes
@@ -187,7 +242,7 @@ class SuiteResults:
         folder: where it lies.
         suite: its definition.
         scale: how large its runs are.
-        seeds: asked for.
+        cells: scene sets and seeds that were asked for.
         rows: in the order of the definition.
         description: content of suite.yaml.
     """
@@ -195,7 +250,7 @@ class SuiteResults:
     folder: Path
     suite: Suite
     scale: Scale
-    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
     rows: tuple[RowResult, ...]
     description: Mapping[str, Any] = field(default_factory=dict)
 
@@ -203,6 +258,18 @@ class SuiteResults:
     def protocols(self) -> tuple[ProtocolName, ...]:
         """How its runs are judged, the headline's way first."""
         return cast("tuple[ProtocolName, ...]", self.suite.task.protocols)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Networks that a finished run was judged with; all before there is any."""
+        judged = {
+            name
+            for row in self.rows
+            for run in row.runs
+            if run.evaluation is not None
+            for name in run.evaluation.networks
+        }
+        return tuple(name for name in NETWORKS if name in judged or not judged)
 
     @property
     def has_paper(self) -> bool:
@@ -218,13 +285,53 @@ class SuiteResults:
         found = self.suite.bound(row.row, role)
         return self.row(found.key) if found else None
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that were asked for."""
+        return tuple(dict.fromkeys(cell.seed for cell in self.cells))
+
+    @property
+    def scenes(self) -> tuple[int, ...]:
+        """Scene sets that were asked for; none where the scale has one data set."""
+        return tuple(dict.fromkeys(c.scenes for c in self.cells if c.scenes is not None))
+
+    def difference(
+        self,
+        row: RowResult,
+        other: RowResult,
+        network: Network,
+        protocol: ProtocolName,
+        metric: str,
+        class_name: str | None = None,
+    ) -> Interval | None:
+        """Return how much higher a row is than another, in points, with its interval.
+
+        None for rows over different classes, and without runs of both that were judged on the
+        same images.
+        """
+        if class_name is None and row.row.classes != other.row.classes:
+            return None
+        mine, theirs = (r.scored(network, protocol, metric, class_name) for r in (row, other))
+        return intervals.difference(mine, theirs)
+
+    def share_closed(
+        self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None
+    ) -> Interval | None:
+        """Return `gap_closed` with its interval; None where that is None, and without draws."""
+        low, high = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
+        if row.row.role != "row" or low is None or high is None:
+            return None
+        metric = metric or self.suite.task.measures[0]
+        own, bottom, top = (r.scored(network, protocol, metric) for r in (row, low, high))
+        return intervals.share(own, bottom, top)
+
     def gap_closed(
         self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None
     ) -> Statistic | None:
         """Return the share of the gap between the bounds that a row closes, in per cent.
 
-        The mean is the share of the mean numbers over the seeds that all three rows have, the
-        spread that of the single seeds' shares. None for the bounds themselves, and where a bound
+        The mean is the share of the mean numbers over the runs that all three rows have, the
+        spread that of the single runs' shares. None for the bounds themselves, and where a bound
         is missing or the upper one is not above the lower.
         """
         ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
@@ -232,18 +339,18 @@ class SuiteResults:
             return None
         metric = metric or self.suite.task.measures[0]
         low, high, own = (
-            part.by_seed(network, protocol, metric) for part in (*ends, row) if part is not None
+            part.by_cell(network, protocol, metric) for part in (*ends, row) if part is not None
         )
-        seeds = sorted(low.keys() & high.keys() & own.keys())
-        if not seeds:
+        cells = [cell for cell in own if cell in low and cell in high]
+        if not cells:
             return None
-        means = [mean(part[seed] for seed in seeds) for part in (own, low, high)]
+        means = [mean(part[cell] for cell in cells) for part in (own, low, high)]
         whole = _share(*means)
-        single = [_share(own[seed], low[seed], high[seed]) for seed in seeds]
+        single = [_share(own[cell], low[cell], high[cell]) for cell in cells]
         if whole is None or None in single:
             return None
         shares = [share for share in single if share is not None]
-        return Statistic(whole, (min(shares), max(shares)), len(seeds))
+        return Statistic(whole, (min(shares), max(shares)), len(cells))
 
     def paper_gap_closed(self, row: RowResult, metric: str | None = None) -> float | None:
         """Return the same share of the paper's numbers."""
@@ -271,38 +378,39 @@ def collect(path: Path) -> SuiteResults:
     folder, description = open_suite(path)
     suite = SUITES[description["suite"]]
     scale = find_scale(description["scale"])
-    seeds = tuple(int(seed) for seed in description["seeds"])
+    cells = described_cells(description)
     records = read_records(folder)
     rows = []
     for row in suite.rows:
         has_data = row.benchmark in scale.presets
         runs = [
-            _read(folder, run_name(row.run_key, seed), seed, records) if has_data else None
-            for seed in seeds
+            _read(folder, run_name(row.run_key, cell), cell, records) if has_data else None
+            for cell in cells
         ]
         rows.append(RowResult(row, tuple(run for run in runs if run), has_data, suite.task))
-    return SuiteResults(path, suite, scale, seeds, tuple(rows), description)
+    return SuiteResults(path, suite, scale, cells, tuple(rows), description)
 
 
 def _read(
-    folder: SuiteFolder, name: str, seed: int, records: Mapping[str, Sequence[Mapping[str, Any]]]
+    folder: SuiteFolder, name: str, cell: Cell, records: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> RunResult:
     """Return one run as its folder shows it."""
     run = folder.run(name)
     if not run.config.is_file():
-        return RunResult(name, seed)
+        return RunResult(name, cell)
     status, command = read_status(run), read_command(run)
     is_finished = status is not None and status.state == "finished"
     places = [r["hardware"] for r in records.get(name, ()) if r.get("end") == "finished"]
     return RunResult(
         name,
-        seed,
+        cell,
         state=status.state if status else "begun",
         step=status.step if status else 0,
         evaluation=last_evaluation(run) if is_finished else None,
         commit=" to ".join(command.commits),
         time=command.time,
         hardware=places[-1] if places else "",
+        folder=run,
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from uda4inst.evaluation.scoring import ImagesDone
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
 
@@ -164,7 +165,12 @@ class Task(Protocol):
         ...
 
     def build_network(
-        self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
+        self,
+        preset: str,
+        *,
+        weights: str | Path | None,
+        gradient_checkpointing: bool = False,
+        deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
         """Return a network in training mode on the CPU, and what was loaded into it.
 
@@ -172,6 +178,7 @@ class Task(Protocol):
             preset: one of `presets`.
             weights: see the configuration's `model.weights`; None draws from torch's generator.
             gradient_checkpointing: compute parts of the forward pass twice, for less memory.
+            deformable_kernel: see the configuration's `model.deformable_kernel`.
 
         Raises:
             UserError: unknown preset; weights missing, unreadable or of another architecture.
@@ -214,7 +221,8 @@ class Task(Protocol):
                 Judged is always at the image's own size.
             limit: only the first so many images.
             classes: names of those the network answers for; None for all.
-            predictions_path: where to write what was judged, whole or not at all; None for nowhere.
+            predictions_path: where to write what was judged, whole or not at all, and beside it the
+                scores by draw (`evaluation.resampling`); None for nowhere.
             progress: called after every image with (done, all).
 
         Returns:

@@ -25,6 +25,7 @@ from uda4inst.formats.predictions import (
     writing_text,
 )
 from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
@@ -89,10 +90,20 @@ class Instances:
     has_groups: bool = True
 
     def build_network(
-        self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
+        self,
+        preset: str,
+        *,
+        weights: str | Path | None,
+        gradient_checkpointing: bool = False,
+        deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
         """Return a Mask2Former and what was loaded into it."""
-        return build_model(preset, weights=weights, gradient_checkpointing=gradient_checkpointing)
+        return build_model(
+            preset,
+            weights=weights,
+            gradient_checkpointing=gradient_checkpointing,
+            deformable_kernel=deformable_kernel,
+        )
 
     def build_loss(self, *, num_points: int) -> InstanceLoss:
         """Return Mask2Former's loss on so many points a mask."""

@@ -18,6 +18,7 @@ from uda4inst.draw import overlay_semantic
 from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic import evaluate_semantic, segment
 from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX, write_label_ids
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.segformer.loss import pixel_cross_entropy
 from uda4inst.models.segformer.network import build_segformer
@@ -71,9 +72,15 @@ class Semantic:
     has_groups: bool = False
 
     def build_network(
-        self, preset: str, *, weights: str | Path | None, gradient_checkpointing: bool = False
+        self,
+        preset: str,
+        *,
+        weights: str | Path | None,
+        gradient_checkpointing: bool = False,
+        deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
-        """Return a SegFormer and what was loaded into it."""
+        """Return a SegFormer, which has no deformable attention, and what was loaded into it."""
+        del deformable_kernel
         return build_segformer(
             preset, weights=weights, gradient_checkpointing=gradient_checkpointing
         )

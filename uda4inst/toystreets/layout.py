@@ -34,7 +34,7 @@ from uda4inst.toystreets.world import (
 )
 
 # Per cent of instances (UrbanSyn's long tail, design.md section 8). A rider comes with every
-# two-wheeler, so the 6 % of riders are not drawn on their own.
+# two-wheeler, so the 6 % of riders are not drawn on their own; `parking` takes some away.
 STREET_SHARES: Final = {
     PERSON: 57.0,
     CAR: 27.0,

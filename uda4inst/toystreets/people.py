@@ -144,15 +144,15 @@ def _paint_legs(
 
 
 def paint_two_wheeler(
-    canvas: Canvas, thing: Thing, view: View, style: Style, labels: tuple[int, int]
+    canvas: Canvas, thing: Thing, view: View, style: Style, labels: tuple[int, int | None]
 ) -> None:
-    """Paint a two-wheeler and its rider; `labels` are the two-wheeler's and the rider's."""
+    """Paint a two-wheeler and its rider; `labels` are theirs, the rider's None if parked."""
     rng = random.Random(thing.variant)
     heading = 1.0 if math.sin(thing.yaw) >= 0 else -1.0
     across = heading * max(0.42, abs(float(math.sin(thing.yaw))))
     size = thing.length / (2.1 if thing.label == MOTORCYCLE else 1.75)
     bike = _figure(canvas, thing, view, style, labels[0], across)
-    rider = _figure(canvas, thing, view, style, labels[1], across)
+    rider = None if labels[1] is None else _figure(canvas, thing, view, style, labels[1], across)
     if thing.label == MOTORCYCLE:
         _paint_motorcycle(bike, rider, style, rng, size)
     else:
@@ -166,7 +166,9 @@ def _wheel(figure: _Figure, x: float, radius: float, tyre: float, color: Color) 
     figure.canvas.line(closed, tyre * figure.scale, color, figure.label)
 
 
-def _paint_bicycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float) -> None:
+def _paint_bicycle(
+    bike: _Figure, rider: _Figure | None, style: Style, rng: Rng, size: float
+) -> None:
     radius, base = 0.34 * size, 0.53 * size
     frame = style.object_color(rng, grey=0.2)
     tyre = style.palette.tyre
@@ -178,7 +180,9 @@ def _paint_bicycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: 
     clothes, legs = style.object_color(rng, grey=0.2), style.object_color(rng, grey=0.4)
     pedal = rng.uniform(-0.14, 0.14)
     knee = (0.16 * size + 0.4 * pedal, 0.72 * size)
-    _rider_leg(rider, hip, (knee[0] - 0.1, knee[1] + 0.1), (0.05 - pedal, 0.35), shaded(legs, 0.75))
+    if rider is not None:
+        far_knee, far_foot = (knee[0] - 0.1, knee[1] + 0.1), (0.05 - pedal, 0.35)
+        _rider_leg(rider, hip, far_knee, far_foot, shaded(legs, 0.75))
     for x in (-base, base):
         _wheel(bike, x, radius, 0.075, tyre)
     tube = 0.07 * bike.scale
@@ -190,11 +194,33 @@ def _paint_bicycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: 
     ):
         bike.canvas.line(bike.pixels(np.array(chain)), tube, frame, bike.label)
     bike.fill(np.array([[-0.34, 0.92], [-0.32, 0.98], [-0.08, 0.97], [-0.08, 0.92]]) * size, tyre)
+    if rider is None:
+        _paint_bicycle_fittings(bike, style, size)
+        return
     _rider_leg(rider, hip, knee, (0.02 + pedal, 0.3), legs)
     _rider_body(rider, style, rng, size, hip, shoulder, hand, clothes)
 
 
-def _paint_motorcycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, size: float) -> None:
+def _paint_bicycle_fittings(bike: _Figure, style: Style, size: float) -> None:
+    """Paint what a rider hides or does without: handlebar, carrier, cranks, kickstand."""
+    tyre, metal = style.palette.tyre, shaded(style.palette.metal, 0.7)
+    handlebar = ((0.42, 0.98), (0.46, 1.08), (0.24, 1.11))
+    carrier = ((-0.26, 0.72), (-0.72, 0.74), (-0.53, 0.34))
+    cranks = ((-0.12, 0.22), (0.12, 0.42))
+    stand = ((-0.1, 0.32), (-0.26, 0.0))
+    for chain, width, color in (
+        (carrier, 0.05, metal),
+        (cranks, 0.05, metal),
+        (stand, 0.05, metal),
+        (handlebar, 0.09, tyre),
+    ):
+        pixels = bike.pixels(np.array(chain) * size)
+        bike.canvas.line(pixels, width * bike.scale, color, bike.label)
+
+
+def _paint_motorcycle(
+    bike: _Figure, rider: _Figure | None, style: Style, rng: Rng, size: float
+) -> None:
     radius, base = 0.31 * size, 0.7 * size
     color, dark = style.object_color(rng, grey=0.25), style.palette.tyre
     hip, shoulder, hand = (-0.2 * size, 0.88 * size), (0.08 * size, 1.4 * size), (0.48, 1.0 * size)
@@ -211,9 +237,31 @@ def _paint_motorcycle(bike: _Figure, rider: _Figure, style: Style, rng: Rng, siz
             [0.72, 0.8], [0.55, 0.6], [0.3, 0.48], [-0.45, 0.5]]  # fmt: skip
     bike.fill(np.array(body) * size, color)
     bike.limb((0.42 * size, 0.95 * size), (0.34 * size, 1.14 * size), (0.08, 0.08), dark)
+    if rider is None:
+        _paint_motorcycle_fittings(bike, style, size)
+        return
     knee = (0.2 * size, 0.72 * size)
     _rider_leg(rider, hip, knee, (-0.02, 0.3), legs)
     _rider_body(rider, style, rng, size, hip, shoulder, hand, clothes, helmet=True)
+
+
+def _paint_motorcycle_fittings(bike: _Figure, style: Style, size: float) -> None:
+    """Paint what a rider hides or does without: saddle, handlebar, mirror, exhaust, kickstand."""
+    dark, metal = style.palette.tyre, style.palette.metal
+    saddle = [[-0.98, 0.84], [-0.92, 0.95], [-0.5, 0.88], [-0.2, 0.84], [0.02, 0.9], [0.04, 0.82],
+              [-0.3, 0.75]]  # fmt: skip
+    bike.fill(np.array(saddle) * size, dark)
+    for start, end, width, color in (
+        ((-0.2, 0.3), (-0.85, 0.38), 0.1, metal),  # exhaust
+        ((-0.05, 0.3), (-0.2, 0.0), 0.06, dark),  # kickstand
+        ((0.4, 1.12), (0.18, 1.18), 0.08, dark),  # handlebar
+        ((0.32, 1.14), (0.38, 1.32), 0.04, dark),  # mirror's stalk
+    ):
+        first, last = (start[0] * size, start[1] * size), (end[0] * size, end[1] * size)
+        bike.limb(first, last, (width, width), color)
+    bike.disc((0.38 * size, 1.32 * size), 0.06 * size, dark)
+    lamp = ellipse_points((0.66 * size, 0.88 * size), (0.07 * size, 0.08 * size), 10)
+    bike.canvas.fill(bike.pixels(lamp), style.tone((235.0, 232.0, 215.0)))
 
 
 def _rider_leg(

@@ -19,7 +19,7 @@ from uda4inst.toystreets.world import (
 )
 
 
-def _visible_half(rig: Rig, z: float) -> float:
+def visible_half(rig: Rig, z: float) -> float:
     """Half the width of street in view at a depth."""
     return 0.5 * z / rig.focal
 
@@ -31,11 +31,11 @@ def place_all(rng: Rng, labels: list[int], street: Street, rig: Rig) -> tuple[Th
         best: Thing | None = None
         for _ in range(14):
             best = _candidate(rng, label, street, rig, placed)
-            if _fits(best, placed, rig):
+            if fits(best, placed, rig):
                 break
         assert best is not None
         placed.append(best)
-    ordered = [replace(thing, depth=_paint_depth(thing, placed)) for thing in placed]
+    ordered = [replace(thing, depth=paint_depth(thing, placed)) for thing in placed]
     return tuple(sorted(ordered, key=lambda thing: -thing.depth))
 
 
@@ -64,8 +64,8 @@ def _position(
     if label == PERSON:
         return _person_position(rng, street, rig, placed)
     if label in TWO_WHEELERS:
-        z = _depth(rng, 7.0, 24.0, rig)
-        half = _visible_half(rig, z)
+        z = sample_depth(rng, 7.0, 24.0, rig)
+        half = visible_half(rig, z)
         x = rng.uniform(max(street.left, -half), min(street.right, half))
         turn = rng.uniform(0.25, 1.3) * (1 if rng.random() < 0.5 else -1)
         yaw = turn if rng.random() < 0.5 else math.pi - turn
@@ -75,7 +75,7 @@ def _position(
     return _motor_position(rng, label, street, rig)
 
 
-def _depth(rng: Rng, near: float, far: float, rig: Rig) -> float:
+def sample_depth(rng: Rng, near: float, far: float, rig: Rig) -> float:
     """Draw a depth, denser nearby; longer lenses see farther for the same pixel size."""
     stretch = rig.focal / 0.95
     return math.exp(rng.uniform(math.log(near * stretch), math.log(far * stretch)))
@@ -90,8 +90,12 @@ def _person_position(
         other = others[rng.randrange(len(others))]
         x = other.x + rng.uniform(0.35, 0.9) * (1 if rng.random() < 0.5 else -1)
         return x, other.z + rng.uniform(-0.6, 0.6), other.yaw
-    z = _depth(rng, 6.5, 31.0, rig) if rng.random() < 0.94 else _depth(rng, 31.0, 40.0, rig)
-    half = 1.02 * _visible_half(rig, z)
+    z = (
+        sample_depth(rng, 6.5, 31.0, rig)
+        if rng.random() < 0.94
+        else sample_depth(rng, 31.0, 40.0, rig)
+    )
+    half = 1.02 * visible_half(rig, z)
     bands = [
         (max(-half, street.facade_left + 0.5), min(half, street.left)),
         (max(-half, street.right), min(half, street.facade_right - 0.5)),
@@ -109,12 +113,12 @@ def _motor_position(rng: Rng, label: int, street: Street, rig: Rig) -> tuple[flo
     mode = rng.random()
     if street.crossing is not None and mode < 0.45:
         z = street.crossing + rng.uniform(0.25, 0.8) * street.crossing_width
-        half = _visible_half(rig, z) + 0.2 * length
+        half = visible_half(rig, z) + 0.2 * length
         side = 1.0 if rng.random() < 0.5 else -1.0
         return rng.uniform(-half, half), z, float(side * math.pi / 2 + rng.gauss(0, 0.06))
     near = 7.0 + 0.5 * length if label == CAR else 9.0 + 0.5 * length
-    z = _depth(rng, near, 27.0 if label == CAR else 34.0, rig)
-    half = _visible_half(rig, z)
+    z = sample_depth(rng, near, 27.0 if label == CAR else 34.0, rig)
+    half = visible_half(rig, z)
     margin = 0.5 * width + 0.3
     oncoming = rng.random() < 0.5
     if mode > 0.75:  # turning or crossing anywhere on the road
@@ -154,7 +158,7 @@ def _box(thing: Thing, rig: Rig) -> tuple[float, float, float, float]:
     )
 
 
-def _fits(thing: Thing, placed: list[Thing], rig: Rig) -> bool:
+def fits(thing: Thing, placed: list[Thing], rig: Rig) -> bool:
     """Tell whether a thing collides with none and hides, or is hidden by, none completely."""
     box = _box(thing, rig)
     shown = (min(box[2], 0.5) - max(box[0], -0.5)) / (box[2] - box[0])
@@ -180,7 +184,7 @@ def _covered(box: tuple[float, ...], by: tuple[float, ...]) -> float:
     return width * height / ((box[2] - box[0]) * (box[3] - box[1]))
 
 
-def _paint_depth(thing: Thing, placed: list[Thing]) -> float:
+def paint_depth(thing: Thing, placed: list[Thing]) -> float:
     """Depth to paint at: what stands beside a long vehicle, away from the camera, is behind it."""
     depth = thing.z
     for other in placed:
@@ -197,7 +201,7 @@ def _paint_depth(thing: Thing, placed: list[Thing]) -> float:
 def sample_crowd(rng: Rng, rig: Rig) -> tuple[Thing, ...]:
     """Draw a distant crowd that is labelled as one group."""
     z0 = rng.uniform(30.0, 40.0)
-    half = _visible_half(rig, z0)
+    half = visible_half(rig, z0)
     x0 = rng.uniform(-0.7, 0.7) * half
     length, width, height = DIMENSIONS[PERSON]
     crowd = [

@@ -16,6 +16,7 @@ from uda4inst.toystreets import clutter, effects, styles
 from uda4inst.toystreets.canvas import FIRST_THING, GROUP, Canvas, View
 from uda4inst.toystreets.furniture import paint_prop
 from uda4inst.toystreets.layout import sample_layout, sample_rig
+from uda4inst.toystreets.parking import park_two_wheelers
 from uda4inst.toystreets.people import paint_person, paint_two_wheeler
 from uda4inst.toystreets.street import (
     SKY,
@@ -81,10 +82,12 @@ def scene_layout(
         street_rng=_stream("street", *key),
         crowd_rng=_stream("crowd", *key) if styles.GROUPS in parts else None,
     )
-    if styles.CLUTTER not in parts:
-        return layout
-    extra = clutter.sample_extra_props(_stream("clutter", *key), layout.street)
-    return replace(layout, props=layout.props + extra)
+    if styles.CLUTTER in parts:
+        extra = clutter.sample_extra_props(_stream("clutter", *key), layout.street)
+        layout = replace(layout, props=layout.props + extra)
+    if domain == "camera":  # what stands in its streets, no part of the look
+        layout = park_two_wheelers(_stream("parked", *key), layout)
+    return layout
 
 
 def render_scene(
@@ -193,7 +196,8 @@ def _paint_upright(canvas: Canvas, layout: Layout, view: View, style: Style) -> 
         if thing.label == PERSON:
             add(thing.depth, paint_person, thing, number(PERSON))
         elif thing.label in TWO_WHEELERS:
-            add(thing.depth, paint_two_wheeler, thing, (number(thing.label), number(RIDER)))
+            rider = (number(thing.label), None if thing.parked else number(RIDER))
+            add(thing.depth, paint_two_wheeler, thing, rider)
         else:
             add(thing.depth, paint_vehicle, thing, number(thing.label))
     for thing in layout.crowd:

@@ -1,7 +1,8 @@
 """Looks of the three domains, and every knob of the render-to-camera shift.
 
-`render` is the style with none of `PARTS`; `camera` is the same world with all of them. Each part
-can be switched on its own (`render_scene(..., parts=...)`). At the strengths below a source-trained
+`render` is the style with none of `PARTS`; `camera` is the same world with all of them, and with
+parked two-wheelers (`parking`). Each part can be switched on its own (`render_scene(...,
+parts=...)`). At the strengths below a source-trained
 tiny network reaches about two thirds of a target-trained one (docs/results.md). Turn texture, noise
 and clutter up and down here, and raise `write.VERSION`.
 """

@@ -42,6 +42,8 @@ DIMENSIONS: Final = {
 class Thing:
     """One thing instance, or a two-wheeler with its rider (`label` is then the two-wheeler's).
 
+    A parked two-wheeler has no rider and is one instance.
+
     Args:
         label: thing index 0..7.
         x: lateral position of the centre, metres.
@@ -52,6 +54,7 @@ class Thing:
         height: metres.
         variant: seed of its own looks.
         depth: painting order, far to near.
+        parked: a two-wheeler that stands by itself, without rider.
     """
 
     label: int
@@ -63,6 +66,7 @@ class Thing:
     height: float
     variant: int
     depth: float
+    parked: bool = False
 
     @property
     def half_x(self) -> float:
@@ -77,7 +81,7 @@ class Thing:
     @property
     def instances(self) -> int:
         """Instances it stands for: two for a two-wheeler with its rider."""
-        return 2 if self.label in TWO_WHEELERS else 1
+        return 2 if self.label in TWO_WHEELERS and not self.parked else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class Layout:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """Thing index of every instance, riders included."""
+        """Thing index of every instance, riders included: one for every two-wheeler in use."""
         out: list[int] = []
         for thing in self.things:
             out.append(thing.label)

@@ -7,57 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
-import cv2
-import numpy as np
-
-from uda4inst.atomic import put_in_place, write_json, write_whole
+from uda4inst.atomic import put_in_place, write_json
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.structures import Size
-from uda4inst.toystreets.encode import (
-    SceneArrays,
-    encode_png,
-    write_cityscapes,
-    write_urbansyn,
-)
+from uda4inst.toystreets.enough import Tally
+from uda4inst.toystreets.jobs import Render, Request, write_scenes
+from uda4inst.toystreets.pool import processes
 from uda4inst.toystreets.render import render_scene
 
-VERSION: Final = 2  # raise when any byte of any file changes
+VERSION: Final = 3  # raise when any byte of any file changes
 MANIFEST: Final = "toystreets.json"
-_CITIES: Final = {"train": "toyville", "val": "toyburg"}
-_FRAME: Final = 19  # the labelled frame of Cityscapes' 30-frame snippets
+_FOUND: Final = ("judged", "added")  # entries of the manifest that were counted, not asked for
 _MAX_SIZE: Final = (1024, 2048)
 _MIN_SIDE: Final = 32
-_WATCH_SECONDS: Final = 0.5  # between a worker's looks at whether its parent lives
-_JOB_SCENES: Final = 8  # scenes a process makes before it reports
-# The render domain's lens, 1.08 image widths, in UrbanSyn's own units.
-_CAMERA: Final = {"focalLength_mm": 38.88, "sensorWidth_mm": 36.0, "sensorHeight_mm": 18.0}
-
-Domain = Literal["render", "camera"]
-
-
-class Render(Protocol):
-    """The renderer: a scene from nothing but its coordinates."""
-
-    def __call__(
-        self, *, seed: int, domain: Domain, split: str, index: int, size: Size
-    ) -> SceneArrays:
-        """Return one scene."""
-        ...
+_MAX_OBJECTS: Final = 10_000  # the rarest class is in one scene of forty
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +40,13 @@ class ToyStreetsTree:
     Args:
         source_root: UrbanSyn tree of the render domain, split train.
         target_root: Cityscapes tree of the camera domain, splits train and val.
+        judged: objects of each class in the val split that Cityscapes' AP judges; None when no
+            number of them was asked for.
     """
 
     source_root: Path
     target_root: Path
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Scenes of one part, made by one process."""
-
-    root: Path
-    part: Literal["urbansyn", "train", "val"]
-    indices: range
-    seed: int
-    size: Size
+    judged: dict[str, int] | None = None
 
 
 def write_toystreets(
@@ -90,6 +55,7 @@ def write_toystreets(
     size: Size = (128, 256),
     train: int = 400,
     val: int = 100,
+    val_objects: int = 0,
     seed: int = 0,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -105,19 +71,22 @@ def write_toystreets(
         size: (height, width) of the pictures, at most 1024x2048.
         train: images in each domain's train split.
         val: images in the camera domain's val split.
+        val_objects: objects of each class that Cityscapes' AP judges (100 pixels or more) in the
+            val split, at least: scenes are added to its first `val`, in order of their index,
+            each only if it shows an object of a class that has fewer. 0 adds none.
         seed: what the scenes are drawn from.
         workers: processes; None for one per core, 0 or 1 for none besides this one.
         progress: called with (scenes done, scenes in all).
         render: the renderer, ToyStreets' own by default; picklable when there are workers.
 
     Returns:
-        The roots of the two trees.
+        The roots of the two trees, and the judged objects where `val_objects` asks for some.
 
     Raises:
         UserError: an argument is out of range, `out` holds something else, another process is
-            writing it, or the disk is full.
+            writing it, the disk is full, or objects of a class are too small at this size.
     """
-    wanted = {
+    wanted: dict[str, Any] = {
         "format": "toystreets",
         "version": VERSION,
         "seed": seed,
@@ -125,23 +94,39 @@ def write_toystreets(
         "train": train,
         "val": val,
     }
-    _check_arguments(size, train=train, val=val, seed=seed)
+    if val_objects:
+        wanted["val_objects"] = val_objects
+    _check_arguments(size, train=train, val=val, val_objects=val_objects, seed=seed)
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a linked folder
-    tree = ToyStreetsTree(out / "urbansyn", out / "cityscapes")
     if _is_made(out, wanted):
-        return tree
+        return _tree(out)
     count = os.cpu_count() or 1 if workers is None else workers
     with _one_message(out), _partial_folder(out) as (partial, lock):
         if _is_made(out, wanted):  # another process was faster
-            return tree
-        jobs = _plan(partial, size=size, train=train, val=val, seed=seed)
-        _make_folders(partial)
-        _write_ego_vehicle(partial, render, seed=seed, size=size)
-        work = functools.partial(_write_job, render=render)
-        _run(_map(jobs, work, workers=count, lock=lock), jobs, progress)
-        write_json(partial / MANIFEST, wanted)
+            return _tree(out)
+        request = Request(partial, size, train, val, val_objects, seed)
+        with processes(count, lock=lock) as run:
+            tally = write_scenes(request, run, at_once=count, render=render, progress=progress)
+        write_json(partial / MANIFEST, wanted | (_found(tally) if val_objects else {}))
         put_in_place(partial, out)
-    return tree
+    return _tree(out)
+
+
+def _tree(out: Path) -> ToyStreetsTree:
+    """Return what a finished folder holds."""
+    manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    return ToyStreetsTree(out / "urbansyn", out / "cityscapes", manifest.get("judged"))
+
+
+def _found(tally: Tally) -> dict[str, Any]:
+    """Return what the manifest says of the val split's objects and of the scenes added for them."""
+    return {
+        "judged": dict(zip(THING_NAMES, tally.judged, strict=True)),
+        "added": [
+            {"index": scene.index, "for": [THING_NAMES[label] for label in scene.classes]}
+            for scene in tally.added
+        ],
+    }
 
 
 @contextlib.contextmanager
@@ -165,7 +150,7 @@ def _one_message(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_arguments(size: Size, *, train: int, val: int, seed: int) -> None:
+def _check_arguments(size: Size, *, train: int, val: int, val_objects: int, seed: int) -> None:
     """Raise for arguments out of range."""
     height, width = size
     if not (_MIN_SIDE <= height <= _MAX_SIZE[0] and _MIN_SIDE <= width <= _MAX_SIZE[1]):
@@ -178,6 +163,11 @@ def _check_arguments(size: Size, *, train: int, val: int, seed: int) -> None:
             raise UserError(
                 f"{name} must lie in [1, 1000000] images, got {value}. Choose another number."
             )
+    if not 0 <= val_objects <= _MAX_OBJECTS:
+        raise UserError(
+            f"val_objects must lie in [0, {_MAX_OBJECTS}] objects of each class, got "
+            f"{val_objects}. Choose another number, or 0 to add no scenes."
+        )
     if seed < 0:
         raise UserError(f"seed must be 0 or more, got {seed}. Choose another seed.")
 
@@ -192,6 +182,8 @@ def _is_made(out: Path, wanted: dict[str, Any]) -> bool:
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
+    if isinstance(found, dict):
+        found = {name: value for name, value in found.items() if name not in _FOUND}
     if found == wanted:
         return True
     if not isinstance(found, dict):
@@ -200,9 +192,9 @@ def _is_made(out: Path, wanted: dict[str, Any]) -> bool:
             f"something else ({out}). Choose another folder."
         )
     differing = [
-        f"{name} {found.get(name)!r} instead of {value!r}"
-        for name, value in wanted.items()
-        if found.get(name) != value
+        f"{name} {found.get(name)!r} instead of {wanted.get(name)!r}"
+        for name in dict.fromkeys((*wanted, *found))
+        if found.get(name) != wanted.get(name)
     ]
     raise UserError(
         f"OUT must hold no other ToyStreets, got one with {', '.join(differing)} ({out}). "
@@ -258,100 +250,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _make_folders(root: Path) -> None:
-    """Make every folder, and the files that are the same for all scenes."""
-    for kind in ("rgb", "ss", "ss_color", "panoptic", "bbox2d"):
-        (root / "urbansyn" / kind).mkdir(parents=True)
-    for split, city in _CITIES.items():
-        for kind in ("leftImg8bit", "gtFine"):
-            (root / "cityscapes" / kind / split / city).mkdir(parents=True)
-    write_json(root / "urbansyn" / "camera_metadata.json", {"parameters": [{"Camera": _CAMERA}]})
-
-
-def _write_ego_vehicle(root: Path, render: Render, *, seed: int, size: Size) -> None:
-    """Write where the ego vehicle is: one camera rig, so one mask for all images."""
-    scene = render(seed=seed, domain="camera", split="train", index=0, size=size)
-    mask = np.where(scene.ego, np.uint8(0), np.uint8(255))
-    write_whole(root / "cityscapes" / "ego_vehicle.png", encode_png(mask))
-
-
-def _plan(root: Path, *, size: Size, train: int, val: int, seed: int) -> list[_Job]:
-    """Cut the work into jobs of a few scenes."""
-    parts: tuple[tuple[Literal["urbansyn", "train", "val"], int], ...] = (
-        ("urbansyn", train),
-        ("train", train),
-        ("val", val),
-    )
-    return [
-        _Job(root, part, range(start, min(start + _JOB_SCENES, count)), seed, size)
-        for part, count in parts
-        for start in range(0, count, _JOB_SCENES)
-    ]
-
-
-def _write_job(job: _Job, *, render: Render) -> int:
-    """Make the scenes of one job; return how many."""
-    for index in job.indices:
-        if job.part == "urbansyn":
-            scene = render(
-                seed=job.seed, domain="render", split="train", index=index, size=job.size
-            )
-            write_urbansyn(job.root / "urbansyn", index, scene)
-        else:
-            scene = render(
-                seed=job.seed, domain="camera", split=job.part, index=index, size=job.size
-            )
-            name = f"{_CITIES[job.part]}_{index:06d}_{_FRAME:06d}"
-            write_cityscapes(job.root / "cityscapes", job.part, name, scene)
-    return len(job.indices)
-
-
-def _run(
-    results: Iterator[int], jobs: list[_Job], progress: Callable[[int, int], None] | None
-) -> None:
-    """Go through the jobs' results as they come, reporting each."""
-    total = sum(len(job.indices) for job in jobs)
-    done = 0
-    for finished in results:
-        done += finished
-        if progress is not None:
-            progress(done, total)
-
-
-def _map(
-    jobs: list[_Job], work: Callable[[_Job], int], *, workers: int, lock: int
-) -> Iterator[int]:
-    """Yield the result of each job as it finishes, here or in processes; one failure stops all."""
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("fork"),  # no imports to repeat, the lock at hand
-        initializer=_start_worker,
-        initargs=(os.getpid(), lock),
-    )
-    with pool:
-        try:
-            for future in as_completed([pool.submit(work, job) for job in jobs]):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _start_worker(parent: int, lock: int) -> None:
-    """Make a worker end with its parent, however that ends, and leave no lock behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and stops it
-    os.close(lock)
-    cv2.setNumThreads(0)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    """End this process when its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)

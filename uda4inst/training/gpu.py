@@ -11,6 +11,7 @@ import os
 import torch
 
 from uda4inst.errors import UserError
+from uda4inst.models.mask2former.deformable import triton_sampling
 from uda4inst.training.config import Config
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,8 @@ def choose_settings(config: Config) -> None:
     """Set what the configuration asks of a GPU for the whole process.
 
     Raises:
-        UserError: training.device is cuda and there is no GPU, or the GPU cannot do bf16.
+        UserError: training.device is cuda and there is no GPU, the GPU cannot do bf16, or Triton is
+            asked for and not installed.
     """
     training = config.training
     if training.device == "cpu":
@@ -38,6 +40,8 @@ def choose_settings(config: Config) -> None:
             f"training.precision must be fp32 on a GPU without bf16, got bf16 on {name}. Set "
             "training.precision=fp32, or take an Ampere card or a later one."
         )
+    if config.task.name == "instances" and config.model.deformable_kernel == "triton":
+        triton_sampling()
     if training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

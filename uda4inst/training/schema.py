@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
 from uda4inst.methods import METHODS, AnyMethodConfig, default_config
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
@@ -79,6 +80,12 @@ class ModelConfig(Settings):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Compute parts of the forward pass twice: less memory, more time.",
+    )
+    deformable_kernel: DeformableKernel = Field(
+        default="torch",
+        description="On a GPU, what samples the deformable attention of Mask2Former's pixel "
+        "decoder in training: operations of torch, or one kernel in Triton, which writes no "
+        "samples and is not yet measured on a card. Elsewhere, and in SegFormer, it has no effect.",
     )
 
 
@@ -340,7 +347,16 @@ UNHASHED: Final = (
 
 
 # Settings that came later and are left out at their defaults, so that hashes stay what they were.
-LATER: Final = ("training.inference_precision", "training.deterministic")
+LATER: Final = (
+    "training.inference_precision",
+    "training.deterministic",
+    "method.rare_weight",
+    "method.pool.riders",
+    "method.pool.draw_chance",
+    "method.pool.fade",
+    "method.pool.max_overlap",
+    "model.deformable_kernel",
+)
 
 
 def hashed_values(config: Config) -> dict[str, Any]:
@@ -359,8 +375,13 @@ def hashed_values(config: Config) -> dict[str, Any]:
 def remove_later_defaults(values: dict[str, Any], config: Config) -> None:
     """Remove settings that came after the first hashes, where they have their defaults."""
     for name in LATER:
-        field = name.removeprefix("training.")
-        if getattr(config.training, field) == TrainingConfig.model_fields[field].default:
+        *parents, last = name.split(".")
+        part: Any = config
+        for parent in parents:
+            part = getattr(part, parent, None)
+        # A method without the setting has nothing to leave out.
+        fields = {} if part is None else type(part).model_fields
+        if last in fields and getattr(part, last) == fields[last].default:
             remove(values, name)
 
 

@@ -109,6 +109,7 @@ class Session:
             infer=self.processes.infer,
             seed=config.seed,
             rank=self.processes.rank,
+            steps=training.boundary if number == 1 else training.stage2_steps,
         )
         method = METHODS[settings.name].build(context, settings)
         optimizer = build_optimizer(
@@ -197,6 +198,7 @@ def build_student(
         config.model.preset,
         weights=None if start else config.model.weights,
         gradient_checkpointing=config.model.gradient_checkpointing,
+        deformable_kernel=config.model.deformable_kernel,
     )
     if start:
         report = start.load_network(student)

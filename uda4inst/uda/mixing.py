@@ -6,7 +6,7 @@ T2S: base = source crop with its instances, pasted = pseudo-labels. Both at the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -102,7 +102,7 @@ class Mixed:
 
     Args:
         image: RGB in [0, 1].
-        instances: slots of the base, then of the pasted map, then one per pool entry; covered
+        instances: slots of the base, then of the pasted map, then of the pool's entries; covered
             instances keep a slot without pixels.
         origin: an `Origin` per pixel.
         weights: how much every slot counts in the loss; None: all of them 1.
@@ -124,6 +124,7 @@ def mix(
     min_area: int = 0,
     patch_max_area: int = 0,
     pool: Sequence[PoolEntry] = (),
+    pool_max_overlap: float = 1.0,
     base_weights: Float32[Tensor, " B"] | None = None,
     pasted_weights: Float32[Tensor, " P"] | None = None,
 ) -> Mixed:
@@ -142,6 +143,7 @@ def mix(
         patch_max_area: instances of at most so many pixels are pasted with the whole of their box,
             the pool's too; their masks stay what they are. 0 for none.
         pool: entries of the rare-class pool, pasted in order.
+        pool_max_overlap: an entry of which more than this share would lie on instances is left out.
         base_weights: of the base's slots, where they are not 1 (soft pseudo-labels).
         pasted_weights: of the pasted map's slots.
     """
@@ -154,21 +156,29 @@ def mix(
     mixed = paste(base_image, base, pasted_image, pasted, which=which, surplus=patches)
     origins = mixed.pasted.to(torch.uint8).mul_(int(origin))  # `Origin.BASE` is 0
     if pool:
-        mixed = _paste_pool(mixed, pool, patch_max_area)
+        mixed = _paste_pool(mixed, pool, patch_max_area, pool_max_overlap)
         origins = origins.masked_fill_(mixed.pasted, int(Origin.POOL))
     weights = None
     if base_weights is not None or pasted_weights is not None:
         ones = mixed.image.new_ones(len(mixed.instances))
         of_base = ones[: len(base)] if base_weights is None else base_weights
         of_pasted = ones[: len(pasted)] if pasted_weights is None else pasted_weights
-        weights = torch.cat([of_base, of_pasted, ones[: len(pool)]])
+        weights = torch.cat([of_base, of_pasted, ones[len(base) + len(pasted) :]])
     return Mixed(mixed.image, mixed.instances, origins, weights)
 
 
-def _paste_pool(mixed: Pasted, pool: Sequence[PoolEntry], patch_max_area: int) -> Pasted:
+def _paste_pool(
+    mixed: Pasted, pool: Sequence[PoolEntry], patch_max_area: int, max_overlap: float
+) -> Pasted:
     """Return a mixed image with entries of the pool on top."""
-    device = mixed.image.device
-    layer = pool_layer(pool, mixed.instances.size, device=device, patch_max_area=patch_max_area)
+    layer = pool_layer(
+        pool,
+        mixed.instances.size,
+        device=mixed.image.device,
+        patch_max_area=patch_max_area,
+        taken=mixed.instances.ids > 0 if max_overlap < 1 else None,
+        max_overlap=max_overlap,
+    )
     return paste(mixed.image, mixed.instances, layer.image, layer.instances, surplus=layer.surplus)
 
 
@@ -186,10 +196,23 @@ class InstanceMixer:
 
     Args:
         config: directions, sizes, blur.
+        pool_max_overlap: see `mix`.
+        rare_labels: thing indices that `rare_weight` is for.
+        rare_weight: how much instances of rare classes count in the loss.
     """
 
-    def __init__(self, config: MixingConfig) -> None:
+    def __init__(
+        self,
+        config: MixingConfig,
+        *,
+        pool_max_overlap: float = 1.0,
+        rare_labels: Collection[int] = (),
+        rare_weight: float = 1.0,
+    ) -> None:
         self.config = config
+        self.pool_max_overlap = pool_max_overlap
+        self.rare_labels = sorted(rare_labels)
+        self.rare_weight = rare_weight
 
     def pasted_source(self, source: Sequence[Sample]) -> tuple[Sample, ...]:
         """Return the source crops as S2T pastes them, and as the pool stores them."""
@@ -218,16 +241,19 @@ class InstanceMixer:
         for index, (_, target, pseudo_labels, weights) in enumerate(pairs):
             if config.makes_s2t(index):
                 source = pasted[index]
-                mixed[index] = mix(
-                    target.image,
-                    pseudo_labels,
-                    source.image,
-                    source.known_instances(),
-                    origin=Origin.SOURCE_INSTANCE,
-                    min_area=config.min_area,
-                    patch_max_area=config.patch_max_area,
-                    pool=pool[index],
-                    base_weights=weights,
+                mixed[index] = self._weighed(
+                    mix(
+                        target.image,
+                        pseudo_labels,
+                        source.image,
+                        source.known_instances(),
+                        origin=Origin.SOURCE_INSTANCE,
+                        min_area=config.min_area,
+                        patch_max_area=config.patch_max_area,
+                        pool=pool[index],
+                        pool_max_overlap=self.pool_max_overlap,
+                        base_weights=weights,
+                    )
                 )
         return tuple(mixed)
 
@@ -237,14 +263,27 @@ class InstanceMixer:
         mixed: list[Mixed | None] = [None] * len(pairs)
         for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
             if config.makes_t2s(index):
-                mixed[index] = mix(
-                    source.image,
-                    source.known_instances(),
-                    target.image,
-                    pseudo_labels,
-                    origin=Origin.PSEUDO_LABEL,
-                    min_area=config.min_area,
-                    patch_max_area=config.patch_max_area,
-                    pasted_weights=weights,
+                mixed[index] = self._weighed(
+                    mix(
+                        source.image,
+                        source.known_instances(),
+                        target.image,
+                        pseudo_labels,
+                        origin=Origin.PSEUDO_LABEL,
+                        min_area=config.min_area,
+                        patch_max_area=config.patch_max_area,
+                        pasted_weights=weights,
+                    )
                 )
         return tuple(mixed)
+
+    def _weighed(self, mixed: Mixed) -> Mixed:
+        """Return a mixed image whose rare instances count more, if that is asked for."""
+        if self.rare_weight == 1:
+            return mixed
+        labels = mixed.instances.labels
+        factors = mixed.image.new_ones(len(labels))
+        for label in self.rare_labels:
+            factors = torch.where(labels == label, self.rare_weight, factors)
+        weights = factors if mixed.weights is None else factors * mixed.weights
+        return replace(mixed, weights=weights)

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from pydantic import Field
 
 from uda4inst.classes import ThingName, thing_index
 from uda4inst.settings import Settings
 from uda4inst.structures import Sample
 from uda4inst.uda.randomness import step_generator
-from uda4inst.uda.rare_class_pool import PoolEntry, RareClassPool, RareInstance, rare_instances
+from uda4inst.uda.rare_class_pool import (
+    PoolEntry,
+    RareClassPool,
+    RareInstance,
+    Riders,
+    rare_instances,
+)
 
 
 class PoolConfig(Settings):
@@ -46,6 +53,29 @@ class PoolConfig(Settings):
         default=False,
         description="Draw an entry the more likely, the less often its class has been stored "
         "(ours); off: each alike (paper).",
+    )
+
+    riders: Riders = Field(
+        default="left",
+        description="The rider of a stored two-wheeler: left behind, so that it is pasted with a "
+        "hole (paper), pasted along as an instance, or pasted along and ignored (ours).",
+    )
+    draw_chance: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Chance that a source without rare instances is given a draw (paper: 1).",
+    )
+    fade: bool = Field(
+        default=False,
+        description="Let that chance fall to zero in a straight line over the stage (ours).",
+    )
+    max_overlap: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="An entry of which more than this share would lie on other instances is not "
+        "pasted (ours). 1: all are (paper).",
     )
 
     @property
@@ -87,6 +117,7 @@ class RareClassBalance:
             draw_share=config.draw_share,
             area_budget=config.area_budget,
             by_rarity=config.draw_by_rarity,
+            riders_are_ignored=config.riders == "ignored",
         )
 
     def find(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
@@ -97,6 +128,7 @@ class RareClassBalance:
                 crop.host_instances() or crop.known_instances(),
                 rare_labels=labels,
                 min_area=self.min_area,
+                with_riders=self.config.riders != "left",
             )
             for crop in source
         ]
@@ -108,6 +140,7 @@ class RareClassBalance:
         *,
         wanted: Sequence[bool],
         step: int,
+        progress: float = 0.0,
     ) -> list[tuple[PoolEntry, ...]]:
         """Return what is pasted beside the instances of every source crop.
 
@@ -118,16 +151,18 @@ class RareClassBalance:
             rare: of `find`, crop by crop.
             wanted: which crops are pasted at all; the others leave the pool alone.
             step: the run's step; the draws follow from (seed, rank, step).
+            progress: share of the stage that is done, in [0, 1].
         """
         drawn: list[tuple[PoolEntry, ...]] = [()] * len(source)
         if not self.config.enabled:
             return drawn
         generator = step_generator(seed=self.seed, rank=self.rank, step=step)
+        chance = self.config.draw_chance * ((1 - progress) if self.config.fade else 1)
         for index, (crop, found) in enumerate(zip(source, rare, strict=True)):
             if not wanted[index]:
                 continue
             for instance in found:
                 self.pool.store(crop, instance, step=step)
-            if not found:
+            if not found and (chance >= 1 or float(torch.rand((), generator=generator)) < chance):
                 drawn[index] = self.pool.draw(generator)
         return drawn

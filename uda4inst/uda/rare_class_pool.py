@@ -2,9 +2,10 @@
 
 UDA4Inst (arXiv 2405.09682 v1), rare-class balancing: at most N = 10 instances; when a source image
 holds no rare instance, a random half of the pool is pasted in S2T, each at its own place. Ours are
-drawing by rarity (a class counts the less, the more often it has been stored) and an area budget
+drawing by rarity (a class counts the less, the more often it has been stored), an area budget
 (large entries are pasted less often: a train that fills a fifth of every picture hides what else
-there is to learn, and is no longer rare).
+there is to learn, and is no longer rare), riders that come along with what they ride (cut out
+alone, a two-wheeler has a hole in a rider's shape), and no pasting on top of other objects.
 
 What to store or draw is decided on the host from labels that were never on the device; pixels
 stay where the image is. Only the box around an instance is kept, so the pool's memory is bounded
@@ -15,15 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int32
+from numpy.typing import NDArray
 from torch import Tensor
 
-from uda4inst.classes import NUM_THINGS
-from uda4inst.structures import IGNORE_ID, InstanceMap, Sample, Size, moved
+from uda4inst.classes import NUM_THINGS, thing_index
+from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Sample, Size, moved
+
+RIDER: Final = thing_index("rider")
+TWO_WHEELERS: Final = (thing_index("motorcycle"), thing_index("bicycle"))
+# What becomes of the rider of a stored two-wheeler: left behind, pasted along as an instance, or
+# pasted along and ignored by the loss.
+Riders = Literal["left", "pasted", "ignored"]
 
 # (top, left, bottom, right) in pixels, half-open.
 _Box = tuple[int, int, int, int]
@@ -36,16 +45,22 @@ class RareInstance:
     Args:
         slot: its slot in the sample's instances.
         label: thing index 0..7.
-        box: (top, left, bottom, right) in pixels, half-open.
+        box: (top, left, bottom, right) in pixels, half-open; of both with a rider.
+        rider: slot of the rider that is stored along; None: nobody.
     """
 
     slot: int
     label: int
     box: tuple[int, int, int, int]
+    rider: int | None = None
 
 
 def rare_instances(
-    instances: InstanceMap, *, rare_labels: Collection[int], min_area: int = 0
+    instances: InstanceMap,
+    *,
+    rare_labels: Collection[int],
+    min_area: int = 0,
+    with_riders: bool = False,
 ) -> tuple[RareInstance, ...]:
     """Return the instances of rare classes that have at least one pixel, in slot order.
 
@@ -55,20 +70,34 @@ def rare_instances(
         instances: the instances of a source crop.
         rare_labels: thing indices that count as rare.
         min_area: smallest area in pixels; smaller instances are not pasted either.
+        with_riders: name the rider of a two-wheeler: the one that touches it along most pixels.
     """
     found: list[RareInstance] = []
     ids = np.asarray(instances.ids.cpu(), dtype=np.int32)
-    for slot, value in enumerate(instances.labels):
-        label = int(value)
+    labels = [int(value) for value in instances.labels]
+    for slot, label in enumerate(labels):
         if label not in rare_labels:
             continue
         mask = ids == slot + 1
         if mask.sum() < max(min_area, 1):
             continue
+        rider = None
+        if with_riders and label in TWO_WHEELERS:
+            rider = _rider_on(mask, ids, labels)
+        if rider is not None:
+            mask |= ids == rider + 1
         rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
         box = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-        found.append(RareInstance(slot, label, box))
+        found.append(RareInstance(slot, label, box, rider))
     return tuple(found)
+
+
+def _rider_on(mask: NDArray[np.bool_], ids: NDArray[np.int32], labels: Sequence[int]) -> int | None:
+    """Return the slot of the rider that touches a mask along most pixels; None: nobody does."""
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    touching = np.bincount(np.maximum(ids[around & ~mask], 0), minlength=len(labels) + 1)[1:]
+    riders = [slot for slot, label in enumerate(labels) if label == RIDER and touching[slot]]
+    return max(riders, key=lambda slot: touching[slot], default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +114,8 @@ class PoolEntry:
         step: step at which it entered.
         times_drawn: how often it has been pasted from the pool.
         others: where the box shows other objects or ignored pixels; None: nowhere.
+        rider: who rides on it, within the box, pasted along; None: nobody.
+        rider_is_ignored: whether the loss ignores the rider, who else is an instance.
     """
 
     image: Float32[Tensor, "3 h w"]
@@ -96,6 +127,14 @@ class PoolEntry:
     step: int
     times_drawn: int = 0
     others: Bool[Tensor, "h w"] | None = None
+    rider: Bool[Tensor, "h w"] | None = None
+    rider_is_ignored: bool = False
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Thing index of every slot it fills when it is pasted."""
+        has_slot = self.rider is not None and not self.rider_is_ignored
+        return (self.label, RIDER) if has_slot else (self.label,)
 
     @property
     def box_share(self) -> float:
@@ -115,6 +154,7 @@ class RareClassPool:
             as in the paper.
         by_rarity: draw an entry with a probability inversely proportional to how often its class
             has been stored since the run began, not each alike.
+        riders_are_ignored: whether the loss ignores riders that are stored along.
     """
 
     def __init__(
@@ -124,7 +164,9 @@ class RareClassPool:
         draw_share: float = 0.5,
         area_budget: float | None = None,
         by_rarity: bool = False,
+        riders_are_ignored: bool = False,
     ) -> None:
+        self.riders_are_ignored = riders_are_ignored
         self.size = size
         self.draw_share = draw_share
         self.area_budget = area_budget
@@ -151,15 +193,19 @@ class RareClassPool:
         """
         top, left, bottom, right = rare.box
         ids = sample.known_instances().ids[top:bottom, left:right]
+        stored = ids == rare.slot + 1
+        rider = None if rare.rider is None else ids == rare.rider + 1
         entry = PoolEntry(
             image=sample.image[:, top:bottom, left:right].clone(),
-            mask=ids == rare.slot + 1,
+            mask=stored,
             label=rare.label,
             offset=(top, left),
             crop_size=sample.size,
             sample_id=sample.sample_id,
             step=step,
-            others=(ids != rare.slot + 1) & (ids != 0),
+            others=~(stored if rider is None else stored | rider) & (ids != 0),
+            rider=rider,
+            rider_is_ignored=self.riders_are_ignored,
         )
         self._entries = [*self._entries, entry][-self.size :]
         self._stored[rare.label] += 1
@@ -241,6 +287,8 @@ def pool_layer(
     *,
     device: torch.device | str,
     patch_max_area: int = 0,
+    taken: Bool[Tensor, "H W"] | None = None,
+    max_overlap: float = 1.0,
 ) -> PoolLayer:
     """Return an image and an id map with every entry at its own place, ready to be pasted.
 
@@ -251,34 +299,56 @@ def pool_layer(
         entries: what was drawn, in order.
         size: (height, width) of the image to paste into.
         device: where that image is.
-        patch_max_area: entries of at most so many pixels show the whole of their box (`surplus`);
-            0 for none, and then there is no `surplus`.
+        patch_max_area: entries of at most so many pixels show the whole of their box (`surplus`).
+        taken: where other instances are; None: it does not matter.
+        max_overlap: an entry of which more than this share would lie on `taken` is left out; its
+            slots are then empty.
+
+    Returns:
+        The layer; there is a `surplus` with patches or with riders that are ignored.
     """
     image = torch.zeros((3, *size), device=device)
     ids = torch.zeros(size, dtype=torch.int32, device=device)
-    labels = torch.zeros(len(entries), dtype=torch.int64, device=device)
-    surplus = torch.zeros(size, dtype=torch.bool, device=device) if patch_max_area else None
-    for number, entry in enumerate(entries, start=1):
-        labels[number - 1].fill_(entry.label)  # by value: a table would have to be copied there
+    slots = sum(len(entry.labels) for entry in entries)
+    labels = torch.zeros(slots, dtype=torch.int64, device=device)
+    surplus = None
+    if patch_max_area or any(entry.rider_is_ignored for entry in entries):
+        surplus = torch.zeros(size, dtype=torch.bool, device=device)
+    number = 1
+    for entry in entries:
         top, left = entry.offset
         rows, columns = entry.mask.shape
         place = slice(top, top + rows), slice(left, left + columns)
         height, width = ids[place].shape
-        whole_mask = moved(entry.mask, device)
-        mask = shown = whole_mask[:height, :width]
+        own = [entry.mask] if entry.rider is None else [entry.mask, entry.rider]
+        masks = [moved(mask, device)[:height, :width] for mask in own]
+        whole = shown = masks[0] if len(masks) == 1 else masks[0] | masks[1]
         patch = moved(entry.image[:, :height, :width], device)
+        if patch_max_area:
+            shown = whole | (moved(entry.mask, device).sum() <= patch_max_area)
+        for offset, label in enumerate(entry.labels):
+            labels[number - 1 + offset].fill_(label)  # by value: a table would have to be copied
+        if taken is not None:
+            fits = (whole & taken[place]).sum() <= max_overlap * whole.sum()
+            shown, masks = shown & fits, [mask & fits for mask in masks]
+            own_slots = slice(number - 1, number - 1 + len(entry.labels))
+            labels[own_slots] = torch.where(fits, labels[own_slots], EMPTY_SLOT)
         if surplus is not None:
-            shown = mask | (whole_mask.sum() <= patch_max_area)
             surplus[place] |= shown
-            ids[place] = torch.where(shown, _beside(entry, device)[:height, :width], ids[place])
-        ids[place] = torch.where(mask, number, ids[place])
+            beside = _beside(entry, device)[:height, :width]
+            ids[place] = torch.where(shown, beside, ids[place])
+        for offset, mask in enumerate(masks[: len(entry.labels)]):
+            ids[place] = torch.where(mask, number + offset, ids[place])
         image[:, place[0], place[1]] = torch.where(shown, patch, image[:, place[0], place[1]])
+        number += len(entry.labels)
     return PoolLayer(image, InstanceMap(ids, labels), surplus)
 
 
 def _beside(entry: PoolEntry, device: torch.device | str) -> Int32[Tensor, "h w"]:
     """Return the ids of a box beside its instance: ignore on other objects, else background."""
     others = torch.zeros_like(entry.mask) if entry.others is None else entry.others
+    if entry.rider is not None:
+        others = others | entry.rider
     return IGNORE_ID * moved(others, device).to(torch.int32)
 
 
@@ -294,6 +364,8 @@ def _entry_state(entry: PoolEntry) -> dict[str, Any]:
         "step": entry.step,
         "times_drawn": entry.times_drawn,
         "others": entry.others,
+        "rider": entry.rider,
+        "rider_is_ignored": entry.rider_is_ignored,
     }
 
 
@@ -301,7 +373,7 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
     """Return the entry a plain dict describes."""
     top, left = state["offset"]
     height, width = state["crop_size"]
-    others = state.get("others")
+    others, rider = state.get("others"), state.get("rider")
     return PoolEntry(
         image=state["image"].to(device),
         mask=state["mask"].to(device),
@@ -312,4 +384,6 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
         step=state["step"],
         times_drawn=state["times_drawn"],
         others=None if others is None else others.to(device),
+        rider=None if rider is None else rider.to(device),
+        rider_is_ignored=state.get("rider_is_ignored", False),
     )

@@ -18,7 +18,7 @@ from uda4inst.run_folder.evaluations import evaluated_steps
 from uda4inst.run_folder.status import SeenState
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import run_name
-from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
+from uda4inst.suites.folder import SuiteFolder, described_cells, open_suite, read_records
 from uda4inst.suites.results import SuiteResults, View, collect
 from uda4inst.suites.scales import find_scale
 from workbench.stores.file_cache import FileCache
@@ -182,8 +182,8 @@ def _result_runs(description: Mapping[str, Any]) -> list[str]:
     """Return the names of the runs that stand in the suite's table."""
     presets = find_scale(str(description["scale"])).presets
     rows = [row for row in SUITES[description["suite"]].rows if row.benchmark in presets]
-    seeds = description["seeds"]
-    return list(dict.fromkeys(run_name(row.run_key, int(s)) for row in rows for s in seeds))
+    cells = described_cells(description)
+    return list(dict.fromkeys(run_name(row.run_key, cell) for row in rows for cell in cells))
 
 
 def _last_ends(suite: SuiteFolder) -> dict[str, str]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -9,9 +11,13 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as LibraryAttention,
 )
 
+from uda4inst.errors import UserError
 from uda4inst.models.mask2former.deformable import DeformableAttention
+from uda4inst.models.mask2former.kernels import DeformableKernel
 
 SHAPES = [(2, 3), (4, 6), (8, 12)]
+INPUTS = ("hidden_states", "encoder_hidden_states", "position_embeddings")
+TRITON = "uda4inst.models.mask2former.deformable_triton"
 
 
 @pytest.fixture
@@ -115,6 +121,36 @@ def test_forward__places_its_samples_in_fp32_under_bf16(library) -> None:
     torch.testing.assert_close(
         found[0, :wide, 0][inside].float(), wanted[inside], rtol=0.0, atol=0.04
     )
+
+
+@pytest.mark.usefixtures("as_on_a_device")
+def test_forward__says_that_triton_is_not_installed(library, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, TRITON, raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    cells = sum(tall * wide for tall, wide in SHAPES)
+    inputs = {name: torch.zeros(1, cells, 16) for name in INPUTS}
+    module = DeformableAttention(library, kernel="triton")
+
+    with pytest.raises(UserError, match=r"model\.deformable_kernel must be torch where .*not inst"):
+        module(**inputs, reference_points=torch.rand(1, cells, 3, 2), spatial_shapes_list=SHAPES)
+
+
+def test_forward__on_a_cpu_is_the_librarys_whatever_the_kernel(library) -> None:
+    cells = sum(tall * wide for tall, wide in SHAPES)
+    inputs = {name: torch.randn(1, cells, 16) for name in INPUTS}
+    inputs["reference_points"] = torch.rand(1, cells, 3, 2)
+
+    results = [
+        DeformableAttention(library, kernel=kernel)(**inputs, spatial_shapes_list=SHAPES)[0]
+        for kernel in get_args(DeformableKernel)
+    ]
+
+    assert torch.equal(*results)
+
+
+def test_init__names_the_kernels_there_are(library) -> None:
+    with pytest.raises(ValueError, match="kernel must be torch or triton, got 'cuda'"):
+        DeformableAttention(library, kernel=cast("Any", "cuda"))
 
 
 def test_parameters__keep_the_librarys_names(library) -> None:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from uda4inst.classes import CATEGORY_GROUPINGS, THING_NAMES, thing_index
 from uda4inst.errors import UserError
+from uda4inst.evaluation.resampling import read_resampled
 from uda4inst.formats.predictions import ScoredMask, merge_detections, read_predictions
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training import launch
@@ -130,6 +132,13 @@ def test_train__merged_predictions_are_those_of_the_modules(whole: RunDir) -> No
         path = run.evaluation / "predictions" / "00000006" / "teacher.jsonl.gz"
         return {image.sample_id: image.detections for image in read_predictions(path)}
 
+    def by_draw(run: RunDir) -> NDArray[np.float32]:
+        folder = run.evaluation / "predictions" / "00000006"
+        return read_resampled(folder / "teacher_draws.npz").by_class
+
+    people = [thing_index(name) for name in PEOPLE]
+    own = by_draw(category_groups.modules_of(whole)[0])
+    np.testing.assert_array_equal(by_draw(whole)[:, people], own[:, people])
     merged = read(whole)
     parts = [read(m) for m in category_groups.modules_of(whole)]
     for name, detections in merged.items():

@@ -5,15 +5,16 @@ sizes to the device in every call, which stops the host each time, and gathers t
 levels and points in one tensor before it sums them; here each level is summed by itself. Off the
 CPU the samples, the largest part by far, are not kept for the backward pass but taken again, and
 they are taken in float32 under bf16 autocast too, as in the authors' code: a coordinate of a level
-128 cells wide would lose up to a quarter of a cell in bf16.
+128 cells wide would lose up to a quarter of a cell in bf16. Where it is asked for, a kernel in
+Triton (`deformable_triton`) does the same in one operation that writes no samples at all.
 
 Reference: Zhu et al., Deformable DETR, ICLR 2021, sec. 4.1, eq. 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,8 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as LibraryAttention,
 )
 
-from uda4inst.models.mask2former.kernels import uses_kernels
+from uda4inst.errors import UserError
+from uda4inst.models.mask2former.kernels import DeformableKernel, uses_kernels
 from uda4inst.structures import Size
 
 
@@ -34,11 +36,25 @@ class DeformableAttention(nn.Module):
     Args:
         library: where the layers and sizes come from.
         remakes: whether samples are taken again in the backward pass.
+        kernel: what samples off the CPU; on one it is always "torch".
+
+    Raises:
+        ValueError: there is no such kernel.
     """
 
-    def __init__(self, library: LibraryAttention, *, remakes: bool = True) -> None:
+    def __init__(
+        self,
+        library: LibraryAttention,
+        *,
+        remakes: bool = True,
+        kernel: DeformableKernel = "torch",
+    ) -> None:
         super().__init__()
+        if kernel not in get_args(DeformableKernel):
+            known = " or ".join(get_args(DeformableKernel))
+            raise ValueError(f"kernel must be {known}, got {kernel!r}.")
         self.remakes = remakes
+        self.kernel: DeformableKernel = kernel
         self.heads: int = library.n_heads
         self.levels: int = library.n_levels
         self.points: int = library.n_points
@@ -66,12 +82,23 @@ class DeformableAttention(nn.Module):
             reference_points: (x, y) in [0, 1] of each cell in each level.
             spatial_shapes_list: (height, width) of the levels.
             _: what the library passes beside: a mask of padding, which is never set, and flags.
+
+        Raises:
+            UserError: the kernel is "triton", and it is not installed.
         """
         images, cells, width = hidden_states.shape
         queries = hidden_states + position_embeddings  # first: gradients add up in this order
-        values = self.value_proj(encoder_hidden_states).mT
-        values = values.reshape(images * self.heads, width // self.heads, cells)
+        values = self.value_proj(encoder_hidden_states)
         offsets, weights = self._where(queries)
+        if self.kernel == "triton" and uses_kernels(values):
+            values = values.unflatten(2, (self.heads, -1))
+            sums = triton_sampling()(
+                values, reference_points, offsets, weights, spatial_shapes_list
+            )
+            return self.output_proj(sums), None
+        # cells last, so that sums run along memory
+        offsets, weights = offsets.permute(0, 2, 3, 4, 1, 5), weights.permute(0, 2, 3, 4, 1)
+        values = values.mT.reshape(images * self.heads, width // self.heads, cells)
         centre = (2.0 * reference_points - 1.0).permute(0, 2, 3, 1)[:, :, :, None, None]
         lean = uses_kernels(values)
         output = values.new_zeros(())
@@ -89,8 +116,8 @@ class DeformableAttention(nn.Module):
 
     def _where(
         self, queries: Float[Tensor, "B S D"]
-    ) -> tuple[Float[Tensor, "B H L P S 2"], Float[Tensor, "B H L P S"]]:
-        """Return offsets in cells and weights; cells last, so that sums run along memory."""
+    ) -> tuple[Float[Tensor, "B S H L P 2"], Float[Tensor, "B S H L P"]]:
+        """Return offsets in cells, and weights."""
         layers = (self.sampling_offsets, self.attention_weights)
         if uses_kernels(queries):  # one product: the queries are cast and kept once
             both = F.linear(
@@ -101,12 +128,28 @@ class DeformableAttention(nn.Module):
             offsets, weights = both.split([layer.out_features for layer in layers], dim=-1)
         else:
             offsets, weights = (layer(queries) for layer in layers)
-        grouped = (*queries.shape[:2], self.heads, self.levels, self.points)
+        grouped = (self.heads, self.levels, self.points)
         weights = weights.unflatten(-1, (self.heads, -1)).softmax(-1)
-        return (
-            offsets.unflatten(-1, (*grouped[2:], 2)).permute(0, 2, 3, 4, 1, 5),
-            weights.unflatten(-1, grouped[3:]).permute(0, 2, 3, 4, 1),
-        )
+        return offsets.unflatten(-1, (*grouped, 2)), weights.unflatten(-1, grouped[1:])
+
+
+def triton_sampling() -> Callable[..., Float[Tensor, "B S D"]]:
+    """Return the sampling in Triton, `deformable_triton.sample`.
+
+    Raises:
+        UserError: Triton is not installed.
+    """
+    try:
+        from uda4inst.models.mask2former.deformable_triton import sample
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        raise UserError(
+            "model.deformable_kernel must be torch where Triton is not installed, got triton. "
+            "Install it (pip install triton; torch's CUDA builds for Linux bring it along), or set "
+            "model.deformable_kernel=torch."
+        ) from error
+    return sample
 
 
 def _sampled(

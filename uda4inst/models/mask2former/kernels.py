@@ -6,12 +6,15 @@ to the bit. Anywhere else they take what is the same function in exact arithmeti
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# What samples the deformable attention off the CPU: torch's operations, or our kernel in Triton.
+DeformableKernel = Literal["torch", "triton"]
 
 # Types of device with the library's arithmetic. Tests empty it, which sends a CPU the other way.
 REFERENCE_ON = frozenset({"cpu"})

@@ -18,6 +18,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError, did_you_mean
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
@@ -33,6 +34,8 @@ class Mask2Former(Network):
         num_classes: thing classes; the network predicts one more, "no object".
         gradient_checkpointing: recompute the backbone's blocks and the pixel decoder's layers in
             the backward pass: less memory, one more forward of these.
+        deformable_kernel: what samples the pixel decoder's attention off the CPU: "torch", or
+            "triton" in one kernel.
     """
 
     backbone_prefix = "network.model.pixel_level_module.encoder."
@@ -44,6 +47,7 @@ class Mask2Former(Network):
         *,
         num_classes: int = NUM_THINGS,
         gradient_checkpointing: bool = False,
+        deformable_kernel: DeformableKernel = "torch",
     ) -> None:
         super().__init__()
         self.preset = preset
@@ -51,7 +55,11 @@ class Mask2Former(Network):
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
         # the library's own layers, whatever stands in their place: see `train`
         self._pixel_layers = tuple(self.network.model.pixel_level_module.decoder.encoder.layers)
-        adapt(self.network, recompute=gradient_checkpointing)
+        adapt(
+            self.network,
+            recompute=gradient_checkpointing,
+            deformable_kernel=deformable_kernel,
+        )
         self.pixels = Pixels()
 
     @property
@@ -105,6 +113,7 @@ def build_model(
     weights: str | Path | None,
     num_classes: int = NUM_THINGS,
     gradient_checkpointing: bool = False,
+    deformable_kernel: DeformableKernel = "torch",
 ) -> tuple[Mask2Former, LoadReport]:
     """Build a network and fill it.
 
@@ -116,6 +125,7 @@ def build_model(
             .safetensors file written by `save_network`.
         num_classes: thing classes. A class head of another size in `weights` is not loaded.
         gradient_checkpointing: see `Mask2Former`.
+        deformable_kernel: see `Mask2Former`.
 
     Returns:
         The network in training mode on the CPU, and what was and was not loaded.
@@ -132,6 +142,7 @@ def build_model(
         MODEL_PRESETS[preset],
         num_classes=num_classes,
         gradient_checkpointing=gradient_checkpointing,
+        deformable_kernel=deformable_kernel,
     )
     model.train()
     return model, load_weights(model, weights)

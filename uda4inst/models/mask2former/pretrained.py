@@ -16,6 +16,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
+from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.mask2former.masked_attention import (
     CrossAttention,
     MaskPredictor,
@@ -74,7 +75,12 @@ def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
     )
 
 
-def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = False) -> None:
+def adapt(
+    network: Mask2FormerForUniversalSegmentation,
+    *,
+    recompute: bool = False,
+    deformable_kernel: DeformableKernel = "torch",
+) -> None:
     """Fit the library's network to our training; the names of its weights stay.
 
     Out go its loss, which would add a buffer to every checkpoint, and Swin's classifier norm, whose
@@ -83,6 +89,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
     Args:
         network: of the library, changed in place.
         recompute: compute Swin's blocks and the pixel decoder's layers again in the backward pass.
+        deformable_kernel: what samples the deformable attention off the CPU.
     """
     del network.criterion
     pixel_level, decoder = (
@@ -96,7 +103,9 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
         block.attention = WindowAttention(cast("Any", block.attention), remakes=not recompute)
         block.mlp = FeedForward(cast("Any", block.mlp), remakes=not recompute)
     for layer in encoder.layers:
-        layer.self_attn = DeformableAttention(cast("Any", layer.self_attn), remakes=not recompute)
+        layer.self_attn = DeformableAttention(
+            cast("Any", layer.self_attn), remakes=not recompute, kernel=deformable_kernel
+        )
     decoder = network.model.transformer_module.decoder
     decoder.mask_predictor = cast("Any", MaskPredictor(decoder.mask_predictor))
     for layer in decoder.layers:

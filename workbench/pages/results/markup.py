@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
 from uda4inst.evaluation.report import PROTOCOL_NAMES
-from uda4inst.suites.report import NOT_PUBLISHED, NOTHING, Table
+from uda4inst.suites.report import BEYOND, NOT_PUBLISHED, NOTHING, Table
 from uda4inst.suites.results import PROTOCOLS, RowResult, Statistic, SuiteResults, View
 from workbench.stores.suites import SuiteRun
 from workbench.ui import markup
@@ -41,6 +41,7 @@ def suite_facts(results: SuiteResults, stamp: str) -> str:
     """
     pairs = [
         ("scale", results.scale.name),
+        ("scene sets", ", ".join(map(str, results.scenes))),
         ("seeds", ", ".join(map(str, results.seeds))),
         ("command", " ".join(map(str, results.description.get("command", ())))),
     ]
@@ -132,7 +133,7 @@ def _row(
         if known.get(name) is not None:
             texts.append(_spread(cell, known[name]))
         elif name == "n":
-            texts.append(_seeds(cell, len(results.seeds)))
+            texts.append(_runs(cell, len(results.cells)))
         elif name == row.task.measures[1] and not has_any:
             texts.append("")  # the reason stands under AP
         else:
@@ -151,8 +152,50 @@ def _row(
     return f'<tr class="{kind}">{tds}</tr>'
 
 
-def class_table(table: Table) -> str:
-    """Return numbers by class, the paper's and ours, as an entry that opens on a click."""
+def differences(tables: Sequence[Table]) -> str:
+    """Return how far the rows are apart; by class, as an entry that opens on a click.
+
+    Args:
+        tables: of the report: all rows with all, then by class; none where runs have no draws.
+    """
+    if not tables:
+        return ""
+    apart, by_class = tables
+    head = "".join(
+        f'<th class="{"wb-num" if i else "wb-row-label"}">{escape(name)}</th>'
+        for i, name in enumerate(apart.header)
+    )
+    body = "".join(
+        f'<tr><td class="wb-row-label">{escape(cells[0])}</td>'
+        + "".join(f'<td class="wb-num">{_difference(cell)}</td>' for cell in cells[1:])
+        + "</tr>"
+        for cells in apart.rows
+    )
+    notes = "".join(f"<p>{escape(note)}</p>" for note in apart.notes)
+    return (
+        f"<h4>{escape(apart.title)}</h4>{_scrolled(head, body)}"
+        f'<div class="wb-notes">{notes}</div>{class_table(by_class, _difference)}'
+    )
+
+
+def _difference(cell: str) -> str:
+    """Return a difference: bold where its interval leaves out zero, quiet where it does not."""
+    value, _, interval = cell.partition(" (")
+    if not interval:
+        return f'<span class="wb-faint">{escape(cell)}</span>'
+    if interval.endswith(BEYOND):
+        return f"<b>{escape(value)}</b> <small>({escape(interval)}</small>"
+    return f'<span class="wb-faint">{escape(value)} <small>({escape(interval)}</small></span>'
+
+
+def class_table(table: Table, shown: Callable[[str], str] | None = None) -> str:
+    """Return numbers by class as an entry that opens on a click.
+
+    Args:
+        table: of the report.
+        shown: makes HTML of a cell; by default the paper's number and ours.
+    """
+    shown = shown or _pair
     head = "".join(
         f'<th class="{"wb-num" if i else "wb-row-label"}">{escape(name)}</th>'
         for i, name in enumerate(table.header)
@@ -162,7 +205,7 @@ def class_table(table: Table) -> str:
         if len(cells) == 1:
             body += _heading(cells[0], len(table.header))
             continue
-        numbers = "".join(f'<td class="wb-num">{_pair(cell)}</td>' for cell in cells[1:])
+        numbers = "".join(f'<td class="wb-num">{shown(cell)}</td>' for cell in cells[1:])
         body += f'<tr><td class="wb-row-label">{_label(cells[0])}</td>{numbers}</tr>'
     return (
         f'<details class="wb-details"><summary>{escape(table.title)}</summary>'
@@ -218,7 +261,7 @@ def _spread(cell: str, found: Statistic | None) -> str:
     return f"<b>{escape(value)}</b>" + (f" <small>({escape(spread)}</small>" if several else "")
 
 
-def _seeds(cell: str, wanted: int) -> str:
+def _runs(cell: str, wanted: int) -> str:
     if cell == "0":
         return f'<span class="wb-faint">{NOTHING}</span>'
     return cell if int(cell) >= wanted else f"{cell} <small>of {wanted}</small>"
@@ -233,5 +276,7 @@ def _quiet(cell: str) -> str:
 
 
 def _pair(cell: str) -> str:
-    paper, _, ours = cell.partition(" / ")
+    paper, slash, ours = cell.partition(" / ")
+    if not slash:
+        return f"<b>{escape(cell)}</b>"
     return f'<span class="wb-faint">{escape(paper)} /</span> <b>{escape(ours)}</b>'

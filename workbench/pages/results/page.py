@@ -25,9 +25,10 @@ from workbench.ui.views import Frame
 TITLE = "Results"
 QUESTION = "What do the paper's tables say, and what do our runs?"
 HINT = (
-    "Mask AP, or mIoU of semantic suites, in per cent, the mean over n seeds (smallest to "
+    "Mask AP, or mIoU of semantic suites, in per cent, the mean over n runs (smallest to "
     "largest). Gap: how much of the way from no adaptation to the upper bound a row goes. "
-    "Independent of the run chosen above."
+    "Differences are bold where their 95 % interval leaves out zero. Independent of the run "
+    "chosen above."
 )
 TICK_SECONDS = 3.0
 
@@ -53,6 +54,7 @@ class _Slots:
     runs: gr.HTML
     table: gr.HTML
     notes: gr.HTML
+    differences: gr.HTML
     charts: gr.HTML
     classes: gr.HTML
 
@@ -155,6 +157,7 @@ def _build_slots() -> _Slots:
         runs=gr.HTML(elem_id="results-runs"),
         table=gr.HTML(elem_id="results-table"),
         notes=gr.HTML(elem_id="results-notes"),
+        differences=gr.HTML(elem_id="results-differences"),
         charts=gr.HTML(elem_id="results-charts"),
         classes=gr.HTML(elem_id="results-classes"),
     )

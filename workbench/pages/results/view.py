@@ -18,6 +18,7 @@ from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
 from workbench.pages.results.charts import charts
 from workbench.pages.results.markup import (
     class_table,
+    differences,
     footnotes,
     means_table,
     run_states,
@@ -54,6 +55,7 @@ class ResultsView:
     runs: str
     table: str
     notes: str
+    differences: str
     charts: str
     classes: str
 
@@ -162,7 +164,9 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         return Empty(markup.empty("No suite yet", where))
     results = store.results(folder)
     view = _of_suite(results, view)
-    means, *by_class = report.tables(results, [view])
+    means, *others = report.tables(results, [view])
+    apart = list(report.difference_tables(results, *view))
+    by_class = others[len(apart) :]
     exports = text_exports(results, view)
     return ResultsView(
         facts=suite_facts(results, _short(store, folder)),
@@ -173,6 +177,7 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         runs=run_states(store.runs(folder)),
         table=means_table(means, results, view),
         notes=footnotes(means.notes, view),
+        differences=differences(apart),
         charts=charts(results, view),
         classes="".join(class_table(table) for table in by_class),
     )

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from uda4inst.suites.report import tables
+from uda4inst.suites.report import difference_tables, tables
 from uda4inst.suites.results import View, collect
 from workbench.pages.results.markup import (
     class_table,
+    differences,
     footnotes,
     means_table,
     run_states,
@@ -99,3 +100,20 @@ def test_run_states__counts_all_and_names_those_in_trouble() -> None:
     assert "&lt;finite&gt;" in html
     assert "m1-seed0" not in html
     assert "m3-seed5 and 2 more" in html
+
+
+def test_differences__bold_beyond_the_interval_and_quiet_within(
+    tmp_path: Path, suite_factory: ModuleType
+) -> None:
+    values = {"m1": {0: 10.0, 1: 11.0}, "m3": {0: 15.0, 1: 16.5}, "m4": {0: 15.0, 1: 16.3}}
+    folder = suite_factory.write_suite(tmp_path / "a", "table5", values, seeds=(0, 1))
+    assert differences(list(difference_tables(collect(folder), *STUDENT))) == ""
+    for row, by_seed in values.items():
+        for seed, ap in by_seed.items():
+            suite_factory.write_draws(folder, f"{row}-seed{seed}", ap)
+    html = differences(list(difference_tables(collect(folder), *STUDENT)))
+    assert "<h4>Differences in AP, Cityscapes protocol, student</h4>" in html
+    assert "<b>+5.2</b> <small>(" in html
+    assert '<span class="wb-faint">-0.1 <small>(' in html
+    assert "<summary>Differences in AP by class" in html
+    assert "95 % interval" in html
