@@ -17,7 +17,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app test test-lowest gpu gpu-wheels check format venv toystreets browser clean
+.PHONY: app test test-lowest venv-lowest gpu gpu-wheels check format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -34,9 +34,11 @@ test: $(STAMP)
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.
 ifeq ($(PYTHON_LOWEST),)
-test-lowest:
-	@echo "test-lowest is skipped: it needs Python 3.12; make test-lowest PYTHON_LOWEST=PATH names one."
+test-lowest venv-lowest:
+	@echo "$@ is skipped: it needs Python 3.12; make $@ PYTHON_LOWEST=PATH names one."
 else
+venv-lowest: $(LOWEST_STAMP)
+
 test-lowest: $(LOWEST_STAMP)
 	$(LOWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench
 	scratch=$$(mktemp -d) && cd $$scratch && \
@@ -78,11 +80,14 @@ format: $(STAMP)
 
 venv: $(STAMP)
 
-# torch first: any unpinned torch would bring the newest build and its CUDA packages along.
+# torch first, and by pip, whose settings may name a CPU build: any unpinned torch would bring the
+# newest build and its CUDA packages along. uv keeps it and is quicker with all the rest.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[workbench,test,dev]"
+	$(BIN)/python -m pip install --no-compile $(TORCH)
+	$(BIN)/python -m pip install uv
+	$(BIN)/uv pip install --python $(VENV) --constraint constraints.txt \
+	  --editable ".[workbench,test,dev]"
 	touch $(STAMP)
 
 # Made once; asking again for the same data costs nothing.

@@ -26,7 +26,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ from uda4inst.tasks import TASKS, task_of
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.step import Phase, take_step
 from uda4inst.uda.rare_class_balance import RareClassBalance
 
 INSTANCES = 20  # an image
@@ -245,7 +246,7 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
     Args:
         config: of the run.
         stage: 1 or 2.
-        arithmetic: count it too, in a step of its own; else it is 0.
+        arithmetic: count it too, in the step before; else it is 0.
     """
     processes = Processes.join(config)
     watch, flops = Watch(), FlopCounterMode(display=False)
@@ -254,16 +255,15 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
             session = Session(config, processes)
             if stage == 2:
                 session.enter_stage_2()
-            _step(session, _batch(config), watch)
+                session.step = session.stage.first
+            with flops if arithmetic else nullcontext():  # it keeps what checkpointing lets go
+                _step(session, _batch(config), watch)
             fixed = watch.live
             batch = _batch(config)
             watch.peak = watch.moved = watch.operations = 0
             _step(session, batch, watch)
             peak, moved, operations = watch.peak, watch.moved, watch.operations
             peak_in = watch.peak_phase
-            if arithmetic:
-                with flops:  # by itself: it keeps what checkpointing would let go
-                    _step(session, _batch(config), watch)
     finally:
         processes.leave()
     return Count(
@@ -280,22 +280,15 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
 
 def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
     """Do the trainer's step, phase by phase."""
-    method = session.stage.method
-    accelerator = session.processes.accelerator
-    watch.restart("prepare")
-    views = method.prepare(batch, session.step)
-    watch.restart("forward")
-    terms = list(method.losses(views, session.step))
-    watch.restart("backward")
-    accelerator.backward(sum(term.weight * term.value for term in terms))
-    watch.restart("update")
-    if without := [n for n, p in session.student.named_parameters() if p.grad is None]:
-        raise RuntimeError(f"Parameters without a gradient: {', '.join(without)}.")
-    parameters = [p for p in session.student.parameters() if p.requires_grad]
-    accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
-    session.stage.optimizer.step()
-    session.stage.optimizer.zero_grad(set_to_none=True)
-    method.after_update(session.step)
+
+    def enter(phase: Phase) -> None:
+        watch.restart("forward" if phase == "losses" else phase)
+        if phase != "update":
+            return
+        if without := [n for n, p in session.student.named_parameters() if p.grad is None]:
+            raise RuntimeError(f"Parameters without a gradient: {', '.join(without)}.")
+
+    take_step(session, batch, enter=enter)
     session.step += 1
 
 

@@ -29,6 +29,7 @@ from uda4inst.training.gpu import choose_settings
 from uda4inst.training.memory import estimate, full_batch
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.step import take_step
 
 INSTANCES = 20  # an image, as in the paper's sources
 PARTS = ("prepare", "forward and losses", "backward", "update")
@@ -61,20 +62,7 @@ class Clock:
 
 def step(session: Session, batch: DomainBatch, mark: Callable[[], None]) -> None:
     """Do one step, with a mark before, after and between its parts."""
-    method, accelerator = session.stage.method, session.processes.accelerator
-    session.prepare_step()
-    mark()
-    views = method.prepare(batch, session.step)
-    mark()
-    terms = list(method.losses(views, session.step))
-    mark()
-    accelerator.backward(sum(term.weight * term.value for term in terms))
-    mark()
-    parameters = [p for p in session.student.parameters() if p.requires_grad]
-    accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
-    session.stage.optimizer.step()
-    session.stage.optimizer.zero_grad(set_to_none=True)
-    method.after_update(session.step)
+    take_step(session, batch, enter=lambda _: mark())
     mark()
     session.step += 1
 

@@ -23,7 +23,13 @@ from jaxtyping import install_import_hook
 
 # Every annotated array in these packages is checked against its declared type and shape.
 install_import_hook(
-    ["uda4inst.structures", "uda4inst.ops", "uda4inst.uda", "uda4inst.methods"],
+    [
+        "uda4inst.structures",
+        "uda4inst.detections",
+        "uda4inst.ops",
+        "uda4inst.uda",
+        "uda4inst.methods",
+    ],
     "beartype.beartype",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import math
@@ -357,11 +358,17 @@ def parts_of_views(lines: list[dict[str, Any]]) -> list[list[str]]:
     return found
 
 
+@functools.cache
+def trained(workplace: Path, method: str) -> subprocess.CompletedProcess[str]:
+    """Train a method from the command line, once: how that ended."""
+    settings = overrides(method, f"method.name={method}")
+    return process("train", "toystreets_smoke", *settings, cwd=workplace)
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("method", list(METHODS))
 def test_train__every_method_from_the_command_line(workplace: Path, method: str) -> None:
-    settings = overrides(method, f"method.name={method}")
-    done = process("train", "toystreets_smoke", *settings, cwd=workplace)
+    done = trained(workplace, method)
     assert done.returncode == 0, done.stderr
     run = workplace / "runs" / method
     status = read_json(run / "status.json")
@@ -383,15 +390,15 @@ def test_train__every_method_from_the_command_line(workplace: Path, method: str)
 
 @pytest.mark.e2e
 def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
-    done = process("train", "toystreets_smoke", *overrides("trained"), cwd=workplace)
+    done = trained(workplace, "uda4inst")
     assert done.returncode == 0, done.stderr
-    results = read_json(workplace / "runs/trained/evaluation/00000020.json")["results"]
-    again = process("evaluate", "trained", "--json", cwd=workplace)
+    results = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")["results"]
+    again = process("evaluate", "uda4inst", "--json", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["results"] == results
 
     images = sorted((workplace / "data/toystreets/cityscapes/leftImg8bit/val").rglob("*.png"))
-    done = process("predict", "trained", *map(str, images), "--out", "out", cwd=workplace)
+    done = process("predict", "uda4inst", *map(str, images), "--out", "out", cwd=workplace)
     assert done.returncode == 0, done.stderr
     out = workplace / "out"
     for path in images:

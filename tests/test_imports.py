@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("classes", "errors", "colors", "settings"),
     ("structures", "atomic"),
+    ("detections",),
     ("ops",),
     ("draw_text", "formats"),
     ("draw", "data", "toystreets", "models"),

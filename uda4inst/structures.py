@@ -24,12 +24,18 @@ IGNORE_ID: Final = -1
 EMPTY_SLOT: Final = -1
 
 
-def _check(ok: bool, name: str, rule: str, got: object) -> None:
+def require(ok: bool, name: str, rule: str, got: object) -> None:
+    """Raise unless a field keeps its rule.
+
+    Raises:
+        ValueError: it does not; the message has the rule and what there is instead.
+    """
     if not ok:
         raise ValueError(f"{name} must {rule}, got {got}.")
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
+    """Return type and shape of a tensor, for a message."""
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
@@ -62,21 +68,21 @@ class InstanceMap:
     labels: Int64[Tensor, " N"]
 
     def __post_init__(self) -> None:
-        _check(
+        require(
             self.ids.dtype == torch.int32 and self.ids.ndim == 2,
             "InstanceMap.ids",
             "be int32 of shape (H, W)",
-            _describe(self.ids),
+            describe(self.ids),
         )
-        _check(
+        require(
             self.labels.dtype == torch.int64 and self.labels.ndim == 1,
             "InstanceMap.labels",
             "be int64 of shape (N,)",
-            _describe(self.labels),
+            describe(self.labels),
         )
         if self.ids.device.type == "cpu" and self.ids.numel():
             low, high = (int(v) for v in torch.aminmax(self.ids))
-            _check(
+            require(
                 low >= IGNORE_ID and high <= len(self.labels),
                 "InstanceMap.ids",
                 f"lie in [-1, {len(self.labels)}] (one label per id)",
@@ -84,7 +90,7 @@ class InstanceMap:
             )
         if self.labels.device.type == "cpu" and self.labels.numel():
             low, high = (int(v) for v in torch.aminmax(self.labels))
-            _check(
+            require(
                 low >= EMPTY_SLOT and high < NUM_THINGS,
                 "InstanceMap.labels",
                 f"lie in [0, {NUM_THINGS - 1}], or be -1 for an empty slot",
@@ -155,23 +161,23 @@ class SemanticMap:
     weights: Float32[Tensor, "H W"] | None = None
 
     def __post_init__(self) -> None:
-        _check(
+        require(
             self.ids.dtype == torch.uint8 and self.ids.ndim == 2,
             "SemanticMap.ids",
             "be uint8 of shape (H, W)",
-            _describe(self.ids),
+            describe(self.ids),
         )
         if self.weights is not None:
-            _check(
+            require(
                 self.weights.dtype == torch.float32 and self.weights.shape == self.ids.shape,
                 "SemanticMap.weights",
                 f"be float32 of shape {tuple(self.ids.shape)}",
-                _describe(self.weights),
+                describe(self.weights),
             )
         if self.ids.device.type == "cpu" and self.ids.numel():
             classes = self.ids[self.ids != IGNORE_TRAIN_ID]
             highest = int(classes.max()) if classes.numel() else 0
-            _check(
+            require(
                 highest < len(SEMANTIC_CLASSES),
                 "SemanticMap.ids",
                 f"be trainIds 0..{len(SEMANTIC_CLASSES) - 1} or {IGNORE_TRAIN_ID}",
@@ -190,78 +196,6 @@ class SemanticMap:
             ids=moved(self.ids, device),
             weights=None if weights is None else moved(weights, device),
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Detections:
-    """Scored, possibly overlapping predictions on one image, best score first.
-
-    Args:
-        labels: thing index 0..7.
-        class_scores: softmax probability of the class, in [0, 1].
-        mask_scores: mean sigmoid over the pixels of the mask, in [0, 1]; 0 for an empty mask.
-        mask_logits: low-resolution logits of the masks; None where only `masks` are known.
-        query: place of each detection's mask in `mask_logits` and `masks`: detections of one query
-            share theirs. None: each has its own, in order.
-        masks: full-size boolean masks; None where they have to be upsampled from `mask_logits`.
-        size: (height, width) of the image the masks belong to.
-
-    Raises:
-        ValueError: shapes disagree, or there are neither `masks` nor `mask_logits`.
-    """
-
-    labels: Int64[Tensor, " N"]
-    class_scores: Float32[Tensor, " N"]
-    mask_scores: Float32[Tensor, " N"]
-    size: Size
-    mask_logits: Float32[Tensor, "M h w"] | None = None
-    query: Int64[Tensor, " N"] | None = None
-    masks: Bool[Tensor, "M H W"] | None = None
-
-    def __post_init__(self) -> None:
-        count = len(self.labels)
-        _check(self.labels.dtype == torch.int64, "Detections.labels", "be int64", self.labels.dtype)
-        for name in ("class_scores", "mask_scores"):
-            value: Tensor = getattr(self, name)
-            _check(
-                value.dtype == torch.float32 and tuple(value.shape) == (count,),
-                f"Detections.{name}",
-                f"be float32 of shape ({count},)",
-                _describe(value),
-            )
-        stored = self.masks if self.mask_logits is None else self.mask_logits
-        if stored is None:
-            raise ValueError("Detections must carry masks or mask_logits, got neither.")
-        if self.query is None:
-            _check(len(stored) == count, "Detections", "have query or a mask each", len(stored))
-        else:
-            _check(
-                tuple(self.query.shape) == (count,),
-                "Detections.query",
-                f"be int64 of shape ({count},)",
-                _describe(self.query),
-            )
-        if self.masks is not None:
-            _check(
-                self.masks.dtype == torch.bool
-                and tuple(self.masks.shape) == (len(stored), *self.size),
-                "Detections.masks",
-                f"be bool of shape {(len(stored), *self.size)}",
-                _describe(self.masks),
-            )
-
-    def without_masks(self) -> Detections:
-        """Return the same with logits alone, where there are any: a sixteenth of the pixels."""
-        return self if self.mask_logits is None else replace(self, masks=None)
-
-    @property
-    def scores(self) -> Float32[Tensor, " N"]:
-        """Class probability times mean mask probability (the score every rule uses)."""
-        return self.class_scores * self.mask_scores
-
-    def __len__(self) -> int:
-        """Number of detections."""
-        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,7 +227,7 @@ class Sample:
             ("on_host", self.on_host),
         ):
             if labels is not None:
-                _check(
+                require(
                     labels.size == self.size,
                     f"{name} of sample {self.sample_id!r}",
                     f"have the image's size {self.size}",
@@ -358,11 +292,11 @@ class TargetSample:
 
     def __post_init__(self) -> None:
         _check_image(self.image, self.sample_id)
-        _check(
+        require(
             self.valid.dtype == torch.bool and self.valid.shape == self.image.shape[1:],
             f"valid of sample {self.sample_id!r}",
             f"be bool of shape {tuple(self.image.shape[1:])}",
-            _describe(self.valid),
+            describe(self.valid),
         )
 
     @property
@@ -401,9 +335,9 @@ class DomainBatch:
     def __post_init__(self) -> None:
         everything = (*self.source, *self.target, *self.labelled)
         sizes = {sample.size for sample in everything}
-        _check(len(sizes) <= 1, "images of a DomainBatch", "have one size", sorted(sizes))
+        require(len(sizes) <= 1, "images of a DomainBatch", "have one size", sorted(sizes))
         if self.source and self.target:
-            _check(
+            require(
                 len(self.source) == len(self.target),
                 "DomainBatch.target",
                 f"hold one sample per source sample ({len(self.source)})",
@@ -425,9 +359,9 @@ class DomainBatch:
 
 
 def _check_image(image: Tensor, sample_id: str) -> None:
-    _check(
+    require(
         image.dtype == torch.float32 and image.ndim == 3 and image.shape[0] == 3,
         f"image of sample {sample_id!r}",
         "be float32 RGB of shape (3, H, W) in [0, 1]",
-        _describe(image),
+        describe(image),
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from painter import Painter
 from torch import Tensor
 
+from uda4inst.detections import Detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.semantic import segment
 from uda4inst.formats.predictions import ScoredMask
@@ -24,7 +25,7 @@ from uda4inst.models.mask2former.decode import decode, full_masks, with_masks
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.precision import inference_precision
 from uda4inst.models.segformer.network import build_segformer
-from uda4inst.structures import Detections, InstanceMap, moved
+from uda4inst.structures import InstanceMap, moved
 from uda4inst.uda.mixing import Mixed, Origin, mix
 from uda4inst.uda.pseudo_labels import select, valid_shares
 

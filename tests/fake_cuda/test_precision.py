@@ -9,10 +9,10 @@ import torch
 from fake_cuda.device import Device
 
 from uda4inst.data.readers import Cityscapes
+from uda4inst.detections import Detections
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.precision import Precision, inference_precision
-from uda4inst.structures import Detections
 from uda4inst.toystreets.write import write_toystreets
 
 pytestmark = pytest.mark.fake_cuda

@@ -67,12 +67,8 @@ def test_run__is_kept_looked_at_and_judged_as_on_the_cpu(
     there = train(gpu, "toystreets_smoke", short_run(tmp_path, "device", *settings))
     assert_alike(there.metrics, here.metrics)
     for name in ("student", "teacher"):
-        one, other = (
-            load_file(run.run.checkpoints / "00000006" / f"{name}.safetensors")
-            for run in (there, here)
-        )
-        for key, tensor in one.items():
-            torch.testing.assert_close(tensor, other[key], rtol=1e-3, atol=2e-4)
+        mine, reference = learned(there, name), learned(here, name)
+        assert (mine - reference).norm() < 0.1 * reference.norm(), name
     one, other = (read_snapshot(run.run, 4) for run in (there, here))
     for mine, reference in zip(one.items, other.items, strict=True):
         assert mine.s2t is not None
@@ -113,6 +109,15 @@ def test_evaluate__a_checkpoint_as_on_the_cpu(
     run.config.write_text(run.config.read_text().replace("device: auto", "device: cpu"))
     here = evaluate_checkpoint(RunDir(run.path))
     assert there["results"] == here["results"]
+
+
+def learned(run: Watched, name: str) -> torch.Tensor:
+    """Return what a network's weights changed by between the two checkpoints of a short run."""
+    before, after = (
+        load_file(run.run.checkpoints / step / f"{name}.safetensors")
+        for step in ("00000003", "00000006")
+    )
+    return torch.cat([(after[key] - before[key]).flatten() for key in sorted(after)])
 
 
 def _tensors(value: object) -> list[torch.Tensor]:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpu_runs import STEPS, assert_alike, on_gpu, take_step, take_steps, train
+from gpu_runs import STEPS, assert_alike, on_gpu, take_steps, train
 
-from uda4inst.data.stream.loading import build_loader
 from uda4inst.methods import METHODS
 from uda4inst.training import launch
+from uda4inst.training.batches import open_batches, open_data
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.memory import estimate, full_batch, rehearse
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.step import take_step
 
 pytestmark = pytest.mark.gpu
 
@@ -42,14 +43,7 @@ def test_step__waits_once(short_run: Overrides, tmp_path: Path, kernel: str) -> 
     try:
         session = Session(config, processes)
         session.enter_stage_2()
-        batches = build_loader(
-            config.data,
-            mode="pair",
-            batch_size=config.training.batch_size,
-            seed=0,
-            labels="instances",
-            device=processes.device,
-        )
+        batches = open_batches(config, processes, open_data(config).trees, first_step=0)
         for _ in range(2):  # first use of a kernel may synchronise
             take_step(session, next(batches))
         batch = next(batches)
@@ -57,11 +51,13 @@ def test_step__waits_once(short_run: Overrides, tmp_path: Path, kernel: str) -> 
         try:
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
-                take_step(session, batch)
+                taken = take_step(session, batch)
+                session.stage.method.figures(taken.views)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         waits = [str(w.filename) for w in told if "called a synchronizing" in str(w.message)]
         assert len(waits) == 1, waits
+        batches.close()
     finally:
         processes.leave()
 
@@ -105,7 +101,6 @@ def test_rehearse__peak_is_near_the_estimate(short_run: Overrides, tmp_path: Pat
         torch.cuda.reset_peak_memory_stats()
         for _ in range(2):
             take_step(session, batch)
-            session.stage.optimizer.zero_grad(set_to_none=True)
         peak = torch.cuda.max_memory_allocated() / 2**30
         assert peak == pytest.approx(counted.stage2, rel=0.25)
     finally:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.detections import Detections
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import rle_decode
 from uda4inst.methods.base import Views
@@ -29,7 +30,6 @@ from uda4inst.run_folder.snapshot_format import (
 from uda4inst.run_folder.snapshot_reader import read_snapshot, snapshot_changed
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import (
-    Detections,
     Domain,
     InstanceMap,
     Sample,

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 from fake_cuda.device import Crossing, Device
 
-from uda4inst.data.stream.loading import build_loader
-from uda4inst.methods.base import LossTerm
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.structures import DomainBatch
 from uda4inst.training import launch
+from uda4inst.training.batches import open_batches, open_data
 from uda4inst.training.config import Config, load_config
 from uda4inst.training.loop import Progress
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.step import Phase, take_step
 
 # Of `take_steps`: the first step of stage 2, and all.
 STAGE_1, STEPS = 1, 4
@@ -104,47 +103,29 @@ def take_steps(config: Config, gpu: Device | None) -> Steps:
     processes = Processes.join(config)
     try:
         session = Session(config, processes)
-        batches = build_loader(
-            config.data,
-            mode=config.method.sees,
-            batch_size=config.training.batch_size,
-            seed=config.seed,
-            labels=config.task.labels,
-            device=processes.device,
-            classes=config.method.class_labels,
-        )
+        batches = open_batches(config, processes, open_data(config).trees, first_step=0)
         steps = Steps([], [], set())
+
+        def look_at_gradients(phase: Phase) -> None:
+            if phase == "update":
+                steps.without_gradient.update(
+                    name for name, p in session.student.named_parameters() if p.grad is None
+                )
+
         for step in range(STEPS):
             if step == STAGE_1:
                 session.enter_stage_2()
             batch = next(batches)
             if gpu:
                 gpu.clear()
-            terms = take_step(session, batch)
+            taken = take_step(session, batch, enter=look_at_gradients)
+            session.stage.method.figures(taken.views)
             if gpu:
                 crossed = [c for c in gpu.crossings if step or not c.place.startswith(ONCE)]
                 steps.crossings.append(crossed)
-            steps.losses.append({t.name: float(t.value.detach().cpu()) for t in terms})
-            steps.without_gradient.update(
-                name for name, p in session.student.named_parameters() if p.grad is None
-            )
-            session.stage.optimizer.zero_grad(set_to_none=True)
+            steps.losses.append({t.name: float(t.value.detach().cpu()) for t in taken.terms})
             session.step += 1
+        batches.close()
         return steps
     finally:
         processes.leave()
-
-
-def take_step(session: Session, batch: DomainBatch) -> Sequence[LossTerm]:
-    """Do what the loop does in a step, but for forgetting the gradients."""
-    session.prepare_step()
-    method = session.stage.method
-    views = method.prepare(batch, session.step)
-    terms = list(method.losses(views, session.step))
-    session.processes.accelerator.backward(sum(term.weight * term.value for term in terms))
-    parameters = [p for p in session.student.parameters() if p.requires_grad]
-    session.processes.accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
-    session.stage.optimizer.step()
-    method.after_update(session.step)
-    method.figures(views)
-    return terms

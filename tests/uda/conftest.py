@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from uda4inst.structures import Detections, InstanceMap, Sample
+from uda4inst.detections import Detections
+from uda4inst.structures import InstanceMap, Sample
 
 Draw = Callable[..., InstanceMap]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from uda4inst.structures import Detections
+from uda4inst.detections import Detections
 from uda4inst.uda.adaptive_threshold import AdaptiveThresholds
 
 Draw = Callable[..., Detections]

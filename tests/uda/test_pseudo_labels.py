@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from uda4inst.detections import Detections
 from uda4inst.models.mask2former.decode import full_masks
-from uda4inst.structures import Detections, InstanceMap
+from uda4inst.structures import InstanceMap
 from uda4inst.uda import pseudo_labels
 from uda4inst.uda.pseudo_labels import class_thresholds, select, valid_shares
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uda4inst.structures import Detections
+from uda4inst.detections import Detections
 from uda4inst.uda.pseudo_labels import select, valid_shares
 from uda4inst.uda.threshold_sweep import settle
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.detections import Detections
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import LONG_SIDE_MAX, infer
 from uda4inst.evaluation.resampling import resampled_path
@@ -30,7 +31,7 @@ from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, 
 from uda4inst.formats.run_starts import encode_runs, run_starts
 from uda4inst.models.mask2former.decode import decode, upsample
 from uda4inst.models.mask2former.prediction import Prediction
-from uda4inst.structures import Detections, Size
+from uda4inst.structures import Size
 
 __all__ = [
     "PROTOCOLS",

@@ -24,10 +24,11 @@ from uda4inst.classes import (
     ThingName,
     thing_index,
 )
+from uda4inst.detections import Detections
 from uda4inst.models.network import Network
 from uda4inst.ops.color import align_lab
 from uda4inst.settings import Settings
-from uda4inst.structures import Detections, DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.tasks.base import Loss, StudentView, Task
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.rare_class_pool import PoolEntry

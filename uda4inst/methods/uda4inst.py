@@ -36,6 +36,7 @@ import torch
 from pydantic import Field, model_validator
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.detections import Detections
 from uda4inst.methods.base import (
     Direction,
     Figure,
@@ -55,7 +56,7 @@ from uda4inst.methods.base import (
 from uda4inst.models.ema import EmaTeacher
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.network import Network
-from uda4inst.structures import Detections, DomainBatch, TargetSample
+from uda4inst.structures import DomainBatch, TargetSample
 from uda4inst.tasks.base import StudentView
 from uda4inst.uda.adaptive_threshold import AdaptiveConfig
 from uda4inst.uda.mixing import InstanceMixer, MixingConfig, Pair

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import torch
-
 from uda4inst.atomic import disk_errors
 from uda4inst.data.tree import ImageTree
 from uda4inst.methods.base import Views
@@ -26,6 +24,7 @@ from uda4inst.run_folder.status import StatusFile
 from uda4inst.structures import DomainBatch
 from uda4inst.training.journal import Journal, OtherProcessFailedError, StepFacts
 from uda4inst.training.session import Session
+from uda4inst.training.step import take_step
 from uda4inst.training.validation import (
     Interrupted,
     choose_networks,
@@ -113,8 +112,6 @@ class Trainer:
         """
         session, config = self.session, self.session.config
         training = config.training
-        parameters = [p for p in session.student.parameters() if p.requires_grad]
-        accelerator = session.processes.accelerator
         while True:
             # Occasional work -------------------------------------------------------------------
             stage = session.stage
@@ -138,16 +135,7 @@ class Trainer:
             # One step --------------------------------------------------------------------------
             started, self.in_step = time.time(), True
             batch = next(self.batches)
-            lr = session.prepare_step()
-            views = stage.method.prepare(batch, session.step)
-            terms = list(stage.method.losses(views, session.step))
-            loss = sum(term.weight * term.value for term in terms)
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(parameters, config.optim.clip_norm)
-            grad_norm = torch.as_tensor(norm if norm is not None else float("nan"))
-            stage.optimizer.step()
-            stage.optimizer.zero_grad(set_to_none=True)
-            stage.method.after_update(session.step)
+            taken = take_step(session, batch)
             self.in_step = False
             # -----------------------------------------------------------------------------------
 
@@ -156,15 +144,16 @@ class Trainer:
             facts = StepFacts(
                 step=session.step,
                 stage=stage.number,
-                lr=lr,
+                lr=taken.lr,
                 batch=batch,
                 ended=ended,
                 seconds=ended - started,
             )
-            figures = stage.method.figures(views)
-            self.journal.record(facts, terms, grad_norm=grad_norm, figures=figures)
+            figures = stage.method.figures(taken.views)
+            self.journal.record(facts, taken.terms, grad_norm=taken.grad_norm, figures=figures)
             if self._snapshot_is_due():
-                self._write_snapshot(views)
+                self._write_snapshot(taken.views)
+            del taken  # what its networks saw would outlive it into the next step
             session.step += 1
             self._report()
             # -----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from uda4inst.models.memory import network_memory
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
 from uda4inst.training.config import Config
 from uda4inst.training.session import Session, Stage, random_state, set_random_state
+from uda4inst.training.step import find_gradients, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -164,13 +165,11 @@ def try_step(session: Session, stage: Stage) -> None:
     """
     config, device = session.config, session.processes.device
     state = random_state()
-    parameters = [p for p in session.student.parameters() if p.requires_grad]
+    parameters = trained_parameters(session)
     missing = 0 if session.stage.optimizer.state else 2
     stand_ins = [torch.empty_like(p) for p in parameters for _ in range(missing)]
     try:
-        views = stage.method.prepare(full_batch(config, device), session.step)
-        terms = list(stage.method.losses(views, session.step))
-        session.processes.accelerator.backward(sum(t.weight * t.value for t in terms))
+        find_gradients(session, stage, full_batch(config, device))
     finally:
         stand_ins.clear()
         for parameter in parameters:

@@ -16,8 +16,8 @@ from jaxtyping import Float32
 from pydantic import Field
 from torch import Tensor
 
+from uda4inst.detections import Detections
 from uda4inst.settings import Settings
-from uda4inst.structures import Detections
 
 
 class AdaptiveConfig(Settings):

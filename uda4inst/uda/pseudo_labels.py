@@ -19,12 +19,12 @@ from pydantic import Field
 from torch import Tensor
 
 from uda4inst.classes import NUM_THINGS
+from uda4inst.detections import Detections
 from uda4inst.models.mask2former.decode import upsample
 from uda4inst.settings import Settings
 from uda4inst.structures import (
     EMPTY_SLOT,
     IGNORE_ID,
-    Detections,
     InstanceMap,
     Size,
     TargetSample,

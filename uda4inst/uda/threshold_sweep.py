@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.structures import Detections
+from uda4inst.detections import Detections
 from uda4inst.uda.pseudo_labels import select
 
 Counts = NDArray[np.int64]

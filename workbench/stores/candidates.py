@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from uda4inst.detections import Detections
 from uda4inst.formats.rle import Rle, rle_decode
 from uda4inst.run_folder.snapshot_reader import SnapshotItem
-from uda4inst.structures import Detections
 from uda4inst.uda.threshold_sweep import Settled
 from uda4inst.uda.threshold_sweep import settle as settle_detections
 from workbench.stores.recent import Recent

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uda4inst.detections import Detections
 from uda4inst.models.mask2former import decode as decode_module
 from uda4inst.models.mask2former.decode import decode, full_masks, with_masks
 from uda4inst.models.mask2former.prediction import Prediction
-from uda4inst.structures import Detections
 
 
 @torch.no_grad()

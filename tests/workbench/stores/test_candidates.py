@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from uda4inst.detections import Detections
 from uda4inst.formats.rle import rle_decode, rle_encode
 from uda4inst.run_folder.snapshot_reader import Candidate, SnapshotItem
-from uda4inst.structures import Detections
 from uda4inst.uda.pseudo_labels import select
 from workbench.stores.candidates import CandidateStore, settle
 

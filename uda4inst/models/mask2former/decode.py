@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from uda4inst.detections import Detections
 from uda4inst.models.mask2former.prediction import MASK_STRIDE, Prediction
-from uda4inst.structures import Detections, Size
+from uda4inst.structures import Size
 
 # Pixels upsampled at once. A GPU wants large pieces: two float32 temporaries of 16 Mi pixels are
 # 128 MiB, little beside a forward pass at 1024x2048. On a CPU 4 MiB stay in the cache.
