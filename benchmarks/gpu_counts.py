@@ -7,8 +7,8 @@
 The step is the trainer's own, on tensors that have a shape, a type and a device and no values
 (torch's FakeTensorMode; the device's stand-in is the tests'). So figures are counted, not measured:
 - TFLOP: of products and convolutions, by torch's own counter; two a multiply-add.
-- GB moved: what every operation reads and writes, as if nothing stayed in a cache; attention counts
-  as one operation, as its kernels keep the weights to themselves.
+- GB moved: what every operation reads and writes, as if nothing stayed in a cache (`traffic`);
+  attention counts as one operation, as its kernels keep the weights to themselves.
 - peak GiB: live storages at the worst moment, weights, gradients, optimizer and teacher included;
   torch's own allocator adds some (it cuts memory into blocks).
 - operations: what is launched, views not counted.
@@ -49,7 +49,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from uda4inst.models.mask2former import criterion, pretrained
+from traffic import traffic
+from uda4inst.models.mask2former import criterion, pretrained, window_layout
 from uda4inst.models.mask2former.matching import Match
 from uda4inst.models.memory import FILE, kind
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
@@ -106,9 +107,7 @@ class Watch(TorchDispatchMode):
             self._follow(tensor)
         if _launches(func):
             self.operations += 1
-            read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            on_device = (t for t in (*read, *tensors) if t.device.type == "cuda")
-            self.moved += sum(t.numel() * t.element_size() for t in on_device)
+            self.moved += traffic(func, args, kwargs or {}, result)
         return result
 
     def restart(self, phase: str) -> None:
@@ -148,8 +147,10 @@ def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
     for cost in costs:
         layers, images, queries, _ = cost.shape
         pairs = images * min(INSTANCES, queries)
-        index = torch.zeros((4, layers * pairs), dtype=torch.int64, device="cuda")
-        found.append(Match(*index.unbind(0), counts=(pairs,) * layers, ignores=True))
+        index = torch.zeros((5, layers * pairs), dtype=torch.int64, device="cuda")
+        most = layers * pairs // images
+        counts = (pairs,) * layers
+        found.append(Match(*index.unbind(0), counts=counts, most=most, ignores=True))
     return found
 
 
@@ -209,6 +210,7 @@ def _stand_ins() -> Iterator[FakeTensorMode]:
         mock.patch.object(_foreach_utils, "_foreach_supported_types", [Tensor, FakeTensor]),
         FakeTensorMode(allow_non_fake_inputs=True) as mode,
     ):
+        window_layout.window_layout.cache_clear()  # of another mode's tensors
         yield mode
 
 

@@ -16,14 +16,11 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
-from uda4inst.models.mask2former.masked_attention import (
-    CrossAttention,
-    MaskPredictor,
-    SelfAttention,
-)
+from uda4inst.models.mask2former.masked_attention import MaskedDecoder
+from uda4inst.models.mask2former.norms import CastNorm
 from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
 from uda4inst.models.mask2former.start import start_as_published
-from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
+from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
 from uda4inst.models.storage import load_network_file, refuse_misfits
@@ -85,26 +82,13 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
         recompute: compute Swin's blocks and the pixel decoder's layers again in the backward pass.
     """
     del network.criterion
-    pixel_level, decoder = (
-        network.model.pixel_level_module,
-        network.model.transformer_module.decoder,
-    )
-    swin, encoder = pixel_level.encoder.swin, pixel_level.decoder.encoder
-    swin.layernorm = nn.Identity()
-    for block in (block for stage in swin.encoder.layers for block in stage.blocks):
-        block.layernorm_before = WindowNorm(cast("Any", block.layernorm_before))
-        block.attention = WindowAttention(cast("Any", block.attention), remakes=not recompute)
-        block.mlp = FeedForward(cast("Any", block.mlp), remakes=not recompute)
+    pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
+    pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    encoder = pixel_level.decoder.encoder
     for layer in encoder.layers:
         layer.self_attn = DeformableAttention(cast("Any", layer.self_attn), remakes=not recompute)
-    decoder = network.model.transformer_module.decoder
-    decoder.mask_predictor = cast("Any", MaskPredictor(decoder.mask_predictor))
-    for layer in decoder.layers:
-        layer.cross_attn = CrossAttention(cast("Any", layer.cross_attn))
-        layer.self_attn = SelfAttention(cast("Any", layer.self_attn))
+    transformer.decoder = cast("Any", MaskedDecoder(transformer.decoder))
     if recompute:
-        for stage in swin.encoder.layers:
-            stage.blocks = nn.ModuleList(Recomputed(block) for block in stage.blocks)
         encoder.layers = nn.ModuleList(Recomputed(layer) for layer in encoder.layers)
     pixel_level.add_module("decoder", PixelDecoder(pixel_level.decoder))
 
