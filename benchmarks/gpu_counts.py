@@ -47,7 +47,7 @@ from torch.nn import functional as F
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, addmm_flop
 
 from traffic import traffic
 from uda4inst.models.mask2former import criterion, pretrained, window_layout
@@ -87,6 +87,9 @@ _IDLE = (
     "aten::detach",
     "aten::lift_fresh",
 )
+
+# Products that torch's counter does not know.
+_PRODUCTS = {torch.ops.aten._addmm_activation: addmm_flop}
 
 
 class Watch(TorchDispatchMode):
@@ -248,7 +251,7 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
         arithmetic: count it too, in a step of its own; else it is 0.
     """
     processes = Processes.join(config)
-    watch, flops = Watch(), FlopCounterMode(display=False)
+    watch, flops = Watch(), FlopCounterMode(display=False, custom_mapping=_PRODUCTS)
     try:
         with _stand_ins(), watch:
             session = Session(config, processes)

@@ -23,8 +23,8 @@ _ASK: Final = frozenset(
 )
 # Read of their first argument as much as they return.
 _TAKE: Final = frozenset({"index", "index_select", "gather", "embedding"})
-# Change of their first argument as much as the argument at this place holds. `index_put` is what
-# the gradient of an index calls on tensors without values; a device has `index_put_` on fresh zeros.
+# Change of their first argument as much as the argument of this place holds. `index_put` is what
+# the gradient of an index calls on tensors without values; a device has `index_put_` on zeros.
 _PUT: Final = {
     "index_put": 2,
     "index_put_": 2,
@@ -33,6 +33,8 @@ _PUT: Final = {
     "scatter_": 3,
     "scatter_add_": 3,
 }
+# Could change the gradients too, if they were scaled.
+_STEP: Final = "_fused_adamw_"
 
 
 def bytes_of(tensor: Tensor) -> int:
@@ -53,32 +55,34 @@ def traffic(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: An
         result: what it returned.
     """
     name = func.name().removeprefix("aten::").partition(".")[0]
+    given = [
+        (argument, args[place] if place < len(args) else kwargs.get(argument.name))
+        for place, argument in enumerate(func._schema.arguments)
+    ]
     made = _on_device(result)
-    given = list(zip(func._schema.arguments, args, strict=False))
-    given += [(argument, kwargs[argument.name]) for argument in func._schema.arguments[len(args) :]
-              if argument.name in kwargs]
-    moved, changed = 0, set[int]()
+    if name == "index_put":  # see `_PUT`
+        made = []
+    moved = 0
     for place, (argument, value) in enumerate(given):
         tensors = _on_device(value)
         size = sum(map(bytes_of, tensors))
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            changed.update(id(tensor) for tensor in tensors)
-            if place == 0 and name in _PUT:
-                moved += sum(map(bytes_of, _on_device(args[_PUT[name]]))) if len(args) > _PUT[name] else 0
-            elif argument.kwarg_only or name in _OVERWRITE:
-                moved += size
-            else:
-                moved += 2 * size
-        elif place == 0 and name in _ASK:
-            continue
+        is_written = argument.alias_info is not None and argument.alias_info.is_write
+        if is_written:
+            here = {id(tensor) for tensor in tensors}
+            made = [tensor for tensor in made if id(tensor) not in here]
+        if place == 0 and name in _PUT:
+            moved += sum(map(bytes_of, _on_device(args[_PUT[name]])))
+        elif place == 0 and name == "index_fill_":
+            moved += size * args[2].numel() // args[0].shape[args[1]]
         elif place == 0 and name in _TAKE:
             moved += sum(map(bytes_of, made))
-        elif place == 0 and name in _PUT:
-            changed.update(id(tensor) for tensor in made)
-            moved += sum(map(bytes_of, _on_device(args[_PUT[name]])))
-        else:
+        elif place == 0 and name in _ASK:
+            continue
+        elif not is_written or argument.kwarg_only or name in _OVERWRITE:
             moved += size
-    return moved + sum(bytes_of(tensor) for tensor in made if id(tensor) not in changed)
+        else:
+            moved += size if (name, argument.name) == (_STEP, "grads") else 2 * size
+    return moved + sum(map(bytes_of, made))
 
 
 def _on_device(values: Any) -> list[Tensor]:

@@ -18,7 +18,7 @@ from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_
 from uda4inst.models.mask2former.deformable import DeformableAttention
 from uda4inst.models.mask2former.masked_attention import MaskedDecoder
 from uda4inst.models.mask2former.norms import CastNorm
-from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
+from uda4inst.models.mask2former.pixel_decoder import PixelDecoder, Positions
 from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
@@ -84,13 +84,15 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
     del network.criterion
     pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
     pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
-    encoder = pixel_level.decoder.encoder
+    pixel_decoder = PixelDecoder(pixel_level.decoder)
+    encoder = pixel_decoder.get_submodule("encoder")
     for layer in encoder.layers:
         layer.self_attn = DeformableAttention(cast("Any", layer.self_attn), remakes=not recompute)
     transformer.decoder = cast("Any", MaskedDecoder(transformer.decoder))
     if recompute:
         encoder.layers = nn.ModuleList(Recomputed(layer) for layer in encoder.layers)
-    pixel_level.add_module("decoder", PixelDecoder(pixel_level.decoder))
+    pixel_level.add_module("decoder", pixel_decoder)
+    transformer.position_embedder = cast("Any", Positions(transformer.position_embedder))
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:
