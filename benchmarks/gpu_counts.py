@@ -48,8 +48,8 @@ from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, addmm_flop
-
 from traffic import traffic
+
 from uda4inst.models.mask2former import criterion, pretrained, window_layout
 from uda4inst.models.mask2former.matching import Match
 from uda4inst.models.memory import FILE, kind
@@ -338,7 +338,7 @@ def fit() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, count, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("preset", nargs="?", default="urbansyn_cityscapes")
     parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
     parser.add_argument("--stages", default="1,2")

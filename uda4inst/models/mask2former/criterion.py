@@ -347,9 +347,7 @@ def _logits_at(
         yield from (sample_logits(layer.float(), points) for layer in masks)
 
 
-def _matched(
-    masks: Sequence[Float[Tensor, "B Q h w"]], match: Match
-) -> Float[Tensor, "K h w"]:
+def _matched(masks: Sequence[Float[Tensor, "B Q h w"]], match: Match) -> Float[Tensor, "K h w"]:
     """Return the mask logits of the matched pairs."""
     images, queries = match.image.split(match.counts), match.query.split(match.counts)
     layers = zip(masks, images, queries, strict=True)

@@ -85,7 +85,9 @@ class PixelDecoder(nn.Module):
             part.mT.reshape(len(part), -1, *size) for part, size in zip(parts, sizes, strict=True)
         ]
         lateral = self.get_submodule("adapter_1")(features[0])
-        with torch.autocast(lateral.device.type, enabled=not uses_kernels(lateral)):  # float32 inside
+        with torch.autocast(
+            lateral.device.type, enabled=not uses_kernels(lateral)
+        ):  # float32 inside
             upsampled = F.interpolate(
                 outputs[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
             )

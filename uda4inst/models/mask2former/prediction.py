@@ -11,7 +11,6 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from uda4inst.models.mask2former.points import sample_logits
-
 from uda4inst.structures import Size
 
 MASK_STRIDE: Final = 4  # image pixels per mask-logit cell

@@ -17,7 +17,6 @@ from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
 from uda4inst.models.mask2former.masked_attention import MaskedDecoder
-from uda4inst.models.mask2former.norms import CastNorm
 from uda4inst.models.mask2former.pixel_decoder import PixelDecoder, Positions
 from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.mask2former.swin import Backbone
@@ -85,7 +84,7 @@ def adapt(network: Mask2FormerForUniversalSegmentation, *, recompute: bool = Fal
     pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
     pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
     pixel_decoder = PixelDecoder(pixel_level.decoder)
-    encoder = pixel_decoder.get_submodule("encoder")
+    encoder: Any = pixel_decoder.get_submodule("encoder")
     for layer in encoder.layers:
         layer.self_attn = DeformableAttention(cast("Any", layer.self_attn), remakes=not recompute)
     transformer.decoder = cast("Any", MaskedDecoder(transformer.decoder))

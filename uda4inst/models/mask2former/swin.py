@@ -45,7 +45,7 @@ class Backbone(nn.Module):
 
     def __init__(self, library: SwinBackbone, *, recompute: bool) -> None:
         super().__init__()
-        swin = library.swin
+        swin: Any = library.swin
         swin.layernorm = nn.Identity()  # the classifier's: never gets a gradient
         swin.embeddings.norm = CastNorm(swin.embeddings.norm)
         for stage in swin.encoder.layers:
@@ -68,9 +68,10 @@ class Backbone(nn.Module):
         (library,) = self._library
         if not uses_kernels(pixel_values):
             return library(pixel_values)
-        cells, size = library.swin.embeddings(pixel_values)
+        swin: Any = library.swin
+        cells, size = swin.embeddings(pixel_values)
         maps: list[Tensor] = []
-        for name, stage in zip(library.stage_names[1:], library.swin.encoder.layers, strict=True):
+        for name, stage in zip(library.stage_names[1:], swin.encoder.layers, strict=True):
             for block in stage.blocks:
                 cells, _ = block(cells, size, always_partition=True)
             if name in library.out_features:

@@ -70,9 +70,7 @@ def window_layout(
             images * whole + torch.where(tall < inner[0], tall, inner[0] + wide),
         )
         image = torch.arange(images, device=device)[:, None, None]
-        window = window + image * torch.where(
-            window < images * whole, whole, down * across - whole
-        )
+        window = window + image * torch.where(window < images * whole, whole, down * across - whole)
         slot = window * side**2 + row % side * side + column % side
         height, width = size
         return WindowLayout(
@@ -80,7 +78,9 @@ def window_layout(
             padding=torch.cat([slot[:, :height, width:].flatten(), slot[:, height:].flatten()]),
             windows=images * down * across,
             whole=images * whole,
-            mask=_border_mask(down, across, side=side, shift=shift, device=device) if shift else None,
+            mask=_border_mask(down, across, side=side, shift=shift, device=device)
+            if shift
+            else None,
         )
 
 
@@ -89,7 +89,9 @@ def cut(cells: Float[Tensor, "B S C"], layout: WindowLayout) -> Float[Tensor, "N
     return _Cut.apply(cells, layout)
 
 
-def joined(windows: Float[Tensor, "N L C"], layout: WindowLayout, images: int) -> Float[Tensor, "B S C"]:
+def joined(
+    windows: Float[Tensor, "N L C"], layout: WindowLayout, images: int
+) -> Float[Tensor, "B S C"]:
     """Return the cells of windows image by image."""
     return _Joined.apply(windows, layout, images)
 

@@ -71,16 +71,17 @@ class WindowAttention(nn.Module):
         parts = _Heads.apply(projected, self.width, whole)
         attended: list[Tensor] = []
         if whole > 0:
-            attended.append(attend(*parts[:3], bias=position.to(projected.dtype)))
+            attended.append(attend(parts[0], parts[1], parts[2], bias=position.to(projected.dtype)))
         if attention_mask is not None:
-            attended.append(self._masked(*parts[-3:], position, attention_mask))
+            attended.append(self._masked(parts[-3:], position, attention_mask))
         cells = [part.transpose(1, 2).flatten(2) for part in attended]
         return self.o_proj(cells[0] if len(cells) == 1 else torch.cat(cells)), None
 
     def _masked(
-        self, query: Tensor, key: Tensor, value: Tensor, position: Tensor, mask: Tensor
+        self, heads: Sequence[Tensor], position: Tensor, mask: Tensor
     ) -> Float[Tensor, "N H L D"]:
         """Attend with both biases, of which only the parts are kept."""
+        query, key, value = heads
         images = len(query) // len(mask)
 
         def both() -> Float[Tensor, "N H L L"]:
