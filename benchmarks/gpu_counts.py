@@ -41,6 +41,7 @@ if __name__ == "__main__":
 
 import torch
 import transformers
+from fake_cuda.traffic import launches, traffic
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
@@ -48,7 +49,6 @@ from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-from traffic import traffic
 
 from uda4inst.models.mask2former import criterion, pretrained, window_layout
 from uda4inst.models.mask2former.matching import Match
@@ -78,17 +78,6 @@ class Count:
     parameters: int
 
 
-# Questions, fresh memory, and what is a view without saying so.
-_IDLE = (
-    "prim::",
-    "aten::empty",
-    "aten::new_empty",
-    "aten::_unsafe_view",
-    "aten::detach",
-    "aten::lift_fresh",
-)
-
-
 def _product(bias: torch.Size, cells: torch.Size, weight: torch.Size, **_: Any) -> int:
     """Return the arithmetic of a product with an activation, from its factors' shapes."""
     del bias
@@ -115,7 +104,7 @@ class Watch(TorchDispatchMode):
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         for tensor in tensors:
             self._follow(tensor)
-        if _launches(func):
+        if launches(func):
             self.operations += 1
             self.moved += traffic(func, args, kwargs or {}, result)
         return result
@@ -140,14 +129,6 @@ class Watch(TorchDispatchMode):
 
     def _free(self, key: int) -> None:
         self.live -= self._known.pop(key, 0)
-
-
-def _launches(func: Any) -> bool:
-    """Whether the device has work to do: not for views, questions and fresh memory."""
-    if func.name().startswith(_IDLE):
-        return False
-    returns = func._schema.returns
-    return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
 def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:

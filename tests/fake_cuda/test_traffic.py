@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fake_cuda import library
+from fake_cuda.traffic import launches, traffic
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from gpu_counts import Watch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = [
     pytest.mark.fake_cuda,
@@ -36,11 +34,24 @@ CASES: dict[str, tuple[Case, int]] = {  # of 4x8 float32, 128 bytes: what is mov
 }
 
 
+class Meter(TorchDispatchMode):
+    """Adds up what is moved."""
+
+    moved = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if launches(func):
+            self.moved += traffic(func, args, kwargs or {}, result)
+        return result
+
+
 @pytest.mark.parametrize(("operation", "moved"), CASES.values(), ids=CASES.keys())
 def test_traffic__counts_what_an_operation_reads_and_writes(operation: Case, moved: int) -> None:
-    with FakeTensorMode(), Watch() as watch:
+    with FakeTensorMode(), Meter() as meter:
         values = torch.empty(4, 8, device="cuda")
         row = torch.empty(1, dtype=torch.int64, device="cuda")
-        before = watch.moved
         operation(values, row)
-    assert watch.moved - before == moved
+    assert meter.moved == moved

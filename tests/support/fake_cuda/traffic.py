@@ -13,6 +13,15 @@ from typing import Any, Final
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+# Questions, fresh memory, and what is a view without saying so.
+_IDLE: Final = (
+    "prim::",
+    "aten::empty",
+    "aten::new_empty",
+    "aten::_unsafe_view",
+    "aten::detach",
+    "aten::lift_fresh",
+)
 # Fill their first argument without a look at it.
 _OVERWRITE: Final = frozenset(
     {"copy_", "_foreach_copy_", "fill_", "zero_", "_foreach_zero_", "normal_", "uniform_"}
@@ -43,6 +52,14 @@ def bytes_of(tensor: Tensor) -> int:
     if tensor.numel() == 0:
         return 0
     return math.prod(size for size, stride in sizes if stride != 0) * tensor.element_size()
+
+
+def launches(func: Any) -> bool:
+    """Whether the device has work to do: not for views, questions and fresh memory."""
+    if func.name().startswith(_IDLE):
+        return False
+    returns = func._schema.returns
+    return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
 def traffic(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
