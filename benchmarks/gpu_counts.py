@@ -301,6 +301,7 @@ def fit() -> dict[str, Any]:
                 "toystreets_semantic" if task_of(preset).name == "semantic" else "toystreets_demo",
                 [
                     f"model.preset={preset}",
+                    "model.num_points=12544",  # the paper's
                     "model.weights=null",
                     f"model.gradient_checkpointing={checkpointing}",
                     f"training.precision={precision}",
