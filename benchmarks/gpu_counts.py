@@ -8,9 +8,10 @@
 The step is the trainer's own, on tensors that have a shape, a type and a device and no values
 (torch's FakeTensorMode; the device's stand-in is the tests'). So figures are counted, not measured:
 - TFLOP: of products and convolutions, by torch's own counter; two a multiply-add.
-- GB moved: what every operation reads and writes, as if nothing stayed in a cache; attention counts
-  as one operation, as its kernels keep the weights to themselves. So does the kernel in Triton of
-  deformable attention: inputs count as read once, what it adds up by atomics as written once.
+- GB moved: what every operation reads and writes, as if nothing stayed in a cache (`traffic`);
+  attention counts as one operation, as its kernels keep the weights to themselves. So does the
+  kernel in Triton of deformable attention: inputs count as read once, what it adds up by atomics as
+  written once.
 - peak GiB: live storages at the worst moment, weights, gradients, optimizer and teacher included;
   torch's own allocator adds some (it cuts memory into blocks).
 - operations: what is launched, views not counted.
@@ -43,6 +44,7 @@ if __name__ == "__main__":
 
 import torch
 import transformers
+from fake_cuda.traffic import launches, traffic
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
@@ -51,7 +53,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from uda4inst.models.mask2former import criterion, pretrained
+from uda4inst.models.mask2former import criterion, pretrained, window_layout
 from uda4inst.models.mask2former.matching import Match
 from uda4inst.models.memory import FILE, kind
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
@@ -80,15 +82,14 @@ class Count:
     parameters: int
 
 
-# Questions, fresh memory, and what is a view without saying so.
-_IDLE = (
-    "prim::",
-    "aten::empty",
-    "aten::new_empty",
-    "aten::_unsafe_view",
-    "aten::detach",
-    "aten::lift_fresh",
-)
+def _product(bias: torch.Size, cells: torch.Size, weight: torch.Size, **_: Any) -> int:
+    """Return the arithmetic of a product with an activation, from its factors' shapes."""
+    del bias
+    return 2 * cells.numel() * weight[1]
+
+
+# Products that torch's counter does not know.
+_PRODUCTS = {torch.ops.aten._addmm_activation: _product}
 
 
 class Watch(TorchDispatchMode):
@@ -107,11 +108,9 @@ class Watch(TorchDispatchMode):
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         for tensor in tensors:
             self._follow(tensor)
-        if _launches(func):
+        if launches(func):
             self.operations += 1
-            read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            on_device = (t for t in (*read, *tensors) if t.device.type == "cuda")
-            self.moved += sum(t.numel() * t.element_size() for t in on_device)
+            self.moved += traffic(func, args, kwargs or {}, result)
         return result
 
     def restart(self, phase: str) -> None:
@@ -136,14 +135,6 @@ class Watch(TorchDispatchMode):
         self.live -= self._known.pop(key, 0)
 
 
-def _launches(func: Any) -> bool:
-    """Whether the device has work to do: not for views, questions and fresh memory."""
-    if func.name().startswith(_IDLE):
-        return False
-    returns = func._schema.returns
-    return not any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-
-
 def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
     """Match as many queries as there are instances: the assignment needs values."""
     del alive, ignores
@@ -151,8 +142,10 @@ def _matches(costs: Sequence[Tensor], alive: Any, ignores: Any) -> list[Match]:
     for cost in costs:
         layers, images, queries, _ = cost.shape
         pairs = images * min(INSTANCES, queries)
-        index = torch.zeros((4, layers * pairs), dtype=torch.int64, device="cuda")
-        found.append(Match(*index.unbind(0), counts=(pairs,) * layers, ignores=True))
+        index = torch.zeros((5, layers * pairs), dtype=torch.int64, device="cuda")
+        most = layers * pairs // images
+        counts = (pairs,) * layers
+        found.append(Match(*index.unbind(0), counts=counts, most=most, ignores=True))
     return found
 
 
@@ -212,6 +205,7 @@ def _stand_ins() -> Iterator[FakeTensorMode]:
         mock.patch.object(_foreach_utils, "_foreach_supported_types", [Tensor, FakeTensor]),
         FakeTensorMode(allow_non_fake_inputs=True) as mode,
     ):
+        window_layout.window_layout.cache_clear()  # of another mode's tensors
         yield mode
 
 
@@ -249,7 +243,7 @@ def count_stage(config: Config, stage: int, *, arithmetic: bool = True) -> Count
         arithmetic: count it too, in the step before; else it is 0.
     """
     processes = Processes.join(config)
-    watch, flops = Watch(), FlopCounterMode(display=False)
+    watch, flops = Watch(), FlopCounterMode(display=False, custom_mapping=_PRODUCTS)
     try:
         with _stand_ins(), watch:
             session = Session(config, processes)
@@ -303,6 +297,7 @@ def fit() -> dict[str, Any]:
                 "toystreets_semantic" if task_of(preset).name == "semantic" else "toystreets_demo",
                 [
                     f"model.preset={preset}",
+                    "model.num_points=12544",  # the paper's
                     "model.weights=null",
                     f"model.gradient_checkpointing={checkpointing}",
                     f"training.precision={precision}",
@@ -328,7 +323,7 @@ def fit() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, count, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("preset", nargs="?", default="urbansyn_cityscapes")
     parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
     parser.add_argument("--stages", default="1,2")

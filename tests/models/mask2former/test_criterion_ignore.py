@@ -96,7 +96,7 @@ def test_class_loss__looks_at_every_layers_own_masks() -> None:
     left, right = predict(LEFT), predict(RIGHT)
     both = Prediction(
         torch.cat([left.class_logits, right.class_logits]),
-        left.mask_logits + right.mask_logits,
+        (*left.mask_logits, *right.mask_logits),
         SIZE,
     )
     loss = Criterion(num_points=64)(both, [half_ignored()]).class_loss

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import SwinConfig
 from transformers.models.swin.modeling_swin import SwinAttention, SwinMLP
 
-from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
+from uda4inst.models.mask2former.windows import FeedForward, WindowAttention
 
 WIDTH, HEADS, SIDE, WINDOWS, IMAGES = 24, 3, 4, 6, 2
 
@@ -72,6 +72,21 @@ def test_attention__is_the_librarys_on_a_device(
         torch.testing.assert_close(one / size, other / size, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.usefixtures("as_on_a_device")
+def test_attention__leaves_the_mask_out_where_there_is_none(attention, cells) -> None:
+    """The first windows lie whole: their mask would be 0."""
+    own = WindowAttention(copy.deepcopy(attention), remakes=True)
+    whole, border = IMAGES * (WINDOWS - 2), torch.zeros(2, SIDE**2, SIDE**2)
+    border[:, :5, 5:] = border[:, 5:, :5] = -100.0
+    every = torch.cat([torch.zeros(whole, SIDE**2, SIDE**2), border, border])
+
+    with torch.no_grad():
+        found = own(cells, border, whole=whole)[0]
+        wanted = attention(cells, every)[0]
+
+    torch.testing.assert_close(found, wanted)
+
+
 def kept(module: nn.Module, cells: Tensor, *more: Tensor | None) -> int:
     """Values that are alive for the backward pass and no parameter's, each memory once."""
     own = {p.untyped_storage().data_ptr() for p in module.parameters()}
@@ -121,18 +136,3 @@ def test_feed_forward__is_the_same_with_its_activation_made_again(perceptron, ce
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
     plain = kept(FeedForward(perceptron, remakes=False), cells)
     assert plain - kept(own, cells) >= 4 * cells.numel()
-
-
-@pytest.mark.usefixtures("as_on_a_device")
-@pytest.mark.parametrize(
-    ("bf16", "kind"), [(False, torch.float32), (True, torch.bfloat16)], ids=["fp32", "bf16"]
-)
-def test_norm__is_cast_at_once(cells, bf16, kind) -> None:
-    library = nn.LayerNorm(WIDTH)
-    nn.init.normal_(library.weight)
-
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        found = WindowNorm(library)(cells)
-
-    assert found.dtype == kind
-    assert torch.equal(found, library(cells).to(kind))

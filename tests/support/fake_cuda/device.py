@@ -41,7 +41,13 @@ _READ: Final = frozenset({"aten::_local_scalar_dense", "aten::equal", "aten::ite
 # Operations that take their list of tensors from one device, scalars too.
 _STRICT: Final = frozenset({"aten::cat", "aten::stack"})
 _COPIES: Final = frozenset({"aten::_to_copy", "aten::copy_", "aten::_copy_from"})
-_PRODUCTS: Final = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
+_PRODUCTS: Final = (
+    "aten::mm",
+    "aten::bmm",
+    "aten::addmm",
+    "aten::baddbmm",
+    "aten::_addmm_activation",
+)
 _PROJECT: Final = f"{Path(__file__).parents[3]}/"
 _ELSEWHERE: Final = (f"{_PROJECT}.", str(Path(__file__).parent))  # environments, and this folder
 _INDEXING: Final = ("aten::index.Tensor", "aten::index_put", "aten::_index_put_impl")

@@ -14,7 +14,7 @@ pixels, as it may be right (the original has no ignore).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,10 +25,20 @@ from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available
 from torch.nn import functional as F
 
 from uda4inst.classes import NUM_THINGS
-from uda4inst.models.mask2former.mask_loss import PointPool, mask_losses
+from uda4inst.models.mask2former.mask_loss import (
+    MaskTargets,
+    PointPool,
+    mask_losses,
+    mask_losses_at,
+)
 from uda4inst.models.mask2former.matching import Match, assign
 from uda4inst.models.mask2former.points import random_points, sample_logits, sample_slots
-from uda4inst.models.mask2former.prediction import MASK_STRIDE, Prediction
+from uda4inst.models.mask2former.prediction import (
+    MASK_STRIDE,
+    MaskLogits,
+    MaskProducts,
+    Prediction,
+)
 from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
 
 # Where empty slots are thrown out before any work: looking at values is free there, and a pseudo-
@@ -172,10 +182,9 @@ class Criterion(nn.Module):
         truth_share, valid = truth * share, valid[:, None]
         truth = truth * valid
         costs: list[Tensor] = []
-        for class_logits, mask_logits in zip(  # layer by layer, which bounds the memory
-            prediction.class_logits, prediction.mask_logits, strict=True
+        for class_logits, values in zip(  # layer by layer, which bounds the memory
+            prediction.class_logits, _logits_at(points, prediction.mask_logits), strict=True
         ):
-            values = sample_logits(mask_logits.float(), points)
             # cross-entropy of logit x and target t is softplus(x) - x t: one product, not two
             cross_entropy = F.softplus(values) @ share.mT - values @ truth_share.mT
             inside = values.sigmoid()
@@ -203,7 +212,9 @@ class Criterion(nn.Module):
         if len(match) > 0:
             sums = self._mask_losses(prediction, targets, match, generator)
         else:  # 0, and yet a function of the mask logits: every parameter gets a gradient
-            everything = torch.stack([masks.float().sum() for masks in prediction.mask_logits])
+            masks = prediction.mask_logits
+            parts = (masks.embeddings, masks.features) if isinstance(masks, MaskProducts) else masks
+            everything = torch.stack([part.float().sum() for part in parts])
             sums = everything.sum() * torch.zeros_like(count).expand(2)
         mask_loss, dice_loss = (sums / count).unbind()
         total = (
@@ -231,15 +242,17 @@ class Criterion(nn.Module):
             )
             points = pool.points.expand(len(prediction), -1, -1)
             truth, valid = _truth_at(points, targets, prediction)
-        return mask_losses(
-            _matched(prediction, match).float(),
-            pool,
+        wanted = MaskTargets(
             truth=truth.flatten(0, 1),
             valid=valid if match.ignores else None,
             row=match.image * truth.shape[1] + match.slot,
             image=match.image,
             weight=None if targets.weights is None else targets.weights[match.image, match.slot],
         )
+        masks = prediction.mask_logits
+        if isinstance(masks, MaskProducts):
+            return mask_losses_at(_matched_at(points, masks, match), pool, wanted)
+        return mask_losses(_matched(masks, match).float(), pool, wanted)
 
     def _class_loss(
         self, prediction: Prediction, targets: _Targets, match: Match
@@ -313,19 +326,42 @@ def _mostly_ignored(prediction: Prediction, targets: _Targets) -> Bool[Tensor, "
     ignored = (targets.ids == IGNORE_ID).view(-1, height, width)
     padding = (0, prediction.padded_size[1] - width, 0, prediction.padded_size[0] - height)
     pixels = F.pad(torch.stack([ignored, torch.ones_like(ignored)], dim=1).float(), padding)
-    shares = F.avg_pool2d(pixels, MASK_STRIDE).flatten(2).mT  # of every mask cell
+    ignored, alive = F.avg_pool2d(pixels, MASK_STRIDE).flatten(2).unbind(1)  # of every mask cell
+    # summed over a mask: above 0 where more than half is lost; sixteenths, so exact in bf16 too
+    balance = (2 * ignored - alive)[:, :, None]
     found: list[Tensor] = []
     for logits in prediction.mask_logits:  # layer by layer, which bounds the memory
-        lost, area = ((logits > 0).flatten(2).float() @ shares).unbind(-1)
-        found.append(2 * lost > area)
+        inside = torch.gt(logits, 0, out=torch.empty_like(logits)).flatten(2)
+        found.append((inside @ balance.to(inside.dtype))[..., 0] > 0)
     return torch.stack(found)
 
 
-def _matched(prediction: Prediction, match: Match) -> Float[Tensor, "K h w"]:
+def _logits_at(
+    points: Float32[Tensor, "B P 2"], masks: MaskLogits
+) -> Iterator[Float32[Tensor, "B Q P"]]:
+    """Yield every layer's logits at points that all queries of an image share."""
+    if isinstance(masks, MaskProducts):
+        features = masks.features_at(points)
+        yield from (embeddings.float() @ features for embeddings in masks.embeddings)
+    else:
+        yield from (sample_logits(layer.float(), points) for layer in masks)
+
+
+def _matched(masks: Sequence[Float[Tensor, "B Q h w"]], match: Match) -> Float[Tensor, "K h w"]:
     """Return the mask logits of the matched pairs."""
     images, queries = match.image.split(match.counts), match.query.split(match.counts)
-    layers = zip(prediction.mask_logits, images, queries, strict=True)
-    return torch.cat([masks[image, query] for masks, image, query in layers])
+    layers = zip(masks, images, queries, strict=True)
+    return torch.cat([layer[image, query] for layer, image, query in layers])
+
+
+def _matched_at(
+    points: Float32[Tensor, "B P 2"], masks: MaskProducts, match: Match
+) -> Float32[Tensor, "K P"]:
+    """Return the logits of the matched pairs at points that all masks of an image share."""
+    matched = masks.embeddings[match.layer, match.image, match.query].float()
+    where = match.image, match.rank  # image by image, for one product each
+    rows = matched.new_zeros((len(points), match.most, matched.shape[1])).index_put(where, matched)
+    return (rows @ masks.features_at(points))[where]
 
 
 def _truth_at(

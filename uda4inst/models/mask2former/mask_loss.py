@@ -55,13 +55,21 @@ class PointPool:
         return cls(torch.cat(points), candidates, chosen)
 
     @torch.no_grad()
-    def choose(self, logits: Float32[Tensor, "K 1 h w"]) -> Int64[Tensor, "K P"]:
-        """Return which points each mask takes: the candidates nearest to 0, and the rest."""
-        masks = len(logits)
-        values = sample_logits(logits, self.points[: self.candidates].expand(masks, -1, -1))
-        nearest = _smallest(values[:, 0].abs(), self.chosen)
-        rest = torch.arange(self.candidates, len(self.points), device=logits.device)
-        return torch.cat([nearest, rest.expand(masks, -1)], dim=1)
+    def choose(self, values: Float32[Tensor, "K C"]) -> Int64[Tensor, "K P"]:
+        """Return which points each mask takes: the candidates nearest to 0, and the rest.
+
+        Args:
+            values: of the masks' logits at the candidates.
+        """
+        nearest = _smallest(values.abs(), self.chosen)
+        rest = torch.arange(self.candidates, len(self.points), device=values.device)
+        return torch.cat([nearest, rest.expand(len(values), -1)], dim=1)
+
+    @torch.no_grad()
+    def at_candidates(self, logits: Float32[Tensor, "K 1 h w"]) -> Float32[Tensor, "K C"]:
+        """Return logits at the points to choose from."""
+        points = self.points[: self.candidates].expand(len(logits), -1, -1)
+        return sample_logits(logits, points)[:, 0]
 
     def at(self, index: Int64[Tensor, "K P"]) -> Float32[Tensor, "K P 2"]:
         """Return points by index."""
@@ -75,43 +83,72 @@ def _smallest(values: Float32[Tensor, "K C"], count: int) -> Int64[Tensor, "K {c
     return values.topk(count, dim=1, largest=False, sorted=False).indices
 
 
-def mask_losses(
-    logits: Float32[Tensor, "K h w"],
-    pool: PointPool,
-    *,
-    truth: Float32[Tensor, "R C"],
-    valid: Float32[Tensor, "B C"] | None,
-    row: Int64[Tensor, " K"],
-    image: Int64[Tensor, " K"],
-    weight: Float32[Tensor, " K"] | None = None,
-) -> Float32[Tensor, " 2"]:
-    """Return cross-entropy and dice, each a mean over a mask's points, summed over the masks.
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskTargets:
+    """What K matched masks should be.
 
     Args:
-        logits: of K matched masks.
-        pool: the points to choose from.
         truth: masks at the pool's points.
         valid: 0 at points to leave out, per image; None for none.
         row: which row of `truth` each mask should be.
         image: which row of `valid` counts for each mask.
         weight: how much each mask counts; None: all of them 1.
     """
+
+    truth: Float32[Tensor, "R C"]
+    valid: Float32[Tensor, "B C"] | None
+    row: Int64[Tensor, " K"]
+    image: Int64[Tensor, " K"]
+    weight: Float32[Tensor, " K"] | None = None
+
+
+def mask_losses(
+    logits: Float32[Tensor, "K h w"], pool: PointPool, targets: MaskTargets
+) -> Float32[Tensor, " 2"]:
+    """Return cross-entropy and dice, each a mean over a mask's points, summed over the masks.
+
+    Args:
+        logits: of K matched masks.
+        pool: the points to choose from.
+        targets: what the masks should be.
+    """
     limit = _CHUNK_VALUES.get(logits.device.type, _CHUNK_VALUES_ON_DEVICE)
     chunk = max(1, limit // len(pool.points))
     terms: list[Tensor] = []
     for some, rows, images in zip(
-        logits[:, None].split(chunk), row.split(chunk), image.split(chunk), strict=True
+        logits[:, None].split(chunk),
+        targets.row.split(chunk),
+        targets.image.split(chunk),
+        strict=True,
     ):
-        index = pool.choose(some.detach())
-        terms.append(
-            _terms(
-                sample_logits(some, pool.at(index))[:, 0],
-                truth.index_select(0, rows).gather(1, index),
-                None if valid is None else valid.index_select(0, images).gather(1, index),
-            )
-        )
-    per_mask = torch.cat(terms, dim=1)
-    return (per_mask if weight is None else per_mask * weight).sum(1)
+        index = pool.choose(pool.at_candidates(some.detach()))
+        values = sample_logits(some, pool.at(index))[:, 0]
+        terms.append(_terms(values, *_targets_at(index, targets, rows, images)))
+    return _summed(torch.cat(terms, dim=1), targets.weight)
+
+
+def mask_losses_at(
+    values: Float32[Tensor, "K C"], pool: PointPool, targets: MaskTargets
+) -> Float32[Tensor, " 2"]:
+    """Return what `mask_losses` does, from logits that are known at all points of the pool."""
+    index = pool.choose(values[:, : pool.candidates].detach())
+    truth, valid = _targets_at(index, targets, targets.row, targets.image)
+    return _summed(_terms(values.gather(1, index), truth, valid), targets.weight)
+
+
+def _summed(terms: Float32[Tensor, "2 K"], weight: Tensor | None) -> Float32[Tensor, " 2"]:
+    """Return the sums over the masks."""
+    return (terms if weight is None else terms * weight).sum(1)
+
+
+def _targets_at(
+    index: Int64[Tensor, "K P"], targets: MaskTargets, rows: Tensor, images: Tensor
+) -> tuple[Float32[Tensor, "K P"], Float32[Tensor, "K P"] | None]:
+    """Return what some masks should be at the points they chose, and where to look."""
+    truth = targets.truth.index_select(0, rows).gather(1, index)
+    if targets.valid is None:
+        return truth, None
+    return truth, targets.valid.index_select(0, images).gather(1, index)
 
 
 def _terms(

@@ -9,7 +9,8 @@ Reference: Cheng et al., Masked-attention Mask Transformer, CVPR 2022, sec. 3.2.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerAttention,
+    Mask2FormerMaskedAttentionDecoder,
+    Mask2FormerMaskedAttentionDecoderOutput,
     Mask2FormerMaskPredictor,
 )
 
@@ -58,8 +61,10 @@ class CrossAttention(nn.Module):
         if not uses_kernels(query):
             return self._reference(query, key, value, attn_mask), None
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        heads = [  # (B, heads, cells, D / heads)
-            F.linear(part, weight, bias).unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3)
+        heads = [  # (B, heads, cells, D / heads); image by image, as the cells lie in memory
+            F.linear(part.transpose(0, 1), weight, bias)
+            .unflatten(-1, (self.heads, -1))
+            .transpose(1, 2)
             for part, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
         bias = heads[0].new_zeros(attn_mask.shape).masked_fill_(attn_mask, -torch.inf)
@@ -138,6 +143,104 @@ class SelfAttention(nn.Module):
         return part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+class MaskedDecoder(nn.Module):
+    """The transformer decoder: layers in turn, and the queries' masks after each.
+
+    It adopts the library's layers under their names; on a CPU the library's decoder runs as it is.
+    On a device masks are products that are made where they are read: the attention of the next
+    layer needs them at its level's size alone, and shrinking the features, once a level, is the
+    same as shrinking the logits of every query.
+
+    Args:
+        library: where the layers come from.
+    """
+
+    def __init__(self, library: Mask2FormerMaskedAttentionDecoder) -> None:
+        super().__init__()
+        library.mask_predictor = cast("Any", MaskPredictor(library.mask_predictor))
+        for layer in library.layers:
+            layer.cross_attn = cast("Any", CrossAttention(cast("Any", layer.cross_attn)))
+            layer.self_attn = cast("Any", SelfAttention(cast("Any", layer.self_attn)))
+        for name, part in library.named_children():
+            self.add_module(name, part)
+        self._library = (library,)  # in a tuple: not registered, its parts have their names already
+
+    def forward(
+        self,
+        *,
+        inputs_embeds: Float[Tensor, "Q B D"],
+        multi_stage_positional_embeddings: Sequence[Float[Tensor, "_ B D"]],
+        pixel_embeddings: Float[Tensor, "B D h w"],
+        encoder_hidden_states: Sequence[Float[Tensor, "_ B D"]],
+        query_position_embeddings: Float[Tensor, "Q B D"],
+        feature_size_list: Sequence[torch.Size],
+        **more: Any,
+    ) -> Mask2FormerMaskedAttentionDecoderOutput:
+        """Return the queries after every layer and, as "mask logits", what makes them.
+
+        Args:
+            inputs_embeds: the queries before the first layer.
+            multi_stage_positional_embeddings: positions of the cells of each level.
+            pixel_embeddings: features of every mask cell.
+            encoder_hidden_states: cells of each level.
+            query_position_embeddings: positions of the queries.
+            feature_size_list: (height, width) of each level.
+            more: flags that the library passes.
+        """
+        (library,) = self._library
+        if not uses_kernels(inputs_embeds):
+            return library(
+                inputs_embeds=inputs_embeds,
+                multi_stage_positional_embeddings=multi_stage_positional_embeddings,
+                pixel_embeddings=pixel_embeddings,
+                encoder_hidden_states=encoder_hidden_states,
+                query_position_embeddings=query_position_embeddings,
+                feature_size_list=feature_size_list,
+                **more,
+            )
+        with torch.no_grad(), torch.autocast(pixel_embeddings.device.type, enabled=False):
+            shrunk = [
+                F.interpolate(pixel_embeddings, size=size, mode="bilinear", align_corners=False)
+                for size in feature_size_list
+            ]
+        embed = cast("MaskPredictor", library.mask_predictor).mask_embedder
+        queries = inputs_embeds
+        states = [library.layernorm(queries)]
+        embeddings = [embed(states[-1].transpose(0, 1))]
+        for index, layer in enumerate(library.layers):
+            level = index % len(feature_size_list)
+            (queries,) = layer(
+                queries,
+                level_index=level,
+                position_embeddings=multi_stage_positional_embeddings,
+                query_position_embeddings=query_position_embeddings,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_attention_mask=_outside(embeddings[-1], shrunk[level]),
+                output_attentions=False,
+            )
+            states.append(library.layernorm(queries))
+            embeddings.append(embed(states[-1].transpose(0, 1)))
+        return Mask2FormerMaskedAttentionDecoderOutput(
+            last_hidden_state=cast("Any", queries.transpose(0, 1)),
+            intermediate_hidden_states=cast("Any", tuple(states)),
+            masks_queries_logits=cast("Any", tuple(embeddings)),
+        )
+
+
+@torch.no_grad()
+def _outside(
+    embeddings: Float[Tensor, "B Q D"], features: Float[Tensor, "B D h w"]
+) -> Bool[Tensor, "B Q S"]:
+    """Return where queries do not look: outside their masks, nowhere if these have no cell."""
+    outside = _is_outside(torch.bmm(embeddings, features.flatten(2)))
+    return outside & ~outside.all(-1, keepdim=True)
+
+
+def _is_outside(logits: Float[Tensor, "B Q S"]) -> Bool[Tensor, "B Q S"]:
+    """Return where mask logits are outside, as the library rounds: not logits < 0."""
+    return logits.sigmoid() < 0.5
+
+
 class MaskPredictor(nn.Module):
     """Masks of all queries, and from them where the next layer does not look.
 
@@ -168,5 +271,4 @@ class MaskPredictor(nn.Module):
             small = F.interpolate(
                 logits, size=attention_mask_target_size, mode="bilinear", align_corners=False
             )
-            outside = small.sigmoid().flatten(2) < 0.5  # as the library rounds: not logits < 0
-        return logits, outside
+            return logits, _is_outside(small.flatten(2))

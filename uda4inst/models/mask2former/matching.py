@@ -22,15 +22,18 @@ _HOPELESS: Final = 1e9
 class Match:
     """Matched pairs of one view: query `query` of layer `layer` stands for slot `slot` of an image.
 
-    The number of pairs of each layer (`counts`) is known on the host, as is whether the view has
-    ignore pixels (`ignores`); the indices are on the device.
+    The number of pairs of each layer (`counts`), the largest number of an image, over all layers
+    (`most`), and whether the view has ignore pixels (`ignores`) are known on the host; the indices
+    are on the device. `rank` numbers the pairs of each image.
     """
 
     layer: Int64[Tensor, " K"]
     image: Int64[Tensor, " K"]
     query: Int64[Tensor, " K"]
     slot: Int64[Tensor, " K"]
+    rank: Int64[Tensor, " K"]
     counts: tuple[int, ...]
+    most: int
     ignores: bool
 
     def __len__(self) -> int:
@@ -61,25 +64,28 @@ def assign(
     on_host = iter(np.split(values, np.cumsum([part.numel() for part in parts])[:-1]))
     pairs: list[NDArray[np.int64]] = []
     counts: list[tuple[int, ...]] = []
+    most: list[int] = []
     ignoring: list[bool] = []
     for cost, slots in zip(costs, alive, strict=True):
         view, live = next(on_host).reshape(cost.shape), next(on_host).reshape(slots.shape) > 0
         pairs.append(_assign_view(view, live))
         counts.append(tuple(np.bincount(pairs[-1][0], minlength=len(view)).tolist()))
+        most.append(int(pairs[-1][-1].max(initial=-1)) + 1)
         ignoring.append(bool(next(on_host)[0] > 0))
     indices = torch.from_numpy(np.concatenate(pairs, axis=1))
     if device.type == "cuda":
         indices = indices.pin_memory().to(device, non_blocking=True)
     per_view = indices.split([part.shape[1] for part in pairs], dim=1)
     return [
-        Match(*part.unbind(0), counts=c, ignores=i)
-        for part, c, i in zip(per_view, counts, ignoring, strict=True)
+        Match(*part.unbind(0), counts=c, most=m, ignores=i)
+        for part, c, m, i in zip(per_view, counts, most, ignoring, strict=True)
     ]
 
 
 def _assign_view(costs: NDArray[np.float32], alive: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the pairs of one view as rows layer, image, query, slot."""
-    found: list[NDArray[np.int64]] = [np.zeros((4, 0), dtype=np.int64)]
+    """Return the pairs of one view as rows layer, image, query, slot, rank."""
+    found: list[NDArray[np.int64]] = [np.zeros((5, 0), dtype=np.int64)]
+    ranks = np.zeros(costs.shape[1], dtype=np.int64)  # pairs of each image so far
     for layer, image in np.ndindex(costs.shape[:2]):
         slots = np.flatnonzero(alive[image])
         if len(slots) == 0:
@@ -92,5 +98,7 @@ def _assign_view(costs: NDArray[np.float32], alive: NDArray[np.bool_]) -> NDArra
         )
         query, column = linear_sum_assignment(cost)
         place = np.full_like(query, layer), np.full_like(query, image)
-        found.append(np.stack([*place, query, slots[column]]).astype(np.int64))
+        rank = ranks[image] + np.arange(len(query))
+        ranks[image] += len(query)
+        found.append(np.stack([*place, query, slots[column], rank]).astype(np.int64))
     return np.concatenate(found, axis=1)

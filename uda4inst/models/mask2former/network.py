@@ -18,8 +18,8 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError, did_you_mean
-from uda4inst.models.mask2former.kernels import DeformableKernel
-from uda4inst.models.mask2former.prediction import Prediction
+from uda4inst.models.mask2former.kernels import DeformableKernel, uses_kernels
+from uda4inst.models.mask2former.prediction import MaskProducts, Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
 from uda4inst.models.network import LoadReport, Network
@@ -95,14 +95,19 @@ class Mask2Former(Network):
         height, width = images.shape[-2:]
         output = self.network(pixel_values=self.pixels(images), output_auxiliary_logits=True)
         layers = output.auxiliary_logits
+        masks = (
+            *(layer["masks_queries_logits"] for layer in layers),
+            output.masks_queries_logits,
+        )
+        features = output.pixel_decoder_last_hidden_state
         return Prediction(
             class_logits=torch.stack(
                 [*(layer["class_queries_logits"] for layer in layers), output.class_queries_logits]
             ),
-            mask_logits=(
-                *(layer["masks_queries_logits"] for layer in layers),
-                output.masks_queries_logits,
-            ),
+            # on a device the decoder returns the queries' embeddings instead
+            mask_logits=MaskProducts(torch.stack(masks), features)
+            if uses_kernels(features)
+            else masks,
             size=(height, width),
         )
 

@@ -17,14 +17,10 @@ from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
 from uda4inst.models.mask2former.kernels import DeformableKernel
-from uda4inst.models.mask2former.masked_attention import (
-    CrossAttention,
-    MaskPredictor,
-    SelfAttention,
-)
-from uda4inst.models.mask2former.pixel_decoder import PixelDecoder
+from uda4inst.models.mask2former.masked_attention import MaskedDecoder
+from uda4inst.models.mask2former.pixel_decoder import PixelDecoder, Positions
 from uda4inst.models.mask2former.start import start_as_published
-from uda4inst.models.mask2former.windows import FeedForward, WindowAttention, WindowNorm
+from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
 from uda4inst.models.storage import load_network_file, refuse_misfits
@@ -92,30 +88,19 @@ def adapt(
         deformable_kernel: what samples the deformable attention off the CPU.
     """
     del network.criterion
-    pixel_level, decoder = (
-        network.model.pixel_level_module,
-        network.model.transformer_module.decoder,
-    )
-    swin, encoder = pixel_level.encoder.swin, pixel_level.decoder.encoder
-    swin.layernorm = nn.Identity()
-    for block in (block for stage in swin.encoder.layers for block in stage.blocks):
-        block.layernorm_before = WindowNorm(cast("Any", block.layernorm_before))
-        block.attention = WindowAttention(cast("Any", block.attention), remakes=not recompute)
-        block.mlp = FeedForward(cast("Any", block.mlp), remakes=not recompute)
+    pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
+    pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    pixel_decoder = PixelDecoder(pixel_level.decoder)
+    encoder: Any = pixel_decoder.get_submodule("encoder")
     for layer in encoder.layers:
         layer.self_attn = DeformableAttention(
             cast("Any", layer.self_attn), remakes=not recompute, kernel=deformable_kernel
         )
-    decoder = network.model.transformer_module.decoder
-    decoder.mask_predictor = cast("Any", MaskPredictor(decoder.mask_predictor))
-    for layer in decoder.layers:
-        layer.cross_attn = CrossAttention(cast("Any", layer.cross_attn))
-        layer.self_attn = SelfAttention(cast("Any", layer.self_attn))
+    transformer.decoder = cast("Any", MaskedDecoder(transformer.decoder))
     if recompute:
-        for stage in swin.encoder.layers:
-            stage.blocks = nn.ModuleList(Recomputed(block) for block in stage.blocks)
         encoder.layers = nn.ModuleList(Recomputed(layer) for layer in encoder.layers)
-    pixel_level.add_module("decoder", PixelDecoder(pixel_level.decoder))
+    pixel_level.add_module("decoder", pixel_decoder)
+    transformer.position_embedder = cast("Any", Positions(transformer.position_embedder))
 
 
 def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadReport:

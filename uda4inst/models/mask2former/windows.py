@@ -10,6 +10,7 @@ Reference: Liu et al., Swin Transformer, ICCV 2021, sec. 3.2, eq. 4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -20,30 +21,6 @@ from transformers.models.swin.modeling_swin import SwinAttention, SwinMLP
 
 from uda4inst.models.mask2former.kernels import attend, uses_kernels
 from uda4inst.models.recompute import Remade
-
-
-class WindowNorm(nn.LayerNorm):
-    """Layer norm before the windows are cut; under autocast its result is cast at once.
-
-    Shifting, padding and cutting then move half the bytes. The values are those of a later cast.
-    A layer norm by type, so that weight decay leaves it alone.
-
-    Args:
-        library: where the weights come from.
-    """
-
-    def __init__(self, library: nn.LayerNorm) -> None:
-        super().__init__(list(library.normalized_shape), eps=library.eps)
-        self.weight = library.weight
-        self.bias = library.bias
-
-    def forward(self, input: Float[Tensor, "B S C"]) -> Float[Tensor, "B S C"]:
-        """Return the normalised cells."""
-        normal = super().forward(input)
-        device = normal.device.type
-        if uses_kernels(normal) and torch.is_autocast_enabled(device):
-            return normal.to(torch.get_autocast_dtype(device))
-        return normal
 
 
 class WindowAttention(nn.Module):
@@ -68,14 +45,17 @@ class WindowAttention(nn.Module):
         self,
         hidden_states: Float[Tensor, "N L C"],
         attention_mask: Float[Tensor, "W L L"] | None = None,
+        *,
+        whole: int = 0,
         **_: Any,
     ) -> tuple[Float[Tensor, "N L C"], None]:
         """Return the attended features; the weights are not returned.
 
         Args:
-            hidden_states: cells of the windows of all images, an image's windows side by side.
-            attention_mask: added to the scores of each window of an image; None in blocks that are
-                not shifted.
+            hidden_states: cells of the windows of all images.
+            attention_mask: added to the scores of each window of an image, an image's windows side
+                by side; None in blocks that are not shifted.
+            whole: how many windows, the first ones, have no mask.
             _: flags that the library passes on.
         """
         if not uses_kernels(hidden_states):
@@ -86,22 +66,26 @@ class WindowAttention(nn.Module):
             torch.cat([layer.weight for layer in layers]),
             torch.cat([layer.bias for layer in layers]),
         )
-        query, key, value = projected.unflatten(-1, (3, -1, self.width)).permute(2, 0, 3, 1, 4)
         position = self.relative_position_bias()
-        if attention_mask is None:
-            attended = attend(query, key, value, bias=position.to(query.dtype))
-        else:
-            attended = self._shifted(query, key, value, position, attention_mask)
-        return self.o_proj(attended.transpose(1, 2).flatten(2)), None
+        whole = len(projected) if attention_mask is None else whole
+        parts = _Heads.apply(projected, self.width, whole)
+        attended: list[Tensor] = []
+        if whole > 0:
+            attended.append(attend(parts[0], parts[1], parts[2], bias=position.to(projected.dtype)))
+        if attention_mask is not None:
+            attended.append(self._masked(parts[-3:], position, attention_mask))
+        cells = [part.transpose(1, 2).flatten(2) for part in attended]
+        return self.o_proj(cells[0] if len(cells) == 1 else torch.cat(cells)), None
 
-    def _shifted(
-        self, query: Tensor, key: Tensor, value: Tensor, position: Tensor, shift: Tensor
+    def _masked(
+        self, heads: Sequence[Tensor], position: Tensor, mask: Tensor
     ) -> Float[Tensor, "N H L D"]:
         """Attend with both biases, of which only the parts are kept."""
-        images = len(query) // len(shift)
+        query, key, value = heads
+        images = len(query) // len(mask)
 
         def both() -> Float[Tensor, "N H L L"]:
-            one = (position + shift[:, None]).to(query.dtype)
+            one = (position + mask[:, None]).to(query.dtype)
             return one.expand(images, *one.shape).flatten(0, 1)
 
         bias = both()
@@ -124,6 +108,35 @@ class WindowAttention(nn.Module):
             query, key, value, attn_mask=bias, scale=self.width**-0.5
         )
         return self.o_proj(attended.transpose(1, 2).contiguous().flatten(2))
+
+
+class _Heads(torch.autograd.Function):
+    """Query, key and value of some windows and of the others, as views of one product.
+
+    Their gradients are written side by side into the product's, with nothing in between.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, width: int, first: int) -> tuple[Tensor, ...]:
+        ctx.width = width
+        ctx.counts = [count for count in (first, len(projected) - first) if count]
+        return _heads(projected, width, ctx.counts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        heads, cells, width = gradients[0].shape[1:]
+        whole = gradients[0].new_empty((sum(ctx.counts), cells, 3 * heads * width))
+        for place, gradient in zip(_heads(whole, ctx.width, ctx.counts), gradients, strict=True):
+            place.copy_(gradient)
+        return whole, None, None
+
+
+def _heads(
+    projected: Float[Tensor, "N L 3HD"], width: int, counts: Sequence[int]
+) -> tuple[Float[Tensor, "_ H L D"], ...]:
+    """Return query, key and value of each group of windows."""
+    parts = projected.unflatten(-1, (3, -1, width)).permute(2, 0, 3, 1, 4)
+    return tuple(part for group in parts.split(list(counts), dim=1) for part in group)
 
 
 class FeedForward(nn.Module):
