@@ -115,10 +115,11 @@ def path(request: pytest.FixtureRequest) -> None:
 @pytest.mark.usefixtures("path")
 def test_forward__equals_the_librarys_own_network_with_gradients(tiny_model) -> None:
     torch.manual_seed(5)
-    model = copy.deepcopy(tiny_model)
+    # In float64: rounding moves gradients across kinks, differently on every version of torch.
+    model = copy.deepcopy(tiny_model).double()
     for layer in model._pixel_layers:  # fresh ones sample at kinks of the bilinear function
         layer.self_attn.sampling_offsets.bias.data += 0.1 + 0.3 * torch.rand(96)
-    images, library = torch.rand(2, 3, 96, 160), library_of(model)
+    images, library = torch.rand(2, 3, 96, 160).double(), library_of(model).double()
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
     own = model(images)
@@ -135,7 +136,7 @@ def test_forward__equals_the_librarys_own_network_with_gradients(tiny_model) -> 
         wanted = wanted_of[name].grad
         if parameter.grad is not None and wanted is not None:  # class head: none in either
             size = max(float(wanted.abs().max()), 1e-3)
-            torch.testing.assert_close(parameter.grad / size, wanted / size, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(parameter.grad / size, wanted / size, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("path")
