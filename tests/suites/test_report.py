@@ -14,13 +14,12 @@ from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.report import (
     CSV_COLUMNS,
     csv_text,
-    difference_tables,
     latex,
     markdown,
-    tables,
     write_report,
 )
 from uda4inst.suites.results import NETWORKS, PROTOCOLS, View, collect
+from uda4inst.suites.tables import difference_tables, tables
 
 Write = Callable[..., Path]
 VIEW: list[View] = [("cityscapes", "student")]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from uda4inst.structures import InstanceMap, Sample
+from uda4inst.uda.pool_layer import pool_layer
 from uda4inst.uda.rare_class_pool import (
     RareClassPool,
     RareInstance,
-    pool_layer,
     rare_instances,
 )
 

@@ -21,7 +21,8 @@ from uda4inst.ops.paste import Pasted, paste
 from uda4inst.ops.patches import boxes_region
 from uda4inst.settings import Settings
 from uda4inst.structures import InstanceMap, Sample, TargetSample
-from uda4inst.uda.rare_class_pool import PoolEntry, pool_layer
+from uda4inst.uda.pool_layer import pool_layer
+from uda4inst.uda.rare_class_pool import PoolEntry
 
 
 class MixingConfig(Settings):

@@ -13,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
-from uda4inst.suites import report
+from uda4inst.suites import tables
 from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
 from workbench.pages.results.charts import charts
 from workbench.pages.results.markup import (
@@ -164,8 +164,8 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         return Empty(markup.empty("No suite yet", where))
     results = store.results(folder)
     view = _of_suite(results, view)
-    means, *others = report.tables(results, [view])
-    apart = list(report.difference_tables(results, *view))
+    means, *others = tables.tables(results, [view])
+    apart = list(tables.difference_tables(results, *view))
     by_class = others[len(apart) :]
     exports = text_exports(results, view)
     return ResultsView(

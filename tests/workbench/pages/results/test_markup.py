@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from uda4inst.suites.report import difference_tables, tables
 from uda4inst.suites.results import View, collect
+from uda4inst.suites.tables import difference_tables, tables
 from workbench.pages.results.markup import (
     class_table,
     differences,
