@@ -103,7 +103,7 @@ def _print_choice(run: RunDir, record: Mapping[str, Any]) -> None:
     choice = parse_choice(record)
     table = Table(title=f"{run.name}, {choice.images} unlabelled images")
     table.add_column("step", justify="right")
-    for name in ("threshold", "agreement", "F1", "stability", "F1", "pseudo-labels", "AP*"):
+    for name in ("threshold", "agreement", "F1", "stability", "F1", "labels", "AP*"):
         table.add_column(name, justify="right")
     for line in choice.lines:
         shares = (line.agreement, line.agreement_f1, line.stability, line.stability_f1)
