@@ -10,13 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from uda4inst.errors import UserError
-from uda4inst.models.mask2former.network import Mask2Former
+from uda4inst.models.network import Network
 from uda4inst.run_folder.checkpoints import Contents, save_checkpoint
 from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.training.choosing import check_can_choose, choose_checkpoint
-from uda4inst.training.config import config_hash, load_config, to_yaml
+from uda4inst.training.config import Config, config_hash, load_config, to_yaml
 
 pytestmark = pytest.mark.usefixtures("tiny_is_mini")
 
@@ -26,11 +27,7 @@ THRESHOLDS = (0.05, 0.9)
 
 
 @pytest.fixture
-def make_run(
-    short_run: Callable[..., list[str]],
-    make_mini: Callable[..., Mask2Former],
-    tmp_path: Path,
-) -> MakeRun:
+def make_run(short_run: Callable[..., list[str]], tmp_path: Path) -> MakeRun:
     """Make a run whose checkpoints, by step, hold networks of given seeds."""
 
     def make(checkpoints: Mapping[int, Mapping[str, int]], *overrides: str) -> RunDir:
@@ -41,7 +38,7 @@ def make_run(
             contents = Contents(
                 step=step,
                 stage=2,
-                networks={name: make_mini(seed) for name, seed in seeds.items()},
+                networks={name: fresh(config, seed) for name, seed in seeds.items()},
                 optimizer={},
                 state={},
                 config_hash=config_hash(config),
@@ -51,6 +48,11 @@ def make_run(
         return run
 
     return make
+
+
+def fresh(config: Config, seed: int) -> Network:
+    torch.manual_seed(seed)
+    return config.task.build_network(config.model.preset, weights=None)[0]
 
 
 def chosen(run: RunDir, images: int = 2) -> dict[str, Any]:

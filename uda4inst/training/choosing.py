@@ -30,7 +30,6 @@ from uda4inst.formats.predictions import ScoredMask
 from uda4inst.models.precision import inference_precision
 from uda4inst.run_folder.checkpoints import (
     STUDENT,
-    WEIGHTS,
     Checkpoint,
     complete_steps,
     open_checkpoint,
@@ -72,6 +71,15 @@ class Measured:
     pseudo_labels: Mapping[float, Mapping[int, int]]
     agreement: _ByThreshold | None
     stability: _ByThreshold | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Earlier:
+    """What the checkpoint before found: its step, the digest of what labels, what that found."""
+
+    step: int
+    weights: str
+    labels: _Found
 
 
 def check_can_choose(run: RunDir) -> None:
@@ -136,7 +144,8 @@ def _measure(
     checkpoints = [
         open_checkpoint(run.checkpoints, step=step) for step in complete_steps(run.checkpoints)
     ]
-    networks = sum(len(_compared(checkpoint)) for checkpoint in checkpoints)
+    compared = {checkpoint.step: _compared(checkpoint) for checkpoint in checkpoints}
+    images_in_all = count * sum(map(len, compared.values()))
     done = 0
 
     def look(checkpoint: Checkpoint, name: str) -> _Found:
@@ -146,31 +155,41 @@ def _measure(
             found.append(kept)
             done += 1
             if progress is not None:
-                progress(done, networks * count, f"{run.name} {checkpoint.step} {name}")
+                progress(done, images_in_all, f"{run.name} {checkpoint.step} {name}")
         return found
 
     measured: list[Measured] = []
-    earlier: tuple[Checkpoint, _Found] | None = None
+    earlier: _Earlier | None = None
     for checkpoint in checkpoints:
-        found = {name: look(checkpoint, name) for name in _compared(checkpoint)}
-        labels = found[checkpoint.networks[-1]]
-        agreement = stability = None
-        if len(found) > 1:
-            agreement = agreements(found[STUDENT], labels, thresholds)
-        if earlier is not None and _weights(earlier[0]) != _weights(checkpoint):
-            stability = agreements(earlier[1], labels, thresholds)
-        measured.append(
-            Measured(
-                checkpoint.step,
-                checkpoint.networks[-1],
-                None if earlier is None else earlier[0].step,
-                {t: _count(labels, t) for t in thresholds},
-                agreement,
-                stability,
-            )
-        )
-        earlier = checkpoint, labels
+        found = {name: look(checkpoint, name) for name in compared[checkpoint.step]}
+        measured.append(_compare(checkpoint, found, earlier, thresholds))
+        network = measured[-1].network
+        earlier = _Earlier(checkpoint.step, checkpoint.digest(network), found[network])
     return measured
+
+
+def _compare(
+    checkpoint: Checkpoint,
+    found: Mapping[str, _Found],
+    earlier: _Earlier | None,
+    thresholds: Sequence[float],
+) -> Measured:
+    """Return what a checkpoint's networks found, against each other and against the one before."""
+    network = checkpoint.networks[-1]
+    labels = found[network]
+    agreement = stability = None
+    if len(found) > 1:
+        agreement = agreements(found[STUDENT], labels, thresholds)
+    if earlier is not None and earlier.weights != checkpoint.digest(network):
+        stability = agreements(earlier.labels, labels, thresholds)
+    return Measured(
+        step=checkpoint.step,
+        network=network,
+        before=None if earlier is None else earlier.step,
+        pseudo_labels={threshold: _count(labels, threshold) for threshold in thresholds},
+        agreement=agreement,
+        stability=stability,
+    )
 
 
 def _target(config: Config) -> ImageTree:
@@ -179,16 +198,11 @@ def _target(config: Config) -> ImageTree:
 
 
 def _compared(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return the networks to look at: what labels, and a student that is another."""
+    """Return the networks to look at: a student that is another than what labels, and that."""
     labels = checkpoint.networks[-1]
-    is_copy = _weights(checkpoint, STUDENT) == _weights(checkpoint, labels)
-    return (labels,) if is_copy else (STUDENT, labels)
-
-
-def _weights(checkpoint: Checkpoint, name: str = "") -> str:
-    """Return the hash of a network's file; of what labels unless another is named."""
-    file = f"{name or checkpoint.networks[-1]}{WEIGHTS}"
-    return str(checkpoint.manifest["files"][file]["sha256"])
+    if checkpoint.digest(STUDENT) == checkpoint.digest(labels):
+        return (labels,)
+    return STUDENT, labels
 
 
 def _detections(
