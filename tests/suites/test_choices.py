@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from uda4inst.commands.choose import choose
 from uda4inst.errors import UserError
 from uda4inst.suites.choices import (
     Correlation,
@@ -139,3 +140,12 @@ def test_write_choices__csv_and_markdown(suite: Path) -> None:
     assert "| all runs | agreement | 0.05 (8) |" in text
     assert "| all runs | stability | – (4) |" in text
     assert "agreement | 1.00 (4) |" in text
+
+
+def test_choose__of_a_suite_prints_what_it_writes(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose(suite=suite)
+    said = capsys.readouterr()
+    assert said.out == (suite / "report" / "choice.md").read_text() + "\n"
+    assert f"written: {suite}/report/choice.csv" in said.err

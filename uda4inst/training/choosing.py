@@ -129,8 +129,11 @@ def choose_checkpoint(
     for part in parts:
         measured[part] = _measure(part, images, thresholds, progress)
         written[part] = _write(part, measured[part], images, thresholds)
-    if run.is_grouped and (together := _merged(list(measured.values()))):
-        written[run] = _write(run, together, images, thresholds)
+    if run.is_grouped:
+        if together := _merged(list(measured.values())):
+            written[run] = _write(run, together, images, thresholds)
+        else:
+            run.choice.unlink(missing_ok=True)  # an earlier one would be of other checkpoints
     return written
 
 
