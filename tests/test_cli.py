@@ -28,6 +28,7 @@ from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 from uda4inst.methods import METHODS
 from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training import launch
+from uda4inst.training.config import load_config, to_yaml
 from uda4inst.training.journal import RunFailedError
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -321,6 +322,45 @@ def test_doctor__detectron2_is_optional() -> None:
     assert finding.remedy.startswith("Optional")
 
 
+# A choice without labels ------------------------------------------------------------------------
+
+
+def begun_run(root: Path, preset: str, name: str) -> Path:
+    """Write a run that has a configuration and nothing else yet."""
+    run = root / "runs" / name
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(to_yaml(load_config(preset, [f"run.name={name}"])))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param((), "given a RUN or more, or --suite, got neither", id="nothing"),
+        pytest.param(("begun", "--suite", "."), "or --suite, got both", id="both"),
+        pytest.param(("nowhere",), "RUN must be a run folder", id="no-run"),
+        pytest.param(("begun",), "steps: none", id="no-checkpoints"),
+        pytest.param(("maps",), "instance segmentation, got one of semantic", id="semantic"),
+        pytest.param(("maps", "nowhere"), "RUN must be a run folder", id="all-are-looked-for"),
+        pytest.param(("begun", "--thresholds", ".5,x"), "--thresholds must be", id="words"),
+        pytest.param(("begun", "--thresholds", ".5,.5"), "--thresholds must be", id="twice"),
+        pytest.param(("begun", "--thresholds", "1"), "--thresholds must be", id="nothing-exceeds"),
+        pytest.param(("--suite", "."), "must hold a readable suite.yaml", id="no-suite"),
+    ],
+)
+def test_choose__mistake_is_one_message_and_exit_code_2(
+    uda4inst: Cli, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    begun_run(tmp_path, "toystreets_smoke", "begun")
+    begun_run(tmp_path, "toystreets_semantic_smoke", "maps")
+    code, out, err = uda4inst("choose", *arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+    assert out == ""
+    assert not list(tmp_path.rglob("choice.json"))
+
+
 # Whole runs with the tiny network, each in a process of its own --------------------------------
 
 
@@ -407,3 +447,33 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
         predicted = [json.loads(line) for line in lines_of_images]
     assert [p["sample_id"] for p in predicted] == [path.stem for path in images]
     assert all(p["detections"] for p in predicted)
+
+
+@pytest.mark.e2e
+def test_choose__trained_runs(workplace: Path) -> None:
+    for method in ("uda4inst", "source_only"):
+        done = trained(workplace, method)
+        assert done.returncode == 0, done.stderr
+    options = ("--images", "4", "--thresholds", ".2,.02")
+    done = process("choose", "uda4inst", "source_only", *options, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "4 unlabelled images" in done.stdout
+    adapted, source = (
+        read_json(workplace / "runs" / name / "choice.json") for name in ("uda4inst", "source_only")
+    )
+    assert (adapted["images"], adapted["split"]) == (4, "train")
+    assert adapted["thresholds"] == [0.02, 0.2]
+    last = adapted["checkpoints"][-1]
+    results = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")["results"]
+    assert last["step"] == 20
+    assert last["network"] == "teacher"
+    true = {name: result["cityscapes"]["AP"] for name, result in results.items()}
+    assert last["diagnostic"] == {"protocol": "cityscapes", "AP": true}
+    assert last["thresholds"][0]["pseudo_labels"] > 0
+    assert 0 < last["thresholds"][0]["agreement"]["quality"] <= 1
+    assert adapted["by"] == "agreement"
+    assert adapted["chosen"]["step"] in {one["step"] for one in adapted["checkpoints"]}
+    assert source["by"] == "stability"
+    assert {one["network"] for one in source["checkpoints"]} == {"student"}
+    lines = [line for one in source["checkpoints"] for line in one["thresholds"]]
+    assert [line["agreement"] for line in lines] == [None] * len(lines)

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_save_checkpoint__comes_back_bit_for_bit(tmp_path: Path, make_mini: Make
     state = checkpoint.load("state.pt")["processes"][0]
     assert state["method"] == {"updates": 20}
     assert torch.equal(state["rng"]["cpu"], saved.state["processes"][0]["rng"]["cpu"])
+
+
+def test_digest__equal_weights_have_equal_ones(tmp_path: Path, make_mini: Make) -> None:
+    digests = []
+    for step in range(1, 7):  # the entries of a file's header come in any order
+        save_checkpoint(tmp_path, contents(make_mini, step, teacher=True), kept=6)
+        copy = replace(contents(make_mini, step, teacher=True), networks={"student": make_mini(0)})
+        save_checkpoint(tmp_path / "copies", copy, kept=6)
+        digests.append(open_checkpoint(tmp_path / "copies").digest("student"))
+    assert len(set(digests)) == 1
+    found = [open_checkpoint(tmp_path, step=step) for step in (1, 2)]
+    others = {one.digest(name) for one in found for name in ("student", "teacher")}
+    assert len(others | set(digests)) == 5
 
 
 def test_save_checkpoint__keeps_the_newest_and_the_stage_boundary(

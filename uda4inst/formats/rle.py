@@ -104,6 +104,22 @@ def _read_runs(counts: str, pixels: int, size: str) -> NDArray[np.int64]:
     return lengths
 
 
+def overlaps(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
+    """Return the IoU of every mask of one list with every mask of another, (first, second).
+
+    Empty masks overlap with nothing. The codes must be whole, as those made here are.
+
+    Example:
+        >>> half, whole = ({"size": [2, 2], "counts": counts} for counts in ("22", "04"))
+        >>> overlaps([half], [whole]).tolist()
+        [[0.5]]
+    """
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    found = cast(Any, coco_mask).iou(list(first), list(second), [False] * len(second))
+    return np.asarray(found, dtype=np.float64).reshape(len(first), len(second))
+
+
 def foreground(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a mask's pixels as positions along its columns (column * height + row), ascending.
 

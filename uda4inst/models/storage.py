@@ -6,6 +6,7 @@ report says so. Anything else that differs is refused by name.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -43,6 +44,20 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.flo
         mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
         save_file(tensors, temporary, metadata=header)
         temporary.chmod(mode)
+
+
+def tensors_digest(path: Path) -> str:
+    """Return the SHA-256 of the tensors in a file written by `save_network`.
+
+    Equal networks have equal ones. Their files may differ: the entries of the header come in any
+    order.
+    """
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))  # the header and its length
+        digest = hashlib.sha256()
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def on_host(value: Any) -> Any:

@@ -29,7 +29,7 @@ from uda4inst.atomic import (
 )
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_network_file, on_host, save_network
+from uda4inst.models.storage import load_network_file, on_host, save_network, tensors_digest
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
@@ -117,6 +117,10 @@ class Checkpoint:
         self.check_architecture(network)
         file = self.folder / f"{name}{WEIGHTS}"
         return load_network_file(network, file, source=str(file))
+
+    def digest(self, name: str) -> str:
+        """Return a hash of a network's weights: equal ones are of equal networks."""
+        return tensors_digest(self.folder / f"{name}{WEIGHTS}")
 
     def load(self, name: str) -> dict[str, Any]:
         """Return the content of `optimizer.pt` or `state.pt`, on the CPU."""

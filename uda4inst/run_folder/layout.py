@@ -99,6 +99,11 @@ class RunDir:
         return self.path / "evaluation"
 
     @property
+    def choice(self) -> Path:
+        """How far its checkpoints agree, and which one would be chosen without labels."""
+        return self.path / "choice.json"
+
+    @property
     def control(self) -> Path:
         """Requests to the trainer."""
         return self.path / "control"

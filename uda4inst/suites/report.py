@@ -88,7 +88,7 @@ def markdown(
     suite = results.suite
     parts = [f"# {suite.title}", suite.text, results.scale.text, _reading(results)]
     for table in tables(results, views):
-        parts += [f"## {table.title}", _markdown_table(table), "\n".join(table.notes)]
+        parts += [f"## {table.title}", markdown_table(table), "\n".join(table.notes)]
     parts += [f"![class-wise {_listed_measures(results)}]({name})" for name in charts]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -179,7 +179,8 @@ def _spread_out(found: Statistic) -> tuple[float, float, float, int]:
     return found.mean, *found.spread, found.n
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Return a table as Markdown: a line a row, headings over all columns in bold."""
     lines = [table.header, tuple([":--"] + ["--:"] * (len(table.header) - 1))]
     for row in table.rows:
         is_heading = len(row) == 1 and len(table.header) > 1

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from uda4inst.classes import CATEGORY_GROUPINGS, THING_NAMES, thing_index
+from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import read_resampled
 from uda4inst.formats.predictions import ScoredMask, merge_detections, read_predictions
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training import launch
+from uda4inst.training.choosing import choose_checkpoint
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
 from uda4inst.training.groups.merging import merge_evaluations
@@ -365,3 +367,34 @@ def test_train__a_group_killed_at_once_ends_the_run(tmp_path: Path, short_run: S
     other = category_groups.modules_of(run)[1]
     assert status(other)["state"] == "stopped"
     assert any(other.checkpoints.iterdir())
+
+
+@pytest.mark.e2e
+def test_choose__modules_and_all_of_them(whole: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a label was opened")
+
+    for reading in ("_read", "_read_instances", "_read_semantic"):
+        monkeypatch.setattr(Cityscapes, reading, refuse)
+    written = choose_checkpoint(whole, images=3, thresholds=(0.07, 0.9))
+    modules = category_groups.modules_of(whole)
+    assert list(written) == [*modules, whole]
+    for folder, record in written.items():
+        assert json.loads(folder.choice.read_text()) == record
+        assert record["images"] == 3
+    parts = [written[module]["checkpoints"] for module in modules]
+    together = written[whole]["checkpoints"]
+    assert [one["step"] for one in together] == [one["step"] for one in parts[0]]
+    assert together[-1]["step"] == 6
+    assert together[-1]["diagnostic"]["AP"].keys() == {"student", "teacher"}
+    low, high = together[-1]["thresholds"]
+    ends = [part[-1]["thresholds"][0] for part in parts]
+    assert low["pseudo_labels"] == pytest.approx(sum(end["pseudo_labels"] for end in ends))
+    assert low["pseudo_labels"] > 0
+    for measure in ("agreement", "stability"):
+        by_class = ends[0][measure]["per_class"] | ends[1][measure]["per_class"]
+        assert low[measure]["per_class"] == by_class
+    for end, group in zip(ends, (PEOPLE, VEHICLES), strict=True):
+        assert set(end["pseudo_labels_per_class"]) <= set(group)
+    # Untrained networks are sure of nothing: silence is no agreement.
+    assert (high["pseudo_labels"], high["agreement"]["quality"]) == (0, None)
