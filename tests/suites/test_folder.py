@@ -46,7 +46,9 @@ def test_check_unchanged__pool_settings_matter_to_rows_with_a_pool(expanded: Exp
     for table in ("table2", "table5"):
         begin_all(*expanded(table))
     check_unchanged(*expanded("table2", "method.pool.area_budget=0.1"))
-    with pytest.raises(UserError, match=r"another for m5 \(seed0\): method\.pool\.area_budget was"):
+    with pytest.raises(
+        UserError, match=r"another for m5 \(seed 0\): method\.pool\.area_budget was"
+    ):
         check_unchanged(*expanded("table5", "method.pool.area_budget=0.1"))
 
 
@@ -65,7 +67,7 @@ def test_check_unchanged__names_rows_setting_and_what_to_do(expanded: Expand) ->
     with pytest.raises(UserError) as refused:
         check_unchanged(*expanded("table5", "method.score_threshold=0.7", seeds=(0, 1)))
     message = str(refused.value)
-    assert "another for m3 (seed0, seed1), m4 (seed0, seed1), m5 (seed0, seed1): " in message
+    assert "another for m3 (seed 0; seed 1), m4 (seed 0; seed 1), m5 (seed 0; seed 1): " in message
     assert "method.score_threshold was 0.8, is 0.7" in message
     assert "another --root" in message
     assert str(folder.path) in message
@@ -76,7 +78,7 @@ def test_check_unchanged__only_the_rows_that_were_begun(expanded: Expand) -> Non
     folder, expansion = expanded("table5")
     m3 = next(run for run in expansion.runs if run.row == "m3")
     create_run(folder.run(m3.name), config_yaml=to_yaml(m3.config))
-    with pytest.raises(UserError, match=r"another for m3 \(seed0\): "):
+    with pytest.raises(UserError, match=r"another for m3 \(seed 0\): "):
         check_unchanged(*expanded("table5", "method.ema_decay=0.5"))
 
 
@@ -84,7 +86,7 @@ def test_check_unchanged__a_configuration_that_is_refused_now(expanded: Expand) 
     folder, expansion = expanded("table2")
     run = folder.run(expansion.runs[0].name)
     create_run(run, config_yaml="nonsense: 1")
-    with pytest.raises(UserError, match=r"stage 1 \(seed0\): its config.yaml is refused"):
+    with pytest.raises(UserError, match=r"stage 1 \(seed 0\): its config.yaml is refused"):
         check_unchanged(folder, expansion)
 
 

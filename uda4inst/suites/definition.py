@@ -56,6 +56,15 @@ class Cell(NamedTuple):
         of_scenes = "" if self.scenes is None else f"-scenes{self.scenes}"
         return f"{of_scenes}-seed{self.seed}"
 
+    @property
+    def words(self) -> str:
+        """As messages name it."""
+        return (
+            f"seed {self.seed}"
+            if self.scenes is None
+            else f"scenes {self.scenes}, seed {self.seed}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

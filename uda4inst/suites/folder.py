@@ -191,11 +191,11 @@ def check_unchanged(folder: SuiteFolder, expansion: Expansion) -> None:
             continue
         found = _differences(run, spec)
         if found:
-            changed.setdefault(spec.row or "stage 1", []).append(spec.cell.suffix[1:])
+            changed.setdefault(spec.row or "stage 1", []).append(spec.cell.words)
             differences |= dict.fromkeys(found)
     if not changed:
         return
-    rows = ", ".join(f"{row} ({', '.join(sorted(cells))})" for row, cells in changed.items())
+    rows = ", ".join(f"{row} ({'; '.join(sorted(cells))})" for row, cells in changed.items())
     named = list(differences)[:_NAMED] + (["..."] if len(differences) > _NAMED else [])
     raise UserError(
         f"suite {expansion.suite.name} must keep the configuration of the runs it has, got "
