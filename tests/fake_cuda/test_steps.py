@@ -42,6 +42,16 @@ OPTIONS = {
         "method.adaptive_threshold.enabled=true",
         "method.adaptive_threshold.floor=0.05",
     ],
+    "masks scaled, points filtered": [
+        "method.score_threshold=0.03",
+        "method.confidence.mask_scaling=0.07",
+        "method.confidence.point_filter=0.068",
+    ],
+    "masks scaled, in thirds": [
+        "method.mixing.batch=thirds",
+        "training.batch_size=3",
+        "method.confidence.mask_scaling=0.9",
+    ],
     "checkpointing": ["model.gradient_checkpointing=true"],
     "bf16": ["training.precision=bf16"],
     "teacher in tf32": ["training.inference_precision=tf32"],

@@ -19,6 +19,7 @@ from uda4inst.methods.base import (
 from uda4inst.ops.color import align_lab
 from uda4inst.structures import DomainBatch, InstanceMap, Sample
 from uda4inst.tasks.base import Loss, LossPart, StudentView
+from uda4inst.uda.confidence import ConfidenceConfig
 from uda4inst.uda.mixing import Mixed
 
 MakeContext = Callable[..., MethodContext]
@@ -83,6 +84,38 @@ def test_thirds_view__weighs_the_slots_of_a_plain_crop_by_one(batch: DomainBatch
     view = thirds_view("mixed", thirds(source, s2t, t2s))
     assert view.slot_weights is not None
     assert [w.tolist() for w in view.slot_weights] == [[1, 1], [0.5, 0.25], []]
+
+
+def test_thirds_view__is_sure_of_a_plain_crop(batch: DomainBatch) -> None:
+    source = batch.source[:1] * 3
+    unsure = torch.full(source[0].size, 0.5, dtype=torch.float16)
+    unsure[:, 8:] = 0.95
+    s2t = replace(plain_mix(source[0]), confidence=unsure)
+    views = thirds(source, s2t, plain_mix(batch.source[1]))
+    config = ConfidenceConfig(mask_scaling=0.9, point_filter=0.8)
+    view = thirds_view("mixed", views, confidence=config)
+    assert view.mask_scales is not None
+    assert view.candidates is not None
+    # the car of 16 columns from the fourth on, four of them unsure; the train right of it
+    assert [scales.tolist() for scales in view.mask_scales] == [[1, 1], [0.75, 1], []]
+    assert [bool(where.all()) for where in view.candidates] == [True, False, True]
+    assert torch.equal(view.candidates[1], unsure > 0.9)
+
+
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        (ConfidenceConfig(), (False, False)),
+        (ConfidenceConfig(mask_scaling=0.9), (True, False)),
+        (ConfidenceConfig(point_filter=0.8), (False, True)),
+    ],
+    ids=["neither", "scaling", "filtering"],
+)
+def test_mixed_view__says_what_is_asked_for(
+    batch: DomainBatch, config: ConfidenceConfig, given: tuple[bool, bool]
+) -> None:
+    view = mixed_view("s2t", [plain_mix(batch.source[0])], weight=1.0, confidence=config)
+    assert (view.mask_scales is not None, view.candidates is not None) == given
 
 
 def test_view_losses__weigh_slots(batch: DomainBatch, make_context: MakeContext) -> None:

@@ -31,6 +31,7 @@ ALL_ON: dict[str, Any] = {
     "min_visible_share": 0.2,
     "adaptive_threshold": {"enabled": True, "momentum": 0.5},
     "soft_weights": True,
+    "confidence": {"mask_scaling": 0.9, "point_filter": 0.8},
 }
 
 
@@ -231,6 +232,49 @@ def test_soft_weights__lower_the_terms_of_pseudo_labels(
     assert all(soft < hard for hard, soft in zip(*values, strict=True))
 
 
+def test_confidence__scales_pseudo_labels_and_bars_unsure_pixels(
+    make_method: Make, painter: MakePainter, batch: DomainBatch
+) -> None:
+    method = make_method(
+        painter(sureness=2.0),
+        score_threshold=0.3,
+        lab_alignment=False,
+        confidence={"mask_scaling": 0.4, "point_filter": 0.9},
+    )
+    views = method.prepare(batch, 0)
+    s2t, t2s = (made(views.mixed[way][0]) for way in ("s2t", "t2s"))
+    assert s2t.confidence is not None
+    assert t2s.confidence is not None
+    # S2T: a source instance is sure, a pseudo-label at most as sure as its class.
+    assert (s2t.confidence[s2t.origin == Origin.SOURCE_INSTANCE] == 1).all()
+    found = views.detections[0]
+    own = s2t.confidence[s2t.instances.ids == 1].float()
+    assert bool((own <= found.class_scores[0]).all())
+    torch.testing.assert_close(own.mean(), found.scores[0], rtol=0.05, atol=0.0)
+    # T2S: the source is sure, what is pasted keeps what it had.
+    pasted = t2s.origin == Origin.PSEUDO_LABEL
+    assert (t2s.confidence[~pasted] == 1).all()
+    assert torch.equal(t2s.confidence[pasted], s2t.confidence[pasted])
+    student = {view.name: view for view in method._student_views(views)}
+    scales, candidates = student["t2s"].mask_scales, student["t2s"].candidates
+    assert scales is not None
+    assert candidates is not None
+    slot = int(t2s.instances.ids[pasted][0]) - 1
+    of_slot = t2s.confidence[t2s.instances.ids == slot + 1].float()
+    assert scales[0][slot] == (of_slot > 0.4).float().mean()
+    assert 0 < scales[0][slot] < 1
+    assert scales[0][:2].tolist() == [1, 1]
+    assert torch.equal(candidates[0], t2s.confidence.float() >= 0.9)
+
+
+def test_confidence__is_one_on_the_ego_vehicle(make_method: Make, batch_of: MakeBatch) -> None:
+    method = make_method(confidence={"point_filter": 0.8}, lab_alignment=False)
+    mixed = made(method.prepare(batch_of(ego_rows=4), 0).mixed["s2t"][0])
+    assert mixed.confidence is not None
+    assert (mixed.confidence[-4:] == 1).all()
+    assert (mixed.confidence[:-4] < 1).any()
+
+
 # All of it
 
 
@@ -238,6 +282,9 @@ def test_options__are_off_by_default(make_method: Make, batch: DomainBatch) -> N
     method = make_method()
     views = method.prepare(batch, 0)
     assert all(made(m).weights is None for m in (*views.mixed["s2t"], *views.mixed["t2s"]))
+    assert all(made(m).confidence is None for m in (*views.mixed["s2t"], *views.mixed["t2s"]))
+    for view in method._student_views(views):
+        assert (view.slot_weights, view.mask_scales, view.candidates) == (None, None, None)
     assert all((labels.ids >= 0).all() for labels in views.pseudo_labels)
     assert method.state_dict()["adaptive"] is None
 

@@ -67,7 +67,7 @@ def test_extensions__each_row_is_the_plain_one_and_what_its_key_says() -> None:
     suite = SUITES["extensions"]
     plain = dict(suite.row("plain").settings)
     rows = [row for row in suite.rows if row.role == "row" and row.key != "plain"]
-    assert len(rows) == 7
+    assert len(rows) == 9
     for row in rows:
         assert row.settings.keys() == plain.keys()
         added = {k for k, v in row.settings.items() if plain[k] != v}

@@ -44,7 +44,7 @@ def config_of(expansion: Expansion, name: str) -> Config:
         pytest.param("table4", "toy", 5, 6, id="a-stage-1-for-every-grouping"),
         pytest.param("table5", "toy", 2, 6, id="table5"),
         pytest.param("thresholds", "toy", 1, 8, id="thresholds"),
-        pytest.param("extensions", "toy", 1, 10, id="extensions"),
+        pytest.param("extensions", "toy", 1, 12, id="extensions"),
         pytest.param("thresholds", "paper", 2, 8, id="thresholds-of-two-groups"),
     ],
 )
@@ -243,6 +243,7 @@ def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
     assert plain.min_visible_share == 0.0
     assert not plain.adaptive_threshold.enabled
     assert not plain.soft_weights
+    assert not plain.confidence.is_used
     assert not plain.pool.draw_by_rarity
     assert toy.pool.area_budget is not None
     assert plain.pool.area_budget is None

@@ -199,6 +199,8 @@ def test_config_hash__blind_to_what_changes_no_result(minimal: Path, override: s
     [
         "seed=1",
         "method.score_threshold=0.8",
+        "method.confidence.mask_scaling=0.9",
+        "method.confidence.point_filter=0.8",
         "optim.lr=1e-3",
         "training.precision=bf16",
         "model.deformable_kernel=triton",

@@ -43,4 +43,6 @@ def test_config_hash__of_every_run_of_a_toy_table_is_what_it_was(suite: str) -> 
     cells = [Cell(None, seed) for seed in (0, 1, 2)]
     scale = find_scale("toy")
     runs = expand(SUITES[suite], scale, cells, root=Path("runs"), overrides=roots).runs
-    assert {run.name: run.config_hash for run in runs} == HASHES["toy"][suite]
+    hashes = {run.name: run.config_hash for run in runs}
+    known = HASHES["toy"][suite]  # rows may have come later
+    assert {name: hashes.get(name) for name in known} == known

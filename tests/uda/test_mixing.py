@@ -196,9 +196,63 @@ def test_mix__never_looks_at_values_on_a_device(instances: DrawMap, entry: PoolE
         patch_max_area=2,
         pool=(entry,),
         base_weights=torch.ones(1, device="meta"),
+        base_confidence=torch.ones(1, 4, dtype=torch.float16, device="meta"),
     )
+    assert mixed.confidence is not None
     assert len(mixed.instances) == 3
     assert mixed.weights is not None
+
+
+def halves(*values: float) -> torch.Tensor:
+    return torch.tensor([values], dtype=torch.float16)
+
+
+def test_mix__confidence_of_the_base_stays_below(instances: DrawMap, entry: PoolEntry) -> None:
+    black, below = torch.zeros(3, 1, 4), halves(0.25, 0.5, 0.75, 0.875)
+    mixed = mix(
+        black,
+        instances("A...", labels=[0]),
+        black,
+        instances("...B", labels=[-1, 2]),
+        origin=Origin.SOURCE_INSTANCE,
+        base_confidence=below,
+    )
+    assert mixed.confidence is not None
+    assert mixed.confidence.dtype == torch.float16
+    assert mixed.confidence.tolist() == [[0.25, 0.5, 0.75, 1]]
+    pooled = mix(
+        black,
+        instances("A...", labels=[0]),
+        black,
+        instances("....", labels=[]),
+        origin=Origin.SOURCE_INSTANCE,
+        pool=(entry,),
+        base_confidence=below,
+    )
+    assert pooled.confidence is not None
+    assert pooled.confidence.tolist() == [[0.25, 1, 1, 0.875]]
+    assert below.tolist() == [[0.25, 0.5, 0.75, 0.875]]
+
+
+def test_mix__confidence_is_pasted_along(instances: DrawMap) -> None:
+    black, above = torch.zeros(3, 2, 4), halves(0.25, 0.5, 0.75, 0.875).expand(2, 4)
+    drawn = instances("A...", "AA..", labels=[2])
+    for patch_max_area, first_row in ((0, [0.25, 1, 1, 1]), (3, [0.25, 0.5, 1, 1])):
+        mixed = mix(
+            black,
+            instances("....", "....", labels=[]),
+            black,
+            drawn,
+            origin=Origin.PSEUDO_LABEL,
+            patch_max_area=patch_max_area,
+            pasted_confidence=above,
+        )
+        assert mixed.confidence is not None
+        assert mixed.confidence.tolist() == [first_row, [0.25, 0.5, 1, 1]]
+
+
+def test_mix__without_confidence_has_none(instances: DrawMap) -> None:
+    assert mix_flat(instances("A.", labels=[0]), instances(".A", labels=[1])).confidence is None
 
 
 def test_mixer__weighs_rare_instances() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float16, Float32, Int64
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
@@ -30,6 +30,7 @@ from uda4inst.ops.color import align_lab
 from uda4inst.settings import Settings
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
 from uda4inst.tasks.base import Loss, StudentView, Task
+from uda4inst.uda.confidence import ConfidenceConfig, confident_pixels, confident_shares
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.rare_class_pool import PoolEntry
 
@@ -44,6 +45,8 @@ Infer = Callable[[Network, Tensor], Any]
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
 SourceCounts = Callable[[], Sequence[int]]
+
+_NO_CONFIDENCE: Final = ConfidenceConfig()
 
 
 def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
@@ -352,18 +355,27 @@ def sample_view(name: str, samples: Sequence[Sample], task: Task) -> StudentView
     return StudentView(name, 1.0, [s.image for s in samples], [task.target_of(s) for s in samples])
 
 
-def mixed_view(name: str, mixed: Sequence[Mixed | None], *, weight: float) -> StudentView:
-    """Return the mixed images there are as a view."""
-    return _crops_view(name, [m for m in mixed if m is not None], weight=weight)
+def mixed_view(
+    name: str,
+    mixed: Sequence[Mixed | None],
+    *,
+    weight: float,
+    confidence: ConfidenceConfig = _NO_CONFIDENCE,
+) -> StudentView:
+    """Return the mixed images there are as a view, with what their confidence changes."""
+    crops = [m for m in mixed if m is not None]
+    return _with_confidence(_crops_view(name, crops, weight=weight), crops, confidence)
 
 
-def thirds_view(name: str, views: Views) -> StudentView:
+def thirds_view(
+    name: str, views: Views, *, confidence: ConfidenceConfig = _NO_CONFIDENCE
+) -> StudentView:
     """Return one image of every pair as a view of weight 1: mixed if it is, or the source crop."""
     crops: list[Sample | Mixed] = []
     for index, source in enumerate(views.source):
         mixed = (images[index] for images in views.mixed.values() if images[index] is not None)
         crops.append(next(mixed, None) or source)
-    return _crops_view(name, crops, weight=1.0)
+    return _with_confidence(_crops_view(name, crops, weight=1.0), crops, confidence)
 
 
 def _crops_view(name: str, crops: Sequence[Sample | Mixed], *, weight: float) -> StudentView:
@@ -377,6 +389,32 @@ def _crops_view(name: str, crops: Sequence[Sample | Mixed], *, weight: float) ->
             for crop, target, weights in zip(crops, targets, given, strict=True)
         ]
     return StudentView(name, weight, [c.image for c in crops], targets, slot_weights)
+
+
+def _with_confidence(
+    view: StudentView, crops: Sequence[Sample | Mixed], confidence: ConfidenceConfig
+) -> StudentView:
+    """Return a view with mask scales and candidates, as asked for; plain crops are all sure."""
+    if not confidence.is_used:
+        return view
+    maps: list[Float16[Tensor, "H W"]] = []
+    for crop in crops:
+        given = crop.confidence if isinstance(crop, Mixed) else None
+        if given is None:
+            given = torch.ones_like(crop.image[0], dtype=torch.float16)
+        maps.append(given)
+    above, from_value = confidence.mask_scaling, confidence.point_filter
+    if above is not None:
+        targets = [c.instances if isinstance(c, Mixed) else c.known_instances() for c in crops]
+        scales = [
+            confident_shares(target, values, above=above)
+            for target, values in zip(targets, maps, strict=True)
+        ]
+        view = replace(view, mask_scales=scales)
+    if from_value is not None:
+        where = [confident_pixels(values, from_value=from_value) for values in maps]
+        view = replace(view, candidates=where)
+    return view
 
 
 def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, ...]:

@@ -59,6 +59,7 @@ from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, TargetSample
 from uda4inst.tasks.base import StudentView
 from uda4inst.uda.adaptive_threshold import AdaptiveConfig
+from uda4inst.uda.confidence import ConfidenceConfig
 from uda4inst.uda.mixing import InstanceMixer, MixingConfig, Pair
 from uda4inst.uda.pseudo_labels import EgoConfig, PseudoLabeller
 from uda4inst.uda.rare_class_balance import PoolConfig, RareClassBalance
@@ -85,6 +86,7 @@ class UDA4Inst:
             unsure_threshold=config.unsure_threshold,
             min_visible_share=config.min_visible_share,
             soft_weights=config.soft_weights,
+            with_confidence=config.confidence.is_used,
             device=context.device,
         )
         self.rare_classes = RareClassBalance(
@@ -119,8 +121,8 @@ class UDA4Inst:
             return Views(source=source, target=batch.target, facts=self._facts())
         detections = self._detect(batch.target)  # ............................................... 3
         labels = self.label(detections, batch.target)  # ......................................... 4
-        crops = zip(source, batch.target, labels.maps, labels.weights, strict=True)
-        pairs = [Pair(*crop) for crop in crops]
+        of_target = batch.target, labels.maps, labels.weights, labels.confidence
+        pairs = [Pair(*crop) for crop in zip(source, *of_target, strict=True)]
         mixed: dict[str, Direction] = {}
         if mixing.s2t:
             pasted = self.mixer.pasted_source(source)
@@ -163,11 +165,14 @@ class UDA4Inst:
 
     def _student_views(self, views: Views) -> list[StudentView]:
         """Return what the student is trained on; which views there are, the configuration says."""
-        mixing = self.config.mixing
+        mixing, confidence = self.config.mixing, self.config.confidence
         if mixing.batch == "thirds":
-            return [thirds_view("mixed", views)]
+            return [thirds_view("mixed", views, confidence=confidence)]
         weights = {"s2t": mixing.s2t_weight, "t2s": mixing.t2s_weight}
-        found = [mixed_view(name, m, weight=weights[name]) for name, m in views.mixed.items()]
+        found = [
+            mixed_view(name, mixed, weight=weights[name], confidence=confidence)
+            for name, mixed in views.mixed.items()
+        ]
         return found or [sample_view("source", views.source, self.context.task)]
 
     def after_update(self, step: int) -> None:
@@ -254,6 +259,10 @@ class UDA4InstConfig(MethodConfig):
         default=False,
         description="Weigh what a pseudo-label adds to the loss by its score (ours); off: all "
         "alike (paper).",
+    )
+    confidence: ConfidenceConfig = Field(
+        default_factory=ConfidenceConfig,
+        description="What the teacher's confidence in each pixel changes in the loss.",
     )
     rare_weight: float = Field(
         default=1.0,

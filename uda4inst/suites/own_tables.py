@@ -48,6 +48,8 @@ _NO_EXTENSION: Final[Mapping[str, Any]] = {
     "method.unsure_threshold": None,
     "method.min_visible_share": 0.0,
     "method.soft_weights": False,
+    "method.confidence.mask_scaling": None,
+    "method.confidence.point_filter": None,
     "method.pool.draw_by_rarity": False,
     "method.pool.area_budget": None,
 }
@@ -59,6 +61,12 @@ _EXTENSIONS_OF_ONE: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "visible": ("+ slivers dropped", _VISIBLE),
     "unsure_visible": ("+ unsure regions ignored, slivers dropped", {**_UNSURE, **_VISIBLE}),
     "soft": ("+ pseudo-labels weighted by score", {"method.soft_weights": True}),
+    # MC-PanDA's 0.99 is more than toy networks say of most pixels.
+    "scaled": ("+ masks weighted by confident pixels", {"method.confidence.mask_scaling": 0.9}),
+    "filtered": (
+        "+ uncertain points where the teacher is sure",
+        {"method.confidence.point_filter": 0.8},
+    ),
     "rarity": ("+ pool drawn by rarity", {"method.pool.draw_by_rarity": True}),
     "budget": ("+ pool within an area budget", {"method.pool.area_budget": 0.03}),
 }

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,6 +36,8 @@ class StudentView:
         images: RGB in [0, 1], all of one size.
         targets: one an image, of the task's kind.
         slot_weights: how much every slot of every instance map counts; None for 1.
+        mask_scales: how much every slot's mask counts, in loss and normalisation; None for 1.
+        candidates: where a mask's least certain points are looked for; None for everywhere.
     """
 
     name: str
@@ -43,6 +45,8 @@ class StudentView:
     images: Sequence[Float32[Tensor, "3 H W"]]
     targets: Sequence[Target]
     slot_weights: Sequence[Float32[Tensor, " _"]] | None = None
+    mask_scales: Sequence[Float32[Tensor, " _"]] | None = None
+    candidates: Sequence[Bool[Tensor, "H W"]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,13 +59,19 @@ class InstanceLoss(Loss):
         """Return the three terms of every view."""
         pairs = [(p, _maps(view)) for p, view in zip(predictions, views, strict=True)]
         weights = self.criterion
+        found = self.criterion.many(
+            pairs,
+            slot_weights=[view.slot_weights for view in views],
+            mask_scales=[view.mask_scales for view in views],
+            candidates=[view.candidates for view in views],
+        )
         return [
             (
                 LossPart("class", losses.class_loss, weights.class_weight),
                 LossPart("mask", losses.mask_loss, weights.mask_weight),
                 LossPart("dice", losses.dice_loss, weights.dice_weight),
             )
-            for losses in self.criterion.many(pairs, slot_weights=[v.slot_weights for v in views])
+            for losses in found
         ]
 
 

@@ -360,6 +360,7 @@ LATER: Final = (
     "training.inference_precision",
     "training.deterministic",
     "method.rare_weight",
+    "method.confidence",
     "method.pool.riders",
     "method.pool.draw_chance",
     "method.pool.fade",
@@ -390,8 +391,10 @@ def remove_later_defaults(values: dict[str, Any], config: Config) -> None:
             part = getattr(part, parent, None)
         # A method without the setting has nothing to leave out.
         fields = {} if part is None else type(part).model_fields
-        if last in fields and getattr(part, last) == fields[last].default:
-            remove(values, name)
+        if last in fields:
+            default = fields[last].get_default(call_default_factory=True)
+            if getattr(part, last) == default:
+                remove(values, name)
 
 
 def remove(values: dict[str, Any], name: str) -> None:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float16, Float32, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -107,12 +107,15 @@ class Mixed:
             instances keep a slot without pixels.
         origin: an `Origin` per pixel.
         weights: how much every slot counts in the loss; None: all of them 1.
+        confidence: how sure the teacher is of each pixel, 1 where it is the source's; None where
+            that plays no part.
     """
 
     image: Float32[Tensor, "3 H W"]
     instances: InstanceMap
     origin: UInt8[Tensor, "H W"]
     weights: Float32[Tensor, " N"] | None = None
+    confidence: Float16[Tensor, "H W"] | None = None
 
 
 def mix(
@@ -128,6 +131,8 @@ def mix(
     pool_max_overlap: float = 1.0,
     base_weights: Float32[Tensor, " B"] | None = None,
     pasted_weights: Float32[Tensor, " P"] | None = None,
+    base_confidence: Float16[Tensor, "H W"] | None = None,
+    pasted_confidence: Float16[Tensor, "H W"] | None = None,
 ) -> Mixed:
     """Paste every instance of one image into another, then the pool's entries on top.
 
@@ -147,6 +152,8 @@ def mix(
         pool_max_overlap: an entry of which more than this share would lie on instances is left out.
         base_weights: of the base's slots, where they are not 1 (soft pseudo-labels).
         pasted_weights: of the pasted map's slots.
+        base_confidence: of the base's pixels, where they are the teacher's.
+        pasted_confidence: of the pasted image's pixels; it goes with them, boxes too.
     """
     which, patches = None, None
     if min_area or patch_max_area:
@@ -155,17 +162,33 @@ def mix(
         if patch_max_area:
             patches = boxes_region(pasted, which & (areas <= patch_max_area))
     mixed = paste(base_image, base, pasted_image, pasted, which=which, surplus=patches)
+    confidence = _mixed_confidence(mixed, base_confidence, pasted_confidence)
     origins = mixed.pasted.to(torch.uint8).mul_(int(origin))  # `Origin.BASE` is 0
     if pool:
         mixed = _paste_pool(mixed, pool, patch_max_area, pool_max_overlap)
         origins = origins.masked_fill_(mixed.pasted, int(Origin.POOL))
+        if confidence is not None:
+            confidence = confidence.masked_fill_(mixed.pasted, 1.0)
     weights = None
     if base_weights is not None or pasted_weights is not None:
         ones = mixed.image.new_ones(len(mixed.instances))
         of_base = ones[: len(base)] if base_weights is None else base_weights
         of_pasted = ones[: len(pasted)] if pasted_weights is None else pasted_weights
         weights = torch.cat([of_base, of_pasted, ones[len(base) + len(pasted) :]])
-    return Mixed(mixed.image, mixed.instances, origins, weights)
+    return Mixed(mixed.image, mixed.instances, origins, weights, confidence)
+
+
+def _mixed_confidence(
+    mixed: Pasted,
+    base: Float16[Tensor, "H W"] | None,
+    pasted: Float16[Tensor, "H W"] | None,
+) -> Float16[Tensor, "H W"] | None:
+    """Return the confidence of every pixel of a mixed image, 1 where it came without one."""
+    if base is None and pasted is None:
+        return None
+    sure = torch.ones(mixed.instances.size, dtype=torch.float16, device=mixed.image.device)
+    below, above = (sure if given is None else given for given in (base, pasted))
+    return torch.where(mixed.pasted, above, below)
 
 
 def _paste_pool(
@@ -184,12 +207,13 @@ def _paste_pool(
 
 
 class Pair(NamedTuple):
-    """A source crop, its target crop with pseudo-labels, and what each slot of these counts."""
+    """A source crop, its target crop with pseudo-labels, what these count, how sure they are."""
 
     source: Sample
     target: TargetSample
     pseudo_labels: InstanceMap
     weights: Float32[Tensor, " N"] | None = None
+    confidence: Float16[Tensor, "H W"] | None = None
 
 
 class InstanceMixer:
@@ -239,7 +263,7 @@ class InstanceMixer:
         """
         config = self.config
         mixed: list[Mixed | None] = [None] * len(pairs)
-        for index, (_, target, pseudo_labels, weights) in enumerate(pairs):
+        for index, (_, target, pseudo_labels, weights, confidence) in enumerate(pairs):
             if config.makes_s2t(index):
                 source = pasted[index]
                 mixed[index] = self._weighed(
@@ -254,6 +278,7 @@ class InstanceMixer:
                         pool=pool[index],
                         pool_max_overlap=self.pool_max_overlap,
                         base_weights=weights,
+                        base_confidence=confidence,
                     )
                 )
         return tuple(mixed)
@@ -262,7 +287,7 @@ class InstanceMixer:
         """Paste pseudo-labels into the source crops; None for a pair not mixed this way."""
         config = self.config
         mixed: list[Mixed | None] = [None] * len(pairs)
-        for index, (source, target, pseudo_labels, weights) in enumerate(pairs):
+        for index, (source, target, pseudo_labels, weights, confidence) in enumerate(pairs):
             if config.makes_t2s(index):
                 mixed[index] = self._weighed(
                     mix(
@@ -274,6 +299,7 @@ class InstanceMixer:
                         min_area=config.min_area,
                         patch_max_area=config.patch_max_area,
                         pasted_weights=weights,
+                        pasted_confidence=confidence,
                     )
                 )
         return tuple(mixed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float16, Float32, Int64
 from pydantic import Field
 from torch import Tensor
 
@@ -30,6 +30,7 @@ from uda4inst.structures import (
     TargetSample,
 )
 from uda4inst.uda.adaptive_threshold import AdaptiveConfig, AdaptiveThresholds
+from uda4inst.uda.confidence import pixel_confidence
 
 # Pixels of masks handled at once: 16 masks of 1024x1024. Its temporaries stay near 200 MB there.
 CHUNK_PIXELS: Final = 16 * 1024 * 1024
@@ -57,11 +58,13 @@ class PseudoLabels:
         weights: how much every slot counts in the loss; None: all of them 1.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned.
+        confidence: how sure the teacher is of each pixel; None where nobody asked.
     """
 
     maps: tuple[InstanceMap, ...]
     weights: tuple[Float32[Tensor, " N"] | None, ...]
     thresholds: Float32[Tensor, " C"]
+    confidence: tuple[Float16[Tensor, "H W"] | None, ...]
 
 
 class PseudoLabeller:
@@ -75,6 +78,7 @@ class PseudoLabeller:
         unsure_threshold: see `select`.
         min_visible_share: see `select`.
         soft_weights: weigh a pseudo-label by its score.
+        with_confidence: say how sure the teacher is of each pixel.
         device: where the detections are.
     """
 
@@ -88,6 +92,7 @@ class PseudoLabeller:
         unsure_threshold: float | None = None,
         min_visible_share: float = 0.0,
         soft_weights: bool = False,
+        with_confidence: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self._thresholds = class_thresholds(class_labels, score_threshold).to(device)
@@ -102,6 +107,8 @@ class PseudoLabeller:
         self._ego = ego
         self._min_visible_share = min_visible_share
         self._soft_weights = soft_weights
+        self._with_confidence = with_confidence
+        self._learned = self._thresholds.isfinite()
 
     def __call__(
         self, detections: Sequence[Detections], target: Sequence[TargetSample]
@@ -122,7 +129,13 @@ class PseudoLabeller:
             for found, crop in zip(detections, target, strict=True)
         )
         weights = tuple(found.scores if self._soft_weights else None for found in detections)
-        return PseudoLabels(maps, weights, thresholds)
+        confidence = tuple(
+            pixel_confidence(found, labels, learned=self._learned, valid=crop.valid)
+            if self._with_confidence
+            else None
+            for found, labels, crop in zip(detections, maps, target, strict=True)
+        )
+        return PseudoLabels(maps, weights, thresholds, confidence)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the running scores; None where thresholds are fixed."""

@@ -268,7 +268,10 @@ def test_criterion__asks_the_device_once_for_all_views(
     monkeypatch.setattr(criterion_module, "_COMPACT_ON", frozenset())
     with _NoSync():
         Criterion(num_points=POINTS).many(
-            [(make_prediction(SIZE), maps)] * 2, slot_weights=[weights, None]
+            [(make_prediction(SIZE), maps)] * 2,
+            slot_weights=[weights, None],
+            mask_scales=[weights, None],
+            candidates=[[torch.rand(SIZE) > 0.5] * 2, None],
         )
 
     assert len(transfers) == 1

@@ -48,12 +48,17 @@ def test_criterion__is_the_same_on_products_and_on_logits(
     classes = torch.randn(LAYERS, IMAGES, QUERIES, 9)
     factors = [products.embeddings, products.features]
 
+    sure = [torch.ones(SIZE, dtype=torch.bool) for _ in range(IMAGES)]
+    sure[0][:, : SIZE[1] // 2] = False
+
     found: list[tuple[Tensor, ...]] = []
     for masks in (products, tuple(products)):
         prediction = Prediction(classes, masks, SIZE)
         losses = Criterion(num_points=64).many(
             [(prediction, targets_of(*ignored)), (prediction, targets_of(*ignored))],
             slot_weights=[None, [torch.tensor([0.5, 1.0]), torch.tensor([0.7])]],
+            mask_scales=[[torch.tensor([0.2, 1.0]), torch.tensor([0.7])], None],
+            candidates=[sure, None],
             generator=torch.Generator().manual_seed(1),
         )
         total = losses[0].total + losses[1].total

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import torch
@@ -32,7 +33,12 @@ from uda4inst.models.mask2former.mask_loss import (
     mask_losses_at,
 )
 from uda4inst.models.mask2former.matching import Match, assign
-from uda4inst.models.mask2former.points import random_points, sample_logits, sample_slots
+from uda4inst.models.mask2former.points import (
+    pixels_at,
+    random_points,
+    sample_logits,
+    sample_slots,
+)
 from uda4inst.models.mask2former.prediction import (
     MASK_STRIDE,
     MaskLogits,
@@ -47,6 +53,7 @@ _COMPACT_ON: Final = frozenset({"cpu"})
 
 View = tuple[Prediction, Sequence[InstanceMap]]
 SlotWeights = Sequence[Float32[Tensor, " _"]]
+Where = Sequence[Bool[Tensor, "H W"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +76,18 @@ class _Targets:
     ignores: Bool[Tensor, ""]
     size: Size
     weights: Float32[Tensor, "B N"] | None
+    scales: Float32[Tensor, "B N"] | None
+    candidates: Bool[Tensor, "B HW"] | None
+
+    def count(self) -> Tensor:
+        """Return how many masks there are, each counting as much as its mask is scaled."""
+        return self.alive.sum() if self.scales is None else (self.alive * self.scales).sum()
+
+    def mask_weights(self, match: Match) -> Float32[Tensor, " K"] | None:
+        """Return how much each matched mask counts; None: all of them 1."""
+        given = [values for values in (self.weights, self.scales) if values is not None]
+        of_match = [values[match.image, match.slot] for values in given]
+        return reduce(torch.mul, of_match) if of_match else None
 
 
 class Criterion(nn.Module):
@@ -131,6 +150,8 @@ class Criterion(nn.Module):
         views: Sequence[View],
         *,
         slot_weights: Sequence[SlotWeights | None] | None = None,
+        mask_scales: Sequence[SlotWeights | None] | None = None,
+        candidates: Sequence[Where | None] | None = None,
         generator: torch.Generator | None = None,
     ) -> list[CriterionLosses]:
         """Return the losses of several views, each normalised on its own, with one host sync.
@@ -141,6 +162,13 @@ class Criterion(nn.Module):
             slot_weights: per view, None or a weight for every slot of every map: what the matched
                 slot adds to each term is multiplied by it, while the terms are normalised as if
                 it were 1. None: all of them 1.
+            mask_scales: per view, None or a factor in [0, 1] for every slot of every map: what the
+                matched slot adds to mask and dice term is multiplied by it, and the sum of these
+                factors takes the place of the number of masks in the normalisation (at least 1,
+                as that is). None: all of them 1.
+            candidates: per view, None or, for every image, the pixels where the points that a
+                mask is least certain of are looked for; points drawn at random are not asked.
+                Where too few candidates lie there, fewer points count. None: everywhere.
             generator: draws the points, on the predictions' device.
 
         Returns:
@@ -148,13 +176,15 @@ class Criterion(nn.Module):
             logits give a non-finite loss, not an error.
 
         Raises:
-            ValueError: a view has another number of targets than images, or sizes differ.
+            ValueError: a view has another number of targets, weights, scales or candidates than
+                images, or sizes differ.
         """
-        weights = slot_weights or [None] * len(views)
+        nothing = [None] * len(views)
+        given = slot_weights or nothing, mask_scales or nothing, candidates or nothing
         with torch.autocast(views[0][0].class_logits.device.type, enabled=False):
-            prepared = [_pack(*view, each) for view, each in zip(views, weights, strict=True)]
+            prepared = [_pack(*view, *rest) for view, *rest in zip(views, *given, strict=True)]
             with torch.no_grad():
-                counts = _mean_over_processes(torch.stack([t.alive.sum() for t in prepared]))
+                counts = _mean_over_processes(torch.stack([t.count() for t in prepared]))
                 costs = [
                     self._costs(prediction, targets, generator)
                     for (prediction, _), targets in zip(views, prepared, strict=True)
@@ -242,12 +272,17 @@ class Criterion(nn.Module):
             )
             points = pool.points.expand(len(prediction), -1, -1)
             truth, valid = _truth_at(points, targets, prediction)
+            allowed = _candidates_at(points[:, : pool.candidates], targets, prediction)
+            if allowed is not None:
+                at_random = len(pool.points) - pool.candidates
+                valid = valid * F.pad(allowed, (0, at_random), value=True)
         wanted = MaskTargets(
             truth=truth.flatten(0, 1),
-            valid=valid if match.ignores else None,
+            valid=valid if match.ignores or allowed is not None else None,
             row=match.image * truth.shape[1] + match.slot,
             image=match.image,
-            weight=None if targets.weights is None else targets.weights[match.image, match.slot],
+            weight=targets.mask_weights(match),
+            allowed=allowed,
         )
         masks = prediction.mask_logits
         if isinstance(masks, MaskProducts):
@@ -278,7 +313,11 @@ class Criterion(nn.Module):
 
 
 def _pack(
-    prediction: Prediction, targets: Sequence[InstanceMap], weights: SlotWeights | None
+    prediction: Prediction,
+    targets: Sequence[InstanceMap],
+    weights: SlotWeights | None,
+    scales: SlotWeights | None,
+    candidates: Where | None,
 ) -> _Targets:
     """Stack the id maps of one view and pad their slots with empty ones."""
     if len(targets) != len(prediction):
@@ -288,14 +327,19 @@ def _pack(
     sizes = {target.size for target in targets}
     if sizes != {prediction.size}:
         raise ValueError(f"targets must have the images' size {prediction.size}, got {sizes}.")
-    if weights is not None and [len(w) for w in weights] != [len(t) for t in targets]:
+    _check_slots("slot_weights", weights, targets)
+    _check_slots("mask_scales", scales, targets)
+    if candidates is not None and [w.shape for w in candidates] != [t.ids.shape for t in targets]:
         raise ValueError(
-            f"slot_weights must number {[len(t) for t in targets]}, one per slot of each target, "
-            f"got {[len(w) for w in weights]}."
+            f"candidates must be {len(targets)} of size {prediction.size}, one per image, "
+            f"got {[tuple(w.shape) for w in candidates]}."
         )
     if prediction.class_logits.device.type in _COMPACT_ON:
+        kept = [target.areas() > 0 for target in targets] if weights or scales else []
         if weights is not None:
-            weights = [w[t.areas() > 0] for w, t in zip(weights, targets, strict=True)]
+            weights = [w[k] for w, k in zip(weights, kept, strict=True)]
+        if scales is not None:
+            scales = [s[k] for s, k in zip(scales, kept, strict=True)]
         targets = [target.compact() for target in targets]
     slots = max(len(target) for target in targets)
     labels = torch.stack(
@@ -310,10 +354,26 @@ def _pack(
         alive=owned[:, 2:] & (labels >= 0),
         ignores=owned[:, 0].any(),
         size=prediction.size,
-        weights=None
-        if weights is None
-        else torch.stack([F.pad(w, (0, slots - len(w)), value=1.0) for w in weights]),
+        weights=_padded(weights, slots),
+        scales=_padded(scales, slots),
+        candidates=None if candidates is None else torch.stack(list(candidates)).flatten(1),
     )
+
+
+def _check_slots(name: str, values: SlotWeights | None, targets: Sequence[InstanceMap]) -> None:
+    """Raise unless there is one value per slot of each target."""
+    if values is not None and [len(v) for v in values] != [len(t) for t in targets]:
+        raise ValueError(
+            f"{name} must number {[len(t) for t in targets]}, one per slot of each target, "
+            f"got {[len(v) for v in values]}."
+        )
+
+
+def _padded(values: SlotWeights | None, slots: int) -> Float32[Tensor, "B N"] | None:
+    """Return the values of all slots, those of slots that are not there 1."""
+    if values is None:
+        return None
+    return torch.stack([F.pad(v, (0, slots - len(v)), value=1.0) for v in values])
 
 
 @torch.no_grad()
@@ -377,7 +437,17 @@ def _truth_at(
     )
 
 
-def _mean_over_processes(counts: Int64[Tensor, " V"]) -> Float32[Tensor, " V"]:
+def _candidates_at(
+    points: Float32[Tensor, "B P 2"], targets: _Targets, prediction: Prediction
+) -> Bool[Tensor, "B P"] | None:
+    """Return which points of an image lie where candidates are looked for; None: everywhere."""
+    if targets.candidates is None:
+        return None
+    where, padded = targets.candidates, prediction.padded_size
+    return pixels_at(where, points, size=targets.size, padded=padded)
+
+
+def _mean_over_processes(counts: Tensor) -> Float32[Tensor, " V"]:
     """Return masks per process, at least 1: the library's normalisation, one collective."""
     totals = counts.float()
     if is_available() and is_initialized():

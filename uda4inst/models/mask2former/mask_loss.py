@@ -5,12 +5,13 @@ Reference: Kirillov et al., PointRend, CVPR 2020, sec. 3.1; Mask2Former, sec. 3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,13 +56,19 @@ class PointPool:
         return cls(torch.cat(points), candidates, chosen)
 
     @torch.no_grad()
-    def choose(self, values: Float32[Tensor, "K C"]) -> Int64[Tensor, "K P"]:
+    def choose(
+        self, values: Float32[Tensor, "K C"], allowed: Bool[Tensor, "K C"] | None = None
+    ) -> Int64[Tensor, "K P"]:
         """Return which points each mask takes: the candidates nearest to 0, and the rest.
 
         Args:
             values: of the masks' logits at the candidates.
+            allowed: which candidates to take before all others; None: any.
         """
-        nearest = _smallest(values.abs(), self.chosen)
+        distance = values.abs()
+        if allowed is not None:
+            distance = distance.masked_fill(~allowed, math.inf)
+        nearest = _smallest(distance, self.chosen)
         rest = torch.arange(self.candidates, len(self.points), device=values.device)
         return torch.cat([nearest, rest.expand(len(values), -1)], dim=1)
 
@@ -93,6 +100,8 @@ class MaskTargets:
         row: which row of `truth` each mask should be.
         image: which row of `valid` counts for each mask.
         weight: how much each mask counts; None: all of them 1.
+        allowed: which of the pool's candidates may be chosen, per image; `valid` is 0 at the
+            others, which fill up where these are too few. None: all.
     """
 
     truth: Float32[Tensor, "R C"]
@@ -100,6 +109,7 @@ class MaskTargets:
     row: Int64[Tensor, " K"]
     image: Int64[Tensor, " K"]
     weight: Float32[Tensor, " K"] | None = None
+    allowed: Bool[Tensor, "B A"] | None = None
 
 
 def mask_losses(
@@ -121,7 +131,7 @@ def mask_losses(
         targets.image.split(chunk),
         strict=True,
     ):
-        index = pool.choose(pool.at_candidates(some.detach()))
+        index = pool.choose(pool.at_candidates(some.detach()), _allowed(targets, images))
         values = sample_logits(some, pool.at(index))[:, 0]
         terms.append(_terms(values, *_targets_at(index, targets, rows, images)))
     return _summed(torch.cat(terms, dim=1), targets.weight)
@@ -131,9 +141,15 @@ def mask_losses_at(
     values: Float32[Tensor, "K C"], pool: PointPool, targets: MaskTargets
 ) -> Float32[Tensor, " 2"]:
     """Return what `mask_losses` does, from logits that are known at all points of the pool."""
-    index = pool.choose(values[:, : pool.candidates].detach())
+    at_candidates = values[:, : pool.candidates].detach()
+    index = pool.choose(at_candidates, _allowed(targets, targets.image))
     truth, valid = _targets_at(index, targets, targets.row, targets.image)
     return _summed(_terms(values.gather(1, index), truth, valid), targets.weight)
+
+
+def _allowed(targets: MaskTargets, images: Tensor) -> Bool[Tensor, "K A"] | None:
+    """Return which candidates some masks may choose."""
+    return None if targets.allowed is None else targets.allowed.index_select(0, images)
 
 
 def _summed(terms: Float32[Tensor, "2 K"], weight: Tensor | None) -> Float32[Tensor, " 2"]:

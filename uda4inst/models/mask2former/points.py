@@ -8,7 +8,7 @@ is the bilinear share of its four neighbour pixels that belong to k.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,3 +63,21 @@ def sample_slots(
             slot = ids.gather(1, pixel) - IGNORE_ID
             shares.scatter_add_(1, slot[:, None], (along * across * inside)[:, None])
     return shares[:, 2:], (shares[:, 0] == 0).float()
+
+
+def pixels_at(
+    values: Bool[Tensor, "B HW"], points: Float32[Tensor, "B P 2"], *, size: Size, padded: Size
+) -> Bool[Tensor, "B P"]:
+    """Return the value of the pixel that each point lies in, True in the padding.
+
+    Args:
+        values: of pixels, flattened.
+        points: per image.
+        size: (height, width) of the values, the top-left part of
+        padded: (height, width) that [-1, 1] covers.
+    """
+    height, width = size
+    column = ((points[..., 0] + 1.0) * (padded[1] / 2)).floor().long()
+    row = ((points[..., 1] + 1.0) * (padded[0] / 2)).floor().long()
+    pixel = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    return values.gather(1, pixel) | (column >= width) | (row >= height)
