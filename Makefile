@@ -50,7 +50,8 @@ endif
 $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	test -x $(LOWEST)/bin/python || $(PYTHON_LOWEST) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install uv
-	$(LOWEST)/bin/uv pip install --python $(LOWEST) --requirements constraints-lowest.txt
+	$(LOWEST)/bin/uv pip install --compile-bytecode --python $(LOWEST) \
+	  --requirements constraints-lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST) --no-deps --editable .
 	touch $(LOWEST_STAMP)
 
@@ -81,12 +82,13 @@ format: $(STAMP)
 venv: $(STAMP)
 
 # torch first, and by pip, whose settings may name a CPU build: any unpinned torch would bring the
-# newest build and its CUDA packages along. uv keeps it and is quicker with all the rest.
+# newest build and its CUDA packages along. uv keeps it and is quicker with all the rest. Compiled at
+# once: where Python may not write bytecode, every process would compile all it imports.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-compile $(TORCH)
+	$(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install uv
-	$(BIN)/uv pip install --python $(VENV) --constraint constraints.txt \
+	$(BIN)/uv pip install --compile-bytecode --python $(VENV) --constraint constraints.txt \
 	  --editable ".[workbench,test,dev]"
 	touch $(STAMP)
 
