@@ -29,8 +29,8 @@ app: $(STAMP) toystreets
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
-	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs
-	$(BIN)/python -m pytest -q -m browser -rs
+	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs tests/fake_cuda
+	$(BIN)/python -m pytest -q -m browser -rs tests/workbench/browser
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.
 ifeq ($(PYTHON_LOWEST),)
