@@ -107,6 +107,7 @@ def difference_tables(
     ]
     header = ("row minus column", *(rows[j].label for j in across))
     note = difference_note([found for line in cells for found in line if found])
+    note += f" Judged on {_listed(run.data for row in rows for run in row.runs)}."
     yield Table(f"Differences in {metric}, {where}", header, tuple(lines), (note,))
     pairs = [(rows[i], rows[i - 1]) for i in down if cells[i][i - 1]]
     names = results.suite.task.class_names
