@@ -35,6 +35,9 @@ def suite(
             help="Seeds of scene sets, separated by commas (scale toy; drawn where missing)."
         ),
     ] = "",
+    rows: Annotated[
+        str, typer.Option(help="Keys of the rows to run, separated by commas; default: all.")
+    ] = "",
     root: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = Path("suites"),
     at_once: Annotated[
         int | None,
@@ -81,7 +84,8 @@ def suite(
             SUITES[name], size, some, root=place.runs.resolve(), overrides=overrides or []
         )
 
-    everything, chosen = expanded([*earlier, *wanted]), expanded(wanted)
+    everything = expanded([*earlier, *wanted])
+    chosen = expanded(wanted).only([key for key in rows.split(",") if key])
     folders.check_unchanged(place, everything)
     if dry_run:
         _list_runs(place, chosen)

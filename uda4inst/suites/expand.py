@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +84,29 @@ class Expansion:
         """Twelve hexadecimal digits that differ when any run does."""
         listed = sorted((run.name, run.config_hash) for run in self.runs)
         return _digest(listed)
+
+    def only(self, rows: Sequence[str]) -> Expansion:
+        """Return the runs of some rows alone, with the stage-1 runs they start from.
+
+        Args:
+            rows: keys of the suite's rows; none for all of them.
+
+        Raises:
+            UserError: the suite has no such row.
+        """
+        if not rows:
+            return self
+        known = {row.key: row.run_key for row in self.suite.rows}
+        unknown = [key for key in rows if key not in known]
+        if unknown:
+            raise UserError(
+                f"--rows must be among {', '.join(known)} ({self.suite.name}), got "
+                f"{', '.join(map(repr, unknown))}."
+            )
+        wanted = [run for run in self.runs if run.row in {known[key] for key in rows}]
+        starts = {run.stage1 for run in wanted}
+        kept = tuple(run for run in self.runs if run in wanted or run.name in starts)
+        return replace(self, runs=kept)
 
 
 def cells_of(scale: Scale, seeds: Sequence[int], scenes: Sequence[int] = ()) -> tuple[Cell, ...]:
