@@ -247,3 +247,22 @@ def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
     assert not plain.pool.draw_by_rarity
     assert toy.pool.area_budget is not None
     assert plain.pool.area_budget is None
+
+
+def test_only__rows_and_the_stage_1_they_start_from() -> None:
+    every = runs_of("table5", seeds=(0, 1))
+    some = every.only(["m1", "m5", "oracle"])
+    assert {run.row for run in some.runs} == {"", "m1", "m5", "oracle"}
+    starts = {run.stage1 for run in some.runs if run.stage1}
+    assert starts == {run.name for run in some.runs if not run.row}
+    assert all(run in every.runs for run in some.runs)
+    assert every.only([]) is every
+
+
+def test_only__oracle_needs_no_stage_1() -> None:
+    assert [run.row for run in runs_of("table5").only(["oracle"]).runs] == ["oracle"]
+
+
+def test_only__unknown_row() -> None:
+    with pytest.raises(UserError, match=r"--rows must be among m1, .*\(table5\), got 'm7'"):
+        runs_of("table5").only(["m1", "m7"])

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.evaluation.found import KEY, FoundClass, found_json
 from uda4inst.evaluation.resampling import DRAWS, Resampled, resampled_path, write_resampled
 
 # AP in per cent of the student by the Cityscapes protocol, by row and seed.
@@ -85,6 +86,24 @@ def write_draws(folder: Path, name: str, ap: float, *, images: int = 100, noise:
             tuple(f"image{index}" for index in range(images)),
         ),
     )
+
+
+def write_found(
+    folder: Path, name: str, counts: Mapping[str, tuple[int, int, int]], *, step: int = 9
+) -> None:
+    """Give a student's evaluation counts by class: objects, detections above .5, right ones.
+
+    Args:
+        folder: of the suite.
+        name: of a finished run.
+        counts: by class.
+        step: of the evaluation; another than the last is written anew.
+    """
+    path = folder / "runs" / name / "evaluation" / "00000009.json"
+    record = json.loads(path.read_text())
+    found = {n: FoundClass(*numbers) for n, numbers in counts.items()}
+    record["results"]["student"]["cityscapes"][KEY] = found_json(found)
+    path.with_name(f"{step:08d}.json").write_text(json.dumps(record | {"step": step}))
 
 
 def write_status(folder: Path, name: str, **fields: Any) -> None:

@@ -14,6 +14,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
+from uda4inst.evaluation.found import KEY, found_above, found_json
 from uda4inst.evaluation.resampling import resampled_ap, write_resampled
 from uda4inst.evaluation.results import restrict
 from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
@@ -46,11 +47,18 @@ def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
 def results_json(
     scores: Mapping[str, Accumulator], *, classes: Sequence[str] = THING_NAMES
 ) -> dict[str, Any]:
-    """Return the results of all protocols as JSON holds them, over some classes."""
+    """Return the results of all protocols as JSON holds them, over some classes.
+
+    That of Cityscapes has counts of what is `found` above a score beside AP.
+    """
     results = {protocol: accumulator.result() for protocol, accumulator in scores.items()}
     if len(classes) < len(THING_NAMES):
         results = {protocol: restrict(result, classes) for protocol, result in results.items()}
-    return {protocol: result.to_json() for protocol, result in results.items()}
+    parts = {protocol: result.to_json() for protocol, result in results.items()}
+    for protocol, accumulator in scores.items():
+        if isinstance(accumulator, CityscapesAP):
+            parts[protocol][KEY] = found_json(found_above(accumulator.judged(), names=classes))
+    return parts
 
 
 def write_ap_by_draw(

@@ -72,7 +72,7 @@ def _draw_bars(
     names = [*rows[0].row.classes, None]
     width = 0.84 / (2 * len(rows))
     for index, row in enumerate(rows):
-        color = _color(row, index)
+        color = color_of(row, index)
         first = 2 * index * width - 0.42
         paper = [row.paper.value(metric, name) if row.paper else None for name in names]
         places, heights = _known(paper, first)
@@ -98,7 +98,8 @@ def _known(values: Sequence[float | None], first: float) -> tuple[list[float], l
     return [place for place, _ in known], [value for _, value in known]
 
 
-def _color(row: RowResult, index: int) -> str:
+def color_of(row: RowResult, index: int) -> str:
+    """Return the colour of a row, the index-th of its figure."""
     if row.row.role == "lower_bound":
         return _SOURCE_ONLY_COLOR
     return _ORACLE_COLOR if row.row.role == "upper_bound" else _COLORS[index % len(_COLORS)]

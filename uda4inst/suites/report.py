@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
+from uda4inst.evaluation.found import MEASURES, SCORE
 from uda4inst.suites import figures
+from uda4inst.suites.found import found_of, found_table, write_curves
 from uda4inst.suites.intervals import Interval
 from uda4inst.suites.results import (
     NETWORKS,
@@ -68,14 +70,15 @@ def write_report(
     with disk_errors("report", folder, next_step="Make room, then write it again."):
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
+        curves = [path for network in networks for path in write_curves(results, folder, network)]
         texts = {
-            "report.md": markdown(results, views, charts=[path.name for path in charts]),
+            "report.md": markdown(results, views, charts=[p.name for p in (*charts, *curves)]),
             "report.csv": csv_text(results, views),
             "report.tex": latex(results, views),
         }
         for name, text in texts.items():
             write_whole(folder / name, text)
-    return [*(folder / name for name in texts), *charts]
+    return [*(folder / name for name in texts), *charts, *curves]
 
 
 def markdown(
@@ -87,9 +90,9 @@ def markdown(
     """Return the report as Markdown."""
     suite = results.suite
     parts = [f"# {suite.title}", suite.text, results.scale.text, _reading(results)]
-    for table in tables(results, views):
+    for table in _all_tables(results, views):
         parts += [f"## {table.title}", markdown_table(table), "\n".join(table.notes)]
-    parts += [f"![class-wise {_listed_measures(results)}]({name})" for name in charts]
+    parts += [f"![{Path(name).stem}]({name})" for name in charts]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -97,9 +100,19 @@ def latex(results: SuiteResults, views: Sequence[View]) -> str:
     """Return the tables as LaTeX; needs booktabs."""
     parts = [
         f"% {results.suite.title}, scale {results.scale.name}. Needs \\usepackage{{booktabs}}.",
-        *(_latex_table(table) for table in tables(results, views)),
+        *(_latex_table(table) for table in _all_tables(results, views)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _all_tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
+    """Yield the tables of every view, and what its networks find."""
+    yield from tables(results, views)
+    networks: list[Network] = list(dict.fromkeys(network for _, network in views))
+    for network in networks:
+        found = found_table(results, network)
+        if found is not None:
+            yield found
 
 
 def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
@@ -125,6 +138,12 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
                 n = len(other.runs)
                 numbers = ("", found.value, "", "", n, row.state, found.low, found.high, other.key)
                 writer.writerow((*facts, f"{metric} difference", name, *numbers))
+            if protocol == "cityscapes":
+                for name, counts in found_of(row, network).items():
+                    for measure in MEASURES:
+                        value, n = counts.value(measure), len(row.runs)
+                        numbers = ("", value, "", "", n, row.state, "", "", "")
+                        writer.writerow((*facts, f"{measure}, score above {SCORE}", name, *numbers))
     return out.getvalue()
 
 

@@ -188,7 +188,10 @@ class RowResult:
             () if chosen == names else tuple(names.index(name) for name in chosen),
         )
         has_draws = protocol == self.task.protocols[0]
-        draws = {run.cell: run.resampled.get(self._judged(run, network)) for run in self.runs}
+        draws = {
+            run.cell: run.resampled.get(self.judged_network(run.evaluation, network))
+            for run in self.runs
+        }
         return intervals.scored(
             self.by_cell(network, protocol, metric, class_name),
             {cell: found for cell, found in draws.items() if found is not None and has_draws},
@@ -201,10 +204,10 @@ class RowResult:
         """Return mean, spread and number of runs; None when no run has the number."""
         return _statistic(list(self.by_cell(network, protocol, metric, class_name).values()))
 
-    def _judged(self, run: RunResult, network: str) -> str:
+    def judged_network(self, evaluation: Evaluation | None, network: str) -> str:
         """Return the network that stands for one that the row's method does not have."""
         method = METHODS.get(self.row.settings.get("method.name", ""))
-        known = run.evaluation.networks if run.evaluation else ()
+        known = evaluation.networks if evaluation else ()
         if network not in known and method and network not in method.networks:
             return method.networks[0]
         return network
@@ -220,7 +223,7 @@ class RowResult:
         found = run.evaluation
         if found is None:
             return None
-        network = self._judged(run, network)
+        network = self.judged_network(found, network)
         of_class = dict(zip(self.task.measures, self.task.class_measures, strict=True))[metric]
         if class_name is not None:
             known = class_name in self.row.classes
