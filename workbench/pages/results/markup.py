@@ -171,10 +171,9 @@ def differences(tables: Sequence[Table]) -> str:
         + "</tr>"
         for cells in apart.rows
     )
-    notes = "".join(f"<p>{escape(note)}</p>" for note in apart.notes)
     return (
         f"<h4>{escape(apart.title)}</h4>{_scrolled(head, body)}"
-        f'<div class="wb-notes">{notes}</div>{class_table(by_class, _difference)}'
+        f"{_under(apart.notes)}{class_table(by_class, _difference)}"
     )
 
 
@@ -188,12 +187,20 @@ def _difference(cell: str) -> str:
     return f'<span class="wb-faint">{escape(value)} <small>({escape(interval)}</small></span>'
 
 
-def class_table(table: Table, shown: Callable[[str], str] | None = None) -> str:
+def found_table(table: Table | None) -> str:
+    """Return what is found above a score as an entry that opens on a click; "" without counts."""
+    return "" if table is None else class_table(table, escape, notes=table.notes)
+
+
+def class_table(
+    table: Table, shown: Callable[[str], str] | None = None, *, notes: Sequence[str] = ()
+) -> str:
     """Return numbers by class as an entry that opens on a click.
 
     Args:
         table: of the report.
         shown: makes HTML of a cell; by default the paper's number and ours.
+        notes: under it; those of the whole report stand elsewhere.
     """
     shown = shown or _pair
     head = "".join(
@@ -209,8 +216,14 @@ def class_table(table: Table, shown: Callable[[str], str] | None = None) -> str:
         body += f'<tr><td class="wb-row-label">{_label(cells[0])}</td>{numbers}</tr>'
     return (
         f'<details class="wb-details"><summary>{escape(table.title)}</summary>'
-        f"{_scrolled(head, body)}</details>"
+        f"{_scrolled(head, body)}{_under(notes)}</details>"
     )
+
+
+def _under(notes: Sequence[str]) -> str:
+    """Return lines under a table."""
+    lines = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return f'<div class="wb-notes">{lines}</div>' if lines else ""
 
 
 def footnotes(notes: Sequence[str], view: View) -> str:

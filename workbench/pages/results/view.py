@@ -13,13 +13,14 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
-from uda4inst.suites import tables
+from uda4inst.suites import found, tables
 from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
 from workbench.pages.results.charts import charts
 from workbench.pages.results.markup import (
     class_table,
     differences,
     footnotes,
+    found_table,
     means_table,
     run_states,
     suite_facts,
@@ -179,7 +180,8 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         notes=footnotes(means.notes, view),
         differences=differences(apart),
         charts=charts(results, view),
-        classes="".join(class_table(table) for table in by_class),
+        classes="".join(class_table(table) for table in by_class)
+        + found_table(found.found_table(results, view[1])),
     )
 
 

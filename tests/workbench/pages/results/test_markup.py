@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+from uda4inst.suites.found import found_table
 from uda4inst.suites.results import View, collect
 from uda4inst.suites.tables import difference_tables, tables
+from workbench.pages.results import markup
 from workbench.pages.results.markup import (
     class_table,
     differences,
@@ -117,3 +119,12 @@ def test_differences__bold_beyond_the_interval_and_quiet_within(
     assert '<span class="wb-faint">-0.1 <small>(' in html
     assert "<summary>Differences in AP by class" in html
     assert "95 % interval" in html
+
+
+def test_found_table__cells_and_what_they_mean(tmp_path: Path, suite_factory: ModuleType) -> None:
+    folder = suite_factory.write_suite(tmp_path / "s", "table5", {"m1": {0: 10.0}})
+    assert markup.found_table(found_table(collect(folder), "student")) == ""
+    suite_factory.write_found(folder, "m1-seed0", {"car": (10, 8, 6)})
+    html = markup.found_table(found_table(collect(folder), "student"))
+    assert "75 / 60, 0.80" in html
+    assert "Detections with a score above 0.5" in html
