@@ -99,6 +99,8 @@ def test_method_config__defaults_are_the_papers() -> None:
             "draw_chance": 1.0,
             "fade": False,
             "max_overlap": 1.0,
+            "colours": "stored",
+            "pseudo_labels": True,
         },
         "ego": {"min_valid_share": 0.2},
     }
@@ -140,6 +142,10 @@ def test_method_config__describes_every_field() -> None:
         (
             {"score_threshold": 0.4, "adaptive_threshold": {"enabled": True}},
             r"method\.adaptive_threshold\.floor must be at most method\.score_threshold \(0\.4\)",
+        ),
+        (
+            {"pool": {"colours": "realigned"}, "lab_alignment": False},
+            r"method\.pool\.colours must be stored unless method\.lab_alignment is on",
         ),
         ({"adaptive_threshold": {"momentum": 1}}, "less than 1"),
         ({"min_visible_share": 2}, "less than or equal to 1"),

@@ -26,7 +26,7 @@ WITH_TRAIN = (0, 32, 8, 64, TRAIN)
 WITH_CAR = (24, 0, 32, 8, CAR)
 ALL_ON: dict[str, Any] = {
     "mixing": {"patch_max_area": 80, "blur": True},
-    "pool": {"draw_by_rarity": True, "area_budget": 0.2},
+    "pool": {"draw_by_rarity": True, "area_budget": 0.2, "colours": "realigned"},
     "unsure_threshold": 0.3,
     "min_visible_share": 0.2,
     "adaptive_threshold": {"enabled": True, "momentum": 0.5},
@@ -109,6 +109,29 @@ def test_blur__softens_what_s2t_pastes_and_stores(make_method: Make, batch_of: M
     assert torch.equal(made(views.mixed["t2s"][0]).image[:, *train], image[:, *train])
     assert torch.equal(views.pool[0].image, blurred[:, *train])
     assert torch.equal(views.source[0].image, image)
+
+
+# Rare classes that the teacher is not followed on
+
+
+@pytest.mark.parametrize(
+    ("pool", "labels"),
+    [
+        pytest.param({}, {CAR, TRAIN}, id="paper"),
+        pytest.param({"pseudo_labels": False}, {CAR}, id="left-out"),
+        pytest.param({"pseudo_labels": False, "enabled": False}, {CAR, TRAIN}, id="no-pool"),
+    ],
+)
+def test_pool__rare_pseudo_labels(
+    make_method: Make,
+    painter: MakePainter,
+    batch: DomainBatch,
+    pool: dict[str, bool],
+    labels: set[int],
+) -> None:
+    student = painter([(0, 0, 16, 16), (0, 32, 16, 48)], [CAR, TRAIN])
+    views = make_method(student, pool=pool).prepare(batch, 0)
+    assert set(views.pseudo_labels[0].labels.tolist()) - {-1} == labels
 
 
 # One batch of plain source, S2T and T2S
@@ -316,7 +339,8 @@ def test_options__never_look_at_values_on_a_device(
     method.prepare(DomainBatch((batch.source[1], *first, *third), three(batch).target), 0)
     assert len(method.rare_classes.pool) > 0
     on_meta = make_method(method.context.student.to("meta"), **config)
-    on_meta.rare_classes.pool = method.rare_classes.pool
+    stored = method.rare_classes.pool.state_dict()
+    on_meta.rare_classes.pool.load_state_dict(stored, device="meta")
     views = on_meta.prepare(three(batch), 1)
     mixed = made(views.mixed["s2t"][1])
     assert mixed.image.device.type == "meta"

@@ -79,7 +79,7 @@ class UDA4Inst:
         self.updates = 0
         self.teacher = EmaTeacher(context.student, ema_decay=config.ema_decay)
         self.label = PseudoLabeller(
-            config.class_labels,
+            config.pseudo_labelled,
             score_threshold=config.score_threshold,
             ego=config.ego,
             adaptive=config.adaptive_threshold,
@@ -127,8 +127,9 @@ class UDA4Inst:
         if mixing.s2t:
             pasted = self.mixer.pasted_source(source)
             wanted = [mixing.makes_s2t(index) for index in range(len(pairs))]
+            looks = self.rare_classes.looks(batch.target)
             drawn = self.rare_classes.balance(  # ................................................ 5
-                pasted, rare, wanted=wanted, step=step, progress=self._progress
+                pasted, rare, wanted=wanted, looks=looks, step=step, progress=self._progress
             )
             mixed["s2t"] = self.mixer.s2t(pairs, pasted, drawn)  # ............................... 6
         if mixing.t2s:
@@ -284,6 +285,15 @@ class UDA4InstConfig(MethodConfig):
     ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")
 
     @model_validator(mode="after")
+    def _check_colours(self) -> UDA4InstConfig:
+        if self.pool.colours == "realigned" and not self.lab_alignment:
+            raise ValueError(
+                "method.pool.colours must be stored unless method.lab_alignment is on, got "
+                "realigned. Turn the alignment on, or leave the colours stored"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_thresholds(self) -> UDA4InstConfig:
         if self.unsure_threshold is not None and self.unsure_threshold >= self.score_threshold:
             raise ValueError(
@@ -307,6 +317,13 @@ class UDA4InstConfig(MethodConfig):
     def draws_from_pool(self) -> bool:
         """Whether the rare-class pool plays a part."""
         return self.mixing.s2t and self.pool.enabled
+
+    @property
+    def pseudo_labelled(self) -> tuple[int, ...]:
+        """Thing indices of the classes whose detections become pseudo-labels."""
+        if self.pool.pseudo_labels or not self.draws_from_pool:
+            return self.class_labels
+        return tuple(label for label in self.class_labels if label not in self.pool.rare_labels)
 
     def student_images(self, batch_size: int) -> int:
         """Return one image a pair and direction, or one a pair."""

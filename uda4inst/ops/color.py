@@ -94,10 +94,18 @@ def lab_statistics(image: Image) -> LabStatistics:
     return _statistics(rgb_to_lab(image))
 
 
-def align_to_statistics(source_image: Image, target: LabStatistics) -> Image:
-    """Return the source image with these statistics; see `align_lab`."""
+def align_to_statistics(
+    source_image: Image, target: LabStatistics, *, source: LabStatistics | None = None
+) -> Image:
+    """Return the source image with these statistics; see `align_lab`.
+
+    Args:
+        source_image: RGB in [0, 1].
+        target: what it is given.
+        source: what it has; None: of its own pixels. Of a part of an image, the whole image's.
+    """
     lab = rgb_to_lab(source_image)
-    source = _statistics(lab)
+    source = source or _statistics(lab)
     scale = torch.where(
         source.std > _MIN_STD,
         target.std / source.std.clamp(min=_MIN_STD),

@@ -101,6 +101,9 @@ _NO_BALANCE: Final[Mapping[str, Any]] = {
     "method.pool.draw_chance": 1.0,
     "method.pool.fade": False,
     "method.pool.max_overlap": 1.0,
+    "method.pool.colours": "stored",
+    "method.pool.pseudo_labels": True,
+    "method.mixing.blur": False,
 }
 _RIDERS: Final[Mapping[str, Any]] = {"method.pool.riders": "pasted"}
 _SELDOM: Final[Mapping[str, Any]] = {"method.pool.draw_chance": 0.2}
@@ -113,6 +116,12 @@ _MENDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "seldom": ("+ a draw for one image in five", _SELDOM),
     "fade": ("+ draws that fade", {"method.pool.fade": True}),
     "beside": ("+ not on other objects", _BESIDE),
+    "realigned": (
+        "+ in the colours of the image pasted into",
+        {"method.pool.colours": "realigned"},
+    ),
+    "blurred": ("+ source blurred (authors' code)", {"method.mixing.blur": True}),
+    "unfollowed": ("+ no pseudo-labels of rare classes", {"method.pool.pseudo_labels": False}),
     "together": ("+ riders, one image in five, not on others", {**_RIDERS, **_SELDOM, **_BESIDE}),
 }
 

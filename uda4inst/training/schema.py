@@ -365,6 +365,8 @@ LATER: Final = (
     "method.pool.draw_chance",
     "method.pool.fade",
     "method.pool.max_overlap",
+    "method.pool.colours",
+    "method.pool.pseudo_labels",
     "model.deformable_kernel",
 )
 

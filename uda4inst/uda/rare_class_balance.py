@@ -7,13 +7,15 @@ without any gets a random half of it, in S2T only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
 
 from uda4inst.classes import ThingName, thing_index
+from uda4inst.ops.color import LabStatistics, lab_statistics
 from uda4inst.settings import Settings
-from uda4inst.structures import Sample
+from uda4inst.structures import Sample, TargetSample
 from uda4inst.uda.randomness import step_generator
 from uda4inst.uda.rare_class_pool import (
     PoolEntry,
@@ -77,6 +79,16 @@ class PoolConfig(Settings):
         description="An entry of which more than this share would lie on other instances is not "
         "pasted (ours). 1: all are (paper).",
     )
+    colours: Literal["stored", "realigned"] = Field(
+        default="stored",
+        description="Colours of what is drawn: those of the target crop it was stored with "
+        "(paper), or of the one it is pasted into (ours; with method.lab_alignment).",
+    )
+    pseudo_labels: bool = Field(
+        default=True,
+        description="Whether detections of the rare classes become pseudo-labels (paper). Off, the "
+        "pool alone teaches them: it shows what the teacher, followed, adds (ours).",
+    )
 
     @property
     def rare_labels(self) -> frozenset[int]:
@@ -139,6 +151,7 @@ class RareClassBalance:
         rare: Sequence[tuple[RareInstance, ...]],
         *,
         wanted: Sequence[bool],
+        looks: Sequence[LabStatistics] | None = None,
         step: int,
         progress: float = 0.0,
     ) -> list[tuple[PoolEntry, ...]]:
@@ -150,6 +163,7 @@ class RareClassBalance:
             source: the crops as they are pasted, on any device.
             rare: of `find`, crop by crop.
             wanted: which crops are pasted at all; the others leave the pool alone.
+            looks: of `looks`, for their target crops; None where draws keep their colours.
             step: the run's step; the draws follow from (seed, rank, step).
             progress: share of the stage that is done, in [0, 1].
         """
@@ -161,8 +175,15 @@ class RareClassBalance:
         for index, (crop, found) in enumerate(zip(source, rare, strict=True)):
             if not wanted[index]:
                 continue
+            look = None if looks is None else looks[index]
             for instance in found:
-                self.pool.store(crop, instance, step=step)
+                self.pool.store(crop, instance, step=step, look=look)
             if not found and (chance >= 1 or float(torch.rand((), generator=generator)) < chance):
-                drawn[index] = self.pool.draw(generator)
+                drawn[index] = tuple(e.looking_like(look) for e in self.pool.draw(generator))
         return drawn
+
+    def looks(self, target: Sequence[TargetSample]) -> list[LabStatistics] | None:
+        """Return the colours of every target crop; None where draws keep theirs."""
+        if not self.config.enabled or self.config.colours == "stored":
+            return None
+        return [lab_statistics(crop.image) for crop in target]

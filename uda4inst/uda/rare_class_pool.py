@@ -5,7 +5,8 @@ holds no rare instance, a random half of the pool is pasted in S2T, each at its 
 drawing by rarity (a class counts the less, the more often it has been stored), an area budget
 (large entries are pasted less often: a train that fills a fifth of every picture hides what else
 there is to learn, and is no longer rare), riders that come along with what they ride (cut out
-alone, a two-wheeler has a hole in a rider's shape), and no pasting on top of other objects.
+alone, a two-wheeler has a hole in a rider's shape), colours of the image an entry is pasted into,
+and no pasting on top of other objects.
 
 What to store or draw is decided on the host from labels that were never on the device; pixels
 stay where the image is. Only the box around an instance is kept, so the pool's memory is bounded
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uda4inst.classes import NUM_THINGS, thing_index
+from uda4inst.ops.color import LabStatistics, align_to_statistics
 from uda4inst.structures import InstanceMap, Sample, Size
 
 RIDER: Final = thing_index("rider")
@@ -116,6 +118,7 @@ class PoolEntry:
         others: where the box shows other objects or ignored pixels; None: nowhere.
         rider: who rides on it, within the box, pasted along; None: nobody.
         rider_is_ignored: whether the loss ignores the rider, who else is an instance.
+        look: colours of the target crop it was aligned to; None where they do not matter.
     """
 
     image: Float32[Tensor, "3 h w"]
@@ -129,6 +132,14 @@ class PoolEntry:
     others: Bool[Tensor, "h w"] | None = None
     rider: Bool[Tensor, "h w"] | None = None
     rider_is_ignored: bool = False
+    look: LabStatistics | None = None
+
+    def looking_like(self, look: LabStatistics | None) -> PoolEntry:
+        """Return the entry with another target crop's colours; itself where either is unknown."""
+        if look is None or self.look is None:
+            return self
+        image = align_to_statistics(self.image, look, source=self.look)
+        return replace(self, image=image, look=look)
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -183,13 +194,17 @@ class RareClassPool:
         """Number of entries."""
         return len(self._entries)
 
-    def store(self, sample: Sample, rare: RareInstance, *, step: int) -> None:
+    def store(
+        self, sample: Sample, rare: RareInstance, *, step: int, look: LabStatistics | None = None
+    ) -> None:
         """Append a copy of one instance; the oldest entry leaves when the pool is full.
 
         Args:
             sample: the source crop as it is pasted, on any device.
             rare: which of its instances.
             step: the current step.
+            look: colours of the target crop that the sample was aligned to, if draws are to have
+                those of theirs.
         """
         top, left, bottom, right = rare.box
         ids = sample.known_instances().ids[top:bottom, left:right]
@@ -206,6 +221,7 @@ class RareClassPool:
             others=~(stored if rider is None else stored | rider) & (ids != 0),
             rider=rider,
             rider_is_ignored=self.riders_are_ignored,
+            look=look,
         )
         self._entries = [*self._entries, entry][-self.size :]
         self._stored[rare.label] += 1
@@ -287,6 +303,7 @@ def _entry_state(entry: PoolEntry) -> dict[str, Any]:
         "others": entry.others,
         "rider": entry.rider,
         "rider_is_ignored": entry.rider_is_ignored,
+        "look": None if entry.look is None else [entry.look.mean, entry.look.std],
     }
 
 
@@ -294,7 +311,7 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
     """Return the entry a plain dict describes."""
     top, left = state["offset"]
     height, width = state["crop_size"]
-    others, rider = state.get("others"), state.get("rider")
+    others, rider, look = state.get("others"), state.get("rider"), state.get("look")
     return PoolEntry(
         image=state["image"].to(device),
         mask=state["mask"].to(device),
@@ -307,4 +324,5 @@ def _entry_from_state(state: Mapping[str, Any], device: torch.device | str) -> P
         others=None if others is None else others.to(device),
         rider=None if rider is None else rider.to(device),
         rider_is_ignored=state.get("rider_is_ignored", False),
+        look=None if look is None else LabStatistics(*(part.to(device) for part in look)),
     )
