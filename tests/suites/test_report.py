@@ -201,7 +201,10 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     assert m4[2].startswith("-0.1 (")
     assert not m4[2].endswith("*")  # a tenth either way: seeds alone move it by .15
     assert "seeds (2) within scene sets (1)" in apart.notes[0]
-    assert by_class.rows[0][0] == "M4 − M3"
+    # M2 was not run, so M3 is beside M1. Trains were not judged: the mean is motorcycles'.
+    assert [line[0] for line in by_class.rows] == ["M3 − M1", "M4 − M3"]
+    assert by_class.header[-1] == "mean of train and motorcycle"
+    assert by_class.rows[0][-1].startswith("+5.2 (")
     # Only the headline's protocol and the judged network have draws.
     assert len(list(tables(results, [("coco", "student")]))) == 3
     lines = list(csv.DictReader(io.StringIO(csv_text(results, [("cityscapes", "student")]))))
@@ -211,6 +214,7 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
         if (line["row"], line["minus"], line["metric"], line["class"])
         == ("m3", "m1", "AP difference", "all")
     )
+    assert "train+motorcycle" in {line["class"] for line in lines}
     assert float(found["mean"]) == pytest.approx(5.25)
     assert float(found["low"]) < 5.25 < float(found["high"])
 

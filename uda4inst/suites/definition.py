@@ -39,6 +39,10 @@ BENCHMARKS: Final[Mapping[str, str]] = {
 }
 
 
+# What the paper balances with UrbanSyn and Synscapes, and the suites here at every scale.
+RARE: Final = ("train", "motorcycle")
+
+
 class Cell(NamedTuple):
     """What a row is trained once for.
 
@@ -114,6 +118,7 @@ class Suite:
         columns: headings of the rows' marks.
         footnotes: by key.
         task: what its runs predict.
+        rare: classes whose mean is compared beside the single ones; empty for none.
     """
 
     name: SuiteName
@@ -123,6 +128,7 @@ class Suite:
     columns: tuple[str, ...] = ()
     footnotes: Mapping[str, str] = field(default_factory=dict)
     task: Task = INSTANCES
+    rare: tuple[str, ...] = RARE
 
     def row(self, key: str) -> Row:
         """Return the row of a key."""

@@ -172,4 +172,5 @@ SEMANTIC_BOUNDS: Final = Suite(
         ),
     ),
     task=SEMANTIC,
+    rare=(),
 )

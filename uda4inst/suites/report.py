@@ -153,10 +153,14 @@ def _differences(
     """Yield (metric, class, other row, difference) for every row that stands above this one."""
     for other in results.rows[: results.rows.index(row)]:
         for metric in results.suite.task.measures:
-            for name in (None, *(c for c in row.row.classes if c in other.row.classes)):
-                found = results.difference(row, other, network, protocol, metric, name)
+            shared = [c for c in row.row.classes if c in other.row.classes]
+            chosen = {"all": None, **{c: c for c in shared}}
+            if results.suite.rare:
+                chosen["+".join(results.suite.rare)] = results.suite.rare
+            for name, classes in chosen.items():
+                found = results.difference(row, other, network, protocol, metric, classes)
                 if found is not None:
-                    yield metric, name or "all", other, found
+                    yield metric, name, other, found
 
 
 def _reading(results: SuiteResults) -> str:

@@ -31,6 +31,8 @@ from uda4inst.tasks.instances import INSTANCES
 
 Network = Literal["student", "teacher"]
 ProtocolName = Literal["cityscapes", "coco", "pixels"]
+# What a number is of: None, all classes of a row; one class; the mean of several.
+Classes = str | tuple[str, ...] | None
 # What a table or chart shows.
 View = tuple[ProtocolName, Network]
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
@@ -150,7 +152,7 @@ class RowResult:
         return f"{finished} of {len(self.runs)} runs"
 
     def by_cell(
-        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
+        self, network: Network, protocol: ProtocolName, metric: str, classes: Classes = None
     ) -> dict[Cell, float]:
         """Return a number of every finished run, in per cent, by scene set and seed.
 
@@ -158,17 +160,17 @@ class RowResult:
             network: student or teacher; rows without a teacher give their student's.
             protocol: one of the task's.
             metric: one of the task's measures.
-            class_name: None for the mean over the row's classes.
+            classes: whose; the mean of several only where the row has them all.
         """
         values: dict[Cell, float] = {}
         for run in self.runs:
-            value = self._value(run, network, protocol, metric, class_name)
+            value = self._value(run, network, protocol, metric, classes)
             if value is not None:
                 values[run.cell] = value
         return values
 
     def scored(
-        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
+        self, network: Network, protocol: ProtocolName, metric: str, classes: Classes = None
     ) -> Scored:
         """Return a number of every finished run with its draws; by the headline's protocol only.
 
@@ -176,13 +178,13 @@ class RowResult:
             network: see `by_cell`.
             protocol: others than the task's first have no draws.
             metric: see `by_cell`.
-            class_name: see `by_cell`.
+            classes: see `by_cell`.
 
         Raises:
             UserError: a file is damaged.
         """
         names = self.task.class_names
-        chosen = self.row.classes if class_name is None else (class_name,)
+        chosen = self.row.classes if classes is None else _listed(classes)
         column = intervals.ColumnOf(
             self.task.measures.index(metric),
             () if chosen == names else tuple(names.index(name) for name in chosen),
@@ -193,7 +195,7 @@ class RowResult:
             for run in self.runs
         }
         return intervals.scored(
-            self.by_cell(network, protocol, metric, class_name),
+            self.by_cell(network, protocol, metric, classes),
             {cell: found for cell, found in draws.items() if found is not None and has_draws},
             column,
         )
@@ -218,21 +220,19 @@ class RowResult:
         network: str,
         protocol: str,
         metric: str,
-        class_name: str | None,
+        classes: Classes,
     ) -> float | None:
         found = run.evaluation
         if found is None:
             return None
         network = self.judged_network(found, network)
         of_class = dict(zip(self.task.measures, self.task.class_measures, strict=True))[metric]
-        if class_name is not None:
-            known = class_name in self.row.classes
-            return _per_cent(
-                found.value(network, protocol, of_class, class_name) if known else None
-            )
-        if self.row.classes == self.task.class_names:
+        if classes is None and self.row.classes == self.task.class_names:
             return _per_cent(found.value(network, protocol, metric))
-        values = [found.value(network, protocol, of_class, name) for name in self.row.classes]
+        names = self.row.classes if classes is None else _listed(classes)
+        if not set(names) <= set(self.row.classes):
+            return None
+        values = [found.value(network, protocol, of_class, name) for name in names]
         parts = [value for value in values if value is not None]
         return 100 * mean(parts) if parts else None
 
@@ -305,16 +305,16 @@ class SuiteResults:
         network: Network,
         protocol: ProtocolName,
         metric: str,
-        class_name: str | None = None,
+        classes: Classes = None,
     ) -> Interval | None:
         """Return how much higher a row is than another, in points, with its interval.
 
         None for rows over different classes, and without runs of both that were judged on the
         same images.
         """
-        if class_name is None and row.row.classes != other.row.classes:
+        if classes is None and row.row.classes != other.row.classes:
             return None
-        mine, theirs = (r.scored(network, protocol, metric, class_name) for r in (row, other))
+        mine, theirs = (r.scored(network, protocol, metric, classes) for r in (row, other))
         return intervals.difference(mine, theirs)
 
     def share_closed(
@@ -415,6 +415,10 @@ def _read(
         hardware=places[-1] if places else "",
         folder=run,
     )
+
+
+def _listed(classes: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (classes,) if isinstance(classes, str) else classes
 
 
 def _per_cent(value: float | None) -> float | None:

@@ -109,21 +109,24 @@ def difference_tables(
     note = difference_note([found for line in cells for found in line if found])
     note += f" Judged on {_listed(run.data for row in rows for run in row.runs)}."
     yield Table(f"Differences in {metric}, {where}", header, tuple(lines), (note,))
-    pairs = [(rows[i], rows[i - 1]) for i in down if cells[i][i - 1]]
+    pairs = [(rows[i], next(rows[j] for j in reversed(range(i)) if cells[i][j])) for i in down]
     names = results.suite.task.class_names
+    rare = results.suite.rare
     lines = [
         (
             f"{row.label} − {above.label}",
             *(
-                _difference_cell(results.difference(row, above, network, protocol, metric, name))
-                for name in names
+                _difference_cell(results.difference(row, above, network, protocol, metric, chosen))
+                for chosen in (*names, *([rare] if rare else []))
             ),
         )
         for row, above in pairs
     ]
     of_class = results.suite.task.class_measures[0]
     title = f"Differences in {of_class} by class, {where}"
-    yield Table(title, ("row minus the row above", *names), tuple(lines), (note,))
+    header = ("row minus the next above that was run", *names)
+    header += (f"mean of {' and '.join(rare)}",) if rare else ()
+    yield Table(title, header, tuple(lines), (note,))
 
 
 def difference_note(found: Sequence[Interval]) -> str:
