@@ -266,3 +266,12 @@ def test_only__oracle_needs_no_stage_1() -> None:
 def test_only__unknown_row() -> None:
     with pytest.raises(UserError, match=r"--rows must be among m1, .*\(table5\), got 'm7'"):
         runs_of("table5").only(["m1", "m7"])
+
+
+def test_expand__says_nothing_of_settings_that_a_scale_has_for_other_methods(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs_of("table5")
+    assert not caplog.records
+    runs_of("table5", "method.unsure_threshold=0.3")  # somebody's own wish
+    assert "method.unsure_threshold=0.3 is no setting of method oracle" in caplog.text

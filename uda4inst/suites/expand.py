@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
-from uda4inst.methods import stage1_config
+from uda4inst.methods import foreign_keys, stage1_config
 from uda4inst.suites.definition import Cell, Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
@@ -214,9 +214,13 @@ def _runs_of_row(
     preset = scale.presets[row.benchmark]
     name = run_name(row.run_key, cell)
     settings = {
-        **scale.settings_on(cell.scenes),
-        **row.settings,
-        **_fitting(scale.suites.get(suite.name, {}), row),
+        **_of_its_method(
+            {
+                **scale.settings_on(cell.scenes),
+                **row.settings,
+                **_fitting(scale.suites.get(suite.name, {}), row),
+            }
+        ),
         "seed": cell.seed,
         "run.root": str(root),
         "run.name": name,
@@ -263,6 +267,13 @@ def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
 def _fitting(settings: Mapping[str, Any], row: Row) -> dict[str, Any]:
     """Return a scale's settings for a suite; the bounds stay networks for all classes."""
     return {k: v for k, v in settings.items() if row.role == "row" or k != "method.groups"}
+
+
+def _of_its_method(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's settings without those that only other methods have: a scale has them all."""
+    method = {key.split(".")[1]: v for key, v in settings.items() if key.startswith("method.")}
+    foreign = {("method", key) for key in foreign_keys(method)}
+    return {k: v for k, v in settings.items() if tuple(k.split(".")[:2]) not in foreign}
 
 
 def _rows_with_runs(suite: Suite, scale: Scale) -> list[Row]:
