@@ -21,7 +21,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.evaluate import evaluate_model
 from uda4inst.evaluation.inference import resized_size
-from uda4inst.evaluation.resampling import DRAWS, read_resampled
+from uda4inst.evaluation.resampling import RESAMPLES, read_resampled
 from uda4inst.evaluation.scoring import evaluate_predictions, to_json
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import image_numbers, write_results
@@ -134,13 +134,15 @@ def test_evaluate_model__resized_input_gives_masks_of_the_images_size(
     )
     assert result["cityscapes"]["AP50"] == pytest.approx(1.0)
     assert [image.size for image in read_predictions(tmp_path / "p.jsonl.gz")] == list(SIZES)
-    draws = read_resampled(tmp_path / "p_draws.npz")
-    assert draws.images == tuple(streets.basename(index) for index in range(3))
-    assert draws.by_class[:, CAR, 1] == pytest.approx(np.ones(DRAWS))  # right in every image
-    assert np.isnan(draws.by_class[:, BUS]).all()  # in none
+    resamples = read_resampled(tmp_path / "p_resampled.npz")
+    assert resamples.images == tuple(streets.basename(index) for index in range(3))
+    assert resamples.by_class[:, CAR, 1] == pytest.approx(
+        np.ones(RESAMPLES)
+    )  # right in every image
+    assert np.isnan(resamples.by_class[:, BUS]).all()  # in none
 
 
-def test_evaluate_model__scores_by_draw_are_of_the_judged_classes(
+def test_evaluate_model__scores_by_resample_are_of_the_judged_classes(
     streets: Streets, tmp_path: Path
 ) -> None:
     evaluate_model(
@@ -150,10 +152,10 @@ def test_evaluate_model__scores_by_draw_are_of_the_judged_classes(
         classes=["bus", "car"],
         predictions_path=tmp_path / "p.jsonl.gz",
     )
-    draws = read_resampled(tmp_path / "p_draws.npz")
-    there = ~np.isnan(draws.by_class[..., 0]).all(axis=0)
+    resamples = read_resampled(tmp_path / "p_resampled.npz")
+    there = ~np.isnan(resamples.by_class[..., 0]).all(axis=0)
     assert np.flatnonzero(there).tolist() == [CAR]
-    assert draws.overall == pytest.approx(draws.by_class[:, CAR])
+    assert resamples.overall == pytest.approx(resamples.by_class[:, CAR])
 
 
 def test_evaluate_model__limit_and_protocols(streets: Streets) -> None:

@@ -1,4 +1,4 @@
-"""Scores by draw are the protocol's own on the drawn images."""
+"""Scores by resample are the protocol's own on the drawn images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.resampling import (
-    DRAWS,
+    RESAMPLES,
     Resampled,
     ap_by_class,
-    image_draws,
+    image_resamples,
     read_resampled,
     resampled_ap,
     resampled_iou,
@@ -53,19 +53,19 @@ def test_ap_by_class__is_the_official_ap_of_the_drawn_images() -> None:
     whole = CityscapesAP()
     for ids, found in scenes:
         whole.add(ids, found)
-    counts = image_draws(12, draws=6)
+    counts = image_resamples(12, resamples=6)
     counts[:, 0] = 1
-    by_draw = ap_by_class(whole.judged(), counts)
-    for draw in range(6):
+    by_resample = ap_by_class(whole.judged(), counts)
+    for resample in range(6):
         drawn = CityscapesAP()
         for index, (ids, found) in enumerate(scenes):
-            for _ in range(int(counts[index, draw])):
+            for _ in range(int(counts[index, resample])):
                 drawn.add(ids, found)
         matrix = drawn.matrix()
         expected = np.stack([matrix.mean(axis=1), matrix[:, 0]], axis=1)
-        np.testing.assert_allclose(by_draw[draw], expected, atol=1e-6)
-    assert np.isnan(by_draw[:, 1]).all()  # nobody rides
-    assert np.ptp(by_draw[:, PERSON, 0]) > 0.01  # draws differ
+        np.testing.assert_allclose(by_resample[resample], expected, atol=1e-6)
+    assert np.isnan(by_resample[:, 1]).all()  # nobody rides
+    assert np.ptp(by_resample[:, PERSON, 0]) > 0.01  # resamples differ
 
 
 def test_judged__of_merged_parts_knows_every_image() -> None:
@@ -76,7 +76,7 @@ def test_judged__of_merged_parts_knows_every_image() -> None:
         whole.add(ids, found)
         (first if index < 3 else second).add(ids, found)
     first.merge(second)
-    counts = image_draws(7, draws=20)
+    counts = image_resamples(7, resamples=20)
     np.testing.assert_array_equal(
         ap_by_class(first.judged(), counts), ap_by_class(whole.judged(), counts)
     )
@@ -86,7 +86,7 @@ def test_resampled_ap__without_any_object_is_nowhere() -> None:
     empty = CityscapesAP()
     empty.add(np.full(SIZE, 7), [])
     found = resampled_ap(empty.judged(), ["a"])
-    assert found.overall.shape == (DRAWS, 2)
+    assert found.overall.shape == (RESAMPLES, 2)
     assert np.isnan(found.overall).all()
 
 
@@ -95,28 +95,28 @@ def test_resampled_iou__is_the_score_of_the_drawn_images() -> None:
     maps = [rng.integers(0, 5, (2, 8, 8)).astype(np.uint8) for _ in range(6)]
     pixels = np.stack([SemanticScores().add(truth, said) for truth, said in maps])
     found = resampled_iou(pixels, [str(i) for i in range(6)])
-    draws = image_draws(6)
-    for draw in (0, 17):
+    resamples = image_resamples(6)
+    for resample in (0, 17):
         scores = SemanticScores()
         for index, (truth, said) in enumerate(maps):
-            for _ in range(int(draws[index, draw])):
+            for _ in range(int(resamples[index, resample])):
                 scores.add(truth, said)
-        assert found.overall[draw] == pytest.approx((scores.miou(), scores.accuracy()))
+        assert found.overall[resample] == pytest.approx((scores.miou(), scores.accuracy()))
         iou = [np.nan if v is None else v for v in scores.iou().values()]
-        np.testing.assert_allclose(found.by_class[draw, :, 0], iou, atol=1e-6)
+        np.testing.assert_allclose(found.by_class[resample, :, 0], iou, atol=1e-6)
 
 
-def test_image_draws__follow_from_the_number_of_images() -> None:
-    draws = image_draws(30)
-    assert draws.shape == (30, DRAWS)
-    assert (draws.sum(axis=0) == 30).all()
-    np.testing.assert_array_equal(draws, image_draws(30))
+def test_image_resamples__follow_from_the_number_of_images() -> None:
+    resamples = image_resamples(30)
+    assert resamples.shape == (30, RESAMPLES)
+    assert (resamples.sum(axis=0) == 30).all()
+    np.testing.assert_array_equal(resamples, image_resamples(30))
 
 
 def test_resampled__is_written_and_read_back(tmp_path: Path) -> None:
     values = Resampled(np.ones((3, 2), np.float32), np.zeros((3, 8, 2), np.float32), ("a", "b"))
     path = resampled_path(tmp_path / "student.jsonl.gz")
-    assert path.name == "student_draws.npz"
+    assert path.name == "student_resampled.npz"
     write_resampled(path, values)
     first = path.read_bytes()
     write_resampled(path, values)
@@ -125,5 +125,5 @@ def test_resampled__is_written_and_read_back(tmp_path: Path) -> None:
     assert found.images == ("a", "b")
     np.testing.assert_array_equal(found.overall, values.overall)
     path.write_bytes(first[:100])
-    with pytest.raises(UserError, match=r"scores by draw must be a readable \.npz"):
+    with pytest.raises(UserError, match=r"scores by resample must be a readable \.npz"):
         read_resampled(path)

@@ -8,15 +8,17 @@ import pytest
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.intervals import Scored, difference, share, shared_cells
 
-DRAWS = 400
+RESAMPLES = 400
 CELLS = [Cell(scenes, seed) for scenes in (1, 2, 3) for seed in range(5)]
 
 
 def row(values: dict[Cell, float], spread: float = 0.0, *, noise: int = 0) -> Scored:
-    """Return a row whose cells vary over draws of images by `spread`, the same for one `noise`."""
+    """Return a row whose cells vary over resamples by `spread`, the same for one `noise`."""
     rng = np.random.default_rng(noise)
-    draws = {cell: value + spread * rng.standard_normal(DRAWS) for cell, value in values.items()}
-    return Scored(values, draws, {cell: (str(cell.scenes),) for cell in values})
+    resamples = {
+        cell: value + spread * rng.standard_normal(RESAMPLES) for cell, value in values.items()
+    }
+    return Scored(values, resamples, {cell: (str(cell.scenes),) for cell in values})
 
 
 def test_difference__of_paired_rows_leaves_out_what_they_share() -> None:
@@ -45,7 +47,7 @@ def test_difference__covers_the_truth_as_often_as_it_says(of_images: bool) -> No
     covered, trials, halves = 0, 300, []
     for trial in range(trials):
         if of_images:
-            # One error of the image sample, and draws that vary around it by as much.
+            # One error of the image sample, and resamples that vary around it by as much.
             values = {cell: 1 + rng.standard_normal() for cell in CELLS[::5]}
             mine = row(values, spread=1.0, noise=trial)
         else:
@@ -63,7 +65,7 @@ def test_difference__covers_the_truth_as_often_as_it_says(of_images: bool) -> No
 def test_difference__counts_cells_judged_on_the_same_images() -> None:
     values = {cell: 1.0 for cell in CELLS}
     mine, theirs = row(values), row(values)
-    other = Scored(theirs.values, theirs.draws, {c: (f"{c.scenes}", "x") for c in CELLS})
+    other = Scored(theirs.values, theirs.resamples, {c: (f"{c.scenes}", "x") for c in CELLS})
     assert difference(mine, other) is None
     some = row({cell: 2.0 for cell in CELLS[:4]})
     assert shared_cells(mine, some) == tuple(CELLS[:4])

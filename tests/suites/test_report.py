@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from suite_factory import write_draws
+from suite_factory import write_resamples
 
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.report import (
@@ -177,18 +177,18 @@ def test_write_report__nothing_run(write_suite: Write) -> None:
     assert "Nothing is finished yet" in written[0].read_text()
 
 
-def with_draws(folder: Path) -> Path:
-    """Give every run of Table 5 that is there scores by draw."""
+def with_resamples(folder: Path) -> Path:
+    """Give every run of Table 5 that is there scores by resample."""
     for run in (folder / "runs").iterdir():
         record = json.loads((run / "evaluation" / "00000009.json").read_text())
         ap = 100 * record["results"]["student"]["cityscapes"]["AP"]
-        write_draws(folder, run.name, ap)
+        write_resamples(folder, run.name, ap)
     return folder
 
 
 def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     values = {"m1": {0: 10.0, 1: 11.0}, "m3": {0: 15.0, 1: 16.5}, "m4": {0: 15.0, 1: 16.3}}
-    results = collect(with_draws(write_suite("table5", values, seeds=(0, 1))))
+    results = collect(with_resamples(write_suite("table5", values, seeds=(0, 1))))
     means, apart, by_class, *_ = tables(results, [("cityscapes", "student")])
     assert means.title == "Cityscapes protocol, student"
     assert apart.title == "Differences in AP, Cityscapes protocol, student"
@@ -205,7 +205,7 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     assert [line[0] for line in by_class.rows] == ["M3 − M1", "M4 − M3"]
     assert by_class.header[-1] == "mean of train and motorcycle"
     assert by_class.rows[0][-1].startswith("+5.2 (")
-    # Only the headline's protocol and the judged network have draws.
+    # Only the headline's protocol and the judged network have resamples.
     assert len(list(tables(results, [("coco", "student")]))) == 3
     lines = list(csv.DictReader(io.StringIO(csv_text(results, [("cityscapes", "student")]))))
     (found,) = (
@@ -219,5 +219,5 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     assert float(found["low"]) < 5.25 < float(found["high"])
 
 
-def test_tables__without_draws_have_no_differences(table5: Path) -> None:
+def test_tables__without_resamples_have_no_differences(table5: Path) -> None:
     assert not list(difference_tables(collect(table5), "cityscapes", "student"))

@@ -12,7 +12,7 @@ import yaml
 
 from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.evaluation.found import KEY, FoundClass, found_json
-from uda4inst.evaluation.resampling import DRAWS, Resampled, resampled_path, write_resampled
+from uda4inst.evaluation.resampling import RESAMPLES, Resampled, resampled_path, write_resampled
 
 # AP in per cent of the student by the Cityscapes protocol, by row and seed.
 Values = Mapping[str, Mapping[int, float]]
@@ -60,8 +60,10 @@ def write_finished(folder: Path, name: str, ap: float) -> None:
     add_record(folder, run=name, end="finished", hardware="a machine, 2 cores")
 
 
-def write_draws(folder: Path, name: str, ap: float, *, images: int = 100, noise: float = 1) -> None:
-    """Write a student's scores by draw beside the evaluation of `write_finished`.
+def write_resamples(
+    folder: Path, name: str, ap: float, *, images: int = 100, noise: float = 1
+) -> None:
+    """Write a student's scores by resample beside the evaluation of `write_finished`.
 
     Runs on equally many images vary alike, but for a tenth of the noise that is their own.
 
@@ -70,10 +72,10 @@ def write_draws(folder: Path, name: str, ap: float, *, images: int = 100, noise:
         name: of the run.
         ap: as given to `write_finished`.
         images: how many were judged.
-        noise: how much a draw moves AP, in points.
+        noise: how much a resample moves AP, in points.
     """
-    shared = np.random.default_rng(images).standard_normal((DRAWS, 1, 1))
-    own = np.random.default_rng(list(name.encode())).standard_normal((DRAWS, 1, 1))
+    shared = np.random.default_rng(images).standard_normal((RESAMPLES, 1, 1))
+    own = np.random.default_rng(list(name.encode())).standard_normal((RESAMPLES, 1, 1))
     points = ap + np.arange(len(THING_NAMES)) + noise * (shared[..., 0] + 0.1 * own[..., 0])
     by_class = np.stack([points, 2 * points], axis=2) / 100
     overall = by_class.mean(axis=1) - by_class.mean(axis=(0, 1)) + np.array([ap, 2 * ap]) / 100

@@ -25,7 +25,7 @@ from uda4inst.evaluation.scoring import (
     accumulators,
     results_json,
     to_json,
-    write_ap_by_draw,
+    write_resampled_ap,
 )
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
 from uda4inst.formats.run_starts import encode_runs, run_starts
@@ -99,7 +99,7 @@ def evaluate_model(
         classes: the ones the network answers for; its detections of others are left out, and they
             are not judged.
         predictions_path: where to write the evaluated detections (`.jsonl.gz`), whole or not at
-            all, and beside them AP by draw (`resampling`); None writes nothing.
+            all, and beside them AP by resample (`resampling`); None writes nothing.
         progress: called after every image with (done, all).
 
     Returns:
@@ -134,7 +134,7 @@ def evaluate_model(
             if progress is not None:
                 progress(index + 1, count)
     if predictions_path is not None:
-        write_ap_by_draw(resampled_path(predictions_path), scores, names, classes=classes)
+        write_resampled_ap(resampled_path(predictions_path), scores, names, classes=classes)
     return results_json(scores, classes=classes)
 
 

@@ -1,8 +1,8 @@
-"""Scores on draws of the images, for intervals: what would they be on other images of the kind?
+"""Scores on resamples of the images, for intervals: what would they be on other images of the kind?
 
-A draw takes as many images as there are, with replacement (the bootstrap; Efron and Tibshirani,
-1993, chapter 6). The draws follow from the number of images alone, so networks judged on the same
-images are judged on the same draws, and their difference on every draw is paired.
+A resample takes as many images as there are, with replacement (the bootstrap; Efron and Tibshirani,
+1993, chapter 6). Resamples follow from the number of images alone, so networks judged on the same
+images are judged on the same resamples, and their difference on every resample is paired.
 
 AP is the Cityscapes protocol's: the trapezoid area under the raw precision-recall points, where a
 detection counts as often as its image was drawn.
@@ -26,18 +26,18 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import JudgedClass
 
-DRAWS: Final = 1000
+RESAMPLES: Final = 1000
 _SEED: Final = 20260
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled:
-    """Scores of one network on every draw, in [0, 1].
+    """Scores of one network on every resample, in [0, 1].
 
     Args:
-        overall: of all classes, (draws, 2) in the order of the task's `measures`.
-        by_class: (draws, classes, 2) in the order of its `class_measures`; nan where a draw has
-            nothing to judge.
+        overall: of all classes, (resamples, 2) in the order of the task's `measures`.
+        by_class: (resamples, classes, 2) in the order of its `class_measures`; nan where a
+            resample has nothing to judge.
         images: names of the images, in the order they were judged.
     """
 
@@ -46,41 +46,41 @@ class Resampled:
     images: tuple[str, ...]
 
 
-def image_draws(images: int, draws: int = DRAWS) -> NDArray[np.float32]:
-    """Return how often every image is in every draw, (images, draws).
+def image_resamples(images: int, resamples: int = RESAMPLES) -> NDArray[np.float32]:
+    """Return how often every image is in every resample, (images, resamples).
 
     Args:
         images: how many there are, 1 or more.
-        draws: how many draws.
+        resamples: how many resamples.
     """
     rng = np.random.default_rng((_SEED, images))
-    return rng.multinomial(images, np.full(images, 1 / images), draws).T.astype(np.float32)
+    return rng.multinomial(images, np.full(images, 1 / images), resamples).T.astype(np.float32)
 
 
 def resampled_ap(
     classes: Sequence[JudgedClass], images: Sequence[str], *, names: Sequence[str] = THING_NAMES
 ) -> Resampled:
-    """Return AP and AP50 on every draw.
+    """Return AP and AP50 on every resample.
 
     Args:
         classes: of `CityscapesAP.judged`.
         images: names of the images, in the order they were added.
         names: the classes that are judged; of the others there is nothing, and no part in the mean.
     """
-    by_class = ap_by_class(classes, image_draws(len(images)))
+    by_class = ap_by_class(classes, image_resamples(len(images)))
     by_class[:, [name not in names for name in THING_NAMES]] = np.nan
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a draw without any object has no mean
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any object has no mean
         overall = np.nanmean(by_class, axis=1)
     return Resampled(overall, by_class, tuple(images))
 
 
 def ap_by_class(classes: Sequence[JudgedClass], counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return AP and AP50 of every class on every draw, (draws, classes, 2).
+    """Return AP and AP50 of every class on every resample, (resamples, classes, 2).
 
     Args:
         classes: of `CityscapesAP.judged`.
-        counts: how often every image is in every draw, (images, draws).
+        counts: how often every image is in every resample, (images, resamples).
     """
     values = np.stack([_class_values(judged, counts) for judged in classes])
     both = np.stack([values.mean(axis=1), values[:, 0]])  # the first threshold is .50
@@ -88,7 +88,7 @@ def ap_by_class(classes: Sequence[JudgedClass], counts: NDArray[np.float32]) -> 
 
 
 def resampled_iou(pixels: NDArray[np.int64], images: Sequence[str]) -> Resampled:
-    """Return mIoU and pixel accuracy on every draw.
+    """Return mIoU and pixel accuracy on every resample.
 
     Args:
         pixels: of every image by (true class, predicted class), (images, classes, classes + 1); the
@@ -96,8 +96,8 @@ def resampled_iou(pixels: NDArray[np.int64], images: Sequence[str]) -> Resampled
         images: names of the images, in the same order.
     """
     count, classes, _ = pixels.shape
-    draws = image_draws(count).T.astype(np.float64)
-    table = (draws @ pixels.reshape(count, -1)).reshape(-1, classes, classes + 1)
+    resamples = image_resamples(count).T.astype(np.float64)
+    table = (resamples @ pixels.reshape(count, -1)).reshape(-1, classes, classes + 1)
     right = np.diagonal(table, axis1=1, axis2=2)
     there, said = table.sum(axis=2), table[:, :, :classes].sum(axis=1)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
@@ -109,7 +109,7 @@ def resampled_iou(pixels: NDArray[np.int64], images: Sequence[str]) -> Resampled
 
 
 def _class_values(judged: JudgedClass, counts: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return AP of one class at every threshold on every draw, (thresholds, draws)."""
+    """Return AP of one class at every threshold on every resample, (thresholds, resamples)."""
     targets = judged.targets @ counts.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         areas = [
@@ -125,7 +125,7 @@ def _area(
     wrong: NDArray[np.bool_],
     counts: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Return AP times targets on every draw, (draws,).
+    """Return AP times targets on every resample, (resamples,).
 
     Recall grows at the scores of right detections alone, so the curve is taken there: `before` are
     the detections between one such score and the next, `at` those of that very score.
@@ -157,12 +157,12 @@ def _area(
 
 
 def resampled_path(predictions: Path) -> Path:
-    """Return where the scores by draw lie that belong to a network's predictions file."""
-    return predictions.with_name(f"{predictions.name.partition('.')[0]}_draws.npz")
+    """Return where the scores by resample lie that belong to a network's predictions file."""
+    return predictions.with_name(f"{predictions.name.partition('.')[0]}_resampled.npz")
 
 
 def write_resampled(path: Path, values: Resampled) -> None:
-    """Write scores by draw, whole or not at all; equal values give equal bytes."""
+    """Write scores by resample, whole or not at all; equal values give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -174,7 +174,7 @@ def write_resampled(path: Path, values: Resampled) -> None:
 
 
 def read_resampled(path: Path) -> Resampled:
-    """Return scores by draw.
+    """Return scores by resample.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -184,6 +184,7 @@ def read_resampled(path: Path) -> Resampled:
             overall, by_class, images = (stored[n] for n in ("overall", "by_class", "images"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"scores by draw must be a readable .npz, got {error} ({path}). Evaluate the run again."
+            f"scores by resample must be a readable .npz, got {error} ({path}). Evaluate the run "
+            "again."
         ) from error
     return Resampled(overall, by_class, tuple(map(str, images)))

@@ -61,14 +61,14 @@ def results_json(
     return parts
 
 
-def write_ap_by_draw(
+def write_resampled_ap(
     path: Path,
     scores: Mapping[str, Accumulator],
     images: Sequence[str],
     *,
     classes: Sequence[str] = THING_NAMES,
 ) -> None:
-    """Write AP by the Cityscapes protocol on every draw of the images, if that was asked for.
+    """Write AP by the Cityscapes protocol on every resample of the images, if that was asked for.
 
     Args:
         path: see `resampling.resampled_path`.

@@ -158,7 +158,7 @@ def evaluate_semantic(
             always come out at the image's own size.
         limit: only the first so many images (a quick look; say so beside the number).
         predictions_path: where to write the judged maps, whole or not at all, and beside them the
-            scores by draw; None for nowhere.
+            scores by resample; None for nowhere.
         progress: called after every image with (done, all).
 
     Raises:
@@ -182,8 +182,8 @@ def evaluate_semantic(
             if progress is not None:
                 progress(index + 1, count)
     if predictions_path is not None:
-        by_draw = resampled_iou(np.stack(pixels), names)
-        write_resampled(resampled_path(predictions_path), by_draw)
+        by_resample = resampled_iou(np.stack(pixels), names)
+        write_resampled(resampled_path(predictions_path), by_resample)
     return scores.to_json()
 
 

@@ -1,10 +1,10 @@
 """How far rows of a table are apart, with what other images and other seeds could change.
 
-Bootstrap: scene sets stay, as strata. In every draw each set's seeds are drawn with replacement,
-one fewer than there are (else the variance would be too small by that one; Rao and Wu, 1988), and
-its images are drawn as `evaluation.resampling` says, the same for all rows. So rows are compared
-on the same images and the same seeds: differences are paired. With one seed a set the interval is
-about the images alone.
+Bootstrap: scene sets stay, as strata. For every resample each set's seeds are drawn with
+replacement, one fewer than there are (else the variance would be too small by that one; Rao and Wu,
+1988), and its images are drawn as `evaluation.resampling` says, the same for all rows. So rows are
+compared on the same images and the same seeds: differences are paired. With one seed a set the
+interval is about the images alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uda4inst.suites.definition import Cell
 LEVEL: Final = 95  # per cent
 _SEED: Final = 7117
 
-ByDraw = NDArray[np.float64]  # (draws,)
+ByResample = NDArray[np.float64]  # (resamples,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,22 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """One number of a row: in every cell, and on every draw of the cell's images.
+    """One number of a row: in every cell, and on every resample of the cell's images.
 
     Args:
         values: in per cent.
-        draws: in per cent, (draws,) a cell.
+        resamples: in per cent, (resamples,) a cell.
         images: names of the judged images.
     """
 
     values: Mapping[Cell, float]
-    draws: Mapping[Cell, ByDraw]
+    resamples: Mapping[Cell, ByResample]
     images: Mapping[Cell, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnOf:
-    """Which of the scores by draw.
+    """Which of the scores by resample.
 
     Args:
         measure: index in the task's measures.
@@ -76,8 +76,8 @@ class ColumnOf:
     measure: int
     classes: tuple[int, ...] = ()
 
-    def of(self, resampled: Resampled) -> ByDraw:
-        """Return the score on every draw, classes without anything to judge left out."""
+    def of(self, resampled: Resampled) -> ByResample:
+        """Return the score on every resample, classes without anything to judge left out."""
         if not self.classes:
             return resampled.overall[:, self.measure].astype(np.float64)
         chosen = resampled.by_class[:, list(self.classes), self.measure].astype(np.float64)
@@ -89,11 +89,11 @@ class ColumnOf:
 def scored(
     values: Mapping[Cell, float], resampled: Mapping[Cell, Resampled], column: ColumnOf
 ) -> Scored:
-    """Return one number of a row, in the cells that have draws of it.
+    """Return one number of a row, in the cells that have resamples of it.
 
     Args:
         values: in per cent, by cell.
-        resampled: scores by draw, by cell.
+        resampled: scores by resample, by cell.
         column: which of the scores.
     """
     cells = [cell for cell in values if cell in resampled]
@@ -113,8 +113,8 @@ def difference(row: Scored, other: Scored) -> Interval | None:
     if not cells:
         return None
     mine, theirs = (np.array([part.values[cell] for cell in cells]) for part in (row, other))
-    drawn = over_cells(row, cells) - over_cells(other, cells)
-    return _interval(float((mine - theirs).mean()), drawn, cells)
+    differences = over_cells(row, cells) - over_cells(other, cells)
+    return _interval(float((mine - theirs).mean()), differences, cells)
 
 
 def share(row: Scored, low: Scored, high: Scored) -> Interval | None:
@@ -130,10 +130,12 @@ def share(row: Scored, low: Scored, high: Scored) -> Interval | None:
     )
     if top <= bottom:
         return None
-    by_draw = [over_cells(part, cells) for part in (row, low, high)]
-    gap = by_draw[2] - by_draw[1]
-    # A draw without a gap says nothing about its share.
-    drawn = np.divide(by_draw[0] - by_draw[1], gap, out=np.full_like(gap, np.nan), where=gap > 0)
+    by_resample = [over_cells(part, cells) for part in (row, low, high)]
+    gap = by_resample[2] - by_resample[1]
+    # A resample without a gap says nothing about its share.
+    drawn = np.divide(
+        by_resample[0] - by_resample[1], gap, out=np.full_like(gap, np.nan), where=gap > 0
+    )
     return _interval(100 * (own - bottom) / (top - bottom), 100 * drawn, cells)
 
 
@@ -151,24 +153,24 @@ def shared_cells(first: Scored, *others: Scored) -> tuple[Cell, ...]:
     )
 
 
-def over_cells(row: Scored, cells: Sequence[Cell]) -> ByDraw:
-    """Return the mean over scene sets and drawn seeds on every draw.
+def over_cells(row: Scored, cells: Sequence[Cell]) -> ByResample:
+    """Return the mean over scene sets and drawn seeds on every resample.
 
     Args:
-        row: has draws of every cell.
-        cells: sorted; rows with the same cells are given the same seeds in every draw.
+        row: has resamples of every cell.
+        cells: sorted; rows with the same cells are given the same seeds in every resample.
     """
-    parts: list[ByDraw] = []
+    parts: list[ByResample] = []
     for scenes in dict.fromkeys(cell.scenes for cell in cells):
-        found = np.stack([row.draws[cell] for cell in cells if cell.scenes == scenes])
-        count, draws = found.shape
+        found = np.stack([row.resamples[cell] for cell in cells if cell.scenes == scenes])
+        count, resamples = found.shape
         rng = np.random.default_rng((_SEED, scenes or 0, count))
-        chosen = rng.integers(count, size=(max(count - 1, 1), draws))
+        chosen = rng.integers(count, size=(max(count - 1, 1), resamples))
         parts.append(count * np.take_along_axis(found, chosen, axis=0).mean(axis=0))
     return np.sum(parts, axis=0) / len(cells)
 
 
-def _interval(value: float, drawn: ByDraw, cells: Sequence[Cell]) -> Interval:
+def _interval(value: float, drawn: ByResample, cells: Sequence[Cell]) -> Interval:
     tail = (100 - LEVEL) / 2
     low, high = np.nanpercentile(drawn, (tail, 100 - tail))
     sets = [cell.scenes for cell in cells]

@@ -82,7 +82,7 @@ class RunResult:
 
     @cached_property
     def resampled(self) -> Mapping[str, Resampled]:
-        """Scores by draw of the evaluated networks; those of earlier versions have none.
+        """Scores by resample of the evaluated networks; those of earlier versions have none.
 
         Raises:
             UserError: a file is damaged.
@@ -172,11 +172,11 @@ class RowResult:
     def scored(
         self, network: Network, protocol: ProtocolName, metric: str, classes: Classes = None
     ) -> Scored:
-        """Return a number of every finished run with its draws; by the headline's protocol only.
+        """Return a number of every finished run with its resamples, by the headline's protocol.
 
         Args:
             network: see `by_cell`.
-            protocol: others than the task's first have no draws.
+            protocol: others than the task's first have no resamples.
             metric: see `by_cell`.
             classes: see `by_cell`.
 
@@ -189,14 +189,14 @@ class RowResult:
             self.task.measures.index(metric),
             () if chosen == names else tuple(names.index(name) for name in chosen),
         )
-        has_draws = protocol == self.task.protocols[0]
-        draws = {
+        is_headline = protocol == self.task.protocols[0]
+        resamples = {
             run.cell: run.resampled.get(self.judged_network(run.evaluation, network))
             for run in self.runs
         }
         return intervals.scored(
             self.by_cell(network, protocol, metric, classes),
-            {cell: found for cell, found in draws.items() if found is not None and has_draws},
+            {cell: found for cell, found in resamples.items() if found is not None and is_headline},
             column,
         )
 
@@ -320,7 +320,7 @@ class SuiteResults:
     def share_closed(
         self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None
     ) -> Interval | None:
-        """Return `gap_closed` with its interval; None where that is None, and without draws."""
+        """Return `gap_closed` with its interval; None where that is None, and without resamples."""
         low, high = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
         if row.row.role != "row" or low is None or high is None:
             return None

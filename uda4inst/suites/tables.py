@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from uda4inst.evaluation.report import PROTOCOL_NAMES
-from uda4inst.evaluation.resampling import DRAWS
+from uda4inst.evaluation.resampling import RESAMPLES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.intervals import LEVEL, Interval
 from uda4inst.suites.paper import PaperNumbers
@@ -135,8 +135,8 @@ def difference_note(found: Sequence[Interval]) -> str:
     alone = " With one seed it is about the images alone." if min(seeds) == 1 else ""
     return (
         f"Points, in brackets the {LEVEL} % interval: paired bootstrap over the images and the "
-        f"seeds ({_range(seeds)}) within scene sets ({_range(sets)}), {DRAWS} draws.{alone} "
-        f"{BEYOND}: the interval leaves out zero."
+        f"seeds ({_range(seeds)}) within scene sets ({_range(sets)}), {RESAMPLES} resamples."
+        f"{alone} {BEYOND}: the interval leaves out zero."
     )
 
 

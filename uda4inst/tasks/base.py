@@ -226,7 +226,7 @@ class Task(Protocol):
             limit: only the first so many images.
             classes: names of those the network answers for; None for all.
             predictions_path: where to write what was judged, whole or not at all, and beside it the
-                scores by draw (`evaluation.resampling`); None for nowhere.
+                scores by resample (`evaluation.resampling`); None for nowhere.
             progress: called after every image with (done, all).
 
         Returns:

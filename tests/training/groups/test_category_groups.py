@@ -134,13 +134,13 @@ def test_train__merged_predictions_are_those_of_the_modules(whole: RunDir) -> No
         path = run.evaluation / "predictions" / "00000006" / "teacher.jsonl.gz"
         return {image.sample_id: image.detections for image in read_predictions(path)}
 
-    def by_draw(run: RunDir) -> NDArray[np.float32]:
+    def by_resample(run: RunDir) -> NDArray[np.float32]:
         folder = run.evaluation / "predictions" / "00000006"
-        return read_resampled(folder / "teacher_draws.npz").by_class
+        return read_resampled(folder / "teacher_resampled.npz").by_class
 
     people = [thing_index(name) for name in PEOPLE]
-    own = by_draw(category_groups.modules_of(whole)[0])
-    np.testing.assert_array_equal(by_draw(whole)[:, people], own[:, people])
+    own = by_resample(category_groups.modules_of(whole)[0])
+    np.testing.assert_array_equal(by_resample(whole)[:, people], own[:, people])
     merged = read(whole)
     parts = [read(m) for m in category_groups.modules_of(whole)]
     for name, detections in merged.items():

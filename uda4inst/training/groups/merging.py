@@ -15,7 +15,7 @@ from uda4inst.atomic import disk_errors
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import resampled_path
-from uda4inst.evaluation.scoring import accumulators, results_json, write_ap_by_draw
+from uda4inst.evaluation.scoring import accumulators, results_json, write_resampled_ap
 from uda4inst.formats.predictions import (
     ImagePredictions,
     ScoredMask,
@@ -105,7 +105,7 @@ def _merge_step(
                     size = (int(truth.shape[0]), int(truth.shape[1]))
                     write(to_line(ImagePredictions(name, size, merged)))
             names = [dataset.basename(index) for index in range(count)]
-            write_ap_by_draw(resampled_path(path), scores, names)
+            write_resampled_ap(resampled_path(path), scores, names)
             results[network] = results_json(scores)
             log.info(
                 "step %d, %s, merged: %s", step, network, summary(results[network], config.task)

@@ -156,7 +156,7 @@ def differences(tables: Sequence[Table]) -> str:
     """Return how far the rows are apart; by class, as an entry that opens on a click.
 
     Args:
-        tables: of the report: all rows with all, then by class; none where runs have no draws.
+        tables: of the report: all rows with all, then by class; none where runs have no resamples.
     """
     if not tables:
         return ""

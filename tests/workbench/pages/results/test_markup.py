@@ -112,7 +112,7 @@ def test_differences__bold_beyond_the_interval_and_quiet_within(
     assert differences(list(difference_tables(collect(folder), *STUDENT))) == ""
     for row, by_seed in values.items():
         for seed, ap in by_seed.items():
-            suite_factory.write_draws(folder, f"{row}-seed{seed}", ap)
+            suite_factory.write_resamples(folder, f"{row}-seed{seed}", ap)
     html = differences(list(difference_tables(collect(folder), *STUDENT)))
     assert "<h4>Differences in AP, Cityscapes protocol, student</h4>" in html
     assert "<b>+5.2</b> <small>(" in html
