@@ -335,3 +335,13 @@ def test_to_yaml__text_that_looks_like_a_number_stays_text(
     path = tmp_path / "kept.yaml"
     path.write_text(to_yaml(config))
     assert load_config(path).data.source.root == text
+
+
+def test_load_config__another_list_has_its_own_hash(minimal: Path, tmp_path: Path) -> None:
+    one, other, kept = (tmp_path / name for name in ("one.txt", "other.txt", "kept.yaml"))
+    one.write_text("a\n")
+    other.write_text("b\n")
+    kept.write_text(to_yaml(load_config(minimal, [f"data.source.only={one}"])))
+    again = load_config(kept, [f"data.source.only={other}"])
+    assert again.data.source.only_hash == read_image_list(other).hash
+    assert load_config(kept, ["data.source.only=null"]).data.source.only_hash is None

@@ -83,6 +83,7 @@ class DatasetRef(Settings):
         None,
         description="Hash of that list, filled in by itself; a list that has changed since is "
         "refused.",
+        json_schema_extra={"by_itself": True},
     )
 
     @model_validator(mode="after")

@@ -147,6 +147,8 @@ def _apply(values: dict[str, Any], override: _Override) -> None:
         if not isinstance(part.get(parent), dict):
             part[parent] = {}
         part = part[parent]
+    if last == "only" and override.value != part.get(last):
+        part.pop("only_hash", None)  # that of another list
     part[last] = override.value
 
 
