@@ -18,7 +18,8 @@ from uda4inst.suites.report import (
     markdown,
     write_report,
 )
-from uda4inst.suites.results import NETWORKS, PROTOCOLS, View, collect
+from uda4inst.suites.results import collect
+from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from uda4inst.suites.tables import difference_tables, tables
 
 Write = Callable[..., Path]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uda4inst.suites.definition import Cell
     from uda4inst.suites.expand import Expansion
     from uda4inst.suites.folder import SuiteFolder
-    from uda4inst.suites.results import Network, ProtocolName
+    from uda4inst.suites.rows import Network, ProtocolName
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
     from uda4inst.suites.scales import SceneSets
 

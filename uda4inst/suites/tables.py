@@ -14,14 +14,8 @@ from uda4inst.evaluation.resampling import RESAMPLES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.intervals import LEVEL, Interval
 from uda4inst.suites.paper import PaperNumbers
-from uda4inst.suites.results import (
-    Network,
-    ProtocolName,
-    RowResult,
-    Statistic,
-    SuiteResults,
-    View,
-)
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, ProtocolName, RowResult, Statistic, View
 
 NOT_PUBLISHED: Final = "not published"
 NOTHING: Final = "–"
