@@ -111,15 +111,16 @@ def difference_tables(
             f"{row.label} − {above.label}",
             *(
                 _difference_cell(results.difference(row, above, network, protocol, metric, chosen))
-                for chosen in (*names, *([rare] if rare else []))
+                for chosen in (*([rare] if rare else []), *names)
             ),
         )
         for row, above in pairs
     ]
     of_class = results.suite.task.class_measures[0]
     title = f"Differences in {of_class} by class, {where}"
-    header = ("row minus the next above that was run", *names)
+    header = ("row minus the next above that was run",)
     header += (f"mean of {' and '.join(rare)}",) if rare else ()
+    header += names
     yield Table(title, header, tuple(lines), (note,))
 
 
