@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-from uda4inst.models.mask2former import criterion as criterion_module
+from uda4inst.models.mask2former import targets as targets_module
 from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import InstanceMap
@@ -79,7 +79,7 @@ LABELS = {
 def test_criterion__equals_the_librarys_loss_on_the_same_points(
     make_prediction, make_map, monkeypatch, labels, size, compact_on
 ) -> None:
-    monkeypatch.setattr(criterion_module, "_COMPACT_ON", compact_on)
+    monkeypatch.setattr(targets_module, "_COMPACT_ON", compact_on)
     prediction = make_prediction(size)
     targets = [make_map(size, slots, seed=seed) for seed, slots in enumerate(labels)]
 
@@ -265,7 +265,7 @@ def test_criterion__asks_the_device_once_for_all_views(
     maps[0].ids[:20] = -1
     weights = [torch.rand(2), torch.rand(1)]
 
-    monkeypatch.setattr(criterion_module, "_COMPACT_ON", frozenset())
+    monkeypatch.setattr(targets_module, "_COMPACT_ON", frozenset())
     with _NoSync():
         Criterion(num_points=POINTS).many(
             [(make_prediction(SIZE), maps)] * 2,

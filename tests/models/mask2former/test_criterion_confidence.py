@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda4inst.models.mask2former import criterion as criterion_module
+from uda4inst.models.mask2former import targets as targets_module
 from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.mask_loss import MaskTargets, PointPool, mask_losses_at
 from uda4inst.models.mask2former.points import pixels_at
@@ -22,7 +22,7 @@ POINTS = 200
 
 @pytest.fixture(params=[{"cpu"}, set()], ids=["as on CPU", "as on GPU"])
 def _compact_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(criterion_module, "_COMPACT_ON", request.param)
+    monkeypatch.setattr(targets_module, "_COMPACT_ON", request.param)
 
 
 def losses_of(

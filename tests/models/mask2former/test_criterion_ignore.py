@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uda4inst.models.mask2former import criterion as criterion_module
+from uda4inst.models.mask2former import targets as targets_module
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import InstanceMap
@@ -44,7 +44,7 @@ def taught(prediction: Prediction, target: InstanceMap) -> list[bool]:
 def test_class_loss__leaves_unmatched_queries_on_ignored_pixels_alone(
     monkeypatch: pytest.MonkeyPatch, compact_on: set[str]
 ) -> None:
-    monkeypatch.setattr(criterion_module, "_COMPACT_ON", compact_on)
+    monkeypatch.setattr(targets_module, "_COMPACT_ON", compact_on)
     nowhere = slice(0, 0)
     found = taught(predict(LEFT, RIGHT, nowhere), half_ignored())
     assert found == [False, True, True]

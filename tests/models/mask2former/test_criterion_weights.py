@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uda4inst.models.mask2former import criterion as criterion_module
+from uda4inst.models.mask2former import targets as targets_module
 from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.structures import InstanceMap
@@ -27,7 +27,7 @@ def losses_of(
 
 @pytest.fixture(params=[{"cpu"}, set()], ids=["as on CPU", "as on GPU"])
 def _compact_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(criterion_module, "_COMPACT_ON", request.param)
+    monkeypatch.setattr(targets_module, "_COMPACT_ON", request.param)
 
 
 @pytest.mark.usefixtures("_compact_on")

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Final
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
 from torch.nn import functional as F
@@ -45,15 +43,10 @@ from uda4inst.models.mask2former.prediction import (
     MaskProducts,
     Prediction,
 )
-from uda4inst.structures import EMPTY_SLOT, IGNORE_ID, InstanceMap, Size
-
-# Where empty slots are thrown out before any work: looking at values is free there, and a pseudo-
-# label map has a hundred slots of which a few are filled. A GPU would have to stop for it.
-_COMPACT_ON: Final = frozenset({"cpu"})
+from uda4inst.models.mask2former.targets import SlotWeights, Targets, Where, pack
+from uda4inst.structures import IGNORE_ID, InstanceMap
 
 View = tuple[Prediction, Sequence[InstanceMap]]
-SlotWeights = Sequence[Float32[Tensor, " _"]]
-Where = Sequence[Bool[Tensor, "H W"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,30 +57,6 @@ class CriterionLosses:
     mask_loss: Float32[Tensor, ""]
     dice_loss: Float32[Tensor, ""]
     total: Float32[Tensor, ""]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Targets:
-    """The id maps of one view, flattened, their slots padded to one number with empty ones."""
-
-    ids: Int64[Tensor, "B HW"]
-    labels: Int64[Tensor, "B N"]
-    alive: Bool[Tensor, "B N"]
-    ignores: Bool[Tensor, ""]
-    size: Size
-    weights: Float32[Tensor, "B N"] | None
-    scales: Float32[Tensor, "B N"] | None
-    candidates: Bool[Tensor, "B HW"] | None
-
-    def count(self) -> Tensor:
-        """Return how many masks there are, each counting as much as its mask is scaled."""
-        return self.alive.sum() if self.scales is None else (self.alive * self.scales).sum()
-
-    def mask_weights(self, match: Match) -> Float32[Tensor, " K"] | None:
-        """Return how much each matched mask counts; None: all of them 1."""
-        given = [values for values in (self.weights, self.scales) if values is not None]
-        of_match = [values[match.image, match.slot] for values in given]
-        return reduce(torch.mul, of_match) if of_match else None
 
 
 class Criterion(nn.Module):
@@ -182,7 +151,7 @@ class Criterion(nn.Module):
         nothing = [None] * len(views)
         given = slot_weights or nothing, mask_scales or nothing, candidates or nothing
         with torch.autocast(views[0][0].class_logits.device.type, enabled=False):
-            prepared = [_pack(*view, *rest) for view, *rest in zip(views, *given, strict=True)]
+            prepared = [pack(*view, *rest) for view, *rest in zip(views, *given, strict=True)]
             with torch.no_grad():
                 counts = _mean_over_processes(torch.stack([t.count() for t in prepared]))
                 costs = [
@@ -198,7 +167,7 @@ class Criterion(nn.Module):
             ]
 
     def _costs(
-        self, prediction: Prediction, targets: _Targets, generator: torch.Generator | None
+        self, prediction: Prediction, targets: Targets, generator: torch.Generator | None
     ) -> Float32[Tensor, "L B Q N"]:
         """Return the matching costs of every layer, image, query and slot."""
         points = random_points(
@@ -232,7 +201,7 @@ class Criterion(nn.Module):
     def _losses(
         self,
         prediction: Prediction,
-        targets: _Targets,
+        targets: Targets,
         match: Match,
         count: Float32[Tensor, ""],
         generator: torch.Generator | None,
@@ -257,7 +226,7 @@ class Criterion(nn.Module):
     def _mask_losses(
         self,
         prediction: Prediction,
-        targets: _Targets,
+        targets: Targets,
         match: Match,
         generator: torch.Generator | None,
     ) -> Float32[Tensor, " 2"]:
@@ -290,7 +259,7 @@ class Criterion(nn.Module):
         return mask_losses(_matched(masks, match).float(), pool, wanted)
 
     def _class_loss(
-        self, prediction: Prediction, targets: _Targets, match: Match
+        self, prediction: Prediction, targets: Targets, match: Match
     ) -> Float32[Tensor, ""]:
         """Return the weighted cross-entropy, a mean per layer, summed over the layers."""
         logits = prediction.class_logits.float()
@@ -312,72 +281,8 @@ class Criterion(nn.Module):
         return (surprise.sum((1, 2)) / total).sum()
 
 
-def _pack(
-    prediction: Prediction,
-    targets: Sequence[InstanceMap],
-    weights: SlotWeights | None,
-    scales: SlotWeights | None,
-    candidates: Where | None,
-) -> _Targets:
-    """Stack the id maps of one view and pad their slots with empty ones."""
-    if len(targets) != len(prediction):
-        raise ValueError(
-            f"targets must number {len(prediction)}, one per image, got {len(targets)}."
-        )
-    sizes = {target.size for target in targets}
-    if sizes != {prediction.size}:
-        raise ValueError(f"targets must have the images' size {prediction.size}, got {sizes}.")
-    _check_slots("slot_weights", weights, targets)
-    _check_slots("mask_scales", scales, targets)
-    if candidates is not None and [w.shape for w in candidates] != [t.ids.shape for t in targets]:
-        raise ValueError(
-            f"candidates must be {len(targets)} of size {prediction.size}, one per image, "
-            f"got {[tuple(w.shape) for w in candidates]}."
-        )
-    if prediction.class_logits.device.type in _COMPACT_ON:
-        kept = [target.areas() > 0 for target in targets] if weights or scales else []
-        if weights is not None:
-            weights = [w[k] for w, k in zip(weights, kept, strict=True)]
-        if scales is not None:
-            scales = [s[k] for s, k in zip(scales, kept, strict=True)]
-        targets = [target.compact() for target in targets]
-    slots = max(len(target) for target in targets)
-    labels = torch.stack(
-        [F.pad(target.labels, (0, slots - len(target)), value=EMPTY_SLOT) for target in targets]
-    )
-    ids = torch.stack([target.ids for target in targets]).flatten(1).long()
-    owned = torch.zeros((len(targets), slots + 2), dtype=torch.bool, device=ids.device)
-    owned.scatter_(1, ids - IGNORE_ID, True)
-    return _Targets(
-        ids=ids,
-        labels=labels,
-        alive=owned[:, 2:] & (labels >= 0),
-        ignores=owned[:, 0].any(),
-        size=prediction.size,
-        weights=_padded(weights, slots),
-        scales=_padded(scales, slots),
-        candidates=None if candidates is None else torch.stack(list(candidates)).flatten(1),
-    )
-
-
-def _check_slots(name: str, values: SlotWeights | None, targets: Sequence[InstanceMap]) -> None:
-    """Raise unless there is one value per slot of each target."""
-    if values is not None and [len(v) for v in values] != [len(t) for t in targets]:
-        raise ValueError(
-            f"{name} must number {[len(t) for t in targets]}, one per slot of each target, "
-            f"got {[len(v) for v in values]}."
-        )
-
-
-def _padded(values: SlotWeights | None, slots: int) -> Float32[Tensor, "B N"] | None:
-    """Return the values of all slots, those of slots that are not there 1."""
-    if values is None:
-        return None
-    return torch.stack([F.pad(v, (0, slots - len(v)), value=1.0) for v in values])
-
-
 @torch.no_grad()
-def _mostly_ignored(prediction: Prediction, targets: _Targets) -> Bool[Tensor, "L B Q"]:
+def _mostly_ignored(prediction: Prediction, targets: Targets) -> Bool[Tensor, "L B Q"]:
     """Return which queries have more than half of their mask's area on ignored pixels.
 
     Each layer's own masks (logit > 0), at the resolution of the logits. Padding does not count.
@@ -425,7 +330,7 @@ def _matched_at(
 
 
 def _truth_at(
-    points: Float32[Tensor, "B P 2"], targets: _Targets, prediction: Prediction
+    points: Float32[Tensor, "B P 2"], targets: Targets, prediction: Prediction
 ) -> tuple[Float32[Tensor, "B N P"], Float32[Tensor, "B P"]]:
     """Return every slot's mask at points of its image, and 0 where a point is ignored."""
     return sample_slots(
@@ -438,7 +343,7 @@ def _truth_at(
 
 
 def _candidates_at(
-    points: Float32[Tensor, "B P 2"], targets: _Targets, prediction: Prediction
+    points: Float32[Tensor, "B P 2"], targets: Targets, prediction: Prediction
 ) -> Bool[Tensor, "B P"] | None:
     """Return which points of an image lie where candidates are looked for; None: everywhere."""
     if targets.candidates is None:
