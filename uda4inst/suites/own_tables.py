@@ -122,6 +122,10 @@ _MENDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     ),
     "blurred": ("+ source blurred (authors' code)", {"method.mixing.blur": True}),
     "unfollowed": ("+ no pseudo-labels of rare classes", {"method.pool.pseudo_labels": False}),
+    "riders_fade": (
+        "+ riders pasted along, draws that fade",
+        {**_RIDERS, "method.pool.fade": True},
+    ),
     "together": ("+ riders, one image in five, not on others", {**_RIDERS, **_SELDOM, **_BESIDE}),
 }
 
