@@ -18,7 +18,6 @@ from uda4inst.data.readers import DATASETS, format_class
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.structures import Domain
-from uda4inst.training.config import load_config
 
 FORMAT: Final = 1  # of our data sets in FiftyOne: another number has them built anew
 # Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
@@ -131,6 +130,8 @@ def request_preset(
     Raises:
         UserError: there is no such file or preset, or it is wrong.
     """
+    from uda4inst.training.config import load_config  # all methods and networks come along
+
     data = load_config(preset).data
     sides = (Side("source", data.source), Side("target", data.target))
     return DataRequest(Path(preset).stem, sides, target_labels, limit)
