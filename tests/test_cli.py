@@ -24,6 +24,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import write_results
+from uda4inst.formats.image_list import ImageList, write_image_list
 from uda4inst.formats.predictions import ImagePredictions, ScoredMask
 from uda4inst.methods import METHODS
 from uda4inst.toystreets.write import write_toystreets
@@ -202,6 +203,22 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     for name, of_class in expected["coco"]["per_class"].items():
         assert rows[name][2:] == percent(of_class)
     assert out.splitlines()[-1].endswith(f"split train, images {len(judged)}")
+
+
+def test_evaluate__some_images_alone(uda4inst: Cli, judged: ImageTree) -> None:
+    only = ImageList((judged.basename(1),))
+    write_image_list(Path("list.txt"), only.names)
+    for predictions in ("results.json", "submission"):
+        arguments = ("--predictions", predictions, "--target", str(judged.root), "--split", "train")
+        command = ("evaluate", *arguments, "--format", "urbansyn", "--images", "list.txt")
+        code, out, err = uda4inst(*command, "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out) == evaluate_predictions(Path(predictions), judged, only=only)
+        assert json.loads(out)["images"] == 1
+    Path("list.txt").write_text("nobody\n")
+    code, _, err = uda4inst(*command)
+    assert code == 2
+    assert "must name images of the data set" in err
 
 
 @pytest.mark.parametrize(
@@ -438,6 +455,16 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
     assert json.loads(again.stdout)["results"] == results
 
     images = sorted((workplace / "data/toystreets/cityscapes/leftImg8bit/val").rglob("*.png"))
+    (workplace / "list.txt").write_text("\n".join(path.stem for path in images))
+    again = process("evaluate", "uda4inst", "--json", "--images", "list.txt", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    for network, result in json.loads(again.stdout)["results"].items():
+        assert result["cityscapes"] == results[network]["cityscapes"]
+    (workplace / "list.txt").write_text(images[0].stem)
+    some = process("evaluate", "uda4inst", "--json", "--images", "list.txt", cwd=workplace)
+    assert json.loads(some.stdout)["images"] == 1
+    assert json.loads(some.stdout)["results"]["student"]["cityscapes"] != results["student"]
+
     done = process("predict", "uda4inst", *map(str, images), "--out", "out", cwd=workplace)
     assert done.returncode == 0, done.stderr
     out = workplace / "out"

@@ -11,6 +11,8 @@ import pytest
 from tests.support.published_trees import write_tree
 from uda4inst.data.config import DatasetRef, FormatName
 from uda4inst.data.stream.dataset import has_labels, open_dataset
+from uda4inst.errors import UserError
+from uda4inst.formats.image_list import read_image_list, write_image_list
 
 
 @pytest.mark.parametrize("name", ["urbansyn", "cityscapes", "synscapes", "synthia", "kitti360"])
@@ -52,3 +54,24 @@ def test_has_labels__by_format(name: FormatName, instances: bool, semantic: bool
     ref = DatasetRef.model_validate({"format": name, "root": "anywhere"})
     assert has_labels(ref, "instances") is instances
     assert has_labels(ref, "semantic") is semantic
+
+
+def test_image_tree__only_listed_images_in_the_order_of_the_tree(tmp_path: Path) -> None:
+    root = write_tree("urbansyn", tmp_path)
+    ref = DatasetRef.model_validate({"format": "urbansyn", "root": str(root)})
+    whole = open_dataset(ref, domain="source", labels="instances")
+    names = [whole.basename(index) for index in range(len(whole))]
+    assert len(names) > 1
+    images = tmp_path / "list.txt"
+    write_image_list(images, [names[-1]])
+    some = open_dataset(
+        ref.model_copy(update={"only": str(images)}), domain="source", labels="instances"
+    )
+    assert [some.basename(index) for index in range(len(some))] == [names[-1]]
+    np.testing.assert_array_equal(some.read_image(0), whole.read_image(len(whole) - 1))
+    assert whole.places(read_image_list(images)) == [len(whole) - 1]
+    write_image_list(images, [names[-1], "elsewhere"])
+    with pytest.raises(UserError, match=r"image list must name images .* got 'elsewhere'"):
+        open_dataset(
+            ref.model_copy(update={"only": str(images)}), domain="source", labels="instances"
+        )

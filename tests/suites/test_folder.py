@@ -18,11 +18,13 @@ from uda4inst.suites.folder import (
     open_suite,
     read_records,
     recorded_cells,
+    recorded_rows,
     write_config,
 )
 from uda4inst.training.config import load_config, to_yaml
 
 Expand = Callable[..., tuple[SuiteFolder, Expansion]]
+Write = Callable[..., Path]
 
 
 def begin_all(folder: SuiteFolder, expansion: Expansion) -> None:
@@ -88,6 +90,17 @@ def test_check_unchanged__a_configuration_that_is_refused_now(expanded: Expand) 
     create_run(run, config_yaml="nonsense: 1")
     with pytest.raises(UserError, match=r"stage 1 \(seed 0\): its config.yaml is refused"):
         check_unchanged(folder, expansion)
+
+
+def test_describe__rows_that_were_asked_for(expanded: Expand, write_suite: Write) -> None:
+    folder, expansion = expanded("table5")
+    assert recorded_rows(folder) == ()
+    describe(folder, expansion.only(["m5", "m1"]))
+    assert recorded_rows(folder) == ("m1", "m5")
+    describe(folder, expansion)
+    assert recorded_rows(folder) == expansion.rows
+    earlier = SuiteFolder(write_suite("table5", {}))  # its description names no rows
+    assert recorded_rows(earlier) == expansion.rows
 
 
 def test_describe__is_read_back(expanded: Expand) -> None:

@@ -15,7 +15,8 @@ from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion, expand
 from uda4inst.suites.report import write_report
-from uda4inst.suites.results import NETWORKS, PROTOCOLS, collect
+from uda4inst.suites.results import collect
+from uda4inst.suites.rows import NETWORKS, PROTOCOLS
 from uda4inst.suites.scales import find_scale
 
 SUITE = FIXTURES / "suites" / "table5-smoke"

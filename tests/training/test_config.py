@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from uda4inst.errors import UserError
+from uda4inst.formats.image_list import read_image_list
 from uda4inst.methods import DEFAULT_METHOD
 from uda4inst.tasks import TASKS
 from uda4inst.training import schema
@@ -288,3 +289,59 @@ def test_load_config__a_fault_of_several_settings_blames_those_that_were_given()
     wrong = ["method.name=uda4inst", "evaluation.limit=2"]
     with pytest.raises(UserError, match=r"method of semantic.*\(override 'method.name=uda4inst'\)"):
         load_config("toystreets_semantic_smoke", wrong)
+
+
+def test_load_config__says_which_image_list_it_was_made_with(minimal: Path, tmp_path: Path) -> None:
+    images = tmp_path / "hard.txt"
+    images.write_text("a\nb\n")
+    config = load_config(minimal, [f"data.source.only={images}"])
+    assert config.data.source.only_hash == read_image_list(images).hash
+    assert config.data.target.only_hash is None
+    assert config_hash(config) != config_hash(load_config(minimal))
+    moved = tmp_path / "moved.txt"
+    images.rename(moved)
+    again = load_config(minimal, [f"data.source.only={moved}"])
+    assert config_hash(again) == config_hash(config)  # where the list lies is no matter
+    kept = tmp_path / "config.yaml"
+    kept.write_text(to_yaml(config))
+    assert load_config(kept) == config  # also when the list is gone
+
+
+def test_options__a_list_that_has_changed_is_refused(minimal: Path, tmp_path: Path) -> None:
+    images = tmp_path / "hard.txt"
+    images.write_text("a\n")
+    config = load_config(minimal, [f"data.target.only={images}"])
+    assert config.data.target.options().only == read_image_list(images)
+    images.write_text("a\nb\n")
+    with pytest.raises(UserError, match=r"must be the one the run was configured with"):
+        config.data.target.options()
+
+
+def test_load_config__image_list_that_is_not_there(minimal: Path) -> None:
+    with pytest.raises(UserError, match=r"image list must be a readable text file.*no\.txt"):
+        load_config(minimal, ["data.val.only=no.txt"])
+
+
+def test_load_config__hash_without_a_list(minimal: Path) -> None:
+    with pytest.raises(UserError, match="only must name the image list"):
+        load_config(minimal, ["data.source.only_hash=abc"])
+
+
+@pytest.mark.parametrize("text", ["7e18f737311b", "123456e78901", "123456789012", "1e-4", "0x1f"])
+def test_to_yaml__text_that_looks_like_a_number_stays_text(
+    minimal: Path, tmp_path: Path, text: str
+) -> None:
+    config = load_config(minimal, [f"data.source.root='{text}'"])
+    path = tmp_path / "kept.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config(path).data.source.root == text
+
+
+def test_load_config__another_list_has_its_own_hash(minimal: Path, tmp_path: Path) -> None:
+    one, other, kept = (tmp_path / name for name in ("one.txt", "other.txt", "kept.yaml"))
+    one.write_text("a\n")
+    other.write_text("b\n")
+    kept.write_text(to_yaml(load_config(minimal, [f"data.source.only={one}"])))
+    again = load_config(kept, [f"data.source.only={other}"])
+    assert again.data.source.only_hash == read_image_list(other).hash
+    assert load_config(kept, ["data.source.only=null"]).data.source.only_hash is None

@@ -34,6 +34,11 @@ UnnumberedOption = Annotated[
 ]
 
 
+OnlyOption = Annotated[
+    Path | None, typer.Option(help="File with the images to use, one name a line; default: all.")
+]
+
+
 def check(
     name: _Name,
     root: _Root,
@@ -86,6 +91,7 @@ def stats(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Look at this many images only, spread evenly.")
     ] = None,
+    only: OnlyOption = None,
     annotations: AnnotationsOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
@@ -102,7 +108,7 @@ def stats(
 
     if plot is not None:
         _require_picture(plot)
-    dataset = _open(name, root, split, options_of(annotations, unnumbered))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
     with counting("images") as show:
         statistics = collect_statistics(
             dataset,
@@ -128,6 +134,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to make; must not be there.")],
     to: Annotated[str, typer.Option(help="coco or cityscapes.")],
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
+    only: OnlyOption = None,
     annotations: AnnotationsOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
@@ -138,7 +145,7 @@ def export(
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
-    dataset = _open(name, root, split, options_of(annotations, unnumbered))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
     with counting("images") as show:
 
         def progress(done: int, total: int) -> None:
@@ -153,13 +160,20 @@ def export(
     typer.echo(f"{len(dataset)} images: {made}")
 
 
-def options_of(annotations: Path | None, unnumbered: str) -> DatasetOptions:
+def options_of(
+    annotations: Path | None, unnumbered: str, only: Path | None = None
+) -> DatasetOptions:
     """Return how the tree is read."""
     from uda4inst.data.tree import DatasetOptions, Unnumbered
+    from uda4inst.formats.image_list import read_image_list
 
     if unnumbered not in (known := get_args(Unnumbered)):
         raise UserError(f"--unnumbered must be one of {', '.join(known)}, got {unnumbered!r}.")
-    return DatasetOptions(unnumbered=cast(Unnumbered, unnumbered), annotations=annotations)
+    return DatasetOptions(
+        unnumbered=cast(Unnumbered, unnumbered),
+        annotations=annotations,
+        only=None if only is None else read_image_list(only),
+    )
 
 
 def _open(name: str, root: Path, split: str | None, options: DatasetOptions) -> ImageTree:

@@ -18,6 +18,7 @@ from uda4inst.commands.data_reports import (
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
+    from uda4inst.formats.image_list import ImageList
     from uda4inst.tasks.base import Task
 
 
@@ -42,6 +43,13 @@ def evaluate(
     split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
     annotations: AnnotationsOption = None,
     unnumbered: UnnumberedOption = "ignore",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judge the images this file lists alone, one name a line; of a run, by its stored "
+            "predictions, and nothing is written."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
@@ -49,6 +57,7 @@ def evaluate(
     """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     from uda4inst.data.readers import truth_class
     from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.formats.image_list import read_image_list
     from uda4inst.tasks.instances import INSTANCES
 
     if (run is None) == (predictions is None):
@@ -56,16 +65,17 @@ def evaluate(
             "evaluate must be given a RUN, or --predictions with --target, got "
             f"{'neither' if run is None else 'both'}."
         )
+    only = None if images is None else read_image_list(images)
     if predictions is not None:
         if target is None:
             raise UserError("--target must name the data set the predictions are for, got none.")
         kind = truth_class(target_format)
         require_root(target)
         truth = kind(target, split, options=options_of(annotations, unnumbered))
-        result = evaluate_predictions(predictions, truth)
+        result = evaluate_predictions(predictions, truth, only=only)
         parts, task = {"predictions": result}, INSTANCES
     else:
-        result = _of_run(str(run), step, root)
+        result = _of_images(str(run), step, root, only) if only else _of_run(str(run), step, root)
         parts, task = result["results"], _task_of(str(run), root)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
@@ -86,6 +96,44 @@ def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
         return category_groups.evaluate(
             run, step=step, progress=lambda network, done, total: show(done, total, network)
         )
+
+
+def _of_images(name: str, step: int | None, root: Path, only: ImageList) -> dict[str, Any]:
+    """Judge a run's stored predictions of some images; nothing is written."""
+    from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.run_folder.evaluations import (
+        evaluated_steps,
+        predicting_networks,
+        predictions_file,
+    )
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.tasks.instances import INSTANCES
+    from uda4inst.training.config import load_config
+    from uda4inst.training.validation import require_validation
+
+    run = find_run(name, root=root)
+    config = load_config(run.config)
+    if config.task is not INSTANCES:
+        raise UserError(
+            f"evaluate --images must be given a run of instances, got one of {config.task.name} "
+            f"({run.path}). Leave --images out, or set data.val.only for a new run."
+        )
+    known = evaluated_steps(run)
+    chosen = step if step is not None else known[-1] if known else None
+    networks = [] if chosen is None else predicting_networks(run, chosen)
+    if chosen is None or not networks:
+        raise UserError(
+            f"evaluate --images must be given a run with stored predictions, got none of step "
+            f"{chosen} ({run.path}). Evaluate it first: uda4inst evaluate {run.path}"
+        )
+    dataset, protocols = require_validation(config), config.evaluation.protocols
+    results = {
+        network: evaluate_predictions(
+            predictions_file(run, chosen, network), dataset, protocols=protocols, only=only
+        )
+        for network in networks
+    }
+    return {"step": chosen, "images": len(dataset.places(only)), "results": results}
 
 
 def _task_of(name: str, root: Path) -> Task:

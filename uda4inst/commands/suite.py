@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uda4inst.suites.definition import Cell
     from uda4inst.suites.expand import Expansion
     from uda4inst.suites.folder import SuiteFolder
-    from uda4inst.suites.results import Network, ProtocolName
+    from uda4inst.suites.rows import Network, ProtocolName
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
     from uda4inst.suites.scales import SceneSets
 
@@ -84,8 +84,10 @@ def suite(
             SUITES[name], size, some, root=place.runs.resolve(), overrides=overrides or []
         )
 
-    everything = expanded([*earlier, *wanted])
-    chosen = expanded(wanted).only([key for key in rows.split(",") if key])
+    named = [key.strip() for key in rows.split(",") if key.strip()]
+    chosen = expanded(wanted).only(named)
+    known = {*chosen.rows, *folders.recorded_rows(place)}
+    everything = expanded([*earlier, *wanted]).only(sorted(known))
     folders.check_unchanged(place, everything)
     if dry_run:
         _list_runs(place, chosen)

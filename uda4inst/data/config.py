@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
+from uda4inst.errors import UserError
+from uda4inst.formats.image_list import ImageList, read_image_list
 from uda4inst.settings import Settings
 
 # Spelled out because a schema lists its choices as literals; a test holds it to `DATASETS`.
@@ -72,16 +74,66 @@ class DatasetRef(Settings):
         "annotations/instances_SPLIT.json or annotations/SPLIT.json.",
     )
 
+    only: str | None = Field(
+        None,
+        min_length=1,
+        description="Use the images this file lists, one name a line, and no others. Empty: all.",
+    )
+    only_hash: str | None = Field(
+        None,
+        description="Hash of that list, filled in by itself; a list that has changed since is "
+        "refused.",
+        json_schema_extra={"by_itself": True},
+    )
+
+    @model_validator(mode="after")
+    def _check_only(self) -> DatasetRef:
+        if self.only_hash is not None and self.only is None:
+            raise ValueError("only must name the image list whose hash only_hash is, got none")
+        return self
+
+    @property
+    def object_filter(self) -> ObjectFilter:
+        """Which objects are worth learning."""
+        return ObjectFilter(
+            max_occlusion=self.max_occlusion,
+            max_truncation=self.max_truncation,
+            min_area=self.min_area,
+        )
+
+    def pinned(self) -> DatasetRef:
+        """Return the reference with the hash of its image list as it is now, if it had none.
+
+        Raises:
+            UserError: the list cannot be read.
+        """
+        if self.only is None or self.only_hash is not None:
+            return self
+        return self.model_copy(update={"only_hash": read_image_list(Path(self.only)).hash})
+
+    def _image_list(self) -> ImageList | None:
+        """Return the images to use; None for all."""
+        if self.only is None:
+            return None
+        found = read_image_list(Path(self.only))
+        if self.only_hash not in (None, found.hash):
+            raise UserError(
+                f"image list must be the one the run was configured with ({self.only_hash}), got "
+                f"another ({found.hash}, {self.only}). Take the change back, or start a new run."
+            )
+        return found
+
     def options(self) -> DatasetOptions:
-        """Return how the tree is read."""
+        """Return how the tree is read.
+
+        Raises:
+            UserError: an image list cannot be read, or has changed.
+        """
         return DatasetOptions(
-            objects=ObjectFilter(
-                max_occlusion=self.max_occlusion,
-                max_truncation=self.max_truncation,
-                min_area=self.min_area,
-            ),
+            objects=self.object_filter,
             unnumbered=self.unnumbered,
             annotations=None if self.annotations is None else Path(self.annotations),
+            only=self._image_list(),
         )
 
 

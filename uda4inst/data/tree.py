@@ -29,6 +29,8 @@ from uda4inst.data.records import (
     shorten,
 )
 from uda4inst.errors import UserError
+from uda4inst.formats.image_list import ImageList
+from uda4inst.formats.predictions import basename
 from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
 
 Unnumbered = Literal["ignore", "components", "one"]
@@ -93,11 +95,13 @@ class DatasetOptions:
         unnumbered: what thing pixels without an instance number are (SYNTHIA): ignored, one
             object per connected component, or one object per class.
         annotations: the annotation file (own data in COCO's format); None looks for it.
+        only: the images to use; None for all.
     """
 
     objects: ObjectFilter = field(default_factory=ObjectFilter)
     unnumbered: Unnumbered = "ignore"
     annotations: Path | None = None
+    only: ImageList | None = None
 
 
 class ImageTree(ABC):
@@ -112,7 +116,8 @@ class ImageTree(ABC):
         left_out: files treated as if they were not there, to read what is whole of a broken tree.
 
     Raises:
-        UserError: folders are missing, names are malformed, or images and labels do not pair.
+        UserError: folders are missing, names are malformed, images and labels do not pair, or a
+            listed image is not there.
     """
 
     name: ClassVar[str]  # for people
@@ -143,9 +148,11 @@ class ImageTree(ABC):
                 "Use it as data.target, or choose another format."
             )
         index = FileIndex(self.root, left_out)
-        self.records: Final[tuple[ImageRecord, ...]] = tuple(
-            self._list(index, require_labels=require_labels)
-        )
+        records = tuple(self._list(index, require_labels=require_labels))
+        if self.options.only is not None:
+            where = f"{self.root}, {self.split}"
+            records = tuple(records[i] for i in _places(records, self.options.only, where))
+        self.records: Final = records
 
     @abstractmethod
     def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
@@ -186,6 +193,14 @@ class ImageTree(ABC):
     def basename(self, index: int) -> str:
         """Return the name by which results are matched to the image."""
         return self.records[index].sample_id
+
+    def places(self, only: ImageList) -> list[int]:
+        """Return the indices of listed images, ascending.
+
+        Raises:
+            UserError: a name is of no image.
+        """
+        return _places(self.records, only, f"{self.root}, {self.split}")
 
     def size_of(self, index: int) -> Size:
         """Return (height, width) of an image without decoding it."""
@@ -340,6 +355,12 @@ def to_instance_ids(labels: LabelArrays, record: ImageRecord) -> Int32[np.ndarra
     table = np.concatenate((np.zeros(1, np.int32), raw))
     plain = TRAIN_ID_TO_LABEL[labels.semantic].astype(np.int32)
     return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)
+
+
+def _places(records: Iterable[ImageRecord], only: ImageList, where: str) -> list[int]:
+    """Return the places of listed images, ascending."""
+    known = [(r.sample_id, basename(r.sample_id), r.image.name, r.image.stem) for r in records]
+    return only.places(known, where=where)
 
 
 def without(labels: _Arrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID) -> _Arrays:

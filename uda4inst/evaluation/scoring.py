@@ -19,6 +19,7 @@ from uda4inst.evaluation.resampling import resampled_ap, write_resampled
 from uda4inst.evaluation.results import restrict
 from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
+from uda4inst.formats.image_list import ImageList
 from uda4inst.formats.predictions import ScoredMask, basename, read_predictions
 
 ImagesDone = Callable[[int, int], None]  # images done, images in all
@@ -91,6 +92,7 @@ def evaluate_predictions(
     dataset: ImageTree,
     *,
     protocols: Sequence[str] = PROTOCOLS,
+    only: ImageList | None = None,
     workers: int = 1,
     progress: ImagesDone | None = None,
 ) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def evaluate_predictions(
         dataset: opened with labels, which have instances; of Cityscapes' `CityscapesLabels` will
             do.
         protocols: which of "cityscapes" and "coco".
+        only: judge these images alone; None for all.
         workers: processes that share the images; more than one pays for hundreds of full-size
             images.
         progress: called after every image.
@@ -117,20 +120,21 @@ def evaluate_predictions(
     """
     path = Path(path)
     scores = accumulators(protocols)
-    work = _ImageScore(dataset, _read_entries(path, dataset), tuple(protocols))
+    places = range(len(dataset)) if only is None else dataset.places(only)
+    work = _ImageScore(dataset, _read_entries(path, dataset), tuple(protocols), places)
 
     def show(done: int) -> None:
         if progress is not None:
-            progress(done, len(dataset))
+            progress(done, len(places))
 
-    for part in in_order(work, len(dataset), workers=workers, progress=show):
+    for part in in_order(work, len(places), workers=workers, progress=show):
         for protocol, accumulator in part.items():
             _merge(scores[protocol], accumulator)
     return {
         "predictions": str(path),
         "target": str(dataset.root),
         "split": dataset.split,
-        "images": len(dataset),
+        "images": len(places),
         **results_json(scores),
     }
 
@@ -175,14 +179,17 @@ class _ImageScore:
         dataset: its labels are the ground truth.
         entries: the detections of every image.
         protocols: which of "cityscapes" and "coco".
+        places: indices of the judged images.
     """
 
     dataset: ImageTree
     entries: Sequence[Entries]
     protocols: tuple[str, ...]
+    places: Sequence[int]
 
-    def __call__(self, index: int) -> dict[str, Accumulator]:
-        """Return accumulators over one image."""
+    def __call__(self, number: int) -> dict[str, Accumulator]:
+        """Return accumulators over one of the judged images."""
+        index = self.places[number]
         scores = accumulators(self.protocols)
         ids = self.dataset.read_instance_ids(index)
         size = (int(ids.shape[0]), int(ids.shape[1]))

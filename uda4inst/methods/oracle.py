@@ -26,9 +26,8 @@ from uda4inst.methods.base import (
     MethodSpec,
     Mode,
     Views,
-    sample_view,
-    view_losses,
 )
+from uda4inst.methods.steps import sample_view, view_losses
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
 from uda4inst.tasks import TASKS

@@ -27,10 +27,8 @@ from uda4inst.methods.base import (
     MethodSpec,
     Mode,
     Views,
-    aligned_source,
-    sample_view,
-    view_losses,
 )
+from uda4inst.methods.steps import aligned_source, sample_view, view_losses
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
 from uda4inst.tasks import TASKS

@@ -46,6 +46,8 @@ from uda4inst.methods.base import (
     MethodSpec,
     SourceCounts,
     Views,
+)
+from uda4inst.methods.steps import (
     aligned_source,
     count_labels,
     mixed_view,

@@ -21,7 +21,8 @@ from uda4inst.run_folder.choices import ChoiceLine, Criterion, read_choice
 from uda4inst.suites.definition import Cell, Row
 from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.report import markdown_table
-from uda4inst.suites.results import PROTOCOLS, Network, RowResult, RunResult, collect
+from uda4inst.suites.results import collect
+from uda4inst.suites.rows import PROTOCOLS, Network, RowResult, RunResult
 from uda4inst.suites.tables import NOTHING, Table
 from uda4inst.tasks.instances import INSTANCES
 

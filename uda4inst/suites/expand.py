@@ -71,6 +71,7 @@ class Expansion:
         cells: scene sets and seeds, one set of runs each.
         overrides: key=value of the command line.
         runs: by cell; stage-1 runs before those that start from them.
+        rows: keys of the rows that are run.
     """
 
     suite: Suite
@@ -78,6 +79,7 @@ class Expansion:
     cells: tuple[Cell, ...]
     overrides: tuple[str, ...]
     runs: tuple[RunSpec, ...]
+    rows: tuple[str, ...]
 
     @property
     def hash(self) -> str:
@@ -106,7 +108,7 @@ class Expansion:
         wanted = [run for run in self.runs if run.row in {known[key] for key in rows}]
         starts = {run.stage1 for run in wanted}
         kept = tuple(run for run in self.runs if run in wanted or run.name in starts)
-        return replace(self, runs=kept)
+        return replace(self, runs=kept, rows=tuple(key for key in known if key in rows))
 
 
 def cells_of(scale: Scale, seeds: Sequence[int], scenes: Sequence[int] = ()) -> tuple[Cell, ...]:
@@ -166,7 +168,8 @@ def expand(
         # Stage 1 first; a name met again is the same run.
         for spec in sorted(specs, key=lambda spec: bool(spec.row)):
             runs.setdefault(spec.name, spec)
-    return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()))
+    rows = tuple(row.key for row in suite.rows)
+    return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()), rows)
 
 
 def stage1_hash(config: Config) -> str | None:

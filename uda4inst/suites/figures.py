@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from uda4inst.atomic import whole_file
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
-from uda4inst.suites.results import Network, ProtocolName, RowResult, SuiteResults, View
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, ProtocolName, RowResult, View
 
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"

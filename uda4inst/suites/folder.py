@@ -108,6 +108,15 @@ def recorded_cells(folder: SuiteFolder) -> tuple[Cell, ...]:
     return described_cells(open_suite(folder.path)[1])
 
 
+def recorded_rows(folder: SuiteFolder) -> tuple[str, ...]:
+    """Return the keys of the rows a folder was expanded for before; none for a new one."""
+    if not folder.description.is_file():
+        return ()
+    _, values = open_suite(folder.path)
+    every = [row.key for row in SUITES[values["suite"]].rows]
+    return tuple(values.get("rows") or every)  # earlier versions had no choice
+
+
 def described_cells(description: Mapping[str, Any]) -> tuple[Cell, ...]:
     """Return the scene sets and seeds that suite.yaml says, in its order."""
     runs = [run for run in description.get("runs") or () if "seed" in run]
@@ -126,6 +135,7 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
         "scale": expansion.scale.name,
         "scenes": list(dict.fromkeys(c.scenes for c in expansion.cells if c.scenes is not None)),
         "seeds": list(dict.fromkeys(cell.seed for cell in expansion.cells)),
+        "rows": list(expansion.rows),
         "overrides": list(expansion.overrides),
         "presets": dict(expansion.scale.presets),
         "hash": expansion.hash,

@@ -12,7 +12,8 @@ from uda4inst.atomic import whole_file
 from uda4inst.evaluation.found import MEASURES, SCORE, FoundClass, read_found
 from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.suites.figures import color_of
-from uda4inst.suites.results import Network, RowResult, SuiteResults
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, RowResult
 from uda4inst.suites.tables import NOTHING, Table
 
 _PROTOCOL: Final = "cityscapes"

@@ -13,15 +13,8 @@ from uda4inst.evaluation.found import MEASURES, SCORE
 from uda4inst.suites import figures
 from uda4inst.suites.found import found_of, found_table, write_curves
 from uda4inst.suites.intervals import Interval
-from uda4inst.suites.results import (
-    NETWORKS,
-    Network,
-    ProtocolName,
-    RowResult,
-    Statistic,
-    SuiteResults,
-    View,
-)
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import NETWORKS, Network, ProtocolName, RowResult, Statistic, View
 from uda4inst.suites.tables import Table, tables
 from uda4inst.tasks.instances import INSTANCES
 

@@ -14,14 +14,8 @@ from uda4inst.evaluation.resampling import RESAMPLES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.intervals import LEVEL, Interval
 from uda4inst.suites.paper import PaperNumbers
-from uda4inst.suites.results import (
-    Network,
-    ProtocolName,
-    RowResult,
-    Statistic,
-    SuiteResults,
-    View,
-)
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, ProtocolName, RowResult, Statistic, View
 
 NOT_PUBLISHED: Final = "not published"
 NOTHING: Final = "–"
@@ -117,15 +111,16 @@ def difference_tables(
             f"{row.label} − {above.label}",
             *(
                 _difference_cell(results.difference(row, above, network, protocol, metric, chosen))
-                for chosen in (*names, *([rare] if rare else []))
+                for chosen in (*([rare] if rare else []), *names)
             ),
         )
         for row, above in pairs
     ]
     of_class = results.suite.task.class_measures[0]
     title = f"Differences in {of_class} by class, {where}"
-    header = ("row minus the next above that was run", *names)
+    header = ("row minus the next above that was run",)
     header += (f"mean of {' and '.join(rare)}",) if rare else ()
+    header += names
     yield Table(title, header, tuple(lines), (note,))
 
 

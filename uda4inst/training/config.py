@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,22 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.methods import METHODS, foreign_keys
-from uda4inst.training.schema import Config, config_hash, to_yaml
+from uda4inst.training.schema import Config, YamlReader, config_hash, to_yaml
 
 log = logging.getLogger(__name__)
 
 _CONFIGS: Final = resources.files("uda4inst") / "configs"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people write numbers: 1e-4 is a float, which YAML 1.1 takes for text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +47,8 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
 
     Raises:
         UserError: no such file or preset; not YAML; an unknown key; a value of the wrong type or
-            out of range. The message has one line an offender, each naming key and file or
-            override.
+            out of range; an image list that cannot be read. The message has one line an offender,
+            each naming key and file or override.
     """
     text, where = _read(path_or_preset)
     values = _parse_file(text, where)
@@ -69,7 +57,13 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
         _apply(values, override)
     config = check_config(values, where=where, overrides=parsed)
     _report_unused(values, parsed)
-    return config
+    return _pinned(config)
+
+
+def _pinned(config: Config) -> Config:
+    """Return a configuration that says which image lists it was made with."""
+    refs = {name: getattr(config.data, name).pinned() for name in ("source", "target", "val")}
+    return config.model_copy(update={"data": config.data.model_copy(update=refs)})
 
 
 def check_config(
@@ -115,7 +109,7 @@ def _read(path_or_preset: str | Path) -> tuple[str, str]:
 
 def _parse_file(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.load(text, Loader=_Loader)
+        values = yaml.load(text, Loader=YamlReader)
     except yaml.YAMLError as error:
         # PyYAML's messages span lines; the place is what matters.
         raise UserError(
@@ -138,7 +132,7 @@ def _parse_override(text: str) -> _Override:
             "For example: method.score_threshold=0.8"
         )
     try:
-        return _Override(text, tuple(key.split(".")), yaml.load(value, Loader=_Loader))
+        return _Override(text, tuple(key.split(".")), yaml.load(value, Loader=YamlReader))
     except yaml.YAMLError as error:
         raise UserError(
             f"override must have a YAML value, got {text!r} ({' '.join(str(error).split())})."
@@ -153,6 +147,8 @@ def _apply(values: dict[str, Any], override: _Override) -> None:
         if not isinstance(part.get(parent), dict):
             part[parent] = {}
         part = part[parent]
+    if last == "only" and override.value != part.get(last):
+        part.pop("only_hash", None)  # that of another list
     part[last] = override.value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final, Literal
 
 import yaml
@@ -339,6 +340,10 @@ class Config(Settings):
 UNHASHED: Final = (
     "run",
     "data.workers",
+    # their content has a hash beside it
+    "data.source.only",
+    "data.target.only",
+    "data.val.only",
     "training.device",
     "training.rehearse_memory",
     "training.modules_at_once",
@@ -368,6 +373,9 @@ LATER: Final = (
     "method.pool.colours",
     "method.pool.pseudo_labels",
     "model.deformable_kernel",
+    "data.source.only_hash",
+    "data.target.only_hash",
+    "data.val.only_hash",
 )
 
 
@@ -414,6 +422,23 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+class YamlReader(yaml.SafeLoader):
+    """YAML as people write numbers: 1e-4 is a float, which YAML 1.1 takes for text."""
+
+
+class _YamlWriter(yaml.SafeDumper):
+    """Its counterpart: text that would be read as such a number is quoted."""
+
+
+for _kind in (YamlReader, _YamlWriter):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+        list("-+0123456789."),
+    )
+
+
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML, in the order of the schema."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = config.model_dump(mode="json")
+    return yaml.dump(values, Dumper=_YamlWriter, sort_keys=False, allow_unicode=True)

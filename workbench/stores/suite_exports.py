@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from uda4inst.suites.figures import write_charts
 from uda4inst.suites.report import csv_text, latex, markdown
-from uda4inst.suites.results import SuiteResults, View
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from uda4inst.run_folder.status import SeenState
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.expand import run_name
 from uda4inst.suites.folder import SuiteFolder, described_cells, open_suite, read_records
-from uda4inst.suites.results import SuiteResults, View, collect
+from uda4inst.suites.results import SuiteResults, collect
+from uda4inst.suites.rows import View
 from uda4inst.suites.scales import find_scale
 from workbench.stores.file_cache import FileCache
 from workbench.stores.recent import Recent

@@ -231,6 +231,8 @@ def _walk(node: _Node, root: _Node, *, prefix: str, given: object) -> Iterator[F
         given: its default as a whole, which goes before those of its settings.
     """
     for name, raw in node.get("properties", {}).items():
+        if raw.get("by_itself"):  # nobody's to enter
+            continue
         key, default = f"{prefix}{name}", raw.get("default", _NO_DEFAULT)
         if isinstance(given, Mapping) and name in given:
             default = given[name]

@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from uda4inst.errors import UserError
+from uda4inst.training.config import Config
 from workbench.ui.forms import (
     Condition,
     field_specs,
@@ -267,3 +268,9 @@ def test_field_specs__one_variant_is_an_ordinary_part() -> None:
 
     found = {spec.name: spec.when for spec in field_specs(Only.model_json_schema())}
     assert found == {"method.name": (), "method.rate": (), "method.groups": ()}
+
+
+def test_field_specs__leaves_out_what_is_filled_in_by_itself() -> None:
+    keys = [spec.key for spec in field_specs(Config.model_json_schema())]
+    assert "data.source.only" in keys
+    assert not [key for key in keys if key.endswith("only_hash")]

@@ -334,7 +334,7 @@ def _refuse_choices_by_instance(
         for name, given in (
             ("method.classes", classes is not None),
             ("data.rare_class_temperature", config.rare_class_temperature is not None),
-            ("max_occlusion, max_truncation or min_area", learned.options().objects.is_active),
+            ("max_occlusion, max_truncation or min_area", learned.object_filter.is_active),
         )
         if given
     ]

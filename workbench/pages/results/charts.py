@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from uda4inst.suites.definition import BENCHMARKS
-from uda4inst.suites.results import RowResult, Statistic, SuiteResults, View
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import RowResult, Statistic, View
 from workbench.ui import plots
 from workbench.ui.markup import section
 from workbench.ui.palette import LINE_COLORS, class_css, semantic_css

@@ -9,7 +9,8 @@ from html import escape
 from typing import Final
 
 from uda4inst.evaluation.report import PROTOCOL_NAMES
-from uda4inst.suites.results import PROTOCOLS, RowResult, Statistic, SuiteResults, View
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import PROTOCOLS, RowResult, Statistic, View
 from uda4inst.suites.tables import BEYOND, NOT_PUBLISHED, NOTHING, Table
 from workbench.stores.suites import SuiteRun
 from workbench.ui import markup

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from uda4inst.suites.results import NETWORKS, PROTOCOLS
+from uda4inst.suites.rows import NETWORKS, PROTOCOLS
 from workbench.pages.results.view import (
     ChangesView,
     HeadView,

@@ -14,7 +14,8 @@ from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
 from uda4inst.suites import found, tables
-from uda4inst.suites.results import NETWORKS, PROTOCOLS, SuiteResults, View
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from workbench.pages.results.charts import charts
 from workbench.pages.results.markup import (
     class_table,

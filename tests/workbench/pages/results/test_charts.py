@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from uda4inst.classes import THING_NAMES
-from uda4inst.suites.results import View, collect
+from uda4inst.suites.results import collect
+from uda4inst.suites.rows import View
 from workbench.pages.results.charts import charts
 
 Draw = Callable[..., str]

@@ -4,7 +4,8 @@ from pathlib import Path
 from types import ModuleType
 
 from uda4inst.suites.found import found_table
-from uda4inst.suites.results import View, collect
+from uda4inst.suites.results import collect
+from uda4inst.suites.rows import View
 from uda4inst.suites.tables import difference_tables, tables
 from workbench.pages.results import markup
 from workbench.pages.results.markup import (

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from uda4inst.methods.base import (
-    MethodContext,
-    Views,
+from uda4inst.methods.base import MethodContext, Views
+from uda4inst.methods.steps import (
     aligned_source,
     count_labels,
     mixed_view,
