@@ -37,7 +37,7 @@ COCO: Final = "uda4inst-coco"
 _Match = tuple[str | None, str | None, float | None, float | None, str | None, str | None]
 
 
-class ProtocolEvaluationConfig(fo.utils.eval.DetectionEvaluationConfig):
+class ProtocolEvaluationConfig(fo.utils.eval.detection.DetectionEvaluationConfig):
     """What an evaluation was asked for.
 
     Args:
@@ -52,7 +52,7 @@ class ProtocolEvaluationConfig(fo.utils.eval.DetectionEvaluationConfig):
         super().__init__(pred_field, gt_field, iou=iou, **kwargs)
 
 
-class ProtocolEvaluation(fo.utils.eval.DetectionEvaluation):
+class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
     """What both protocols share: reading samples, writing fields, the results.
 
     Args:

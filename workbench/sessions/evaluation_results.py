@@ -9,7 +9,7 @@ from uda4inst.evaluation.results import APResult, ClassAP, class_mean
 from workbench.sessions.library import fo
 
 
-class ProtocolResults(fo.utils.eval.DetectionResults):
+class ProtocolResults(fo.utils.eval.detection.DetectionResults):
     """AP, AP50 and those of each class by one of the project's protocols.
 
     The panel shows AP as mAP, and AP50 and the classes among its other metrics.
