@@ -70,6 +70,30 @@ def data(
     _serve(_open(request, fresh=fresh), chosen, remote=remote)
 
 
+@inspect_app.command("export-tags")
+def export_tags(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its name in FiftyOne.")],
+    tag: Annotated[
+        str, typer.Argument(metavar="TAG", help="Of images; one on a label counts for its image.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The image list to write.")],
+    domain: Annotated[
+        str | None,
+        typer.Option(metavar="source|target", help="Needed where images of both have the tag."),
+    ] = None,
+) -> None:
+    """Write the images with a tag as an image list.
+
+    Training (data.source.only=FILE, data.target.only=FILE), evaluation and export take it.
+    """
+    if domain not in (None, "source", "target"):
+        raise UserError(f"--domain must be source or target, got {domain!r}.")
+    from workbench.sessions.image_lists import export_tag
+
+    count = export_tag(dataset, tag, file, domain=domain)
+    typer.echo(f"{count} images: {file}")
+
+
 def _request(
     name: str, root: Path | None, split: str | None, *, target_labels: bool, limit: int | None
 ) -> DataRequest:
