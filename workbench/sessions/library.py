@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -27,7 +29,7 @@ _PLACES: Final[Mapping[str, str]] = {
 _ALWAYS: Final[Mapping[str, str]] = {
     "FIFTYONE_DO_NOT_TRACK": "true",  # no figures of use
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",  # there are our own
-    "FIFTYONE_LOGGING_DESTINATION": "stderr",  # standard output is for answers
+    "FIFTYONE_LOGGING_LEVEL": "WARNING",  # a welcome, and what its own command line can do
 }
 _REMEDY: Final = (
     "Install it with all else in one call: make venv, or pip install -e '.[workbench,inspection]'."
@@ -72,5 +74,12 @@ if not _is_installed():
 os.environ.update(settings(FOLDER, os.environ))
 
 import fiftyone as fo  # noqa: E402
+
+# Standard output is for answers; a library of FiftyOne's sends every log there.
+for _handler in logging.getLogger().handlers:
+    if isinstance(_handler, logging.StreamHandler) and _handler.stream is sys.stdout:
+        _handler.setStream(sys.stderr)
+# What it would remember in the user's home: that it has said welcome.
+fo.constants.WELCOME_PATH = str(FOLDER.absolute() / "welcome.json")
 
 __all__ = ["FOLDER", "fo", "settings"]

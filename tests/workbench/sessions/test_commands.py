@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import inspection
@@ -19,6 +20,8 @@ inspection.require_database()
 
 pytestmark = pytest.mark.inspection
 
+Start = Callable[..., subprocess.Popen[str]]
+
 _PATIENCE = 120.0
 
 
@@ -28,15 +31,36 @@ def environment() -> dict[str, str]:
     return plain | {"OMP_NUM_THREADS": "1"}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "uda4inst.cli", "inspect", "data", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `uda4inst inspect data` in an empty folder; whatever happens, it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uda4inst.cli", "inspect", "data", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate(timeout=_PATIENCE)
+
+
+def address_of(session: subprocess.Popen[str]) -> str:
+    """Return the address that a session prints, after what its library may say before."""
+    assert session.stdout is not None
+    for line in session.stdout:
+        if " images: http://127.0.0.1:" in line:
+            return line.split()[-1]
+    raise AssertionError(session.communicate()[1])
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
@@ -55,8 +79,10 @@ def wait_until_gone(folder: Path) -> None:
     assert processes_in(folder) == []
 
 
-def test_headless__prints_one_summary_and_leaves_nothing_running(toy: Path, tmp_path: Path) -> None:
-    first = start(tmp_path, "urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
+def test_headless__prints_one_summary_and_leaves_nothing_running(
+    start: Start, toy: Path, tmp_path: Path
+) -> None:
+    first = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
     out, err = first.communicate()
     assert first.returncode == 0, err
     summary = json.loads(out)
@@ -67,7 +93,7 @@ def test_headless__prints_one_summary_and_leaves_nothing_running(toy: Path, tmp_
     wait_until_gone(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fiftyone"]
 
-    again = start(tmp_path, "urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
+    again = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
     out, err = again.communicate()
     assert json.loads(out) == {**summary, "built": False}
     wait_until_gone(tmp_path)
@@ -75,14 +101,10 @@ def test_headless__prints_one_summary_and_leaves_nothing_running(toy: Path, tmp_
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_session__answers_and_ends_with_its_database(
-    toy: Path, tmp_path: Path, ending: signal.Signals
+    start: Start, toy: Path, tmp_path: Path, ending: signal.Signals
 ) -> None:
-    session = start(tmp_path, "urbansyn", str(toy / "urbansyn"), "--remote", "--limit", "2")
-    assert session.stdout is not None
-    line = session.stdout.readline()
-    assert line.startswith("2 images: http://127.0.0.1:"), session.stderr
-    address = line.split()[-1]
-    with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
+    session = start("urbansyn", str(toy / "urbansyn"), "--remote", "--limit", "2")
+    with urllib.request.urlopen(address_of(session), timeout=_PATIENCE) as answer:
         assert answer.status == 200
     assert processes_in(tmp_path)
     children = psutil.Process(session.pid).children(recursive=True)
@@ -94,11 +116,12 @@ def test_session__answers_and_ends_with_its_database(
     assert [child for child in children if child.is_running()] == []
 
 
-def test_session__a_database_left_behind_is_ended_by_the_next(toy: Path, tmp_path: Path) -> None:
+def test_session__a_database_left_behind_is_ended_by_the_next(
+    start: Start, toy: Path, tmp_path: Path
+) -> None:
     words = ("urbansyn", str(toy / "urbansyn"), "--limit", "2")
-    session = start(tmp_path, *words, "--remote")
-    assert session.stdout is not None
-    session.stdout.readline()
+    session = start(*words, "--remote")
+    address_of(session)
     (mongod,) = (p for p in processes_in(tmp_path) if p.name() == "mongod")
     guardian = mongod.parent()
     assert guardian is not None
@@ -106,15 +129,15 @@ def test_session__a_database_left_behind_is_ended_by_the_next(toy: Path, tmp_pat
     guardian.kill()
     session.communicate()
     assert mongod.is_running()
-    out, err = start(tmp_path, *words, "--headless").communicate()
+    out, err = start(*words, "--headless").communicate()
     assert json.loads(out)["images"] == 2, err
     assert not mongod.is_running()
     wait_until_gone(tmp_path)
 
 
-def test_session__two_at_once_share_the_database(toy: Path, tmp_path: Path) -> None:
-    one = start(tmp_path, "urbansyn", str(toy / "urbansyn"), "--headless")
-    two = start(tmp_path, "cityscapes", str(toy / "cityscapes"), "--headless", "--split", "val")
+def test_session__two_at_once_share_the_database(start: Start, toy: Path, tmp_path: Path) -> None:
+    one = start("urbansyn", str(toy / "urbansyn"), "--headless")
+    two = start("cityscapes", str(toy / "cityscapes"), "--headless", "--split", "val")
     for process in (one, two):
         out, err = process.communicate()
         assert process.returncode == 0, err
@@ -135,9 +158,9 @@ def test_session__two_at_once_share_the_database(toy: Path, tmp_path: Path) -> N
     ],
 )
 def test_inspect_data__mistake_is_one_message_and_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...], words: str
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    process = start(tmp_path, *arguments, "--headless")
+    process = start(*arguments, "--headless")
     out, err = process.communicate()
     assert process.returncode == 2
     assert out == ""
