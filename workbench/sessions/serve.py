@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Final
 
 from uda4inst.errors import UserError
+from workbench.sessions.extensions import offer_extensions
 from workbench.sessions.library import fo
 
 HOST: Final = "127.0.0.1"
@@ -59,6 +60,7 @@ def address_of(dataset: fo.Dataset, port: int, view: str | None = None) -> str:
 @contextmanager
 def serving(dataset: fo.Dataset, port: int) -> Iterator[fo.Session]:
     """Serve the page while the block runs; no process of it is left behind."""
+    offer_extensions()
     session = fo.launch_app(dataset, remote=True, address=HOST, port=port)
     try:
         yield session

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import workbench.sessions.evaluation  # noqa: F401  the project's protocols, in the page's process
+from uda4inst.atomic import disk_errors
 from uda4inst.errors import UserError
 from workbench.sessions.image_lists import export_view, tagged
 from workbench.sessions.library import fo
@@ -55,6 +56,8 @@ class ExportImageList(foo.Operator):
         try:
             path = file_named(ctx.params.get("name") or "")
             view, what = chosen(ctx)
+            with disk_errors("the folder of lists", path.parent, next_step="Make it writable."):
+                path.parent.mkdir(parents=True, exist_ok=True)
             count = export_view(view, path, domain=ctx.params.get("domain"), what=what)
         except UserError as error:
             return {"written": f"Nothing: {error}"}
