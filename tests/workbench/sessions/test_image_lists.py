@@ -155,6 +155,19 @@ def test_plugin__writes_selected_tagged_and_shown(
         assert read_image_list(lists / f"{name}.txt").names == names_of(both, "source", count)
 
 
+def test_plugin__objects_stand_for_their_images(
+    plugin: ModuleType, both: fo.Dataset, tmp_path: Path
+) -> None:
+    source = both.match(fo.ViewField("domain") == "source")
+    patches = source.limit(2).to_patches("ground_truth")
+    shown = context(both, patches, which="view", name="shown")
+    picked = context(both, patches, [patches.first().id], which="selected", name="picked")
+    for ctx, count in ((shown, 2), (picked, 1)):
+        plugin.ExportImageList().execute(ctx)
+        file = tmp_path / "fiftyone" / "lists" / f"{ctx.params['name']}.txt"
+        assert read_image_list(file).names == names_of(both, "source", count)
+
+
 def test_plugin__says_what_is_wrong_and_writes_nothing(
     plugin: ModuleType, both: fo.Dataset, tmp_path: Path
 ) -> None:

@@ -97,12 +97,19 @@ def known_tags(dataset: Any) -> list[str]:
 def chosen(ctx: Any) -> tuple[Any, str]:
     """Return the images that were asked for, and what they are called."""
     which = ctx.params.get("which", "view")
-    if which == "selected":
-        return ctx.dataset.select(ctx.selected), "selected"
     if which == "tag":
         tag = ctx.params.get("tag") or ""
         return tagged(ctx.dataset, tag), f"tagged {tag!r}"
-    return ctx.view, "shown"
+    if which == "view":
+        return images_of(ctx.dataset, ctx.view), "shown"
+    of_images = not ctx.view._is_patches
+    picked = (ctx.dataset if of_images else ctx.view).select(ctx.selected)
+    return images_of(ctx.dataset, picked), "selected"
+
+
+def images_of(dataset: Any, view: Any) -> Any:
+    """Return the images of a view, those of single objects included."""
+    return dataset.select(view.distinct("sample_id")) if view._is_patches else view
 
 
 def register(plugin: Any) -> None:
