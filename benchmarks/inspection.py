@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -66,8 +67,8 @@ def paint(
 
 
 def timed(words: list[str], folder: Path) -> tuple[float, float, str]:
-    """Return seconds, peak memory in MiB and standard output of a process."""
-    began = time.perf_counter()
+    """Return seconds, peak memory in MiB and standard output of a process; print its work."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = psutil.Popen(
         [sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ
     )
@@ -81,6 +82,11 @@ def timed(words: list[str], folder: Path) -> tuple[float, float, str]:
     watcher.start()
     out, _ = process.communicate()
     seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(
+        f"  {seconds:.1f} s, {work:.1f} of processors (without the database's): {words[-1][-40:]}"
+    )
     done.set()
     watcher.join()
     if process.returncode:

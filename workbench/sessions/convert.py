@@ -8,6 +8,7 @@ are stored with one added and ignored pixels as 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -69,20 +70,24 @@ def from_objects(objects: fo.Detections, ignored: fo.Detections, size: Size) -> 
     return InstanceMap(ids=torch.from_numpy(ids), labels=torch.tensor(labels, dtype=torch.int64))
 
 
-def detection(label: str, mask: CutMask, size: Size, **attributes: object) -> fo.Detection:
+def detection(
+    label: str, mask: CutMask, size: Size, *, mask_file: Path | None = None, **attributes: object
+) -> fo.Detection:
     """Return one object.
 
     Args:
         label: its class.
         mask: its pixels.
         size: (height, width) of the image.
+        mask_file: a picture of the mask, to be named in its place.
         attributes: what else is known of it; what is None is left out.
     """
     known = {name: value for name, value in attributes.items() if value is not None}
     return fo.Detection(
         label=label,
         bounding_box=relative_box(mask, size),
-        mask=mask.mask if mask.mask.size else None,
+        mask=mask.mask if mask.mask.size and mask_file is None else None,
+        mask_path=None if mask_file is None else str(mask_file.absolute()),
         **known,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from uda4inst.data.tree import ImageTree, LabelArrays, ObjectFacts
 from uda4inst.structures import Size
 from workbench.sessions.cutting import CutMask, cut_ignored, cut_instances
 
-_QUICK = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+_QUICK: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+# Pixels of an image's masks, a byte each before they are packed: MongoDB's documents end at 16 MiB.
+_IN_DATABASE: Final = 12 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,7 @@ class ReadObject:
         occlusion: hidden share, in [0, 1]; None where it is not known.
         truncation: share outside the picture, in [0, 1]; None where it is not known.
         is_learned: False where training ignores it, by the filters of its configuration.
+        mask_file: where the mask lies if it is not to be kept in the database; 255 on the object.
     """
 
     thing: int
@@ -36,6 +40,7 @@ class ReadObject:
     occlusion: float | None
     truncation: float | None
     is_learned: bool
+    mask_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +94,7 @@ class Reading:
             index,
             plain.size,
             plain.file_bytes,
-            objects=_objects(self.tree, labels, facts),
+            objects=_with_files(_objects(self.tree, labels, facts), path),
             ignored=cut_ignored(labels.ids),
             semantic=_write_semantic(labels.semantic, path),
         )
@@ -112,6 +117,20 @@ def _objects(tree: ImageTree, labels: LabelArrays, facts: ObjectFacts) -> tuple[
     )
 
 
+def _with_files(objects: tuple[ReadObject, ...], beside: Path) -> tuple[ReadObject, ...]:
+    """Write the largest masks to files where all of them may be too much for one document."""
+    kept = list(objects)
+    total = sum(one.mask.mask.size for one in objects)
+    for place in sorted(range(len(kept)), key=lambda k: -kept[k].mask.mask.size):
+        if total <= _IN_DATABASE:
+            break
+        path = beside.with_name(f"{beside.stem}_{place:04d}.png")
+        _write_png(kept[place].mask.mask.astype(np.uint8) * np.uint8(255), path)
+        total -= kept[place].mask.mask.size
+        kept[place] = replace(kept[place], mask_file=path)
+    return tuple(kept)
+
+
 def _known(share: float) -> float | None:
     return None if math.isnan(share) else share
 
@@ -120,7 +139,15 @@ def _write_semantic(train_ids: UInt8[np.ndarray, "H W"], path: Path) -> Path | N
     """Write a semantic map as FiftyOne shows it, unless nothing is labelled."""
     if (train_ids == IGNORE_TRAIN_ID).all():
         return None
-    stored = train_ids + np.uint8(1)  # 255, ignored, becomes 0
-    with disk_errors("a semantic map", path, next_step="Free space, then open the session again."):
-        write_whole(path, cv2.imencode(".png", stored, _QUICK)[1].tobytes())
+    _write_png(train_ids + np.uint8(1), path)  # 255, ignored, becomes 0
     return path
+
+
+def _write_png(values: UInt8[np.ndarray, "H W"], path: Path) -> None:
+    """Write a picture of one channel.
+
+    Raises:
+        UserError: the disk is full or fails.
+    """
+    with disk_errors("a mask", path, next_step="Free space, then open the session again."):
+        write_whole(path, cv2.imencode(".png", values, _QUICK)[1].tobytes())

@@ -105,6 +105,7 @@ def _add_objects(sample: fo.Sample, image: ReadImage) -> None:
                 THING_NAMES[one.thing],
                 one.mask,
                 image.size,
+                mask_file=one.mask_file,
                 area=one.mask.area,
                 occlusion=one.occlusion,
                 truncation=one.truncation,

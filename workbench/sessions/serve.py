@@ -54,7 +54,7 @@ def address_of(dataset: fo.Dataset, port: int, view: str | None = None) -> str:
     address = f"http://{HOST}:{port}/datasets/{dataset.name}"
     if view is None:
         return address
-    return f"{address}?view={dataset.get_saved_view_info(view)['slug']}"
+    return f"{address}?view={fo.core.utils.to_slug(view)}"
 
 
 @contextmanager

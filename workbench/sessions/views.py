@@ -16,13 +16,14 @@ def save_data_views(dataset: fo.Dataset) -> None:
     """Save the views of a session of data in place of those it had; people's own views stay.
 
     Each domain, the images of the rare classes, those without any object, and each class that
-    occurs with its objects alone.
+    occurs with its objects alone. Rare is what is rare in the source, where there is one.
     """
     F = fo.ViewField
-    totals = {name: int(dataset.sum(f"counts.{name}")) for name in THING_NAMES}
-    for domain in dataset.distinct("domain"):
-        _save(dataset, domain, dataset.match(F("domain") == domain), f"Images of the {domain}.")
-    if rare := rare_classes(totals):
+    domains = {name: dataset.match(F("domain") == name) for name in dataset.distinct("domain")}
+    for domain, shown in domains.items():
+        _save(dataset, domain, shown, f"Images of the {domain}.")
+    totals = _totals(dataset)
+    if rare := rare_classes(_totals(domains.get("source", dataset))):
         shown = dataset.match(F.any([F(f"counts.{name}") > 0 for name in rare]))
         words = f"Images that show {' or '.join(rare)}, the least frequent of each category group."
         _save(dataset, RARE_CLASSES, shown, words)
@@ -49,6 +50,11 @@ def rare_classes(
     """
     there = [[name for name in names if totals.get(name, 0) > 0] for names in groups.values()]
     return tuple(min(names, key=lambda name: totals[name]) for names in there if names)
+
+
+def _totals(images: fo.Dataset | fo.DatasetView) -> dict[str, int]:
+    """Return the objects of each class that training learns from."""
+    return {name: int(images.sum(f"counts.{name}")) for name in THING_NAMES}
 
 
 def _save(dataset: fo.Dataset, name: str, view: fo.DatasetView, description: str) -> None:

@@ -15,7 +15,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.errors import UserError
 from uda4inst.structures import InstanceMap, SemanticMap
-from workbench.sessions import convert, data_session, samples
+from workbench.sessions import convert, data_session, reading, samples
 from workbench.sessions.data_session import open_data_session
 from workbench.sessions.library import fo
 from workbench.sessions.request import request_tree
@@ -183,3 +183,17 @@ def test_open__images_without_labels(toy: Path) -> None:
     session = open_data_session(request_tree("images", city, limit=1))
     assert session.summary["images"] == 1
     assert session.summary["domains"]["target"]["images_in_all"] == 2
+
+
+def test_open__masks_too_large_for_the_database_are_files(
+    tree: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_IN_DATABASE", 200)
+    request = request_tree("urbansyn", tree, limit=2)
+    dataset = open_data_session(request).dataset
+    first = dataset.first()
+    in_files = [row.mask_path is not None for row in first.ground_truth.detections]
+    assert True in in_files
+    assert False in in_files
+    labels = UrbanSyn(toy / "urbansyn").read_labels(0)
+    assert np.array_equal(as_instances(first).ids.numpy(), labels.ids)
