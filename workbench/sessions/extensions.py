@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from uda4inst.atomic import disk_errors
+from uda4inst.atomic import disk_errors, whole_file
 from workbench.sessions.library import FOLDER, fo
 
 PLUGIN: Final = Path(__file__).parent / "plugin"
@@ -52,7 +52,7 @@ def _link(link: Path, to: Path) -> None:
     if not to.is_dir():
         link.unlink(missing_ok=True)
         return
-    new = link.with_name(f".{link.name}.{os.getpid()}")
-    new.unlink(missing_ok=True)
-    new.symlink_to(to, target_is_directory=True)
-    new.replace(link)
+    if link.is_symlink() and link.readlink() == to:
+        return
+    with whole_file(link) as new:
+        new.symlink_to(to, target_is_directory=True)
