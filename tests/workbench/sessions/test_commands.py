@@ -1,0 +1,169 @@
+"""`uda4inst inspect data` as people run it, with a database of its own that ends with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import inspection
+import psutil
+import pytest
+
+inspection.require_database()
+
+pytestmark = pytest.mark.inspection
+
+Start = Callable[..., subprocess.Popen[str]]
+
+_PATIENCE = 120.0
+
+
+def environment() -> dict[str, str]:
+    """Return an environment that configures nothing of FiftyOne."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_")}
+    return plain | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `uda4inst inspect data` in an empty folder; whatever happens, it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uda4inst.cli", "inspect", "data", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate(timeout=_PATIENCE)
+
+
+def address_of(session: subprocess.Popen[str]) -> str:
+    """Return the address that a session prints, after what its library may say before."""
+    assert session.stdout is not None
+    for line in session.stdout:
+        if " images: http://127.0.0.1:" in line:
+            return line.split()[-1]
+    raise AssertionError(session.communicate()[1])
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Return the databases, and their guardians, that keep data in a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder / "fiftyone" / "database") in (process.info["cmdline"] or [])
+    ]
+
+
+def wait_until_gone(folder: Path) -> None:
+    began = time.monotonic()
+    while processes_in(folder) and time.monotonic() - began < _PATIENCE:
+        time.sleep(0.2)
+    assert processes_in(folder) == []
+
+
+def test_headless__prints_one_summary_and_leaves_nothing_running(
+    start: Start, toy: Path, tmp_path: Path
+) -> None:
+    first = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
+    out, err = first.communicate()
+    assert first.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["built"]
+    assert summary["images"] == 4
+    assert summary["domains"]["source"]["images_in_all"] == 8
+    assert summary["views"]["source"] == 4
+    wait_until_gone(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["fiftyone"]
+
+    again = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
+    out, err = again.communicate()
+    assert json.loads(out) == {**summary, "built": False}
+    wait_until_gone(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_session__answers_and_ends_with_its_database(
+    start: Start, toy: Path, tmp_path: Path, ending: signal.Signals
+) -> None:
+    session = start("urbansyn", str(toy / "urbansyn"), "--remote", "--limit", "2")
+    with urllib.request.urlopen(address_of(session), timeout=_PATIENCE) as answer:
+        assert answer.status == 200
+    assert processes_in(tmp_path)
+    children = psutil.Process(session.pid).children(recursive=True)
+    session.send_signal(ending)
+    session.communicate(timeout=_PATIENCE)
+    assert session.returncode == (0 if ending != signal.SIGKILL else -signal.SIGKILL)
+    wait_until_gone(tmp_path)
+    psutil.wait_procs(children, timeout=_PATIENCE)
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_session__a_database_left_behind_is_ended_by_the_next(
+    start: Start, toy: Path, tmp_path: Path
+) -> None:
+    words = ("urbansyn", str(toy / "urbansyn"), "--limit", "2")
+    session = start(*words, "--remote")
+    address_of(session)
+    (mongod,) = (p for p in processes_in(tmp_path) if p.name() == "mongod")
+    guardian = mongod.parent()
+    assert guardian is not None
+    session.kill()
+    guardian.kill()
+    session.communicate()
+    assert mongod.is_running()
+    out, err = start(*words, "--headless").communicate()
+    assert json.loads(out)["images"] == 2, err
+    assert not mongod.is_running()
+    wait_until_gone(tmp_path)
+
+
+def test_session__two_at_once_share_the_database(start: Start, toy: Path, tmp_path: Path) -> None:
+    one = start("urbansyn", str(toy / "urbansyn"), "--headless")
+    two = start("cityscapes", str(toy / "cityscapes"), "--headless", "--split", "val")
+    for process in (one, two):
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert json.loads(out)["built"]
+    wait_until_gone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("urbansyn",), "ROOT must be given with a format", id="no-root"),
+        pytest.param(("urbansyn", "nowhere"), "ROOT must be the data set's folder", id="no-folder"),
+        pytest.param(("toystreets_dmo",), "Did you mean toystreets_demo?", id="preset"),
+        pytest.param(
+            ("toystreets_demo", "--split", "val"), "--split must go with FORMAT ROOT", id="split"
+        ),
+        pytest.param(("toystreets_demo",), "uda4inst data toystreets", id="no-data"),
+    ],
+)
+def test_inspect_data__mistake_is_one_message_and_exit_code_2(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    process = start(*arguments, "--headless")
+    out, err = process.communicate()
+    assert process.returncode == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert words in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""FiftyOne sessions: the only room that imports it, through `library.py` and no other way."""

@@ -1,0 +1,186 @@
+"""The project's own MongoDB: found, started or joined, and gone with the last process that uses it.
+
+FiftyOne starts it behind a small process of its own, which ends it as soon as every process that
+joined is gone, however those ended: also by SIGTERM and SIGKILL. Only when that process itself is
+killed does a mongod stay; the next start in the same folder ends it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from uda4inst.doctor import MONGOD_REMEDY, find_mongod
+from uda4inst.errors import UserError
+from workbench.sessions.library import fo
+
+_TRIES: Final = 3  # a database that is just ending holds its folder for a moment
+_PATIENCE: Final = 20.0  # seconds to wait for that, and for another process that starts one
+_LOG_LINES: Final = 3
+_log = logging.getLogger(__name__)
+
+
+def connect() -> None:
+    """Use the database of `FIFTYONE_DATABASE_URI`, else the project's own; again costs nothing.
+
+    Raises:
+        UserError: there is no mongod that works, its folder cannot be used, or the named database
+            does not answer.
+    """
+    if fo.config.database_uri is not None:
+        _ask(f"FIFTYONE_DATABASE_URI must name a MongoDB that answers ({fo.config.database_uri})")
+        return
+    service = fo.core.service.DatabaseService
+    folder = Path(fo.config.database_dir)
+    mongod = _working_mongod()
+    # FiftyOne joins any database of the user's on this machine, whatever folder it keeps: by the
+    # name of the service, which is made the folder's here.
+    service.service_name = f"db-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    service.find_mongod = staticmethod(lambda: str(mongod))
+    with _one_at_a_time(folder):
+        end_leftover(folder)
+        _ask(f"the database must start ({folder}){{log}}", folder)
+
+
+def _working_mongod() -> Path:
+    """Return a mongod that runs on this machine.
+
+    Raises:
+        UserError: there is none.
+    """
+    mongod = find_mongod()
+    if mongod is None:
+        raise UserError(f"inspection must have a mongod, got none. {MONGOD_REMEDY}")
+    try:
+        subprocess.run([mongod, "--version"], capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", b"") or str(error).encode()
+        reason = said.decode(errors="replace").strip().splitlines()[-1]
+        raise UserError(f"mongod must run here, got {reason} ({mongod}). {MONGOD_REMEDY}") from None
+    return mongod
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time start a folder's database; the others then join it.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "starting.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    except OSError as error:
+        raise UserError(
+            f"the database's folder must be writable, got {error.strerror} ({folder}). Work in "
+            "another folder, or name one in FIFTYONE_DATABASE_DIR."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _ask(rule: str, folder: Path | None = None) -> None:
+    """Ask the database something, which makes FiftyOne start or join it.
+
+    Raises:
+        UserError: there is no answer.
+    """
+    library_log = logging.getLogger("fiftyone")
+    level = library_log.level
+    library_log.setLevel(logging.ERROR)  # which versions its makers will drop one day
+    try:
+        for tries_left in reversed(range(_TRIES if folder else 1)):
+            try:
+                fo.list_datasets()
+                return
+            except Exception as error:  # of pymongo, psutil and FiftyOne, as they come
+                if not tries_left:
+                    raise UserError(_no_answer(rule, error, folder)) from error
+                _log.debug("database: %s", error)
+                _forget_service()
+                _wait_for_end(folder)
+    finally:
+        library_log.setLevel(level)
+
+
+def _no_answer(rule: str, error: Exception, folder: Path | None) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    log = "" if folder is None else _end_of_log(folder)
+    remedy = (
+        "Start it, or unset the variable to use the project's own."
+        if folder is None
+        else f"Free space on the disk, or put the folder away to begin anew. {MONGOD_REMEDY}"
+    )
+    return f"{rule.format(log=log)}, got {reason}. {remedy}"
+
+
+def _end_of_log(folder: Path) -> str:
+    """Return what mongod complained about last."""
+    try:
+        lines = (folder / "log" / "mongo.log").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    complaints = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
+    return "".join(f"\n  {line[:300]}" for line in complaints[-_LOG_LINES:])
+
+
+def _forget_service() -> None:
+    """Make FiftyOne begin anew after a start that failed."""
+    database = fo.core.odm.database
+    database._db_service = None
+    database._connection_kwargs.pop("port", None)
+    os.environ.pop("FIFTYONE_PRIVATE_DATABASE_PORT", None)
+
+
+def end_leftover(folder: Path) -> None:
+    """End the mongod of a folder whose guardian was killed, so that nobody uses it any more."""
+    process = _mongod_of(folder)
+    if process is None:
+        return
+    try:
+        parent = process.parent()
+        if parent is not None and "--51-service" in parent.cmdline():
+            return
+        _log.warning("ending a database left behind (pid %d, %s)", process.pid, folder)
+        process.terminate()
+        process.wait(_PATIENCE)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(_PATIENCE)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _wait_for_end(folder: Path | None) -> None:
+    """Wait a while for the process that holds a folder to let it go."""
+    process = None if folder is None else _mongod_of(folder)
+    if process is None:
+        return
+    try:
+        process.wait(_PATIENCE / _TRIES)
+    except (psutil.TimeoutExpired, psutil.NoSuchProcess):
+        time.sleep(0)
+
+
+def _mongod_of(folder: Path) -> psutil.Process | None:
+    """Return the mongod that keeps its data in a folder."""
+    try:
+        process = psutil.Process(int((folder / "mongod.lock").read_text()))
+        words = process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    is_ours = "--dbpath" in words and Path(words[words.index("--dbpath") + 1]) == folder
+    return process if is_ours else None

@@ -1,0 +1,285 @@
+"""The project's protocols as evaluation methods of FiftyOne, with the project's numbers.
+
+`dataset.evaluate_detections("predictions", method="uda4inst-cityscapes", eval_key="run")`, or
+"uda4inst-coco", once this module was imported. AP is that of `uda4inst evaluate`: the same
+accumulators are fed with the same masks and the same raw annotation (see `truth`).
+
+Images without ground truth are not judged. On labelled ones without detections nothing was found,
+so a session of both domains is judged by a view of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.errors import UserError
+from uda4inst.evaluation.cityscapes_ap import THRESHOLDS, CityscapesAP
+from uda4inst.evaluation.coco_ap import CocoAP
+from uda4inst.evaluation.results import restrict
+from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
+from workbench.sessions import outcomes
+from workbench.sessions.convert import cut_mask_of
+from workbench.sessions.cutting import CutMask
+from workbench.sessions.evaluation_fields import Judged, declare, extra_fields, write
+from workbench.sessions.evaluation_results import ProtocolResults
+from workbench.sessions.library import fo
+from workbench.sessions.outcomes import Outcome
+from workbench.sessions.truth import TrueObject, Truths
+
+CITYSCAPES: Final = "uda4inst-cityscapes"
+COCO: Final = "uda4inst-coco"
+
+# FiftyOne's own: true label, predicted label, IoU, score, id of the object, of the detection
+_Match = tuple[str | None, str | None, float | None, float | None, str | None, str | None]
+
+
+class ProtocolEvaluationConfig(fo.utils.eval.detection.DetectionEvaluationConfig):
+    """What an evaluation was asked for.
+
+    Args:
+        pred_field: field of the detections.
+        gt_field: field of the objects.
+        iou: that a match needs, for the fields of objects; AP has all ten thresholds anyway.
+        kwargs: of FiftyOne's other methods; without effect.
+    """
+
+    def __init__(self, pred_field: str, gt_field: str, iou: float = 0.5, **kwargs: Any) -> None:
+        kwargs = {**kwargs, "use_masks": True, "classwise": True}
+        super().__init__(pred_field, gt_field, iou=iou, **kwargs)
+
+
+class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
+    """What both protocols share: reading samples, writing fields, the results.
+
+    Args:
+        config: what was asked for.
+
+    Raises:
+        UserError: the IoU is none of the ten thresholds.
+    """
+
+    def __init__(self, config: ProtocolEvaluationConfig) -> None:
+        super().__init__(config)
+        near = np.flatnonzero(np.isclose(THRESHOLDS, config.iou))
+        if not near.size:
+            known = ", ".join(f"{value:.2f}" for value in THRESHOLDS)
+            raise UserError(f"iou must be one of {known}, got {config.iou}.")
+        self._column = int(near[0])
+        self._judged: list[Judged] = []
+        self._truths: Truths | None = None
+
+    def _add(
+        self, ids: np.ndarray, masks: Sequence[ScoredMask], table: outcomes.ImageTable
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        """Take in one image; return what became of its detections and of its objects."""
+        raise NotImplementedError
+
+    def _scores(self) -> CityscapesAP | CocoAP:
+        """Return what all images were added to."""
+        raise NotImplementedError
+
+    def register_samples(self, samples: Any, eval_key: str | None, dynamic: bool = True) -> None:
+        """Look up what the annotation of every image needs, and declare the fields."""
+        super().register_samples(samples, eval_key, dynamic=dynamic)
+        self._truths = Truths(samples)
+        if eval_key is not None:
+            declare(samples._dataset, self.config, eval_key)
+
+    def evaluate(self, doc: Any, eval_key: str | None = None) -> list[_Match]:
+        """Judge one image; nothing is written yet.
+
+        Raises:
+            UserError: its annotation cannot be read, or is no longer the one that is stored.
+        """
+        del eval_key
+        truths = self._truths
+        assert truths is not None  # FiftyOne registers samples first
+        if doc[self.gt_field] is None:
+            return []
+        size = truths.size_of(doc.id)
+        found = [] if doc[self.pred_field] is None else doc[self.pred_field].detections
+        rows = doc[self.gt_field].detections
+        objects = [_true_object(row, cut_mask_of(row, size)) for row in rows]
+        ids = truths.instance_ids(doc.id, objects)
+        cuts = [cut_mask_of(row, size) for row in found]
+        masks = [_scored(row, one.whole(size)) for row, one in zip(found, cuts, strict=True)]
+        table = outcomes.image_table(
+            ids, cuts, [mask.label for mask in masks], [one.mask for one in objects]
+        )
+        if table.things.tolist() != [one.thing for one in objects]:
+            raise UserError(
+                "annotation must be the one the session was made of, got another "
+                f"({truths.name_of(doc.id)}). Open the session again: it is rebuilt."
+            )
+        judged = Judged(doc.id, found, rows, *self._add(ids, masks, table))
+        self._judged.append(judged)
+        return _matches(judged)
+
+    def generate_results(
+        self,
+        samples: Any,
+        matches: Sequence[_Match],
+        eval_key: str | None = None,
+        classes: Sequence[str] | None = None,
+        missing: str | None = None,
+        progress: object = None,
+    ) -> ProtocolResults:
+        """Write what became of everything in one go, and return the scores.
+
+        Raises:
+            UserError: no image has ground truth.
+        """
+        del progress
+        if not self._judged:
+            raise UserError(
+                f"images must have ground truth to be judged, got none ({self.gt_field}, "
+                f"{len(samples)} images). Take the images of a labelled split."
+            )
+        if eval_key is not None:
+            write(samples._dataset, self.config, eval_key, self._judged)
+        result = self._scores().result()
+        if classes is not None:
+            result = restrict(result, classes)
+        occurring = {name for match in matches for name in match[:2] if name is not None}
+        named = [name for name in THING_NAMES if name in occurring]
+        return ProtocolResults(
+            samples,
+            self.config,
+            eval_key,
+            matches,
+            result.to_json(),
+            classes=named if classes is None else classes,
+            missing=missing,
+            backend=self,
+        )
+
+    def get_fields(
+        self, samples: Any, eval_key: str, include_custom_metrics: bool = True
+    ) -> list[str]:
+        """Return all fields of an evaluation, for its deletion and its new name."""
+        fields = super().get_fields(samples, eval_key, include_custom_metrics)
+        return [*fields, *extra_fields(self.config, eval_key)]
+
+    def cleanup(self, samples: Any, eval_key: str) -> None:
+        """Delete all fields of an evaluation."""
+        super().cleanup(samples, eval_key)
+        dataset = samples._dataset
+        dataset.delete_sample_fields(extra_fields(self.config, eval_key), error_level=2)
+
+
+class CityscapesEvaluationConfig(ProtocolEvaluationConfig):
+    """An evaluation by the Cityscapes protocol."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return CITYSCAPES
+
+
+class CityscapesEvaluation(ProtocolEvaluation):
+    """Cityscapes instance AP: see `uda4inst.evaluation.cityscapes_ap`."""
+
+    def __init__(self, config: CityscapesEvaluationConfig) -> None:
+        super().__init__(config)
+        self._all = CityscapesAP()
+
+    def _scores(self) -> CityscapesAP:
+        return self._all
+
+    def _add(
+        self, ids: np.ndarray, masks: Sequence[ScoredMask], table: outcomes.ImageTable
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        image = CityscapesAP()
+        image.add(ids, masks)
+        self._all.merge(image)
+        fates = outcomes.cityscapes_fates(image, table, self._column)
+        targets = outcomes.cityscapes_targets(table)
+        return outcomes.with_errors(fates, table, targets, self.config.iou)
+
+
+class CocoEvaluationConfig(ProtocolEvaluationConfig):
+    """An evaluation by the COCO protocol."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return COCO
+
+
+class CocoEvaluation(ProtocolEvaluation):
+    """COCO mask AP: see `uda4inst.evaluation.coco_ap`."""
+
+    def __init__(self, config: CocoEvaluationConfig) -> None:
+        super().__init__(config)
+        self._all = CocoAP()
+
+    def _scores(self) -> CocoAP:
+        return self._all
+
+    def _add(
+        self, ids: np.ndarray, masks: Sequence[ScoredMask], table: outcomes.ImageTable
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        image = CocoAP()
+        image.add(ids, masks)
+        self._all.merge(image)
+        fates = outcomes.coco_fates(image, table, self._column)
+        return outcomes.with_errors(fates, table, table.numbered, self.config.iou)
+
+
+METHODS: Final[Mapping[str, type[ProtocolEvaluationConfig]]] = {
+    CITYSCAPES: CityscapesEvaluationConfig,
+    COCO: CocoEvaluationConfig,
+}
+
+
+def register() -> None:
+    """Make the methods known by their names in this process; again is harmless.
+
+    A stored evaluation names its class, which FiftyOne imports by itself in any process.
+    """
+    for name, config in METHODS.items():
+        path = f"{config.__module__}.{config.__qualname__}"
+        fo.evaluation_config.detection_backends[name] = {"config_cls": path}
+
+
+def _true_object(row: Any, mask: CutMask) -> TrueObject:
+    """Return an object as it is stored; where nothing says otherwise training learns from it."""
+    return TrueObject(thing_index(row.label), mask, row.get_attribute_value("learned", True))
+
+
+def _scored(row: Any, mask: np.ndarray) -> ScoredMask:
+    """Return a detection as the protocols take it.
+
+    Raises:
+        UserError: it has no score.
+    """
+    if row.confidence is None:
+        raise UserError(
+            f"detections must have a confidence, got {row.label} without one ({row.id}). "
+            "Take a field of predictions."
+        )
+    label = thing_index(row.label) if row.label in THING_NAMES else OUT_OF_CLASS
+    return ScoredMask(label, row.confidence, mask)
+
+
+def _matches(judged: Judged) -> list[_Match]:
+    """Return the pairs, false positives and misses of an image as FiftyOne counts them."""
+    matches: list[_Match] = []
+    for row, outcome in zip(judged.detections, judged.of_detections, strict=True):
+        if outcome.fate == "tp" and outcome.partner is not None:
+            partner = judged.objects[outcome.partner]
+            pair = (partner.label, row.label, outcome.iou, row.confidence, partner.id, row.id)
+            matches.append(pair)
+        elif outcome.fate == "fp":
+            matches.append((None, row.label, None, row.confidence, None, row.id))
+    for row, outcome in zip(judged.objects, judged.of_objects, strict=True):
+        if outcome.fate == "fn":
+            matches.append((row.label, None, None, None, row.id, None))
+    return matches
+
+
+register()

@@ -1,0 +1,81 @@
+"""Saved views of an evaluation: what is missed, what is made up, and the worst images first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from uda4inst.classes import THING_NAMES
+from uda4inst.errors import UserError, did_you_mean
+from workbench.sessions.library import fo
+from workbench.sessions.outcomes import ERROR_KINDS
+
+BY_ERROR: Final = "images by error"
+
+
+def evaluation_view_names(eval_key: str) -> tuple[str, ...]:
+    """Return the names of all views that an evaluation can have."""
+    return (
+        f"{eval_key}: {BY_ERROR}",
+        *(f"{eval_key}: misses of {name}" for name in THING_NAMES),
+        *(f"{eval_key}: false positives of {name}" for name in THING_NAMES),
+        *(f"{eval_key}: {kind}" for kind in ERROR_KINDS),
+    )
+
+
+def save_evaluation_views(dataset: fo.Dataset, eval_key: str) -> tuple[str, ...]:
+    """Save the views of an evaluation in place of those it had; return their names.
+
+    Images by error (most false positives and misses first), misses and false positives of each
+    class, and each kind of error; views that would show nothing are left out.
+
+    Args:
+        dataset: a session.
+        eval_key: of one of its evaluations by the project's protocols.
+
+    Raises:
+        UserError: there is no such evaluation.
+    """
+    known = dataset.list_evaluations()
+    if eval_key not in known:
+        raise UserError(
+            f"eval_key must be an evaluation of {dataset.name!r} "
+            f"({', '.join(known) or 'there is none'}), got {eval_key!r}."
+            f"{did_you_mean(eval_key, known)}"
+        )
+    made = _views(dataset, eval_key)
+    for name in {*evaluation_view_names(eval_key), *made} & set(dataset.list_saved_views()):
+        dataset.delete_saved_view(name)
+    for name, (view, description) in made.items():
+        dataset.save_view(name, view, description=description)
+    return tuple(made)
+
+
+def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str]]:
+    """Return views and descriptions by name."""
+    F = fo.ViewField
+    config: Any = dataset.get_evaluation_info(key).config
+    true, found = config.gt_field, config.pred_field
+    errors = F(f"{key}_fp") + F(f"{key}_fn")
+    views = {
+        f"{key}: {BY_ERROR}": (
+            dataset.match(errors > 0).sort_by(errors, reverse=True),
+            "Images with false positives or misses, most first.",
+        )
+    }
+    for field, fate, words in ((true, "fn", "misses"), (found, "fp", "false positives")):
+        wrong = dataset.filter_labels(field, F(key) == fate)
+        counts = wrong.count_values(f"{field}.detections.label")
+        for name in (name for name in THING_NAMES if counts.get(name)):
+            view = dataset.filter_labels(field, (F(key) == fate) & (F("label") == name))
+            views[f"{key}: {words} of {name}"] = (view, f"The {words} of {name} alone.")
+    kinds: Counter[str] = Counter()
+    for field in (true, found):
+        kinds.update(dataset.count_values(f"{field}.detections.{key}_error"))
+    for kind in (kind for kind in ERROR_KINDS if kinds[kind]):
+        is_kind = F(f"{key}_error") == kind
+        view = dataset.filter_labels(true, is_kind, only_matches=False)
+        view = view.filter_labels(found, is_kind, only_matches=False)
+        there = F(f"{true}.detections").length() + F(f"{found}.detections").length()
+        views[f"{key}: {kind}"] = (view.match(there > 0), f"Errors of the kind: {kind}.")
+    return views

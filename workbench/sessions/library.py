@@ -1,0 +1,85 @@
+"""FiftyOne itself, imported with the project's own settings: every module here takes it from here.
+
+FiftyOne reads its settings when it is imported, from the environment and from the user's own file;
+what neither of them says is set here. Nothing is started: that is `database.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from uda4inst.errors import UserError
+
+# Below the working directory; database, masks and locks of the project lie in it.
+FOLDER: Final = Path("fiftyone")
+_PLACES: Final[Mapping[str, str]] = {
+    "database_dir": "database",
+    "default_dataset_dir": "data_sets",
+    "dataset_zoo_dir": "data_sets",
+    "model_zoo_dir": "models",
+    "plugins_dir": "extensions",
+}
+_ALWAYS: Final[Mapping[str, str]] = {
+    "FIFTYONE_DO_NOT_TRACK": "true",  # no figures of use
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",  # there are our own
+    "FIFTYONE_LOGGING_LEVEL": "WARNING",  # a welcome, and what its own command line can do
+}
+_REMEDY: Final = (
+    "Install it with all else in one call: make venv, or pip install -e '.[workbench,inspection]'."
+)
+
+
+def _is_installed() -> bool:
+    """Whether FiftyOne can be imported; a folder of its name is none."""
+    spec = importlib.util.find_spec("fiftyone")
+    return spec is not None and spec.origin is not None
+
+
+def settings(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment's variables to set before FiftyOne is imported.
+
+    Args:
+        folder: the project's own.
+        environment: what is set; it has the say, and so has the user's own file of settings.
+    """
+    configured = _configured(environment)
+    chosen = {name: value for name, value in _ALWAYS.items() if name not in environment}
+    for name, place in _PLACES.items():
+        variable = f"FIFTYONE_{name.upper()}"
+        if variable not in environment and name not in configured:
+            chosen[variable] = str(folder.absolute() / place)
+    return chosen
+
+
+def _configured(environment: Mapping[str, str]) -> Mapping[str, object]:
+    """Return the user's own file of settings; one that cannot be read is FiftyOne's to report."""
+    named = environment.get("FIFTYONE_CONFIG_PATH")
+    try:
+        path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, RuntimeError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+if not _is_installed():
+    raise UserError(f"inspection must have FiftyOne, got an installation without it. {_REMEDY}")
+os.environ.update(settings(FOLDER, os.environ))
+
+import fiftyone as fo  # noqa: E402
+
+# Standard output is for answers; a library of FiftyOne's sends every log there.
+for _handler in logging.getLogger().handlers:
+    if isinstance(_handler, logging.StreamHandler) and _handler.stream is sys.stdout:
+        _handler.setStream(sys.stderr)
+# What it would remember in the user's home: that it has said welcome.
+fo.constants.WELCOME_PATH = str(FOLDER.absolute() / "welcome.json")
+
+__all__ = ["FOLDER", "fo", "settings"]

@@ -1,0 +1,185 @@
+"""What a session of data is asked to hold, the trees it means, and its name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from uda4inst.data.config import DatasetRef
+from uda4inst.data.files.cache import fingerprint
+from uda4inst.data.readers import DATASETS, format_class
+from uda4inst.data.tree import ImageTree
+from uda4inst.errors import UserError
+from uda4inst.structures import Domain
+
+FORMAT: Final = 1  # of our data sets in FiftyOne: another number has them built anew
+# Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
+_JUDGED_SPLITS: Final = ("val", "test")
+
+LabelState = Literal["none", "ground truth", "diagnostics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The images of one domain.
+
+    Args:
+        domain: which side of the adaptation they belong to.
+        ref: the split of a data set, and how it is read.
+    """
+
+    domain: Domain
+    ref: DatasetRef
+
+
+@dataclass(frozen=True, slots=True)
+class DataRequest:
+    """What a session of data holds.
+
+    Args:
+        title: what it is called, for people.
+        sides: the images, a domain or both.
+        target_labels: whether labels of a target's training split are shown, as diagnostics.
+        limit: images of each side, spread evenly; None for all.
+    """
+
+    title: str
+    sides: tuple[Side, ...]
+    target_labels: bool = False
+    limit: int | None = None
+
+    def name(self) -> str:
+        """Return the data set's name in FiftyOne: the same for the same request alone."""
+        places = [
+            (side.domain, str(Path(side.ref.root).resolve()), side.ref.model_dump_json())
+            for side in self.sides
+        ]
+        facts = repr((places, self.target_labels, self.limit)).encode()
+        return f"data-{_plain(self.title)}-{hashlib.sha256(facts).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSide:
+    """One domain's images, listed.
+
+    Args:
+        side: what was asked for.
+        tree: its images, opened with labels only where those are shown.
+        labels: what its labels are here.
+        chosen: places of the images in the tree.
+    """
+
+    side: Side
+    tree: ImageTree
+    labels: LabelState
+    chosen: tuple[int, ...]
+
+    def fingerprint(self) -> str:
+        """Return what changes with the files, how they are read, and how they are kept here.
+
+        Raises:
+            UserError: a file went away.
+        """
+        records = [self.tree.records[index] for index in self.chosen]
+        files = [file for record in records for file in (record.image, *record.labels)]
+        facts = (FORMAT, self.tree.name, self.tree.split, self.tree.options, self.labels)
+        try:
+            return fingerprint(files, *facts)
+        except OSError as error:
+            raise UserError(
+                f"images and labels must stay while they are read, got {error.strerror} "
+                f"({error.filename}). Open the session again."
+            ) from error
+
+
+def request_tree(
+    format_name: str,
+    root: Path,
+    *,
+    split: str | None = None,
+    target_labels: bool = False,
+    limit: int | None = None,
+) -> DataRequest:
+    """Return the request for one split of a data set; its domain is the format's usual one.
+
+    Raises:
+        UserError: the format is unknown, or the folder is not there.
+    """
+    kind = format_class(format_name)
+    if not root.is_dir():
+        got = "a file" if root.exists() else "no such folder"
+        raise UserError(f"ROOT must be the data set's folder, got {got} ({root}).")
+    values = {"format": format_name, "root": str(root), "split": split or kind.default_split}
+    ref = DatasetRef.model_validate(values)
+    title = f"{format_name} {root.resolve().name} {ref.split}"
+    return DataRequest(title, (Side(kind.usual_domain, ref),), target_labels, limit)
+
+
+def request_preset(
+    preset: str, *, target_labels: bool = False, limit: int | None = None
+) -> DataRequest:
+    """Return the request for source and target of a configuration, as training reads them.
+
+    Raises:
+        UserError: there is no such file or preset, or it is wrong.
+    """
+    from uda4inst.training.config import load_config  # all methods and networks come along
+
+    data = load_config(preset).data
+    sides = (Side("source", data.source), Side("target", data.target))
+    return DataRequest(Path(preset).stem, sides, target_labels, limit)
+
+
+def open_sides(request: DataRequest) -> list[OpenSide]:
+    """List the images of a request; labels that are not shown are not looked for.
+
+    Raises:
+        UserError: a tree is missing or incomplete, or the limit is below 1.
+    """
+    if request.limit is not None and request.limit < 1:
+        raise UserError(f"limit must be at least 1, got {request.limit}. Leave it out for all.")
+    return [_open(side, request) for side in request.sides]
+
+
+def _open(side: Side, request: DataRequest) -> OpenSide:
+    kind = DATASETS[side.ref.format]
+    labels = label_state(side, has_labels=kind.has_labels, target_labels=request.target_labels)
+    tree = kind(
+        Path(side.ref.root),
+        side.ref.split,
+        require_labels=labels != "none",
+        domain=side.domain,
+        options=side.ref.options(),
+    )
+    return OpenSide(side, tree, labels, _spread(len(tree), request.limit))
+
+
+def label_state(side: Side, *, has_labels: bool, target_labels: bool) -> LabelState:
+    """Return what the labels of a side are in a session; a target's are never training's."""
+    if not has_labels:
+        return "none"
+    if side.domain == "source" or side.ref.split in _JUDGED_SPLITS:
+        return "ground truth"
+    return "diagnostics" if target_labels else "none"
+
+
+def _spread(count: int, limit: int | None) -> tuple[int, ...]:
+    """Return so many of the places 0..count-1, spread evenly."""
+    if limit is None or limit >= count:
+        return tuple(range(count))
+    places: Sequence[int] = np.linspace(0, count - 1, limit).round().astype(int).tolist()
+    return tuple(places)
+
+
+def _plain(title: str) -> str:
+    """Return the letters and digits of a text that a name in FiftyOne can have."""
+    ascii_text = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    words = re.findall(r"[a-z0-9]+", ascii_text.lower())
+    return "-".join(words)[:60] or "images"

@@ -1,0 +1,139 @@
+"""One image of a data set as a sample of FiftyOne: which fields there are, and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES, THING_CLASSES, THING_NAMES
+from workbench.sessions.convert import IGNORED, MASK_TARGETS, detection
+from workbench.sessions.library import fo
+from workbench.sessions.reading import ReadImage
+from workbench.sessions.request import OpenSide
+
+GROUND_TRUTH: Final = "ground_truth"
+IGNORED_REGIONS: Final = "ignored"
+SEMANTIC: Final = "semantic"
+
+_FIELDS: Final[Mapping[str, tuple[type[fo.Field], str]]] = {
+    "image_name": (fo.StringField, "The image as its data set calls it, in the project's words."),
+    "domain": (fo.StringField, "source or target."),
+    "split": (fo.StringField, "Which part of its data set."),
+    "labels": (fo.StringField, "What its labels are: ground truth, diagnostics or none."),
+    "objects": (fo.IntField, "Objects that training learns from."),
+}
+_OF_OBJECTS: Final[Mapping[str, type[fo.Field]]] = {
+    "area": fo.IntField,  # visible pixels
+    "occlusion": fo.FloatField,  # hidden share, in [0, 1]
+    "truncation": fo.FloatField,  # share outside the picture, in [0, 1]
+    "learned": fo.BooleanField,  # False where the configuration's filters ignore it
+}
+
+
+def declare_fields(dataset: fo.Dataset) -> None:
+    """Declare all fields at once: none is looked for sample by sample; again is harmless."""
+    for name, (kind, description) in _FIELDS.items():
+        dataset.add_sample_field(name, kind, description=description)
+    document = fo.DynamicEmbeddedDocument
+    dataset.add_sample_field("counts", fo.EmbeddedDocumentField, embedded_doc_type=document)
+    for name in THING_NAMES:
+        dataset.add_sample_field(f"counts.{name}", fo.IntField)
+    for field in (GROUND_TRUTH, IGNORED_REGIONS):
+        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    for name, kind in _OF_OBJECTS.items():
+        dataset.add_sample_field(f"{GROUND_TRUTH}.detections.{name}", kind)
+    dataset.add_sample_field(SEMANTIC, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    dataset.mask_targets = {SEMANTIC: dict(MASK_TARGETS)}
+    dataset.classes = {GROUND_TRUTH: list(THING_NAMES)}
+    dataset.app_config.color_scheme = _colors()
+    dataset.save()
+
+
+def _colors() -> fo.ColorScheme:
+    """Return the colours of Cityscapes."""
+    things = [{"value": c.name, "color": _hex(c.color)} for c in THING_CLASSES]
+    classes = [{"intTarget": c.train_id + 1, "color": _hex(c.color)} for c in SEMANTIC_CLASSES]
+    return fo.ColorScheme(
+        color_by="value",
+        fields=[
+            {"path": GROUND_TRUTH, "colorByAttribute": "label", "valueColors": things},
+            {"path": IGNORED_REGIONS, "fieldColor": "#808080"},
+            {"path": SEMANTIC, "maskTargetsColors": classes},
+        ],
+    )
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def to_sample(side: OpenSide, image: ReadImage, tags: Mapping[str, list[str]]) -> fo.Sample:
+    """Return an image with its labels.
+
+    Args:
+        side: where it comes from.
+        image: what was read of it.
+        tags: that images had, by `tag_key`.
+    """
+    record = side.tree.records[image.index]
+    domain = side.side.domain
+    height, width = image.size
+    sample = fo.Sample(
+        filepath=str(record.image.absolute()),
+        tags=tags.get(tag_key(domain, record.sample_id), []),
+        metadata=fo.ImageMetadata(
+            size_bytes=image.file_bytes, width=width, height=height, num_channels=3
+        ),
+        image_name=record.sample_id,
+        domain=domain,
+        split=side.tree.split,
+        labels=side.labels,
+    )
+    if image.semantic is not None:
+        sample[SEMANTIC] = fo.Segmentation(mask_path=str(image.semantic.absolute()))
+    if image.objects is not None:
+        _add_objects(sample, image)
+    return sample
+
+
+def _add_objects(sample: fo.Sample, image: ReadImage) -> None:
+    """Add instances, ignored pixels and counts."""
+    objects, ignored = image.objects or (), image.ignored
+    sample[GROUND_TRUTH] = fo.Detections(
+        detections=[
+            detection(
+                THING_NAMES[one.thing],
+                one.mask,
+                image.size,
+                mask_file=one.mask_file,
+                area=one.mask.area,
+                occlusion=one.occlusion,
+                truncation=one.truncation,
+                learned=one.is_learned,
+            )
+            for one in objects
+        ]
+    )
+    regions = [] if ignored is None or not ignored.mask.size else [ignored]
+    sample[IGNORED_REGIONS] = fo.Detections(
+        detections=[detection(IGNORED, mask, image.size) for mask in regions]
+    )
+    counts = [0] * NUM_THINGS
+    for one in objects:
+        counts[one.thing] += one.is_learned
+    sample["objects"] = sum(counts)
+    sample["counts"] = fo.DynamicEmbeddedDocument(**dict(zip(THING_NAMES, counts, strict=True)))
+
+
+def tag_key(domain: str, image_name: str) -> str:
+    """Return how an image is found again in another build; keys of MongoDB have no dots."""
+    return f"{domain}/{image_name}".replace("%", "%25").replace(".", "%2e").replace("$", "%24")
+
+
+def tags_of(dataset: fo.Dataset) -> dict[str, list[str]]:
+    """Return the tags of every image that has some, by `tag_key`."""
+    if not len(dataset) or not dataset.has_sample_field("image_name"):
+        return {}
+    tagged = dataset.match(fo.ViewField("tags").length() > 0)
+    domains, names, tags = tagged.values(["domain", "image_name", "tags"])
+    return {tag_key(d, n): list(t) for d, n, t in zip(domains, names, tags, strict=True)}

@@ -1,0 +1,61 @@
+"""Saved views of a data set, with the names that the pages use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from uda4inst.classes import CATEGORY_GROUPS, THING_NAMES
+from workbench.sessions.library import fo
+
+RARE_CLASSES: Final = "rare-class images"
+NO_OBJECTS: Final = "images without objects"
+
+
+def save_data_views(dataset: fo.Dataset) -> None:
+    """Save the views of a session of data in place of those it had; people's own views stay.
+
+    Each domain, the images of the rare classes, those without any object, and each class that
+    occurs with its objects alone. Rare is what is rare in the source, where there is one.
+    """
+    F = fo.ViewField
+    domains = {name: dataset.match(F("domain") == name) for name in dataset.distinct("domain")}
+    for domain, shown in domains.items():
+        _save(dataset, domain, shown, f"Images of the {domain}.")
+    totals = _totals(dataset)
+    if rare := rare_classes(_totals(domains.get("source", dataset))):
+        shown = dataset.match(F.any([F(f"counts.{name}") > 0 for name in rare]))
+        words = f"Images that show {' or '.join(rare)}, the least frequent of each category group."
+        _save(dataset, RARE_CLASSES, shown, words)
+    empty = dataset.match(F("objects") == 0)
+    _save(dataset, NO_OBJECTS, empty, "Labelled images without an object to learn.")
+    for name, total in totals.items():
+        if total:
+            own = dataset.filter_labels("ground_truth", F("label") == name)
+            _save(dataset, f"class {name}", own, f"The objects of {name} alone.")
+
+
+def rare_classes(
+    totals: Mapping[str, int], groups: Mapping[str, Sequence[str]] = CATEGORY_GROUPS
+) -> tuple[str, ...]:
+    """Return the least frequent class of each group, among those that occur at all.
+
+    Args:
+        totals: objects of each class.
+        groups: class names of every category group.
+
+    Example:
+        >>> rare_classes({"car": 5, "bus": 1, "train": 0}, {"vehicle": ("car", "bus", "train")})
+        ('bus',)
+    """
+    there = [[name for name in names if totals.get(name, 0) > 0] for names in groups.values()]
+    return tuple(min(names, key=lambda name: totals[name]) for names in there if names)
+
+
+def _totals(images: fo.Dataset | fo.DatasetView) -> dict[str, int]:
+    """Return the objects of each class that training learns from."""
+    return {name: int(images.sum(f"counts.{name}")) for name in THING_NAMES}
+
+
+def _save(dataset: fo.Dataset, name: str, view: fo.DatasetView, description: str) -> None:
+    dataset.save_view(name, view, description=description, overwrite=True)
