@@ -324,6 +324,7 @@ def test_doctor__mongod(
     if has_mongod:
         (package / "db" / "bin" / "mongod").touch()
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fiftyone", raising=False)  # the real one, of other tests
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
     if uri:
