@@ -21,6 +21,7 @@ from uda4inst.data.parallel import in_order
 from uda4inst.errors import UserError
 from workbench.sessions import samples
 from workbench.sessions.database import connect
+from workbench.sessions.evaluation_views import forget_evaluations
 from workbench.sessions.library import fo
 from workbench.sessions.reading import Reading
 from workbench.sessions.request import FORMAT, DataRequest, OpenSide, open_sides
@@ -160,6 +161,7 @@ def _begin(
     }
     dataset.description = _description(sides)
     dataset.save()
+    forget_evaluations(dataset)
     dataset.clear()
     samples.declare_fields(dataset)
     remove_folder(_media_folder(dataset.name))

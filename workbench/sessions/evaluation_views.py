@@ -51,6 +51,14 @@ def save_evaluation_views(dataset: fo.Dataset, eval_key: str) -> tuple[str, ...]
     return tuple(made)
 
 
+def forget_evaluations(dataset: fo.Dataset) -> None:
+    """Delete a data set's evaluations and their views, as before its samples are made anew."""
+    names = {n for key in dataset.list_evaluations() for n in evaluation_view_names(key)}
+    for name in names & set(dataset.list_saved_views()):
+        dataset.delete_saved_view(name)
+    dataset.delete_evaluations()
+
+
 def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str]]:
     """Return views and descriptions by name."""
     F = fo.ViewField

@@ -88,3 +88,11 @@ def test_views__saved_again_replace_their_own_alone(dataset: fo.Dataset) -> None
 def test_views__unknown_evaluation_names_the_near_one(dataset: fo.Dataset) -> None:
     with pytest.raises(UserError, match=r"got 'our'\. Did you mean ours\?"):
         save_evaluation_views(dataset, "our")
+
+
+def test_open__built_again_knows_no_evaluation_of_the_samples_before(dataset: fo.Dataset) -> None:
+    names = save_evaluation_views(dataset, "ours")
+    tree = Path(dataset.info["uda4inst"]["domains"]["source"]["root"])
+    again = open_data_session(request_tree("urbansyn", tree, limit=6), fresh=True).dataset
+    assert again.list_evaluations() == []
+    assert not set(names) & set(again.list_saved_views())
