@@ -217,6 +217,7 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     )
     assert "train+motorcycle" in {line["class"] for line in lines}
     assert float(found["mean"]) == pytest.approx(5.25)
+    assert found["n"] == "2"
     assert float(found["low"]) < 5.25 < float(found["high"])
 
 

@@ -35,6 +35,7 @@ class Interval:
         high: upper end.
         scene_sets: how many.
         seeds: of every scene set, at the least.
+        n: pairs of scene set and seed.
     """
 
     value: float
@@ -42,6 +43,7 @@ class Interval:
     high: float
     scene_sets: int
     seeds: int
+    n: int
 
     @property
     def sign(self) -> int:
@@ -175,5 +177,10 @@ def _interval(value: float, drawn: ByResample, cells: Sequence[Cell]) -> Interva
     low, high = np.nanpercentile(drawn, (tail, 100 - tail))
     sets = [cell.scenes for cell in cells]
     return Interval(
-        value, float(low), float(high), len(set(sets)), min(sets.count(one) for one in set(sets))
+        value,
+        float(low),
+        float(high),
+        scene_sets=len(set(sets)),
+        seeds=min(sets.count(one) for one in set(sets)),
+        n=len(cells),
     )

@@ -52,6 +52,7 @@ _NO_EXTENSION: Final[Mapping[str, Any]] = {
     "method.confidence.point_filter": None,
     "method.pool.draw_by_rarity": False,
     "method.pool.area_budget": None,
+    "method.pool.riders": "left",
 }
 _UNSURE: Final[Mapping[str, Any]] = {"method.unsure_threshold": 0.4}
 _VISIBLE: Final[Mapping[str, Any]] = {"method.min_visible_share": 0.3}

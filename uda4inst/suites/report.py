@@ -128,13 +128,14 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
                 shown = "" if paper is None else paper
                 writer.writerow((*facts, metric, name, shown, *numbers, row.state, *ends, ""))
             for metric, name, other, found in _differences(results, row, protocol, network):
-                n = len(other.runs)
-                numbers = ("", found.value, "", "", n, row.state, found.low, found.high, other.key)
+                ends = (found.low, found.high, other.key)
+                numbers = ("", found.value, "", "", found.n, row.state, *ends)
                 writer.writerow((*facts, f"{metric} difference", name, *numbers))
             if protocol == "cityscapes":
                 for name, counts in found_of(row, network).items():
                     for measure in MEASURES:
-                        value, n = counts.value(measure), len(row.runs)
+                        value = counts.value(measure)
+                        n = sum(run.evaluation is not None for run in row.runs)
                         numbers = ("", value, "", "", n, row.state, "", "", "")
                         writer.writerow((*facts, f"{measure}, score above {SCORE}", name, *numbers))
     return out.getvalue()
