@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from workbench.sessions.data_session import DataSession
     from workbench.sessions.request import DataRequest
+    from workbench.sessions.run_session import Predicted
 
 inspect_app = typer.Typer(no_args_is_help=True, help="Look at data in FiftyOne.")
 
@@ -70,6 +72,53 @@ def data(
     _serve(_open(request, fresh=fresh), chosen, remote=remote)
 
 
+@inspect_app.command("run")
+def run(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under --root.")
+    ],
+    step: Annotated[
+        int | None, typer.Option(help="Evaluated step; default: each run's last.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="student|teacher", help="Default: all that were judged.")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Images, spread evenly.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Build it again.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
+    ] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
+    ] = False,
+) -> None:
+    """Show what runs predict on the images they are judged on, judged object by object.
+
+    Runs, networks and steps stand side by side over one copy of the images. AP is that of
+    `uda4inst evaluate`. Saved views: misses, false positives, kinds of error, the worst images,
+    and what one finds and another misses.
+    """
+    if network not in (None, "student", "teacher"):
+        raise UserError(f"--network must be student or teacher, got {network!r}.")
+    from uda4inst.run_folder.layout import find_run
+    from workbench.sessions.run_session import find_predicted
+
+    found = [find_run(name, root=root) for name in runs]
+    predicted = find_predicted(found, step=step, network=network)
+    if headless:
+        session = _open_runs(predicted, limit=limit, fresh=fresh)
+        typer.echo(json.dumps(session.summary, indent=1))
+        return
+    from workbench.sessions.serve import free_port
+
+    chosen = free_port(port)
+    _serve(_open_runs(predicted, limit=limit, fresh=fresh), chosen, remote=remote)
+
+
 @inspect_app.command("export-tags")
 def export_tags(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its name in FiftyOne.")],
@@ -122,6 +171,20 @@ def _open(request: DataRequest, *, fresh: bool) -> DataSession:
     with counting("images") as show:
         return open_data_session(
             request, fresh=fresh, progress=lambda done, total: show(done, total, "images")
+        )
+
+
+def _open_runs(predicted: Sequence[Predicted], *, limit: int | None, fresh: bool) -> DataSession:
+    """Build or find the data set of runs, with a bar on a terminal."""
+    from uda4inst.commands.terminal import counting
+    from workbench.sessions.run_session import open_run_session
+
+    with counting("images") as show:
+        return open_run_session(
+            predicted,
+            limit=limit,
+            fresh=fresh,
+            progress=lambda done, total: show(done, total, "images"),
         )
 
 

@@ -78,7 +78,7 @@ def open_data_session(
             _begin(dataset, request, sides, print_of_data)
             _fill(dataset, sides, workers=workers, progress=progress)
             _finish(dataset)
-    return DataSession(dataset, _summary(dataset, built=built))
+    return DataSession(dataset, summary_of(dataset, built=built))
 
 
 def _load(name: str) -> fo.Dataset | None:
@@ -222,7 +222,7 @@ def _finish(dataset: fo.Dataset) -> None:
     dataset.save()
 
 
-def _summary(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:
+def summary_of(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:
     """Return what a session holds, as JSON can hold it."""
     known = dataset.info[_KEY]
     domains = {}

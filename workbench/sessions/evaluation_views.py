@@ -11,6 +11,7 @@ from workbench.sessions.library import fo
 from workbench.sessions.outcomes import ERROR_KINDS
 
 BY_ERROR: Final = "images by error"
+_COMPARISON: Final = "Evaluations:"  # before the keys in a comparison's description
 
 
 def evaluation_view_names(eval_key: str) -> tuple[str, ...]:
@@ -51,12 +52,46 @@ def save_evaluation_views(dataset: fo.Dataset, eval_key: str) -> tuple[str, ...]
     return tuple(made)
 
 
+def save_comparison_view(
+    dataset: fo.Dataset, first: tuple[str, str], second: tuple[str, str]
+) -> str | None:
+    """Save a view of the objects that one finds and another misses; return its name.
+
+    None, and no view, where there is no such object.
+
+    Args:
+        dataset: a session.
+        first: title and evaluation of the one that finds them.
+        second: title and evaluation of the one that misses them.
+    """
+    F = fo.ViewField
+    (title, key), (other_title, other_key) = first, second
+    config: Any = dataset.get_evaluation_info(key).config
+    view = dataset.filter_labels(config.gt_field, (F(key) == "tp") & (F(other_key) == "fn"))
+    name = f"found by {title}, missed by {other_title}"
+    if name in dataset.list_saved_views():
+        dataset.delete_saved_view(name)
+    if not len(view):
+        return None
+    dataset.save_view(name, view, description=f"Objects. {_COMPARISON} {key} {other_key}")
+    return name
+
+
+def forget_evaluation(dataset: fo.Dataset, eval_key: str) -> None:
+    """Delete an evaluation with all views that show it."""
+    of_others = f"{_COMPARISON} "
+    names = set(evaluation_view_names(eval_key))
+    for name in dataset.list_saved_views():
+        _, compares, keys = dataset.get_saved_view_info(name)["description"].partition(of_others)
+        if name in names or (compares and eval_key in keys.split()):
+            dataset.delete_saved_view(name)
+    dataset.delete_evaluation(eval_key)
+
+
 def forget_evaluations(dataset: fo.Dataset) -> None:
     """Delete a data set's evaluations and their views, as before its samples are made anew."""
-    names = {n for key in dataset.list_evaluations() for n in evaluation_view_names(key)}
-    for name in names & set(dataset.list_saved_views()):
-        dataset.delete_saved_view(name)
-    dataset.delete_evaluations()
+    for key in dataset.list_evaluations():
+        forget_evaluation(dataset, key)
 
 
 def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str]]:

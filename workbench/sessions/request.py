@@ -21,7 +21,7 @@ from uda4inst.structures import Domain
 
 FORMAT: Final = 1  # of our data sets in FiftyOne: another number has them built anew
 # Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
-_JUDGED_SPLITS: Final = ("val", "test")
+JUDGED_SPLITS: Final = ("val", "test")
 
 LabelState = Literal["none", "ground truth", "diagnostics"]
 
@@ -165,7 +165,7 @@ def label_state(side: Side, *, has_labels: bool, target_labels: bool) -> LabelSt
     """Return what the labels of a side are in a session; a target's are never training's."""
     if not has_labels:
         return "none"
-    if side.domain == "source" or side.ref.split in _JUDGED_SPLITS:
+    if side.domain == "source" or side.ref.split in JUDGED_SPLITS:
         return "ground truth"
     return "diagnostics" if target_labels else "none"
 

@@ -1,0 +1,185 @@
+"""Runs in FiftyOne: their predictions, judged as `uda4inst evaluate` judges, side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import inspection
+import numpy as np
+import pytest
+from mini_network import TINY_MINI
+from random_detections import draw
+
+inspection.require_database()
+
+from uda4inst.data.readers import Cityscapes
+from uda4inst.errors import UserError
+from uda4inst.evaluation.scoring import evaluate_predictions
+from uda4inst.formats.predictions import read_predictions, to_line, writing_text
+from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.toystreets.write import write_toystreets
+from uda4inst.training.config import load_config
+from uda4inst.training.launch import train
+from workbench.sessions import data_session, run_session
+from workbench.sessions.convert import from_predictions
+from workbench.sessions.run_session import Predicted, find_predicted, open_run_session
+
+pytestmark = pytest.mark.inspection
+
+ShortRun = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, short_run: ShortRun) -> tuple[RunDir, RunDir]:
+    """Return two trained runs; detections near the truth stand for what they would find."""
+    root = tmp_path_factory.mktemp("runs")
+    data = root / "streets"
+    write_toystreets(data, size=(128, 256), train=4, val=6, seed=0, workers=0)
+    steps = ("training.stage1_steps=2", "training.stage2_steps=2", "evaluation.stage1=false")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
+        train(load_config("toystreets_smoke", short_run(root, "first", *steps, data=data)))
+    shutil.copytree(root / "first", root / "other one")
+    found = RunDir(root / "first"), RunDir(root / "other one")
+    tree = Cityscapes(data / "cityscapes", "val")
+    for seed, run in enumerate(found):
+        record = json.loads(run.evaluation_of(4).read_text())
+        for number, network in enumerate(("student", "teacher")):
+            rng = np.random.default_rng((seed, number))
+            path = run.predictions_of(4) / f"{network}.jsonl.gz"
+            with writing_text(path, compressed=True) as write:
+                for index in range(len(tree)):
+                    write(to_line(draw(tree, index, rng)))
+            record["results"][network] = evaluate_predictions(path, tree)
+        run.evaluation_of(4).write_text(json.dumps(record))
+    return found
+
+
+def test_open__ap_is_what_the_run_was_judged_at(runs: tuple[RunDir, RunDir]) -> None:
+    predicted = find_predicted([runs[0]])
+    assert [one.network for one in predicted] == ["teacher", "student"]
+    session = open_run_session(predicted)
+    judged = json.loads(runs[0].evaluation_of(4).read_text())["results"]
+    for one in predicted:
+        scores: dict[str, Any] = session.summary["predicted"][one.field]["scores"]
+        expected = judged[one.network]["cityscapes"]
+        assert scores["AP"] == expected["AP"] > 0
+        assert scores["AP50"] == expected["AP50"]
+        assert scores["per_class"] == expected["per_class"]
+
+
+def test_open__holds_every_detection(runs: tuple[RunDir, RunDir]) -> None:
+    (one,) = find_predicted([runs[0]], network="student")
+    dataset = open_run_session([one]).dataset
+    stored = {image.sample_id: image for image in read_predictions(one.path)}
+    assert len(stored) == len(dataset) > 0
+    for sample in dataset:
+        image = stored[sample.image_name]
+        again = from_predictions(sample.image_name, sample[one.field], image.size)
+        assert [(d.label, d.score) for d in again.detections] == [
+            (d.label, d.score) for d in image.detections
+        ]
+        for mine, theirs in zip(again.detections, image.detections, strict=True):
+            assert (mine.pixels() == theirs.pixels()).all()
+
+
+def test_open__again_writes_nothing(
+    runs: tuple[RunDir, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = find_predicted([runs[0]])
+    before = open_run_session(predicted).summary
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(run_session, "_add", forbidden)
+    monkeypatch.setattr(data_session, "_fill", forbidden)
+    again = open_run_session(predicted).summary
+    assert again["predicted"] == before["predicted"]
+
+
+def test_open__a_second_run_reads_no_picture_and_stands_beside(
+    runs: tuple[RunDir, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_run_session(find_predicted([runs[0]]))
+    monkeypatch.setattr(
+        data_session, "_fill", lambda *_, **__: pytest.fail("pictures are read again")
+    )
+    both = find_predicted(runs, network="student")
+    session = open_run_session(both)
+    fields = [one.field for one in both]
+    assert fields == ["run_first_student_4", "run_other_one_student_4"]
+    assert list(session.summary["predicted"]) == fields
+    assert set(fields) <= set(session.dataset.get_field_schema())
+    first, second = (session.summary["predicted"][name]["scores"] for name in fields)
+    assert first["per_class"] != second["per_class"]
+
+
+def test_views__what_one_finds_and_the_other_misses(runs: tuple[RunDir, RunDir]) -> None:
+    student, teacher = sorted(find_predicted([runs[0]]), key=lambda one: one.network)
+    dataset = open_run_session([student, teacher]).dataset
+    names = dataset.list_saved_views()
+    for a, b in ((student, teacher), (teacher, student)):
+        name = f"found by {a.title}, missed by {b.title}"
+        objects = [
+            thing
+            for things in dataset.values("ground_truth.detections")
+            for thing in things or ()
+            if thing[a.key] == "tp" and thing[b.key] == "fn"
+        ]
+        assert (name in names) == bool(objects)
+        if objects:
+            view = dataset.load_saved_view(name)
+            assert view.count("ground_truth.detections") == len(objects)
+
+
+def test_open__other_predictions_take_the_place_of_the_former(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    moved = tmp_path / "changing"
+    shutil.copytree(runs[0].path, moved)
+    one = Predicted(RunDir(moved), 4, "student")
+    before = open_run_session([one]).summary["predicted"][one.field]["scores"]
+    shutil.copy(one.path.with_name("teacher.jsonl.gz"), one.path)
+    session = open_run_session([one])
+    after = session.summary["predicted"][one.field]["scores"]
+    assert before != after
+    expected = json.loads(runs[0].evaluation_of(4).read_text())["results"]["teacher"]
+    assert after["AP"] == expected["cityscapes"]["AP"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": 7}, r"got none of predictions at step 7 .*evaluated: .*4"),
+        ({"network": "nobody"}, "got none of nobody at step 4"),
+    ],
+)
+def test_find_predicted__nothing_stored(
+    runs: tuple[RunDir, RunDir], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        find_predicted([runs[0]], **options)
+
+
+def test_request__runs_judged_on_other_images_are_refused(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(runs[0].path, elsewhere)
+    config = elsewhere / "config.yaml"
+    config.write_text(config.read_text().replace("split: val", "split: train"))
+    with pytest.raises(UserError, match="must be judged on the same images"):
+        open_run_session(find_predicted([runs[0], RunDir(elsewhere)], network="student"))
+
+
+def test_request__two_runs_of_one_name(runs: tuple[RunDir, RunDir], tmp_path: Path) -> None:
+    again = tmp_path / "first"
+    shutil.copytree(runs[0].path, again)
+    with pytest.raises(UserError, match="must have different names"):
+        open_run_session(find_predicted([runs[0], RunDir(again)], network="student"))
