@@ -16,12 +16,18 @@ from safetensors.torch import load_file
 VARYING = ("time", "images_per_second", "memory_mib")
 
 
+def _scores(path: Path) -> dict[str, Any]:
+    """Return an evaluation as the versions wrote it that others are compared with."""
+    record = json.loads(path.read_text())
+    for protocols in record["results"].values():
+        protocols["cityscapes"].pop("found", None)  # counts came later
+    return record
+
+
 def end_of(run: Path) -> dict[str, Any]:
     """Return what a finished run and its modules hold, for comparison."""
     found: dict[str, Any] = {
-        "evaluation": {
-            path.stem: json.loads(path.read_text()) for path in run.glob("evaluation/*.json")
-        },
+        "evaluation": {path.stem: _scores(path) for path in run.glob("evaluation/*.json")},
         "predictions": {
             str(path.relative_to(run / "evaluation/predictions")): hashlib.sha256(
                 gzip.decompress(path.read_bytes())
