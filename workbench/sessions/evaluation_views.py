@@ -82,7 +82,8 @@ def forget_evaluation(dataset: fo.Dataset, eval_key: str) -> None:
     of_others = f"{_COMPARISON} "
     names = set(evaluation_view_names(eval_key))
     for name in dataset.list_saved_views():
-        _, compares, keys = dataset.get_saved_view_info(name)["description"].partition(of_others)
+        said: str = dataset.get_saved_view_info(name)["description"] or ""
+        _, compares, keys = said.partition(of_others)
         if name in names or (compares and eval_key in keys.split()):
             dataset.delete_saved_view(name)
     dataset.delete_evaluation(eval_key)
