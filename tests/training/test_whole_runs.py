@@ -154,6 +154,23 @@ def test_run__stopped_by_request_and_resumed(
     assert_same_end(run, unbroken)
 
 
+def test_run__stopped_in_its_last_evaluation_is_judged_when_it_goes_on(
+    unbroken: RunDir, short_run: Overrides, tmp_path: Path
+) -> None:
+    config = load_config(PRESET, short_run(tmp_path, "unjudged"))
+    run = RunDir(tmp_path / "unjudged")
+
+    def stop_when_judged(progress: launch.Progress) -> None:
+        if progress.step == 20 and progress.message.startswith("Evaluating"):
+            (run.control / "stop").touch()
+
+    assert launch.train(config, watch=stop_when_judged) == launch.Outcome("stopped", 20)
+    assert status(run)["state"] == "stopped"
+    assert not run.evaluation_of(20).exists()
+    assert launch.resume(run) == launch.Outcome("finished", 20)
+    assert_same_end(run, unbroken)
+
+
 POINTS = (
     "before-the-first-checkpoint",
     "after-the-stage-boundary",

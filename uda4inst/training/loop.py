@@ -120,7 +120,8 @@ class Trainer:
             due = evaluation_is_due(config, step=session.step, stage_end=stage_end)
             if wishes.stop or stage_end or due or session.step % training.checkpoint_every == 0:
                 self._save()
-            if session.step == training.total_steps == self.evaluated_step:
+            is_over = session.step == training.total_steps == self.evaluated_step
+            if is_over and not (wishes.stop and self._evaluation_is_owed()):
                 return Outcome("finished", session.step)
             if wishes.stop:
                 return Outcome("stopped", session.step, wishes.signal)
@@ -187,6 +188,11 @@ class Trainer:
             folder = save_checkpoint(self.run.checkpoints, contents, kept=kept)
             log.info("step %d: checkpoint in %s", self.session.step, folder)
         self.saved_step = self.session.step
+
+    def _evaluation_is_owed(self) -> bool:
+        """Whether this step's evaluation was given up, so that a resumed run has to do it."""
+        result = self.run.evaluation_of(self.session.step)
+        return self.validation is not None and not result.exists()
 
     def _evaluate(self) -> None:
         """Evaluate on the first process, unless a run cut short has done so already."""

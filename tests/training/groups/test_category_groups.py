@@ -185,6 +185,23 @@ def test_resume__ends_as_an_unbroken_run(
 
 
 @pytest.mark.e2e
+def test_resume__a_group_stopped_in_its_last_evaluation_is_judged(
+    whole: RunDir, tmp_path: Path, short_run: ShortRun
+) -> None:
+    run = RunDir(tmp_path / "whole")
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 6 and "Evaluating" in progress.message:
+            (run.control / "stop").touch()
+
+    config = load_config(PRESET, short(short_run, tmp_path, "whole"))
+    outcome = category_groups.train(config, watch=stop)
+    assert (outcome.state, outcome.step) == ("stopped", 6)
+    assert category_groups.resume(run) == Outcome("finished", 12)
+    assert results(run, 6)["results"] == results(whole, 6)["results"]
+
+
+@pytest.mark.e2e
 def test_resume__refuses_a_step_for_all_groups(whole: RunDir) -> None:
     with pytest.raises(UserError, match=r"--from must be given for one category group"):
         category_groups.resume(whole, step=3)
