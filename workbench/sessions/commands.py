@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from workbench.sessions.request import DataRequest
     from workbench.sessions.run_session import Predicted
 
+_Limit = Annotated[int | None, typer.Option(min=1, help="Images of each domain, spread evenly.")]
+_Fresh = Annotated[bool, typer.Option("--fresh", help="Build it again.")]
+_Headless = Annotated[
+    bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
+]
+_Port = Annotated[
+    int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
+]
+_Remote = Annotated[
+    bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
+]
+
 inspect_app = typer.Typer(no_args_is_help=True, help="Look at data in FiftyOne.")
 
 
@@ -42,19 +54,11 @@ def data(
             "--target-labels", help="Show the target's training labels, marked as diagnostics."
         ),
     ] = False,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Images of each domain, spread evenly.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Build it again.")] = False,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
-    ] = False,
-    port: Annotated[
-        int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
-    ] = None,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
-    ] = False,
+    limit: _Limit = None,
+    fresh: _Fresh = False,
+    headless: _Headless = False,
+    port: _Port = None,
+    remote: _Remote = False,
 ) -> None:
     """Show a data set, or source and target of a preset, in FiftyOne.
 
@@ -84,17 +88,11 @@ def run(
         str | None, typer.Option(metavar="student|teacher", help="Default: all that were judged.")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    limit: Annotated[int | None, typer.Option(min=1, help="Images, spread evenly.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Build it again.")] = False,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
-    ] = False,
-    port: Annotated[
-        int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
-    ] = None,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
-    ] = False,
+    limit: _Limit = None,
+    fresh: _Fresh = False,
+    headless: _Headless = False,
+    port: _Port = None,
+    remote: _Remote = False,
 ) -> None:
     """Show what runs predict on the images they are judged on, judged object by object.
 
