@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any, Final, Literal
 
 import yaml
@@ -22,6 +21,7 @@ from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import Task
+from uda4inst.training.yaml_dialect import YamlWriter
 
 # Spelled out because a schema lists its choices as literals; a test holds them to `TASKS`.
 PresetName = Literal[
@@ -422,23 +422,7 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-class YamlReader(yaml.SafeLoader):
-    """YAML as people write numbers: 1e-4 is a float, which YAML 1.1 takes for text."""
-
-
-class _YamlWriter(yaml.SafeDumper):
-    """Its counterpart: text that would be read as such a number is quoted."""
-
-
-for _kind in (YamlReader, _YamlWriter):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-        list("-+0123456789."),
-    )
-
-
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML, in the order of the schema."""
     values = config.model_dump(mode="json")
-    return yaml.dump(values, Dumper=_YamlWriter, sort_keys=False, allow_unicode=True)
+    return yaml.dump(values, Dumper=YamlWriter, sort_keys=False, allow_unicode=True)
