@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from suite_factory import write_found
+from suite_factory import write_finished, write_found
 
 from uda4inst.suites.found import draw_curves, found_of, found_table
 from uda4inst.suites.report import csv_text, write_report
@@ -41,7 +41,19 @@ def test_found_table__rows_with_counts_and_what_there_is_to_find(counted: Path) 
     assert len(cells) == 2
     (m4,) = (line for label, line in cells.items() if label.startswith("M4"))
     assert (m4["car"], m4["train"], m4["bus"]) == ("50 / 50, 1.00", "0 / –, –", "–")
+    assert m4["n"] == "2"
     assert "car 10, train 0" in table.notes[0]
+
+
+def test_found_table__runs_without_counts_are_not_counted(counted: Path) -> None:
+    write_finished(counted, "m1-seed1", 12.0)  # as earlier versions judged
+    results = collect(counted)
+    table = found_table(results, "student")
+    assert table is not None
+    assert [line[-1] for line in table.rows] == ["1", "2"]
+    text = csv_text(results, [("cityscapes", "student")])
+    lines = [line for line in csv.DictReader(io.StringIO(text)) if "score above" in line["metric"]]
+    assert {(line["row"], line["n"]) for line in lines} == {("m1", "1"), ("m4", "2")}
 
 
 def test_found_table__none_without_counts(write_suite: Write) -> None:

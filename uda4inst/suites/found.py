@@ -26,8 +26,17 @@ def found_of(row: RowResult, network: Network) -> dict[str, FoundClass]:
     Runs judged on the same images count each for itself, so the shares are means over runs weighted
     by what there is to find.
     """
+    return _together(_counted(row, network))
+
+
+def counted_runs(row: RowResult, network: Network) -> int:
+    """Return how many of a row's runs have counts: those of earlier versions have none."""
+    return len(_counted(row, network))
+
+
+def _counted(row: RowResult, network: Network) -> list[dict[str, FoundClass]]:
     ends = [run.evaluation for run in row.runs if run.evaluation is not None]
-    return _together([_counts(row, end, network) for end in ends])
+    return [counts for end in ends if (counts := _counts(row, end, network))]
 
 
 def found_table(results: SuiteResults, network: Network) -> Table | None:
@@ -35,17 +44,25 @@ def found_table(results: SuiteResults, network: Network) -> Table | None:
     names = results.suite.task.class_names
     by_row = [(row, found_of(row, network)) for row in results.rows]
     lines = [
-        (row.label, *(_cell(found.get(name)) for name in names)) for row, found in by_row if found
+        (
+            row.label,
+            *(_cell(found.get(name)) for name in names),
+            str(counted_runs(row, network)),
+        )
+        for row, found in by_row
+        if found
     ]
     if not lines:
         return None
     objects = next(found for _, found in by_row if found)
+    there = ", ".join(f"{n} {objects[n].objects}" for n in names if n in objects)
     note = (
         f"Detections with a score above {SCORE}, right where IoU is above .5: precision / recall "
-        "in per cent, and detections for every object there is. Objects to find, over all runs of "
-        f"a row: {', '.join(f'{n} {objects[n].objects}' for n in names if n in objects)}."
+        "in per cent, and detections for every object there is, over the n runs of a row that have "
+        f"counts together. Objects to find in those of the first: {there}."
     )
-    return Table(f"Found above a score of {SCORE}, {network}", ("", *names), tuple(lines), (note,))
+    title = f"Found above a score of {SCORE}, {network}"
+    return Table(title, ("", *names, "n"), tuple(lines), (note,))
 
 
 def write_curves(results: SuiteResults, folder: Path, network: Network) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Final
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.evaluation.found import MEASURES, SCORE
 from uda4inst.suites import figures
-from uda4inst.suites.found import found_of, found_table, write_curves
+from uda4inst.suites.found import counted_runs, found_of, found_table, write_curves
 from uda4inst.suites.intervals import Interval
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, Network, ProtocolName, RowResult, Statistic, View
@@ -135,7 +135,7 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
                 for name, counts in found_of(row, network).items():
                     for measure in MEASURES:
                         value = counts.value(measure)
-                        n = sum(run.evaluation is not None for run in row.runs)
+                        n = counted_runs(row, network)
                         numbers = ("", value, "", "", n, row.state, "", "", "")
                         writer.writerow((*facts, f"{measure}, score above {SCORE}", name, *numbers))
     return out.getvalue()
