@@ -72,8 +72,8 @@ def data(
         return
     from workbench.sessions.serve import free_port
 
-    chosen = free_port(port)
-    _serve(_open(request, fresh=fresh), chosen, remote=remote)
+    free_port(port)  # before anything is built
+    _serve(_open(request, fresh=fresh), port, remote=remote)
 
 
 @inspect_app.command("run")
@@ -113,8 +113,8 @@ def run(
         return
     from workbench.sessions.serve import free_port
 
-    chosen = free_port(port)
-    _serve(_open_runs(predicted, limit=limit, fresh=fresh), chosen, remote=remote)
+    free_port(port)
+    _serve(_open_runs(predicted, limit=limit, fresh=fresh), port, remote=remote)
 
 
 @inspect_app.command("export-tags")
@@ -186,13 +186,13 @@ def _open_runs(predicted: Sequence[Predicted], *, limit: int | None, fresh: bool
         )
 
 
-def _serve(session: DataSession, port: int, *, remote: bool) -> None:
+def _serve(session: DataSession, wanted: int | None, *, remote: bool) -> None:
     """Serve a session until it is ended."""
     import webbrowser
 
     from workbench.sessions.serve import address_of, serving, wait_for_end
 
-    with serving(session.dataset, port):
+    with serving(session.dataset, wanted) as port:
         address = address_of(session.dataset, port)
         typer.echo(f"{session.summary['images']} images: {address}")
         if remote:

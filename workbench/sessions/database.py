@@ -7,14 +7,12 @@ killed does a mongod stay; the next start in the same folder ends it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +21,39 @@ import psutil
 from uda4inst.doctor import MONGOD_REMEDY, find_mongod
 from uda4inst.errors import UserError
 from workbench.sessions.library import fo
+from workbench.sessions.locks import one_at_a_time
 
 _TRIES: Final = 3  # a database that is just ending holds its folder for a moment
 _PATIENCE: Final = 20.0  # seconds to wait for that, and for another process that starts one
 _LOG_LINES: Final = 3
 _log = logging.getLogger(__name__)
+
+
+class _Apart(fo.core.service.Service):
+    """A service that holds nothing of the process that started it, as it may outlive that one.
+
+    FiftyOne's own keeps the standard output open: whoever reads what a process prints would wait
+    until the last process that joined its database is gone too.
+    """
+
+    def start(self) -> None:
+        main = Path(fo.__file__).parent / "service" / "main.py"
+        self.child = psutil.Popen(
+            [sys.executable, main, *self._service_args, *self.command],
+            cwd=self.working_dir,
+            stdin=subprocess.PIPE,  # closed when this process ends, which the service waits for
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"FIFTYONE_DISABLE_SERVICES": "1"},
+        )
+
+
+class _Database(fo.core.service.DatabaseService, _Apart):
+    """The service of one folder's database.
+
+    FiftyOne joins any database of the user's on this machine, whatever folder it keeps: by the name
+    of the service, which is made the folder's.
+    """
 
 
 def connect() -> None:
@@ -40,14 +66,12 @@ def connect() -> None:
     if fo.config.database_uri is not None:
         _ask(f"FIFTYONE_DATABASE_URI must name a MongoDB that answers ({fo.config.database_uri})")
         return
-    service = fo.core.service.DatabaseService
     folder = Path(fo.config.database_dir)
     mongod = _working_mongod()
-    # FiftyOne joins any database of the user's on this machine, whatever folder it keeps: by the
-    # name of the service, which is made the folder's here.
-    service.service_name = f"db-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
-    service.find_mongod = staticmethod(lambda: str(mongod))
-    with _one_at_a_time(folder):
+    _Database.service_name = f"db-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    _Database.find_mongod = staticmethod(lambda: str(mongod))
+    fo.core.service.DatabaseService = _Database
+    with one_at_a_time(_made(folder) / "starting.lock"):  # the others then join it
         end_leftover(folder)
         _ask(f"the database must start ({folder}){{log}}", folder)
 
@@ -70,26 +94,21 @@ def _working_mongod() -> Path:
     return mongod
 
 
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time start a folder's database; the others then join it.
+def _made(folder: Path) -> Path:
+    """Return a folder that can be written to.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: it cannot be.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "starting.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        (folder / "starting.lock").touch()
     except OSError as error:
         raise UserError(
             f"the database's folder must be writable, got {error.strerror} ({folder}). Work in "
             "another folder, or name one in FIFTYONE_DATABASE_DIR."
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return folder
 
 
 def _ask(rule: str, folder: Path | None = None) -> None:

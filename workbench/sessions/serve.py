@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from uda4inst.errors import UserError
 from workbench.sessions.extensions import offer_extensions
 from workbench.sessions.library import fo
+from workbench.sessions.locks import one_at_a_time
 
 HOST: Final = "127.0.0.1"
 _FIRST_PORT: Final = 5151  # FiftyOne's own
@@ -58,12 +62,19 @@ def address_of(dataset: fo.Dataset, port: int, view: str | None = None) -> str:
 
 
 @contextmanager
-def serving(dataset: fo.Dataset, port: int) -> Iterator[fo.Session]:
-    """Serve the page while the block runs; no process of it is left behind."""
+def serving(dataset: fo.Dataset, wanted: int | None) -> Iterator[int]:
+    """Serve the page while the block runs, and give its port; no process of it is left behind.
+
+    Raises:
+        UserError: the port that was asked for is in use, or all are.
+    """
     offer_extensions()
-    session = fo.launch_app(dataset, remote=True, address=HOST, port=port)
+    # A port is free until its server listens: of two that start at once, both would take it.
+    with one_at_a_time(Path(tempfile.gettempdir()) / f"uda4inst-ports-{os.getuid()}.lock"):
+        port = free_port(wanted)
+        session = fo.launch_app(dataset, remote=True, address=HOST, port=port)
     try:
-        yield session
+        yield port
     finally:
         session.close()
 

@@ -51,6 +51,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for process in started:
         process.kill()
+    for process in started:
         process.communicate(timeout=_PATIENCE)
 
 
@@ -60,7 +61,7 @@ def address_of(session: subprocess.Popen[str]) -> str:
     for line in session.stdout:
         if " images: http://127.0.0.1:" in line:
             return line.split()[-1]
-    raise AssertionError(session.communicate()[1])
+    raise AssertionError(session.communicate(timeout=_PATIENCE)[1])
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
@@ -83,7 +84,7 @@ def test_headless__prints_one_summary_and_leaves_nothing_running(
     start: Start, toy: Path, tmp_path: Path
 ) -> None:
     first = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
-    out, err = first.communicate()
+    out, err = first.communicate(timeout=_PATIENCE)
     assert first.returncode == 0, err
     summary = json.loads(out)
     assert summary["built"]
@@ -94,7 +95,7 @@ def test_headless__prints_one_summary_and_leaves_nothing_running(
     assert [path.name for path in tmp_path.iterdir()] == ["fiftyone"]
 
     again = start("urbansyn", str(toy / "urbansyn"), "--headless", "--limit", "4")
-    out, err = again.communicate()
+    out, err = again.communicate(timeout=_PATIENCE)
     assert json.loads(out) == {**summary, "built": False}
     wait_until_gone(tmp_path)
 
@@ -127,21 +128,34 @@ def test_session__a_database_left_behind_is_ended_by_the_next(
     assert guardian is not None
     session.kill()
     guardian.kill()
-    session.communicate()
+    session.communicate(timeout=_PATIENCE)
     assert mongod.is_running()
-    out, err = start(*words, "--headless").communicate()
+    out, err = start(*words, "--headless").communicate(timeout=_PATIENCE)
     assert json.loads(out)["images"] == 2, err
     assert not mongod.is_running()
     wait_until_gone(tmp_path)
 
 
-def test_session__two_at_once_share_the_database(start: Start, toy: Path, tmp_path: Path) -> None:
-    one = start("urbansyn", str(toy / "urbansyn"), "--headless")
-    two = start("cityscapes", str(toy / "cityscapes"), "--headless", "--split", "val")
-    for process in (one, two):
-        out, err = process.communicate()
-        assert process.returncode == 0, err
-        assert json.loads(out)["built"]
+def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_path: Path) -> None:
+    one = start("urbansyn", str(toy / "urbansyn"), "--remote", "--limit", "2")
+    two = start("cityscapes", str(toy / "cityscapes"), "--split", "val", "--remote", "--limit", "2")
+    addresses = {session.pid: address_of(session) for session in (one, two)}
+    (mongod,) = (p for p in processes_in(tmp_path) if p.name() == "mongod")
+    guardian = mongod.parent()
+    assert guardian is not None
+    first, other = (one, two) if guardian.ppid() == one.pid else (two, one)
+
+    # Whoever started the database leaves it, and what it printed, to who is still there.
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=_PATIENCE)
+    assert first.returncode == 0
+    with urllib.request.urlopen(addresses[other.pid], timeout=_PATIENCE) as answer:
+        assert answer.status == 200
+    assert mongod.is_running()
+
+    other.send_signal(signal.SIGTERM)
+    other.communicate(timeout=_PATIENCE)
+    assert other.returncode == 0
     wait_until_gone(tmp_path)
 
 
@@ -161,7 +175,7 @@ def test_inspect_data__mistake_is_one_message_and_exit_code_2(
     start: Start, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     process = start(*arguments, "--headless")
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 2
     assert out == ""
     assert err.startswith("error: ")

@@ -32,8 +32,7 @@ def session(toy: Path) -> DataSession:
 
 @pytest.fixture(scope="module")
 def port(session: DataSession) -> Iterator[int]:
-    number = free_port(None)
-    with serving(session.dataset, number):
+    with serving(session.dataset, None) as number:
         yield number
 
 
