@@ -60,6 +60,9 @@ class Painter(Network):
             (images.shape[-2], images.shape[-1]),
         )
 
+    def features(self, images: Tensor) -> Tensor:
+        return F.avg_pool2d(self.mix(images), 4)
+
 
 def painter_of(method: UDA4Inst) -> Painter:
     """Return the student of a method built around a painter."""

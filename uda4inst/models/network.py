@@ -31,6 +31,14 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Any:
         """Return the prediction for RGB images (B, 3, H, W) in [0, 1] of any size."""
 
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's coarsest feature map (B, C, h, w), of the images alone: no padding.
+
+        Args:
+            images: as for `forward`.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -30,3 +31,10 @@ class Pixels(nn.Module):
         """Return RGB images in [0, 1] normalised, and padded with 0 at the right and the bottom."""
         height, width = images.shape[-2:]
         return F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
+
+
+def cut_padding(features: Float32[Tensor, "B C h w"], images: Tensor) -> Float32[Tensor, "B C h w"]:
+    """Return a feature map of padded images without the cells that show padding alone."""
+    cells = features.shape[-1] / (images.shape[-1] + -images.shape[-1] % STRIDE)
+    height, width = (math.ceil(side * cells) for side in images.shape[-2:])
+    return features[..., :height, :width]

@@ -23,7 +23,7 @@ from uda4inst.models.mask2former.prediction import MaskProducts, Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.pixels import Pixels
+from uda4inst.models.pixels import Pixels, cut_padding
 
 
 class Mask2Former(Network):
@@ -110,6 +110,11 @@ class Mask2Former(Network):
             else masks,
             size=(height, width),
         )
+
+    def features(self, images: Float32[Tensor, "B 3 H W"]) -> Float32[Tensor, "B C h w"]:
+        """Return the feature map of Swin's last stage."""
+        maps = self.network.model.pixel_level_module.encoder(self.pixels(images)).feature_maps
+        return cut_padding(maps[-1], images)
 
 
 def build_model(

@@ -17,7 +17,7 @@ from transformers import SegformerForSemanticSegmentation
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.pixels import Pixels
+from uda4inst.models.pixels import Pixels, cut_padding
 from uda4inst.models.recompute import Recomputed
 from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
@@ -74,6 +74,11 @@ class SegFormer(Network):
         height, width = images.shape[-2:]
         output: Any = self.network(pixel_values=self.pixels(images))
         return SemanticPrediction(output.logits, (height, width))
+
+    def features(self, images: Float32[Tensor, "B 3 H W"]) -> Float32[Tensor, "B C h w"]:
+        """Return the feature map of MiT's last stage."""
+        output: Any = self.network.segformer(self.pixels(images))
+        return cut_padding(output.last_hidden_state, images)
 
 
 def build_segformer(
