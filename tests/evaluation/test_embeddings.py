@@ -28,7 +28,7 @@ def cloud(seed: int, *, count: int = 200, moved: float = 0.0) -> np.ndarray:
 
 def test_domain_gap__by_hand() -> None:
     # distances squared: 1 within each, 9, 16, 4, 9 across; median of 1, 1, 4, 9, 9, 16 is 6.5
-    source, target = np.float32([[0], [1]]), np.float32([[3], [4]])
+    source, target = (np.array(a, np.float32) for a in ([[0], [1]], [[3], [4]]))
     across = np.exp(-np.array([9, 16, 4, 9]) / 6.5).mean()
     assert domain_gap(source, target) == pytest.approx(2 * np.exp(-1 / 6.5) - 2 * across)
 
