@@ -111,8 +111,8 @@ _SELDOM: Final[Mapping[str, Any]] = {"method.pool.draw_chance": 0.2}
 _BESIDE: Final[Mapping[str, Any]] = {"method.pool.max_overlap": 0.2}
 _MENDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "pool": ("pool without area budget (paper)", {"method.pool.area_budget": None}),
-    "budget": ("pool within an area budget (M5)", {}),
-    "riders": ("+ riders pasted along", _RIDERS),
+    "budget": ("pool within an area budget", {}),
+    "riders": ("+ riders pasted along (M5)", _RIDERS),
     "riders_ignored": ("+ riders pasted along, ignored", {"method.pool.riders": "ignored"}),
     "seldom": ("+ a draw for one image in five", _SELDOM),
     "fade": ("+ draws that fade", {"method.pool.fade": True}),
