@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,6 +115,69 @@ def run(
 
     free_port(port)
     _serve(_open_runs(predicted, limit=limit, fresh=fresh), port, remote=remote)
+
+
+@inspect_app.command("embeddings")
+def embeddings(
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
+    step: Annotated[
+        list[int] | None,
+        typer.Option(help="Of a checkpoint, may be repeated; default: the first and last kept."),
+    ] = None,
+    network: Annotated[str, typer.Option(metavar="student|teacher")] = "student",
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="pca|umap", help="Default: umap where it is installed, else pca."),
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    limit: _Limit = 200,
+    fresh: _Fresh = False,
+    headless: _Headless = False,
+    port: _Port = None,
+    remote: _Remote = False,
+) -> None:
+    """Show where a run's networks hold source, target and mixed images, and the domains' gap.
+
+    A map of every network and step, from its own features, in the Embeddings panel: colour it by
+    domain, lasso what you want to see. The gap is the squared maximum mean discrepancy, 0 for equal
+    distributions; two halves of the target beside it say what chance makes.
+    """
+    if network not in ("student", "teacher"):
+        raise UserError(f"--network must be student or teacher, got {network!r}.")
+    if method not in (None, "pca", "umap"):
+        raise UserError(f"--method must be pca or umap, got {method!r}.")
+    from uda4inst.commands.terminal import counting
+    from uda4inst.run_folder.layout import find_run
+    from workbench.sessions.embedding_session import open_embedding_session
+    from workbench.sessions.serve import free_port
+
+    if not headless:
+        free_port(port)
+    with counting("images") as show:
+        session = open_embedding_session(
+            find_run(run, root=root),
+            steps=step or (),
+            network=network,
+            method=method,
+            limit=limit,
+            fresh=fresh,
+            progress=show,
+        )
+    if headless:
+        typer.echo(json.dumps(session.summary, indent=1))
+        return
+    for facts in session.summary["maps"].values():
+        typer.echo(f"{facts['title']}: {_gap_words(facts)}")
+    _serve(session, port, remote=remote)
+
+
+def _gap_words(facts: Mapping[str, float | None]) -> str:
+    """Return the gap and what chance makes, as people read it."""
+    gap, chance = facts["gap"], facts["gap_within_target"]
+    if gap is None:
+        return "gap between the domains unknown, of fewer than two images"
+    within = "" if chance is None else f" (between halves of the target {chance:.3f})"
+    return f"gap between the domains {gap:.3f}{within}"
 
 
 @inspect_app.command("export-tags")

@@ -29,7 +29,7 @@ from workbench.sessions.views import save_data_views
 
 Progress = Callable[[int, int], None]
 
-_KEY: Final = "uda4inst"  # of what is ours in a data set's info
+OURS: Final = "uda4inst"  # key of what is ours in a data set's info
 _AT_ONCE: Final = 32  # samples written together
 
 
@@ -90,7 +90,7 @@ def _load(name: str) -> fo.Dataset | None:
     if not fo.dataset_exists(name):
         return None
     dataset = fo.load_dataset(name)
-    if _KEY not in dataset.info and not _is_blank(dataset):
+    if OURS not in dataset.info and not _is_blank(dataset):
         raise UserError(
             f"data set {name!r} must be one of this project, got another of that name, which stays "
             "as it is. Rename it in FiftyOne, or name another database in FIFTYONE_DATABASE_DIR."
@@ -105,7 +105,7 @@ def _is_blank(dataset: fo.Dataset) -> bool:
 
 def _is_current(dataset: fo.Dataset, print_of_data: str) -> bool:
     """Whether a data set is whole and holds what lies on the disk now."""
-    known = dataset.info.get(_KEY, {})
+    known = dataset.info.get(OURS, {})
     return known.get("state") == "complete" and known.get("fingerprint") == print_of_data
 
 
@@ -116,7 +116,7 @@ def _sole_builder(name: str) -> Iterator[None]:
     Raises:
         UserError: another is at it.
     """
-    folder = _media_folder(name).parent
+    folder = media_folder(name).parent
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -131,7 +131,7 @@ def _sole_builder(name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _media_folder(name: str) -> Path:
+def media_folder(name: str) -> Path:
     """Return where the semantic maps of a data set lie."""
     return Path(fo.config.default_dataset_dir) / name
 
@@ -140,8 +140,8 @@ def _begin(
     dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide], print_of_data: str
 ) -> None:
     """Empty a data set, having written down what it will be and the tags it had."""
-    tags = {**dataset.info.get(_KEY, {}).get("tags", {}), **samples.tags_of(dataset)}
-    dataset.info[_KEY] = {
+    tags = {**dataset.info.get(OURS, {}).get("tags", {}), **samples.tags_of(dataset)}
+    dataset.info[OURS] = {
         "kind": "data",
         "format": FORMAT,
         "state": "building",
@@ -164,7 +164,7 @@ def _begin(
     forget_evaluations(dataset)
     dataset.clear()
     samples.declare_fields(dataset)
-    remove_folder(_media_folder(dataset.name))
+    remove_folder(media_folder(dataset.name))
 
 
 def _description(sides: Sequence[OpenSide]) -> str:
@@ -183,9 +183,9 @@ def _fill(
 ) -> None:
     """Read every image and add it."""
     total, before = sum(len(one.chosen) for one in sides), 0
-    tags = dataset.info[_KEY]["tags"]
+    tags = dataset.info[OURS]["tags"]
     for one in sides:
-        folder = _media_folder(dataset.name) / one.side.domain
+        folder = media_folder(dataset.name) / one.side.domain
         folder.mkdir(parents=True)
         read = in_order(Reading(one.tree, one.chosen, folder), len(one.chosen), workers=workers)
         batch = []
@@ -218,13 +218,13 @@ def _add(dataset: fo.Dataset, batch: Sequence[fo.Sample]) -> None:
 def _finish(dataset: fo.Dataset) -> None:
     """Save the views, then call the data set complete."""
     save_data_views(dataset)
-    dataset.info[_KEY] = {**dataset.info[_KEY], "state": "complete", "tags": {}}
+    dataset.info[OURS] = {**dataset.info[OURS], "state": "complete", "tags": {}}
     dataset.save()
 
 
 def summary_of(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:
     """Return what a session holds, as JSON can hold it."""
-    known = dataset.info[_KEY]
+    known = dataset.info[OURS]
     domains = {}
     for domain, facts in known["domains"].items():
         view = dataset.match(fo.ViewField("domain") == domain)

@@ -75,8 +75,8 @@ os.environ.update(settings(FOLDER, os.environ))
 
 import fiftyone as fo  # noqa: E402
 
-# Standard output is for answers; a library of FiftyOne's sends every log there.
-for _handler in logging.getLogger().handlers:
+# Standard output is for answers; FiftyOne and a library of its own send every log there.
+for _handler in (*logging.getLogger().handlers, *logging.getLogger("fiftyone").handlers):
     if isinstance(_handler, logging.StreamHandler) and _handler.stream is sys.stdout:
         _handler.setStream(sys.stderr)
 # What it would remember in the user's home: that it has said welcome.

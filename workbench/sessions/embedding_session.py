@@ -1,0 +1,309 @@
+"""Where networks of a run hold the images of both domains: a map to lasso, and one number.
+
+The images are training images of source and target, whole, without target labels, and the mixed
+images of the run's snapshots. Every network that is asked for has a map of its own, under its key:
+two axes of a reduction have no meaning across networks. The gap between the domains, which has no
+unit, can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from PIL import Image
+
+from uda4inst.data.files.images import read_picture
+from uda4inst.errors import UserError
+from uda4inst.evaluation.embeddings import domain_gap, embed
+from uda4inst.models.precision import inference_precision
+from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, complete_steps, open_checkpoint
+from uda4inst.run_folder.layout import RunDir, numbered
+from uda4inst.run_folder.snapshot_reader import read_snapshot
+from uda4inst.training.config import load_config
+from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.validation import choose_device, load_network
+from workbench.sessions.data_session import (
+    OURS,
+    DataSession,
+    media_folder,
+    open_data_session,
+    summary_of,
+)
+from workbench.sessions.library import fo
+from workbench.sessions.request import DataRequest, Side
+
+Method = Literal["pca", "umap"]
+# Done, in all, what.
+Shown = Callable[[int, int, str], None]
+
+_SEED: Final = 0  # of the reduction and of the halves
+_REMEDY: Final = "Install it: pip install -e '.[embeddings]', or leave --method out for PCA."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedder:
+    """A network whose map is asked for.
+
+    Args:
+        run: its run, or the module of a run.
+        title: of the run, as people say it.
+        checkpoint: where its weights lie.
+        network: student or teacher.
+    """
+
+    run: RunDir
+    title: str
+    checkpoint: Checkpoint
+    network: str
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+        return f"{self.title} {self.network} {self.checkpoint.step}"
+
+    @property
+    def key(self) -> str:
+        """Of its map in FiftyOne."""
+        plain = re.sub(r"[^a-z0-9]+", "_", self.title.lower()).strip("_")
+        return f"map_{plain}_{self.network}_{self.checkpoint.step}"
+
+
+def find_embedders(
+    run: RunDir, *, steps: Sequence[int] = (), network: str = STUDENT
+) -> list[Embedder]:
+    """Return the networks of a run at some steps, of every category group.
+
+    Args:
+        run: of one or several groups.
+        steps: of checkpoints; none for the first and the last that are kept.
+        network: student or teacher.
+
+    Raises:
+        UserError: there is no such checkpoint or network.
+    """
+    found: list[Embedder] = []
+    for part in modules_of(run) if run.is_grouped else [run]:
+        title = run.name if part is run else f"{run.name} {part.name}"
+        kept = complete_steps(part.checkpoints)
+        chosen = steps or sorted({kept[0], kept[-1]} if kept else set[int]())
+        if not chosen:
+            open_checkpoint(part.checkpoints)  # says what is there
+        for step in chosen:
+            checkpoint = open_checkpoint(part.checkpoints, step=step)
+            if network in checkpoint.networks:
+                found.append(Embedder(part, title, checkpoint, network))
+            elif steps:
+                raise _no_network(network, checkpoint)
+    if not found:
+        raise _no_network(network, open_checkpoint(run.checkpoints))
+    return found
+
+
+def _no_network(network: str, checkpoint: Checkpoint) -> UserError:
+    return UserError(
+        f"--network must be one of the checkpoint's ({', '.join(checkpoint.networks)}), got "
+        f"{network} ({checkpoint.folder}). A teacher exists only in stage 2 of methods that have "
+        "one."
+    )
+
+
+def open_embedding_session(
+    run: RunDir,
+    *,
+    steps: Sequence[int] = (),
+    network: str = STUDENT,
+    method: Method | None = None,
+    limit: int | None = None,
+    fresh: bool = False,
+    progress: Shown | None = None,
+) -> DataSession:
+    """Return the data set of a run's training images with a map of every network.
+
+    Args:
+        run: of one or several category groups.
+        steps: of checkpoints; none for the first and the last that are kept.
+        network: student or teacher.
+        method: how features become two axes; None for umap where it is installed, else PCA.
+        limit: so many images of each domain, spread evenly; None for all.
+        fresh: build everything again.
+        progress: called after every image, with what is being done.
+
+    Raises:
+        UserError: as `find_embedders` and `open_data_session`; or umap is not installed.
+    """
+    reduced_by = _method(method)
+    embedders = find_embedders(run, steps=steps, network=network)
+    request = _request(run, limit)
+    session = open_data_session(
+        request, fresh=fresh, progress=_saying(progress, "images") if progress else None
+    )
+    dataset = session.dataset
+    _add_mixed(dataset, run)
+    for one in embedders:
+        known = dataset.info[OURS].get("maps", {}).get(one.key, {})
+        facts = {"title": one.name, "method": reduced_by, "of": _fingerprint(one, dataset)}
+        if any(known.get(name) != value for name, value in facts.items()):
+            _add_map(dataset, one, request, facts, _saying(progress, one.name))
+    maps = {one.key: dataset.info[OURS]["maps"][one.key] for one in embedders}
+    built = bool(session.summary["built"])
+    return DataSession(dataset, {**summary_of(dataset, built=built), "maps": maps})
+
+
+def _method(asked: Method | None) -> Method:
+    """Return how to reduce.
+
+    Raises:
+        UserError: umap is asked for and not installed.
+    """
+    has_umap = find_spec("umap") is not None
+    if asked == "umap" and not has_umap:
+        raise UserError(f"--method umap must have umap-learn, got none here. {_REMEDY}")
+    return asked or ("umap" if has_umap else "pca")
+
+
+def _saying(progress: Shown | None, what: str) -> Callable[[int, int], None]:
+    def show(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total, what)
+
+    return show
+
+
+def _request(run: RunDir, limit: int | None) -> DataRequest:
+    data = load_config(run.config).data
+    sides = (Side("source", data.source), Side("target", data.target))
+    return DataRequest(f"map {run.name}", sides, limit=limit)
+
+
+# Mixed images ----------------------------------------------------------------------------------
+
+
+def _add_mixed(dataset: fo.Dataset, run: RunDir) -> None:
+    """Add the mixed images of the snapshots that were not read yet; those that went away stay."""
+    known: list[str] = list(dataset.info[OURS].get("snapshots", []))
+    folder = media_folder(dataset.name) / "mixed"
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in modules_of(run) if run.is_grouped else [run]:
+        for step in numbered(part.snapshots):
+            if f"{part.name} {step}" in known:
+                continue
+            images = list(_mixed_images(part, step))
+            names = [name for name, _, _ in images]
+            dataset.delete_samples(dataset.match(fo.ViewField("image_name").is_in(names)))
+            dataset.add_samples(
+                [_written(folder, *one) for one in images], validate=False, progress=False
+            )
+            known.append(f"{part.name} {step}")
+            _note(dataset, "snapshots", known)
+
+
+def _mixed_images(part: RunDir, step: int) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+    """Yield name, domain and pixels."""
+    for position, item in enumerate(read_snapshot(part, step).items):
+        for domain, view in (("S2T", item.s2t), ("T2S", item.t2s)):
+            if view is not None:
+                yield f"{part.name} {step} {position} {domain}", domain, view.image
+
+
+def _written(folder: Path, name: str, domain: str, image: NDArray[np.uint8]) -> fo.Sample:
+    """Return a mixed image as a sample, its picture written."""
+    path = (folder / f"{name.replace(' ', '-')}.png").absolute()
+    Image.fromarray(image).save(path)
+    height, width = image.shape[:2]
+    return fo.Sample(
+        filepath=str(path),
+        metadata=fo.ImageMetadata(
+            size_bytes=path.stat().st_size, width=width, height=height, num_channels=3
+        ),
+        image_name=name,
+        domain=domain,
+        labels="none",
+    )
+
+
+# Maps ------------------------------------------------------------------------------------------
+
+
+def _fingerprint(one: Embedder, dataset: fo.Dataset) -> str:
+    """Return what changes with the weights and with the images."""
+    places = dataset.values("id")
+    return hashlib.sha256(repr((one.checkpoint.digest(one.network), places)).encode()).hexdigest()
+
+
+def _note(dataset: fo.Dataset, name: str, value: object) -> None:
+    """Write something down in what is ours of a data set; it goes when that is built anew."""
+    dataset.info[OURS] = {**dataset.info[OURS], name: value}
+    dataset.save()
+
+
+def _add_map(
+    dataset: fo.Dataset,
+    one: Embedder,
+    request: DataRequest,
+    facts: Mapping[str, str],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Embed every image, save the map under the network's key, and note the gap."""
+    from fiftyone import brain  # after `library`, which says how FiftyOne is to behave
+
+    maps = {k: v for k, v in dataset.info[OURS].get("maps", {}).items() if k != one.key}
+    _note(dataset, "maps", maps)  # half of one is not taken for the whole
+    if dataset.has_brain_run(one.key):
+        dataset.delete_brain_run(one.key)
+    paths, domains = dataset.values(["filepath", "domain"])
+    found = []
+    for vector in _embeddings(one, [Path(path) for path in paths]):
+        found.append(vector)
+        progress(len(found), len(paths))
+    vectors, of = np.stack(found), np.array(domains)
+    brain.compute_visualization(
+        dataset,
+        embeddings=vectors,
+        method=facts["method"],
+        brain_key=one.key,
+        seed=_SEED,
+        progress=False,
+    )
+    gaps = _gaps(vectors[of == "source"], vectors[of == "target"])
+    _note(dataset, "maps", {**maps, one.key: {**facts, **gaps}})
+
+
+def _embeddings(one: Embedder, paths: Sequence[Path]) -> Iterator[Float32[np.ndarray, " C"]]:
+    """Yield what a network makes of pictures, as it would be shown them in evaluation.
+
+    Raises:
+        UserError: a picture cannot be read.
+    """
+    config = load_config(one.run.config)
+    device = choose_device(config)
+    network = load_network(config, one.checkpoint, one.network, device)
+    with inference_precision(config.training.inference_precision, device):
+        yield from embed(
+            network,
+            (read_picture(path) for path in paths),
+            device=device,
+            short_side=config.evaluation.short_side,
+        )
+
+
+def _gaps(
+    source: Float32[np.ndarray, "N C"], target: Float32[np.ndarray, "M C"]
+) -> dict[str, float | None]:
+    """Return the gap between the domains, and that between two halves of the target beside it."""
+    order = np.random.default_rng(_SEED).permutation(len(target))
+    halves = target[order[::2]], target[order[1::2]]
+    return {"gap": _gap(source, target), "gap_within_target": _gap(*halves)}
+
+
+def _gap(one: Float32[np.ndarray, "N C"], other: Float32[np.ndarray, "M C"]) -> float | None:
+    """Return the gap; None of too few images."""
+    return domain_gap(one, other) if min(len(one), len(other)) > 1 else None
