@@ -12,7 +12,7 @@ import typer
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
-    from workbench.sessions.data_session import DataSession
+    from workbench.sessions.building import DataSession
     from workbench.sessions.request import DataRequest
     from workbench.sessions.run_session import Predicted
 
