@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
-from PIL import Image
 
 from uda4inst.data.files.images import read_picture
 from uda4inst.errors import UserError
@@ -31,19 +30,20 @@ from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training.config import load_config
 from uda4inst.training.groups.category_groups import modules_of
 from uda4inst.training.validation import choose_device, load_network
-from workbench.sessions.data_session import (
-    OURS,
+from workbench.sessions.building import (
+    KEY,
     DataSession,
+    Progress,
+    add_samples,
     media_folder,
-    open_data_session,
-    summary_of,
+    save_info,
 )
+from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.library import fo
+from workbench.sessions.reading import write_png
 from workbench.sessions.request import DataRequest, Side
 
 Method = Literal["pca", "umap"]
-# Done, in all, what.
-Shown = Callable[[int, int, str], None]
 
 _SEED: Final = 0  # of the reduction and of the halves
 _REMEDY: Final = "Install it: pip install -e '.[embeddings]', or leave --method out for PCA."
@@ -124,7 +124,7 @@ def open_embedding_session(
     method: Method | None = None,
     limit: int | None = None,
     fresh: bool = False,
-    progress: Shown | None = None,
+    progress: Progress | None = None,
 ) -> DataSession:
     """Return the data set of a run's training images with a map of every network.
 
@@ -135,7 +135,7 @@ def open_embedding_session(
         method: how features become two axes; None for umap where it is installed, else PCA.
         limit: so many images of each domain, spread evenly; None for all.
         fresh: build everything again.
-        progress: called after every image, with what is being done.
+        progress: called with (images done, images in all) while they are added, then for each map.
 
     Raises:
         UserError: as `find_embedders` and `open_data_session`; or umap is not installed.
@@ -143,17 +143,15 @@ def open_embedding_session(
     reduced_by = _method(method)
     embedders = find_embedders(run, steps=steps, network=network)
     request = _request(run, limit)
-    session = open_data_session(
-        request, fresh=fresh, progress=_saying(progress, "images") if progress else None
-    )
+    session = open_data_session(request, fresh=fresh, progress=progress)
     dataset = session.dataset
     _add_mixed(dataset, run)
     for one in embedders:
-        known = dataset.info[OURS].get("maps", {}).get(one.key, {})
+        known = dataset.info[KEY].get("maps", {}).get(one.key, {})
         facts = {"title": one.name, "method": reduced_by, "of": _fingerprint(one, dataset)}
         if any(known.get(name) != value for name, value in facts.items()):
-            _add_map(dataset, one, request, facts, _saying(progress, one.name))
-    maps = {one.key: dataset.info[OURS]["maps"][one.key] for one in embedders}
+            _add_map(dataset, one, request, facts, progress)
+    maps = {one.key: dataset.info[KEY]["maps"][one.key] for one in embedders}
     built = bool(session.summary["built"])
     return DataSession(dataset, {**summary_of(dataset, built=built), "maps": maps})
 
@@ -170,14 +168,6 @@ def _method(asked: Method | None) -> Method:
     return asked or ("umap" if has_umap else "pca")
 
 
-def _saying(progress: Shown | None, what: str) -> Callable[[int, int], None]:
-    def show(done: int, total: int) -> None:
-        if progress is not None:
-            progress(done, total, what)
-
-    return show
-
-
 def _request(run: RunDir, limit: int | None) -> DataRequest:
     data = load_config(run.config).data
     sides = (Side("source", data.source), Side("target", data.target))
@@ -189,7 +179,7 @@ def _request(run: RunDir, limit: int | None) -> DataRequest:
 
 def _add_mixed(dataset: fo.Dataset, run: RunDir) -> None:
     """Add the mixed images of the snapshots that were not read yet; those that went away stay."""
-    known: list[str] = list(dataset.info[OURS].get("snapshots", []))
+    known: list[str] = list(dataset.info[KEY].get("snapshots", []))
     folder = media_folder(dataset.name) / "mixed"
     folder.mkdir(parents=True, exist_ok=True)
     for part in modules_of(run) if run.is_grouped else [run]:
@@ -199,11 +189,9 @@ def _add_mixed(dataset: fo.Dataset, run: RunDir) -> None:
             images = list(_mixed_images(part, step))
             names = [name for name, _, _ in images]
             dataset.delete_samples(dataset.match(fo.ViewField("image_name").is_in(names)))
-            dataset.add_samples(
-                [_written(folder, *one) for one in images], validate=False, progress=False
-            )
+            add_samples(dataset, [_written(folder, *one) for one in images])
             known.append(f"{part.name} {step}")
-            _note(dataset, "snapshots", known)
+            save_info(dataset, snapshots=known)
 
 
 def _mixed_images(part: RunDir, step: int) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
@@ -217,7 +205,7 @@ def _mixed_images(part: RunDir, step: int) -> Iterator[tuple[str, str, NDArray[n
 def _written(folder: Path, name: str, domain: str, image: NDArray[np.uint8]) -> fo.Sample:
     """Return a mixed image as a sample, its picture written."""
     path = (folder / f"{name.replace(' ', '-')}.png").absolute()
-    Image.fromarray(image).save(path)
+    write_png(image, path)
     height, width = image.shape[:2]
     return fo.Sample(
         filepath=str(path),
@@ -239,31 +227,26 @@ def _fingerprint(one: Embedder, dataset: fo.Dataset) -> str:
     return hashlib.sha256(repr((one.checkpoint.digest(one.network), places)).encode()).hexdigest()
 
 
-def _note(dataset: fo.Dataset, name: str, value: object) -> None:
-    """Write something down in what is ours of a data set; it goes when that is built anew."""
-    dataset.info[OURS] = {**dataset.info[OURS], name: value}
-    dataset.save()
-
-
 def _add_map(
     dataset: fo.Dataset,
     one: Embedder,
     request: DataRequest,
     facts: Mapping[str, str],
-    progress: Callable[[int, int], None],
+    progress: Progress | None,
 ) -> None:
     """Embed every image, save the map under the network's key, and note the gap."""
     from fiftyone import brain  # after `library`, which says how FiftyOne is to behave
 
-    maps = {k: v for k, v in dataset.info[OURS].get("maps", {}).items() if k != one.key}
-    _note(dataset, "maps", maps)  # half of one is not taken for the whole
+    maps = {k: v for k, v in dataset.info[KEY].get("maps", {}).items() if k != one.key}
+    save_info(dataset, maps=maps)  # half of one is not taken for the whole
     if dataset.has_brain_run(one.key):
         dataset.delete_brain_run(one.key)
     paths, domains = dataset.values(["filepath", "domain"])
     found = []
     for vector in _embeddings(one, [Path(path) for path in paths]):
         found.append(vector)
-        progress(len(found), len(paths))
+        if progress is not None:
+            progress(len(found), len(paths))
     vectors, of = np.stack(found), np.array(domains)
     brain.compute_visualization(
         dataset,
@@ -274,7 +257,7 @@ def _add_map(
         progress=False,
     )
     gaps = _gaps(vectors[of == "source"], vectors[of == "target"])
-    _note(dataset, "maps", {**maps, one.key: {**facts, **gaps}})
+    save_info(dataset, maps={**maps, one.key: {**facts, **gaps}})
 
 
 def _embeddings(one: Embedder, paths: Sequence[Path]) -> Iterator[Float32[np.ndarray, " C"]]:
