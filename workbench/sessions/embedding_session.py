@@ -55,26 +55,26 @@ class Embedder:
 
     Args:
         run: its run, or the module of a run.
-        title: of the run, as people say it.
+        group: the category group of the module; None where there is one network for all.
         checkpoint: where its weights lie.
         network: student or teacher.
     """
 
     run: RunDir
-    title: str
+    group: str | None
     checkpoint: Checkpoint
     network: str
 
     @property
     def name(self) -> str:
         """As people say it."""
-        return f"{self.title} {self.network} {self.checkpoint.step}"
+        return " ".join(filter(None, (self.group, self.network, str(self.checkpoint.step))))
 
     @property
     def key(self) -> str:
-        """Of its map in FiftyOne."""
-        plain = re.sub(r"[^a-z0-9]+", "_", self.title.lower()).strip("_")
-        return f"map_{plain}_{self.network}_{self.checkpoint.step}"
+        """Of its map in FiftyOne, whose list cuts long ones: what tells maps apart comes first."""
+        words = [self.network, str(self.checkpoint.step), self.group or ""]
+        return re.sub(r"[^a-z0-9]+", "_", "_".join(words)).strip("_")
 
 
 def find_embedders(
@@ -92,7 +92,7 @@ def find_embedders(
     """
     found: list[Embedder] = []
     for part in modules_of(run) if run.is_grouped else [run]:
-        title = run.name if part is run else f"{run.name} {part.name}"
+        group = None if part is run else part.name
         kept = complete_steps(part.checkpoints)
         chosen = steps or sorted({kept[0], kept[-1]} if kept else set[int]())
         if not chosen:
@@ -100,7 +100,7 @@ def find_embedders(
         for step in chosen:
             checkpoint = open_checkpoint(part.checkpoints, step=step)
             if network in checkpoint.networks:
-                found.append(Embedder(part, title, checkpoint, network))
+                found.append(Embedder(part, group, checkpoint, network))
             elif steps:
                 raise _no_network(network, checkpoint)
     if not found:

@@ -21,6 +21,13 @@ _FIELDS: Final[Mapping[str, tuple[type[fo.Field], str]]] = {
     "labels": (fo.StringField, "What its labels are: ground truth, diagnostics or none."),
     "objects": (fo.IntField, "Objects that training learns from."),
 }
+# Of points and tags: told apart also by people who do not see red and green as different.
+DOMAIN_COLORS: Final[Mapping[str, str]] = {
+    "source": "#3d9be9",
+    "target": "#e69f00",
+    "S2T": "#cc79a7",
+    "T2S": "#f0e442",
+}
 _OF_OBJECTS: Final[Mapping[str, type[fo.Field]]] = {
     "area": fo.IntField,  # visible pixels
     "occlusion": fo.FloatField,  # hidden share, in [0, 1]
@@ -49,15 +56,17 @@ def declare_fields(dataset: fo.Dataset) -> None:
 
 
 def _colors() -> fo.ColorScheme:
-    """Return the colours of Cityscapes."""
+    """Return the colours of classes, which are Cityscapes', and of domains."""
     things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
     classes = [{"intTarget": c.train_id + 1, "color": hex_color(c.color)} for c in SEMANTIC_CLASSES]
+    domains = [{"value": name, "color": color} for name, color in DOMAIN_COLORS.items()]
     return fo.ColorScheme(
         color_by="value",
         fields=[
             {"path": GROUND_TRUTH, "colorByAttribute": "label", "valueColors": things},
             {"path": IGNORED_REGIONS, "fieldColor": "#808080"},
             {"path": SEMANTIC, "maskTargetsColors": classes},
+            {"path": "domain", "colorByAttribute": "value", "valueColors": domains},
         ],
     )
 
