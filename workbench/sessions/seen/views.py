@@ -59,6 +59,7 @@ def _views(dataset: fo.Dataset) -> Iterator[Named]:
         yield f"group {group}", dataset.match(F("group") == group), "Of one network alone."
     for step in sorted({facts["step"] for facts in dataset.info[KEY]["snapshots"].values()}):
         shown = dataset.match((F("step") == step) | F("held_at").contains(step))
+        shown = shown.sort_by([("step", -1), ("id", 1)])  # what waits in the pool has none
         yield step_view(step), shown, "One snapshot, with the pool as it was then."
 
 
@@ -67,6 +68,7 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     F = fo.ViewField
     for status in (KEPT, IGNORED, DROPPED):
         view = dataset.filter_labels(DETECTIONS, F("status") == status)
+        view = view.exclude_fields(PSEUDO_LABELS)
         yield f"{status} pseudo-labels", view, f"The teacher's detections that were {status}."
     mixed = dataset.match(F("domain") != "pool")
     for origin, words in _PASTED.items():
@@ -80,5 +82,6 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     for name in THING_NAMES:
         is_class = F("label") == name
         view = dataset.filter_labels(INSTANCES, is_class, only_matches=False)
-        view = view.filter_labels(PSEUDO_LABELS, is_class, only_matches=False)
+        for field in (PSEUDO_LABELS, DETECTIONS):
+            view = view.filter_labels(field, is_class, only_matches=False)
         yield f"class {name}", view.match(F(f"counts.{name}") > 0), f"The objects of {name} alone."
