@@ -32,14 +32,26 @@ Named = tuple[str, fo.DatasetView, str]
 
 
 def save_seen_views(dataset: fo.Dataset) -> None:
-    """Save the views in place of those there were; people's own stay, empty ones are left out."""
+    """Save the views that are new, and take out those that would show nothing any more.
+
+    What a name stands for does not change with what is added, so views that are there stay, and so
+    do people's own.
+    """
+    there, own = set(dataset.list_saved_views()), set(dataset.info[KEY].get("views", ()))
     made = [named for named in _views(dataset) if len(named[1])]
-    former = set(dataset.info[KEY].get("views", ())) | {name for name, _, _ in made}
-    for name in former & set(dataset.list_saved_views()):
+    for name in (own & there) - {name for name, _, _ in made}:
         dataset.delete_saved_view(name)
     for name, view, description in made:
-        dataset.save_view(name, view, description=description)
+        if name not in there:
+            dataset.save_view(name, view, description=description)
     save_info(dataset, views=[name for name, _, _ in made])
+
+
+def forget_seen_views(dataset: fo.Dataset) -> None:
+    """Delete all views that were made here, as before a data set is made anew."""
+    own = dataset.info.get(KEY, {}).get("views", ())
+    for name in set(own) & set(dataset.list_saved_views()):
+        dataset.delete_saved_view(name)
 
 
 def step_view(step: int) -> str:
