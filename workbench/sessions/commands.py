@@ -230,11 +230,13 @@ def _request(
 
 def _show_judged(runs: Sequence[RunDir], step: int | None, network: str | None, how: _How) -> None:
     """Show what runs predict."""
-    from workbench.sessions.run_session import find_predicted, open_run_session
+    from workbench.sessions.predicted import find_predicted
 
     predicted = find_predicted(runs, step=step, network=network)
 
     def build(progress: Progress) -> list[DataSession]:
+        from workbench.sessions.run_session import open_run_session
+
         return [open_run_session(predicted, limit=how.limit, fresh=how.fresh, progress=progress)]
 
     _show(build, "images", how)
