@@ -116,8 +116,15 @@ def _require_instances(run: RunDir) -> None:
         )
 
 
-def request_of(predicted: Sequence[Predicted], *, limit: int | None = None) -> DataRequest:
+def request_of(
+    predicted: Sequence[Predicted], *, images: Path | None = None, limit: int | None = None
+) -> DataRequest:
     """Return the request for the images that runs are judged on.
+
+    Args:
+        predicted: at least one.
+        images: a list of those to show; None for all.
+        limit: so many images, spread evenly; None for all.
 
     Raises:
         UserError: they are judged on different images, or two of them cannot be told apart.
@@ -140,6 +147,9 @@ def request_of(predicted: Sequence[Predicted], *, limit: int | None = None) -> D
                 "for each."
             )
     title = f"{first.format} {Path(first.root).resolve().name} {first.split}"
+    if images is not None:
+        title = f"{title}, {images.stem}"
+        first = first.model_copy(update={"only": str(images), "only_hash": None})
     shown = first.split not in JUDGED_SPLITS  # whoever judges a run has its labels
     return DataRequest(title, (Side("target", first),), target_labels=shown, limit=limit)
 
@@ -147,6 +157,7 @@ def request_of(predicted: Sequence[Predicted], *, limit: int | None = None) -> D
 def open_run_session(
     predicted: Sequence[Predicted],
     *,
+    images: Path | None = None,
     limit: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
@@ -155,6 +166,7 @@ def open_run_session(
 
     Args:
         predicted: at least one.
+        images: a list of those to show and judge; None for all.
         limit: so many images, spread evenly; None for all.
         fresh: build everything again.
         progress: called with (images done, images in all) while images are added.
@@ -162,7 +174,8 @@ def open_run_session(
     Raises:
         UserError: as `open_data_session`; or predictions cannot be read, or are of other images.
     """
-    session = open_data_session(request_of(predicted, limit=limit), fresh=fresh, progress=progress)
+    request = request_of(predicted, images=images, limit=limit)
+    session = open_data_session(request, fresh=fresh, progress=progress)
     dataset = session.dataset
     kept: dict[str, Any] = dict(dataset.info.get("predicted", {}))
     for one in predicted:

@@ -10,7 +10,8 @@ import pytest
 from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
 from workbench.pages.error_maps import page as error_maps
-from workbench.pages.error_maps.view import ErrorView, error_view, ordered, sides
+from workbench.pages.error_maps.choice import ordered, sides
+from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.evaluations import Evaluated

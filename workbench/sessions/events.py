@@ -1,0 +1,57 @@
+"""A session for the program that started it: JSON lines out, and an end with standard input.
+
+Each line of standard output that is a JSON object with "event" says where the session is:
+
+    {"event": "building", "done": 120, "total": 500}
+    {"event": "open", "data_set": NAME, "title": TITLE, "images": 500, "address": ADDRESS,
+     "views": [{"name": NAME, "images": 12, "address": ADDRESS}, ...]}
+
+What FiftyOne prints may stand between them. A mistake of the user is told as always: "error: " and
+a message on standard error, exit code 2. The session ends when its standard input does, which
+happens whenever the program that holds the other end is gone, however it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from workbench.sessions.data_session import DataSession, Progress
+from workbench.sessions.serve import address_of, free_port, serving, wait_for_end
+
+
+def serve_for_program(build: Callable[[Progress], DataSession], port: int | None) -> None:
+    """Build a session and serve it until standard input ends, telling how far it is.
+
+    Args:
+        build: returns the session; given what is called with (images done, images in all).
+        port: of the page; None for the first free one.
+
+    Raises:
+        UserError: whatever `build` raises, or the port is in use.
+    """
+    free_port(port)  # before anything is built
+    session = build(lambda done, total: _say("building", done=done, total=total))
+    with serving(session.dataset, port) as number:
+        _say("open", **opened(session, number))
+        wait_for_end()
+
+
+def opened(session: DataSession, port: int) -> Mapping[str, Any]:
+    """Return what the program is told of a session that is served."""
+    dataset, summary = session.dataset, session.summary
+    return {
+        **{key: summary[key] for key in ("data_set", "title", "images")},
+        "address": address_of(dataset, port),
+        "views": [
+            {"name": name, "images": images, "address": address_of(dataset, port, name)}
+            for name, images in summary["views"].items()
+        ],
+    }
+
+
+def _say(event: str, **facts: Any) -> None:
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
