@@ -202,11 +202,12 @@ class Inspections:
 
     def _hear(self, one: _Running) -> None:
         assert one.process.stdout is not None
-        for line in one.process.stdout:
-            event = _read_event(line)
-            with self._lock:
-                if event is not None and one.session.state in ("building", "open"):
-                    self._change(one, **event)
+        with one.process.stdout as lines:
+            for line in lines:
+                event = _read_event(line)
+                with self._lock:
+                    if event is not None and one.session.state in ("building", "open"):
+                        self._change(one, **event)
 
     def _change(self, one: _Running, **changes: Any) -> None:
         one.session = replace(one.session, **changes)
