@@ -14,7 +14,7 @@ from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
     from uda4inst.structures import Domain
-    from workbench.sessions.data_session import DataSession, Progress
+    from workbench.sessions.building import DataSession, Progress
     from workbench.sessions.request import DataRequest
 
 _Limit = Annotated[int | None, typer.Option(min=1, help="Images of each domain, spread evenly.")]

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workbench.sessions.data_session import DataSession, Progress
+from workbench.sessions.building import DataSession, Progress
 from workbench.sessions.serve import address_of, free_port, serving, wait_for_end
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -118,17 +119,34 @@ def _objects(tree: ImageTree, labels: LabelArrays, facts: ObjectFacts) -> tuple[
 
 
 def _with_files(objects: tuple[ReadObject, ...], beside: Path) -> tuple[ReadObject, ...]:
-    """Write the largest masks to files where all of them may be too much for one document."""
-    kept = list(objects)
-    total = sum(one.mask.mask.size for one in objects)
-    for place in sorted(range(len(kept)), key=lambda k: -kept[k].mask.mask.size):
+    """Return objects with files named for the largest masks, where all are too much."""
+    files = files_of_largest([one.mask for one in objects], beside)
+    return tuple(replace(o, mask_file=f) for o, f in zip(objects, files, strict=True))
+
+
+def files_of_largest(masks: Sequence[CutMask], beside: Path) -> list[Path | None]:
+    """Write the largest masks of an image to files where all may be too much for one document.
+
+    Args:
+        masks: of all its objects.
+        beside: a file of the image, after which the masks' files are named.
+
+    Returns:
+        The file of every mask; None where it can be kept in the database.
+
+    Raises:
+        UserError: the disk is full or fails.
+    """
+    files: list[Path | None] = [None] * len(masks)
+    total = sum(mask.mask.size for mask in masks)
+    for place in sorted(range(len(masks)), key=lambda k: -masks[k].mask.size):
         if total <= _IN_DATABASE:
             break
         path = beside.with_name(f"{beside.stem}_{place:04d}.png")
-        _write_png(kept[place].mask.mask.astype(np.uint8) * np.uint8(255), path)
-        total -= kept[place].mask.mask.size
-        kept[place] = replace(kept[place], mask_file=path)
-    return tuple(kept)
+        write_png(masks[place].mask.astype(np.uint8) * np.uint8(255), path)
+        total -= masks[place].mask.size
+        files[place] = path
+    return files
 
 
 def _known(share: float) -> float | None:
@@ -139,15 +157,16 @@ def _write_semantic(train_ids: UInt8[np.ndarray, "H W"], path: Path) -> Path | N
     """Write a semantic map as FiftyOne shows it, unless nothing is labelled."""
     if (train_ids == IGNORE_TRAIN_ID).all():
         return None
-    _write_png(train_ids + np.uint8(1), path)  # 255, ignored, becomes 0
+    write_png(train_ids + np.uint8(1), path)  # 255, ignored, becomes 0
     return path
 
 
-def _write_png(values: UInt8[np.ndarray, "H W"], path: Path) -> None:
-    """Write a picture of one channel.
+def write_png(values: UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"], path: Path) -> None:
+    """Write a picture of one channel, or RGB.
 
     Raises:
         UserError: the disk is full or fails.
     """
-    with disk_errors("a mask", path, next_step="Free space, then open the session again."):
-        write_whole(path, cv2.imencode(".png", values, _QUICK)[1].tobytes())
+    pixels = values if values.ndim == 2 else values[..., ::-1]  # OpenCV's order is BGR
+    with disk_errors("a picture", path, next_step="Free space, then open the session again."):
+        write_whole(path, cv2.imencode(".png", pixels, _QUICK)[1].tobytes())

@@ -21,8 +21,9 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import Config, load_config
 from workbench.sessions import evaluation  # makes the methods known
+from workbench.sessions.building import DataSession, Progress
 from workbench.sessions.convert import to_predictions
-from workbench.sessions.data_session import DataSession, Progress, open_data_session, summary_of
+from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.evaluation_views import (
     forget_evaluation,
     save_comparison_view,

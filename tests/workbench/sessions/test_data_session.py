@@ -15,7 +15,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.readers import Cityscapes, UrbanSyn
 from uda4inst.errors import UserError
 from uda4inst.structures import InstanceMap, SemanticMap
-from workbench.sessions import convert, data_session, reading, samples
+from workbench.sessions import building, convert, data_session, reading, samples
 from workbench.sessions.data_session import open_data_session
 from workbench.sessions.library import fo
 from workbench.sessions.request import request_tree
@@ -153,7 +153,7 @@ def test_open__a_data_set_of_the_name_that_is_not_ours_is_refused(tree: Path) ->
 def test_open__one_builder_at_a_time(tree: Path) -> None:
     request = request_tree("urbansyn", tree)
     with (
-        data_session._sole_builder(request.name()),
+        building.sole_builder(request.name()),
         pytest.raises(UserError, match="must be built by one process"),
     ):
         open_data_session(request)
