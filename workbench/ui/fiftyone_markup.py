@@ -87,19 +87,34 @@ def _links(session: FiftyOneSession, picked: Sequence[str]) -> str:
     rest = [view for view in there if view not in first]
     whole = f"{_link(session.address, 'Open FiftyOne')} <small>{session.images:,} images</small>"
     main = "".join(f"<span>{text}</span>" for text in (*map(_view, first), whole))
-    more = "".join(f"<span>{_view(view)}</span>" for view in rest)
-    views = (
-        f'<details class="wb-fiftyone-views"><summary>Saved views ({len(rest)})</summary>'
-        f'<div class="wb-fiftyone-links">{more}</div></details>'
-        if rest
-        else ""
-    )
     frame = _frame(first[0].address if first else session.address)
-    return f'<div class="wb-fiftyone-links wb-fiftyone-main">{main}</div>{views}{frame}'
+    return f'<div class="wb-fiftyone-links wb-fiftyone-main">{main}</div>{_views(rest)}{frame}'
 
 
-def _view(view: SavedView) -> str:
-    return f"{_link(view.address, view.name)} <small>{view.images:,}</small>"
+def _views(views: Sequence[SavedView]) -> str:
+    """Return links to saved views, those of an evaluation on lines of their own."""
+    if not views:
+        return ""
+    groups: dict[str, list[str]] = {}
+    for view in views:
+        key, found, name = view.name.partition(": ")
+        words = name if found else view.name
+        groups.setdefault(key if found else "", []).append(_view(view, words))
+    lines = "".join(
+        '<div class="wb-fiftyone-links">'
+        + (f"<small>{escape(key)}:</small>" if key else "")
+        + "".join(f"<span>{link}</span>" for link in links)
+        + "</div>"
+        for key, links in groups.items()
+    )
+    return (
+        f'<details class="wb-fiftyone-views" open><summary>Saved views ({len(views)})</summary>'
+        f"{lines}</details>"
+    )
+
+
+def _view(view: SavedView, words: str = "") -> str:
+    return f"{_link(view.address, words or view.name)} <small>{view.images:,}</small>"
 
 
 def _link(address: str, text: str) -> str:

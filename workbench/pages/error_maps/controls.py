@@ -78,7 +78,11 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
             choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
         ),
         threshold=gr.Slider(visible=classes is THING_NAMES),
-        images=gr.Dropdown(choices=[ALL_IMAGES, *_lists()], value=choice.images or ALL_IMAGES),
+        images=gr.Dropdown(
+            choices=[ALL_IMAGES, *_lists()],
+            value=choice.images or ALL_IMAGES,
+            allow_custom_value=True,
+        ),
         fiftyone=bar_view(services, session, inspected),
     )
 
