@@ -67,36 +67,38 @@ def build_head(page: PageName, question: str, hint: str) -> FiftyOneBar:
 
 def bar_view(services: Services, state: SessionState, ask: Ask) -> FiftyOneView:
     """Return what has become of the session of what a page shows; nothing before it was opened."""
-    try:
-        found = ask(services, state)
-    except UserError:
-        return _view("", can_open=True)  # pressed, it says why
-    session = services.inspections.look(found.inspection)
-    if session is None:
-        return _view("", can_open=True)
-    status = fiftyone_markup.session_status(session, found.views)
-    return _view(status, can_open=session.state == "failed")
-
-
-def _view(status: str, *, can_open: bool) -> FiftyOneView:
+    status, can_open = _status(services, state, ask)
     return FiftyOneView(
         button=gr.Button(interactive=can_open), status=gr.HTML(status, visible=bool(status))
     )
 
 
+def _status(services: Services, state: SessionState, ask: Ask) -> tuple[str, bool]:
+    """Return what is said about the session, and whether the button can open one."""
+    try:
+        found = ask(services, state)
+    except UserError:
+        return "", True  # pressed, it says why
+    session = services.inspections.look(found.inspection)
+    if session is None:
+        return "", True
+    return fiftyone_markup.session_status(session, found.views), session.state == "failed"
+
+
 def wire_bar(bar: FiftyOneBar, services: Services, page: Mounted, ask: Ask) -> None:
     """Let the button open a session, and time show how far it is."""
 
-    def press(state: SessionState) -> Updates:
-        services.inspections.open(ask(services, state).inspection)
+    def updates(state: SessionState) -> Updates:
         view = bar_view(services, state, ask)
         return {bar.button: view.button, bar.status: view.status}
 
+    def press(state: SessionState) -> Updates:
+        services.inspections.open(ask(services, state).inspection)
+        return updates(state)
+
     def tick(state: SessionState, shown: str | None) -> Updates:
-        view = bar_view(services, state, ask)
-        if view.status.value == (shown or ""):
-            return {bar.status: gr.skip()}
-        return {bar.button: view.button, bar.status: view.status}
+        status, _ = _status(services, state, ask)
+        return {bar.status: gr.skip()} if status == (shown or "") else updates(state)
 
     outputs = [bar.button, bar.status]
     on_action(
