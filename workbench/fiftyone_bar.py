@@ -85,7 +85,7 @@ def _status(services: Services, state: SessionState, ask: Ask) -> tuple[str, boo
     return fiftyone_markup.session_status(session, found.views), session.state == "failed"
 
 
-def wire_bar(bar: FiftyOneBar, services: Services, page: Mounted, ask: Ask) -> None:
+def wire_button(bar: FiftyOneBar, services: Services, page: Mounted, ask: Ask) -> None:
     """Let the button open a session, and time show how far it is."""
 
     def updates(state: SessionState) -> Updates:

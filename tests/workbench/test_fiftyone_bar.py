@@ -19,6 +19,7 @@ from workbench.fiftyone_bar import Inspected, bar_view
 from workbench.jobs.inspections import FiftyOneSession, Inspection, Inspections, SavedView
 from workbench.pages.data.inspection import inspected as of_data
 from workbench.pages.error_maps.inspection import inspected as of_errors
+from workbench.pages.pseudo_labels.inspection import inspected as of_pseudo_labels
 from workbench.services import Services
 from workbench.session import SessionState, TreeChoice
 from workbench.ui.fiftyone_markup import session_status, session_table
@@ -160,3 +161,17 @@ def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(
     assert found.inspection.arguments == ("run", *words)
     assert found.inspection.title == "demo teacher 40 and demo student 40, some.txt"
     assert found.views == (": misses of car", ": false positives of car")
+
+
+def test_pseudo_labels__asks_for_the_snapshot_on_screen(
+    services: Services, write_run: Callable[..., Path]
+) -> None:
+    run = write_run(steps=200, snapshots=(0, 100))
+    found = of_pseudo_labels(services, SessionState(run="demo"))
+    words = ("run", str(run), "--show", "training", "--step")
+    assert found.inspection.arguments == (*words, "100")
+    assert found.views == ("step 100",)
+    earlier = of_pseudo_labels(services, SessionState(run="demo").on_snapshot(20))
+    assert earlier.inspection.arguments == (*words, "0")
+    with pytest.raises(UserError, match="must have a snapshot"):
+        of_pseudo_labels(services, SessionState())

@@ -62,8 +62,9 @@ class FiftyOneSession:
         inspection: what it shows.
         since: unix seconds of its start.
         state: building (FiftyOne starting included), open, failed, or closing.
-        done: images added so far, where any have to be.
-        total: images in all; 0 while that is not known.
+        done: added so far, where anything has to be.
+        total: in all; 0 while that is not known.
+        what: is counted: images, or snapshots.
         address: of its page, once it is open.
         images: how many it holds, then.
         views: saved ones, then.
@@ -76,6 +77,7 @@ class FiftyOneSession:
     state: Literal["building", "open", "failed", "closing"] = "building"
     done: int = 0
     total: int = 0
+    what: str = "images"
     address: str = ""
     images: int = 0
     views: tuple[SavedView, ...] = ()
@@ -237,7 +239,7 @@ def _read_event(line: bytes) -> Mapping[str, Any] | None:
         said = json.loads(line)
         kind = said["event"]
         if kind == "building":
-            return {"done": int(said["done"]), "total": int(said["total"])}
+            return {"done": said["done"], "total": said["total"], "what": said["what"]}
         if kind != "open":
             return None
         views = [SavedView(v["name"], v["images"], v["address"]) for v in said["views"]]

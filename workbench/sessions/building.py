@@ -84,6 +84,12 @@ def media_folder(name: str) -> Path:
     return Path(fo.config.default_dataset_dir) / name
 
 
+def save_info(dataset: fo.Dataset, **changes: object) -> None:
+    """Write down what a data set is, what is not named staying as it is."""
+    dataset.info[KEY] = {**dataset.info.get(KEY, {}), **changes}
+    dataset.save()
+
+
 def description_of(plain: str, *, diagnostics: bool) -> str:
     """Return the sentence that FiftyOne shows with a data set."""
     if diagnostics:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uda4inst.errors import UserError
+from workbench.sessions.showing import How, show
 
 if TYPE_CHECKING:
     from uda4inst.structures import Domain
@@ -22,12 +21,20 @@ _Fresh = Annotated[bool, typer.Option("--fresh", help="Build it again.")]
 _Headless = Annotated[
     bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
 ]
+_TargetLabels = Annotated[
+    bool,
+    typer.Option(
+        "--target-labels", help="Show the target's training labels, marked as diagnostics."
+    ),
+]
 _Port = Annotated[
     int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
 ]
 _Remote = Annotated[
     bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
 ]
+
+
 _Events = Annotated[
     bool,
     typer.Option(
@@ -68,12 +75,7 @@ def data(
     target: Annotated[
         str | None, typer.Option(metavar="YAML", help="The same of target images; or both.")
     ] = None,
-    target_labels: Annotated[
-        bool,
-        typer.Option(
-            "--target-labels", help="Show the target's training labels, marked as diagnostics."
-        ),
-    ] = False,
+    target_labels: _TargetLabels = False,
     limit: _Limit = None,
     fresh: _Fresh = False,
     headless: _Headless = False,
@@ -87,16 +89,16 @@ def data(
     they are known, counts by class, and saved views. Opened again, nothing is read twice; changed
     data are noticed.
     """
-    how = _How(headless=headless, port=port, remote=remote, events=events)
+    how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
     refs: dict[Domain, str | None] = {"source": source, "target": target}
     request = _request(name, root, split, refs, target_labels=target_labels, limit=limit)
 
-    def build(progress: Progress) -> DataSession:
+    def build(progress: Progress) -> list[DataSession]:
         from workbench.sessions.data_session import open_data_session
 
-        return open_data_session(request, fresh=fresh, progress=progress)
+        return [open_data_session(request, fresh=fresh, progress=progress)]
 
-    _show(build, how)
+    show(build, "images", how)
 
 
 @inspect_app.command("run")
@@ -106,20 +108,34 @@ def run(
         typer.Argument(
             metavar="RUN...",
             help="Run folders, or names under --root; RUN@STEP or RUN@STEP:NETWORK for one of its "
-            "own.",
+            "own, where they are judged.",
         ),
     ],
+    what: Annotated[
+        str,
+        typer.Option(
+            "--show",
+            metavar="judged|training",
+            help="What runs predict, or what their training saw.",
+        ),
+    ] = "judged",
     step: Annotated[
-        int | None, typer.Option(help="Evaluated step; default: each run's last.")
+        int | None,
+        typer.Option(help="Evaluated step (default: each run's last), or snapshot (default: all)."),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(metavar="student|teacher", help="Default: all that were judged.")
+        str | None,
+        typer.Option(
+            metavar="student|teacher",
+            help="Default: all that were judged. What training saw is the same of both.",
+        ),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     images: Annotated[
         Path | None,
-        typer.Option(help="Show and judge the images this file lists alone, one name a line."),
+        typer.Option(help="Of judged images show and judge those this file lists, a name a line."),
     ] = None,
+    target_labels: _TargetLabels = False,
     limit: _Limit = None,
     fresh: _Fresh = False,
     headless: _Headless = False,
@@ -127,29 +143,42 @@ def run(
     remote: _Remote = False,
     events: _Events = False,
 ) -> None:
-    """Show what runs predict on the images they are judged on, judged object by object.
+    """Show what runs predict on the images they are judged on, or what their training saw.
 
-    Runs, networks and steps stand side by side over one copy of the images. AP is that of
-    `uda4inst evaluate`. Saved views: misses, false positives, kinds of error, the worst images,
-    and what one finds and another misses.
+    Judged: runs, networks and steps side by side over one copy of the images, each object right or
+    wrong; AP, or mIoU, is that of `uda4inst evaluate`. Training: the images of the snapshots, mixed
+    or not, with each object's origin, the teacher's detections kept, ignored or dropped, the
+    rare-class pool, losses and counts of the step; one data set a run.
     """
     if network not in (None, "student", "teacher"):
         raise UserError(f"--network must be student or teacher, got {network!r}.")
-    how = _How(headless=headless, port=port, remote=remote, events=events)
+    if what not in ("judged", "training"):
+        raise UserError(f"--show must be judged or training, got {what!r}.")
+    how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
+    if what == "training":
+        if images is not None:
+            raise UserError("--images must go with judged images, got --show training as well.")
+        _show_training(runs, root, step, how, target_labels=target_labels)
+        return
+    if target_labels:
+        raise UserError(
+            "--target-labels must go with --show training, got judged images, whose labels are "
+            "shown in any case. Leave it out."
+        )
     from workbench.sessions.named_runs import find_named
 
     predicted = [
         one for name in runs for one in find_named(name, root=root, step=step, network=network)
     ]
 
-    def build(progress: Progress) -> DataSession:
+    def build(progress: Progress) -> list[DataSession]:
         from workbench.sessions.run_session import open_run_session
 
-        return open_run_session(
-            predicted, images=images, limit=limit, fresh=fresh, progress=progress
-        )
+        return [
+            open_run_session(predicted, images=images, limit=limit, fresh=fresh, progress=progress)
+        ]
 
-    _show(build, how)
+    show(build, "images", how)
 
 
 @inspect_app.command("export-tags")
@@ -209,60 +238,25 @@ def _request(
     return request_preset(name, target_labels=target_labels, limit=limit)
 
 
-@dataclass(frozen=True, slots=True)
-class _How:
-    """How a session is shown, by the options of these names."""
+def _show_training(
+    runs: Sequence[str], root: Path, step: int | None, how: How, *, target_labels: bool
+) -> None:
+    """Show what the training of runs saw."""
+    from uda4inst.run_folder.layout import find_run
+    from workbench.sessions.seen.request import SeenRequest
 
-    headless: bool
-    port: int | None
-    remote: bool
-    events: bool
+    requests = [
+        SeenRequest(
+            find_run(run, root=root), target_labels=target_labels, limit=how.limit, step=step
+        )
+        for run in runs
+    ]
+    for request in requests:
+        request.places()  # what cannot be shown is told before a database starts
 
-    def __post_init__(self) -> None:
-        if self.headless and self.events:
-            raise UserError("--headless and --events must not go together, got both.")
-        if self.events:  # before anything that takes a while is imported
-            from workbench.sessions.ending import end_with_input
+    def build(progress: Progress) -> list[DataSession]:
+        from workbench.sessions.seen.session import open_seen_session
 
-            end_with_input()
+        return [open_seen_session(r, fresh=how.fresh, progress=progress) for r in requests]
 
-
-def _show(build: Callable[[Progress], DataSession], how: _How) -> None:
-    """Build a session, then print its summary, or serve it until it is ended."""
-    if how.events:
-        from workbench.sessions.events import serve_for_program
-
-        serve_for_program(build, how.port)
-        return
-    if how.headless:
-        typer.echo(json.dumps(_with_bar(build).summary, indent=1))
-        return
-    from workbench.sessions.serve import free_port
-
-    free_port(how.port)  # before anything is built
-    _serve(_with_bar(build), how.port, remote=how.remote)
-
-
-def _with_bar(build: Callable[[Progress], DataSession]) -> DataSession:
-    """Build or find a session, with a bar on a terminal."""
-    from uda4inst.commands.terminal import counting
-
-    with counting("images") as show:
-        return build(lambda done, total: show(done, total, "images"))
-
-
-def _serve(session: DataSession, wanted: int | None, *, remote: bool) -> None:
-    """Serve a session until it is ended."""
-    import webbrowser
-
-    from workbench.sessions.serve import address_of, serving, wait_for_end
-
-    with serving(session.dataset, wanted) as port:
-        address = address_of(session.dataset, port)
-        typer.echo(f"{session.summary['images']} images: {address}")
-        if remote:
-            typer.echo(f"From another machine: ssh -N -L {port}:127.0.0.1:{port} USER@THIS_MACHINE")
-        else:
-            webbrowser.open(address)
-        typer.echo("Ctrl-C ends the session.")
-        wait_for_end()
+    show(build, "snapshots", how, view=None if step is None else f"step {step}")

@@ -23,6 +23,7 @@ from workbench.sessions.building import (
     description_of,
     load_own,
     media_folder,
+    save_info,
     sole_builder,
     view_sizes,
 )
@@ -137,8 +138,7 @@ def _fill(
 def _finish(dataset: fo.Dataset) -> None:
     """Save the views, then call the data set complete."""
     save_data_views(dataset)
-    dataset.info[KEY] = {**dataset.info[KEY], "state": "complete", "tags": {}}
-    dataset.save()
+    save_info(dataset, state="complete", tags={})
 
 
 def summary_of(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Each line of standard output that is a JSON object with "event" says where the session is:
 
-    {"event": "building", "done": 120, "total": 500}
+    {"event": "building", "done": 120, "total": 500, "what": "images"}
     {"event": "open", "data_set": NAME, "title": TITLE, "images": 500, "address": ADDRESS,
      "views": [{"name": NAME, "images": 12, "address": ADDRESS}, ...]}
 
@@ -15,36 +15,42 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.sessions.building import DataSession, Progress
-from workbench.sessions.serve import address_of, free_port, serving, wait_for_end
+from workbench.sessions.serve import address_of, serving, wait_for_end
 
 
-def serve_for_program(build: Callable[[Progress], DataSession], port: int | None) -> None:
-    """Build a session and serve it until standard input ends, telling how far it is.
+def serve_for_program(
+    build: Callable[[Progress], Sequence[DataSession]],
+    what: str,
+    port: int | None,
+    view: str | None = None,
+) -> None:
+    """Build sessions and serve the first until the process is told to end, saying how far it is.
 
     Args:
-        build: returns the session; given what is called with (images done, images in all).
+        build: returns the sessions; given what is called with (done, in all).
+        what: is counted.
         port: of the page; None for the first free one.
+        view: saved view that the page opens on.
 
     Raises:
         UserError: whatever `build` raises, or the port is in use.
     """
-    free_port(port)  # before anything is built
-    session = build(lambda done, total: _say("building", done=done, total=total))
+    session = build(lambda done, total: _say("building", done=done, total=total, what=what))[0]
     with serving(session.dataset, port) as number:
-        _say("open", **opened(session, number))
+        _say("open", **opened(session, number, view))
         wait_for_end()
 
 
-def opened(session: DataSession, port: int) -> Mapping[str, Any]:
+def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[str, Any]:
     """Return what the program is told of a session that is served."""
     dataset, summary = session.dataset, session.summary
     return {
         **{key: summary[key] for key in ("data_set", "title", "images")},
-        "address": address_of(dataset, port),
+        "address": address_of(dataset, port, view),
         "views": [
             {"name": name, "images": images, "address": address_of(dataset, port, name)}
             for name, images in summary["views"].items()

@@ -18,6 +18,7 @@ from uda4inst.data.tree import ImageTree, LabelArrays, ObjectFacts
 from uda4inst.structures import Size
 from workbench.sessions.cutting import CutMask, cut_ignored, cut_instances
 
+GROUND_TRUTH: Final = "ground_truth"  # field of what an image should have
 _QUICK: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 # Pixels of an image's masks, a byte each before they are packed: MongoDB's documents end at 16 MiB.
 _IN_DATABASE: Final = 12 * 2**20

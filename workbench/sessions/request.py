@@ -64,7 +64,7 @@ class DataRequest:
             for side in self.sides
         ]
         facts = repr((places, self.target_labels, self.limit)).encode()
-        return f"data-{_plain(self.title)}-{hashlib.sha256(facts).hexdigest()[:8]}"
+        return f"data-{plain(self.title)}-{hashlib.sha256(facts).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +199,7 @@ def _open(side: Side, request: DataRequest) -> OpenSide:
         domain=side.domain,
         options=side.ref.options(),
     )
-    return OpenSide(side, tree, labels, _spread(len(tree), request.limit))
+    return OpenSide(side, tree, labels, spread(len(tree), request.limit))
 
 
 def label_state(side: Side, *, has_labels: bool, target_labels: bool) -> LabelState:
@@ -211,7 +211,7 @@ def label_state(side: Side, *, has_labels: bool, target_labels: bool) -> LabelSt
     return "diagnostics" if target_labels else "none"
 
 
-def _spread(count: int, limit: int | None) -> tuple[int, ...]:
+def spread(count: int, limit: int | None) -> tuple[int, ...]:
     """Return so many of the places 0..count-1, spread evenly."""
     if limit is None or limit >= count:
         return tuple(range(count))
@@ -219,7 +219,7 @@ def _spread(count: int, limit: int | None) -> tuple[int, ...]:
     return tuple(places)
 
 
-def _plain(title: str) -> str:
+def plain(title: str) -> str:
     """Return the letters and digits of a text that a name in FiftyOne can have."""
     ascii_text = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     words = re.findall(r"[a-z0-9]+", ascii_text.lower())

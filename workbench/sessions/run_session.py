@@ -17,7 +17,7 @@ from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import read_predictions
 from uda4inst.run_folder.evaluations import evaluated_steps, predicting_networks, predictions_file
-from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import Config, load_config
 from workbench.sessions import evaluation  # makes the methods known
@@ -30,8 +30,9 @@ from workbench.sessions.evaluation_views import (
     save_evaluation_views,
 )
 from workbench.sessions.library import fo
+from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
-from workbench.sessions.samples import GROUND_TRUTH
+from workbench.sessions.seen.request import SeenRequest
 
 _AT_ONCE: Final = 64  # images whose detections are written together
 _COMPARED: Final = 4  # at most so many are compared with each other: views grow with the square
@@ -102,10 +103,17 @@ def find_predicted(
             raise UserError(
                 f"RUN must have stored predictions, got none of {what} ({run.path}; evaluated: "
                 f"{', '.join(map(str, known)) or 'never'}). Evaluate it: uda4inst evaluate "
-                f"{run.path}"
+                f"{run.path}{_of_training(run)}"
             )
         found += [Predicted(run, chosen, name) for name in kept]
     return found
+
+
+def _of_training(run: RunDir) -> str:
+    """Return how to see what training saw, where it left that behind."""
+    if not any(numbered(network.run.snapshots) for network in SeenRequest(run).networks()):
+        return ""
+    return f". What its training saw is there: uda4inst inspect run {run.path} --show training"
 
 
 def _require_instances(run: RunDir) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES, THING_CLASSES, THING_NAMES
 from workbench.sessions.convert import IGNORED, MASK_TARGETS, detection
 from workbench.sessions.library import fo
-from workbench.sessions.reading import ReadImage
+from workbench.sessions.reading import GROUND_TRUTH, ReadImage
 from workbench.sessions.request import OpenSide
 
-GROUND_TRUTH: Final = "ground_truth"
 IGNORED_REGIONS: Final = "ignored"
 SEMANTIC: Final = "semantic"
 
@@ -51,8 +50,8 @@ def declare_fields(dataset: fo.Dataset) -> None:
 
 def _colors() -> fo.ColorScheme:
     """Return the colours of Cityscapes."""
-    things = [{"value": c.name, "color": _hex(c.color)} for c in THING_CLASSES]
-    classes = [{"intTarget": c.train_id + 1, "color": _hex(c.color)} for c in SEMANTIC_CLASSES]
+    things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
+    classes = [{"intTarget": c.train_id + 1, "color": hex_color(c.color)} for c in SEMANTIC_CLASSES]
     return fo.ColorScheme(
         color_by="value",
         fields=[
@@ -63,7 +62,8 @@ def _colors() -> fo.ColorScheme:
     )
 
 
-def _hex(color: tuple[int, int, int]) -> str:
+def hex_color(color: tuple[int, int, int]) -> str:
+    """Return a colour as pages and FiftyOne write it."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
@@ -125,15 +125,17 @@ def _add_objects(sample: fo.Sample, image: ReadImage) -> None:
     sample["counts"] = fo.DynamicEmbeddedDocument(**dict(zip(THING_NAMES, counts, strict=True)))
 
 
-def tag_key(domain: str, image_name: str) -> str:
+def tag_key(*names: str) -> str:
     """Return how an image is found again in another build; keys of MongoDB have no dots."""
-    return f"{domain}/{image_name}".replace("%", "%25").replace(".", "%2e").replace("$", "%24")
+    return "/".join(names).replace("%", "%25").replace(".", "%2e").replace("$", "%24")
 
 
-def tags_of(dataset: fo.Dataset) -> dict[str, list[str]]:
-    """Return the tags of every image that has some, by `tag_key`."""
-    if not len(dataset) or not dataset.has_sample_field("image_name"):
+def tags_of(
+    images: fo.Dataset | fo.DatasetView, named_by: Sequence[str] = ("domain", "image_name")
+) -> dict[str, list[str]]:
+    """Return the tags of every image that has some, by `tag_key` of some of its fields."""
+    if not len(images) or not all(images.has_sample_field(name) for name in named_by):
         return {}
-    tagged = dataset.match(fo.ViewField("tags").length() > 0)
-    domains, names, tags = tagged.values(["domain", "image_name", "tags"])
-    return {tag_key(d, n): list(t) for d, n, t in zip(domains, names, tags, strict=True)}
+    tagged = images.match(fo.ViewField("tags").length() > 0)
+    *names, tags = tagged.values([*named_by, "tags"])
+    return {tag_key(*own): list(t) for *own, t in zip(*names, tags, strict=True)}

@@ -40,8 +40,8 @@ def progress_text(session: FiftyOneSession) -> str:
     if not session.total:
         return "FiftyOne is starting, which takes about 20 seconds …"
     if session.done == session.total:
-        return f"Built: {session.total:,} images. Its page is about to open …"
-    return f"Building: {session.done:,} of {session.total:,} images"
+        return f"Built: {session.total:,} {session.what}. Its page is about to open …"
+    return f"Building: {session.done:,} of {session.total:,} {session.what}"
 
 
 def session_table(sessions: Sequence[FiftyOneSession]) -> str:

@@ -118,6 +118,21 @@ def open_trees(config: DataConfig, *, mode: Mode, labels: Labels) -> Trees:
     return Trees(source, target)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetCrop:
+    """An unlabelled training crop and how it was cut.
+
+    Args:
+        index: of its image in the target's tree.
+        transform: that the image went through; labels that go through it lie on the crop.
+        item: the crop.
+    """
+
+    index: int
+    transform: Transform
+    item: TargetItem
+
+
 class PairedDataset(Dataset[RawItem]):
     """The endless stream of training items; item d is a function of (seed, d) alone.
 
@@ -184,13 +199,23 @@ class PairedDataset(Dataset[RawItem]):
         source = None if self._source is None else self._source_item(self._source, draw)
         if self._target is None:
             return RawItem(source=source)
-        generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
         if self._mode == "labelled":
+            generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
             position = self._target_index(draw, len(self._learned))
             index = int(self._learned[position])
             return RawItem(labelled=self._labelled_item(self._target, index, generator))
+        return RawItem(source=source, target=self.target_crop(draw).item)
+
+    def target_crop(self, draw: int) -> TargetCrop:
+        """Return the target crop of a draw in mode "pair", and how it was cut.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        assert self._target is not None
+        generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
         index = self._target_index(draw, len(self._target))
-        return RawItem(source=source, target=self._target_item(self._target, index, generator))
+        return self._target_crop(self._target, index, generator)
 
     def _source_item(self, dataset: ImageTree, draw: int) -> LabelledItem:
         """Read and augment the source image of a draw."""
@@ -290,18 +315,19 @@ class PairedDataset(Dataset[RawItem]):
         aligned = align_to_statistics(_as_float(image), self._reference_statistics[chosen])
         return aligned.mul_(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
-    def _target_item(
+    def _target_crop(
         self, dataset: ImageTree, index: int, generator: np.random.Generator
-    ) -> TargetItem:
+    ) -> TargetCrop:
         """Read and augment an image alone."""
         image = dataset.read_image(index)
         transform = self._policy.draw(_size(image), generator)
         valid = transform.map(self._valid_region(_size(image)), fill=False)
-        return TargetItem(
+        item = TargetItem(
             image=self._augment(image, transform, generator),
             valid=torch.from_numpy(valid),
             sample_id=dataset.records[index].sample_id,
         )
+        return TargetCrop(index, transform, item)
 
     def _augment(
         self,

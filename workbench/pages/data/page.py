@@ -13,7 +13,7 @@ from gradio.components import Component
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers import DATASETS
 from uda4inst.errors import UserError
-from workbench.fiftyone_bar import build_head, wire_bar
+from workbench.fiftyone_bar import build_head, wire_button
 from workbench.pages.data.components import (
     CheckSlot,
     DataSlots,
@@ -101,7 +101,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted("data", session, frame, lambda state: data_view(services, state), [], timer)
     _wire_timer(mounted, body, services)
-    wire_bar(bar, services, mounted, inspected)
+    wire_button(bar, services, mounted, inspected)
     choices = _Choices(mounted, busy)
     _wire_looks(overlay, labels, choices)
     for side in SIDES:

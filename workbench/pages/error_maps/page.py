@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
-from workbench.fiftyone_bar import build_head, wire_bar
+from workbench.fiftyone_bar import build_head, wire_button
 from workbench.pages.error_maps.choice import ordered, sides
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.controls import (
@@ -56,7 +56,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
     mounted = Mounted("error_maps", session, frame, show, [], timer)
     mounted.on_tick(tick, inputs=[controls.step])
-    wire_bar(bar, services, mounted, inspected)
+    wire_button(bar, services, mounted, inspected)
     _wire_choices(controls, mounted)
     _wire_position(controls, mounted, services)
     return mounted

@@ -1,0 +1,1 @@
+"""What training saw of a run: the images of its snapshots, in FiftyOne."""

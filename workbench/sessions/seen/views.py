@@ -1,0 +1,84 @@
+"""Saved views of what training saw, with the names that the pages use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from uda4inst.classes import THING_NAMES
+from workbench.sessions.building import KEY, save_info
+from workbench.sessions.library import fo
+from workbench.sessions.seen.images import (
+    DETECTIONS,
+    DOMAINS,
+    DROPPED,
+    IGNORED,
+    INSTANCES,
+    KEPT,
+    PSEUDO_LABELS,
+)
+from workbench.sessions.seen.truth import RIGHT, WRONG
+
+WRONG_PSEUDO_LABELS: Final = "pseudo-labels wrong at a high score"
+_PASTED: Final = {"pool": "the pool", "source": "the source", "pseudo-labels": "pseudo-labels"}
+_WORDS: Final = {
+    "source": "Source crops as training saw them.",
+    "target": "Target crops with what the teacher found in them.",
+    "S2T": "Target crops with source objects, and entries of the pool, pasted in.",
+    "T2S": "Source crops with pseudo-labels pasted in.",
+    "pool": "Entries of the rare-class pool, each once.",
+}
+Named = tuple[str, fo.DatasetView, str]
+
+
+def save_seen_views(dataset: fo.Dataset) -> None:
+    """Save the views in place of those there were; people's own stay, empty ones are left out."""
+    made = [named for named in _views(dataset) if len(named[1])]
+    former = set(dataset.info[KEY].get("views", ())) | {name for name, _, _ in made}
+    for name in former & set(dataset.list_saved_views()):
+        dataset.delete_saved_view(name)
+    for name, view, description in made:
+        dataset.save_view(name, view, description=description)
+    save_info(dataset, views=[name for name, _, _ in made])
+
+
+def step_view(step: int) -> str:
+    """Return the name of the view of a snapshot."""
+    return f"step {step}"
+
+
+def _views(dataset: fo.Dataset) -> Iterator[Named]:
+    """Yield name, view and description of all views."""
+    F = fo.ViewField
+    for domain in DOMAINS:
+        yield domain, dataset.match(F("domain") == domain), _WORDS[domain]
+    yield from _label_views(dataset)
+    never = dataset.match((F("domain") == "pool") & (F("times_drawn") == 0))
+    yield "pool entries never drawn", never, "Entries that were not pasted from the pool yet."
+    for group in sorted(name for name in dataset.distinct("group") if name):
+        yield f"group {group}", dataset.match(F("group") == group), "Of one network alone."
+    for step in sorted({facts["step"] for facts in dataset.info[KEY]["snapshots"].values()}):
+        shown = dataset.match((F("step") == step) | F("held_at").contains(step))
+        yield step_view(step), shown, "One snapshot, with the pool as it was then."
+
+
+def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
+    """Yield the views of some objects alone."""
+    F = fo.ViewField
+    for status in (KEPT, IGNORED, DROPPED):
+        view = dataset.filter_labels(DETECTIONS, F("status") == status)
+        yield f"{status} pseudo-labels", view, f"The teacher's detections that were {status}."
+    mixed = dataset.match(F("domain") != "pool")
+    for origin, words in _PASTED.items():
+        view = mixed.filter_labels(INSTANCES, F("origin") == origin)
+        yield f"objects pasted from {words}", view, f"Mixed images, objects from {words} alone."
+    view = dataset.filter_labels(PSEUDO_LABELS, F("verdict") == WRONG)
+    words = "Diagnostics: kept, yet no object of its class has an IoU of .5 or more with it."
+    yield WRONG_PSEUDO_LABELS, view, words
+    view = dataset.filter_labels(DETECTIONS, (F("verdict") == RIGHT) & (F("status") != KEPT))
+    yield "right detections not kept", view, "Diagnostics: right, and yet ignored or dropped."
+    for name in THING_NAMES:
+        is_class = F("label") == name
+        view = dataset.filter_labels(INSTANCES, is_class, only_matches=False)
+        view = view.filter_labels(PSEUDO_LABELS, is_class, only_matches=False)
+        yield f"class {name}", view.match(F(f"counts.{name}") > 0), f"The objects of {name} alone."
