@@ -40,7 +40,7 @@ def progress_text(session: FiftyOneSession) -> str:
     if not session.total:
         return "FiftyOne is starting, which takes about 20 seconds …"
     if session.done == session.total:
-        return f"Built: {session.total:,} {session.what}. Its page is about to open …"
+        return f"All {session.total:,} {session.what} are in; the rest takes a moment …"
     return f"Building: {session.done:,} of {session.total:,} {session.what}"
 
 

@@ -25,7 +25,7 @@ def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(instances: Wor
     bench.tab("data")
     bench.wait_for("#data-source-text", "1 of 24")
     page.locator("#data-fiftyone").click()
-    bench.wait_for("#data-fiftyone-status", "starting|Building: |Built: ")
+    bench.wait_for("#data-fiftyone-status", "starting|Building: |are in")
     bench.shoot("fiftyone_building")
     bench.tab("train")  # other pages go on meanwhile
     bench.wait_for("#train-card", "finished")

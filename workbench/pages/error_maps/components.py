@@ -57,13 +57,13 @@ class _Sides(TypedDict):
     other_run: gr.Dropdown
     other_step: gr.Dropdown
     other_network: gr.Radio
+    images: gr.Dropdown
 
 
 class _Looks(TypedDict):
     order: gr.Dropdown
     thing: gr.Dropdown
     threshold: gr.Slider
-    images: gr.Dropdown
 
 
 class _Position(TypedDict):
@@ -144,6 +144,14 @@ def _build_sides() -> _Sides:
             min_width=210,
             visible=False,
         )
+        images = gr.Dropdown(
+            [ALL_IMAGES],
+            value=ALL_IMAGES,
+            label="Images (list)",
+            elem_id="error-maps-images",
+            allow_custom_value=True,
+            min_width=170,
+        )
     return {
         "group": group,
         "step": step,
@@ -151,6 +159,7 @@ def _build_sides() -> _Sides:
         "other_run": run,
         "other_step": other_step,
         "other_network": other_network,
+        "images": images,
     }
 
 
@@ -172,15 +181,7 @@ def _build_looks() -> _Looks:
         scale=2,
         buttons=[],
     )
-    images = gr.Dropdown(
-        [ALL_IMAGES],
-        value=ALL_IMAGES,
-        label="Images (list)",
-        elem_id="error-maps-images",
-        allow_custom_value=True,
-        min_width=170,
-    )
-    return {"order": order, "thing": thing, "threshold": threshold, "images": images}
+    return {"order": order, "thing": thing, "threshold": threshold}
 
 
 def _build_position() -> _Position:
