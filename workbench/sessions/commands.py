@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uda4inst.errors import UserError
+from workbench.sessions.ending import end_with_input
 from workbench.sessions.showing import How, show
 
 if TYPE_CHECKING:
@@ -35,10 +36,18 @@ _Remote = Annotated[
 ]
 
 
+def _with_program(events: bool) -> bool:
+    """Begin to watch the program that asks for events, before anything that takes a while."""
+    if events:
+        end_with_input()
+    return events
+
+
 _Events = Annotated[
     bool,
     typer.Option(
         "--events",
+        callback=_with_program,
         help="For programs: JSON lines say how far it is, then where the page and each view are; "
         "it ends when standard input does.",
     ),

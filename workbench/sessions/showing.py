@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from uda4inst.errors import UserError
-from workbench.sessions.ending import end_with_input
 
 if TYPE_CHECKING:
     from workbench.sessions.building import DataSession, Progress
@@ -26,7 +25,7 @@ class How:
         headless: print a summary and end.
         port: of the page; None for the first free one.
         remote: open no browser.
-        events: tell a program how far it is, and end with standard input.
+        events: tell a program how far it is.
 
     Raises:
         UserError: two of them exclude each other.
@@ -59,8 +58,6 @@ def show(
         how: the options.
         view: saved view that the page opens on.
     """
-    if how.events:
-        end_with_input()  # before anything that takes a while
     if not how.headless:
         from workbench.sessions.serve import free_port
 
