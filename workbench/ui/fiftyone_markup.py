@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from typing import Final
 
 from workbench.jobs.inspections import FiftyOneSession, SavedView
 from workbench.ui import markup
-
-_WORDS: Final = {"building": "building", "open": "open", "failed": "failed", "closing": "closing"}
 
 
 def session_status(session: FiftyOneSession, picked: Sequence[str] = ()) -> str:
@@ -24,11 +21,12 @@ def session_status(session: FiftyOneSession, picked: Sequence[str] = ()) -> str:
         return markup.problem(session.error)
     if session.state == "open":
         return f'<div class="wb-fiftyone-open">{_links(session, picked)}</div>'
-    share = session.done / session.total if session.total else 0.0
-    unknown = "" if session.total else " wb-unknown"
+    unknown, width = " wb-unknown", ""
+    if session.total:
+        unknown, width = "", f' style="width:{100 * session.done / session.total:.0f}%"'
     return (
         f'<div class="wb-fiftyone-build"><span>{escape(progress_text(session))}</span>'
-        f'<div class="wb-progress wb-running{unknown}"><i style="width:{100 * share:.0f}%"></i>'
+        f'<div class="wb-progress wb-running{unknown}"><i{width}></i>'
         "</div></div>"
     )
 
@@ -36,7 +34,7 @@ def session_status(session: FiftyOneSession, picked: Sequence[str] = ()) -> str:
 def progress_text(session: FiftyOneSession) -> str:
     """Return how far a session is, in words."""
     if session.state != "building":
-        return _WORDS[session.state]
+        return session.state
     if not session.total:
         return "FiftyOne is starting, which takes about 20 seconds …"
     if session.done == session.total:

@@ -145,6 +145,8 @@ def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_pa
             ("toystreets_demo", "--split", "val"), "--split must go with FORMAT ROOT", id="split"
         ),
         pytest.param(("toystreets_demo",), "uda4inst data toystreets", id="no-data"),
+        pytest.param((), "images must be named", id="nothing"),
+        pytest.param(("--source", "x", "--split", "val"), "must stand alone", id="source-split"),
     ],
 )
 def test_inspect_data__mistake_is_one_message_and_exit_code_2(
