@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.events import Dependency
 from gradio.themes import ThemeClass
 
+from workbench.fiftyone_list import build_list, wire_list
 from workbench.header import build_header, wire_header
 from workbench.pages.data import page as data
 from workbench.pages.error_maps import page as error_maps
@@ -78,6 +79,7 @@ def build_app(services: Services) -> gr.Blocks:
     ) as app:
         session = gr.State(SessionState())
         header = build_header()
+        listed = build_list()
         tabs: dict[PageName, gr.Tab] = {}
         pages: dict[PageName, Mounted] = {}
         with gr.Tabs():
@@ -86,6 +88,7 @@ def build_app(services: Services) -> gr.Blocks:
                     pages[name] = page.build(services, session, app)
         opened = _wire_tabs(tabs, pages, session)
         wire_header(header, pages, session, services, app, opened)
+        wire_list(listed, services.inspections, header.timer)
     return app
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.jobs.data_checks import Checks
+from workbench.jobs.inspections import Inspections
 from workbench.jobs.trainers import Jobs
 from workbench.session import SessionState
 from workbench.stores.candidates import CandidateStore
@@ -36,6 +37,7 @@ class Services:
         class_shares: how frequent classes are in them.
         checks: what is wrong with them.
         suites: the paper's tables and their runs.
+        inspections: sessions of FiftyOne.
     """
 
     runs: RunStore
@@ -49,6 +51,7 @@ class Services:
     class_shares: ClassShares
     checks: Checks
     suites: SuiteStore
+    inspections: Inspections
 
     def group(self, session: SessionState) -> str | None:
         """Return the category group a session looks at; None for a run of one network."""
@@ -89,4 +92,5 @@ def make_services(
         class_shares=ClassShares(),
         checks=Checks(runs_root),
         suites=SuiteStore(suites_root),
+        inspections=Inspections(),
     )

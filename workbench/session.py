@@ -25,6 +25,7 @@ class ErrorChoice:
         score_threshold: only detections scoring more are shown and judged.
         order: by the errors of A, or by how much they exceed those of B.
         position: place of the image in that order, from 0.
+        images: file of an image list, as a person wrote it; None for all images.
     """
 
     group: str | None = None
@@ -37,6 +38,7 @@ class ErrorChoice:
     score_threshold: float = 0.5
     order: ImageOrder = "worst"
     position: int = 0
+    images: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

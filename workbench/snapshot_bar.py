@@ -127,8 +127,7 @@ def snapshot_view(
     nothing = _nothing_yet(services, run)
     if run is None or nothing is not None:
         return Framed(BarView(row=gr.Row(visible=False), facts=""), lambda: nothing or Empty(""))
-    steps = services.snapshots.steps(run)
-    wanted = steps[-1] if session.snapshot is None else session.snapshot
+    steps, wanted = _current(services, session)
     step = nearest(steps, wanted)
 
     def content() -> Content | Empty:
@@ -157,6 +156,12 @@ def snapshot_tick(
     if steps and (session.snapshot is not None or steps[-1] == int(shown)):
         return UNCHANGED
     return snapshot_view(services, session, shown, draw)
+
+
+def chosen_step(services: Services, session: SessionState) -> int | None:
+    """Return the step of the snapshot that is shown; None where there is none."""
+    steps, wanted = _current(services, session)
+    return nearest(steps, wanted) if steps else None
 
 
 def _nothing_yet(services: Services, run: str | None) -> Empty | None:

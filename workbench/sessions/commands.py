@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uda4inst.errors import UserError
+from workbench.sessions.embedding_command import embeddings
+from workbench.sessions.options import Events, Fresh, Headless, Limit, Port, Remote, TargetLabels
+from workbench.sessions.showing import How, show
 
 if TYPE_CHECKING:
-    from uda4inst.run_folder.layout import RunDir
+    from uda4inst.structures import Domain
     from workbench.sessions.building import DataSession, Progress
-    from workbench.sessions.embedding_session import Method
     from workbench.sessions.request import DataRequest
-
-_Limit = Annotated[int | None, typer.Option(min=1, help="Images of each domain, spread evenly.")]
-_Fresh = Annotated[bool, typer.Option("--fresh", help="Build it again.")]
-_Headless = Annotated[
-    bool, typer.Option("--headless", help="Build, print a JSON summary, and end.")
-]
-_TargetLabels = Annotated[
-    bool,
-    typer.Option(
-        "--target-labels", help="Show the target's training labels, marked as diagnostics."
-    ),
-]
-_Port = Annotated[
-    int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
-]
-_Remote = Annotated[
-    bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
-    """The options that all sessions have."""
-
-    limit: int | None
-    fresh: bool
-    headless: bool
-    port: int | None
-    remote: bool
-
 
 inspect_app = typer.Typer(no_args_is_help=True, help="Look at data in FiftyOne.")
 
@@ -59,21 +29,33 @@ def _inspect() -> None:
 @inspect_app.command("data")
 def data(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FORMAT", help="Format of the tree, or a preset or YAML file: both domains."
         ),
-    ],
+    ] = None,
     root: Annotated[
         Path | None, typer.Argument(help="The data set's folder; not for a preset.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
-    target_labels: _TargetLabels = False,
-    limit: _Limit = None,
-    fresh: _Fresh = False,
-    headless: _Headless = False,
-    port: _Port = None,
-    remote: _Remote = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YAML",
+            help="Instead: source images, as below data.source of a configuration, such as "
+            "'{format: urbansyn, root: FOLDER}'.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="YAML", help="The same of target images; or both.")
+    ] = None,
+    target_labels: TargetLabels = False,
+    limit: Limit = None,
+    fresh: Fresh = False,
+    headless: Headless = False,
+    port: Port = None,
+    remote: Remote = False,
+    events: Events = False,
 ) -> None:
     """Show a data set, or source and target of a preset, in FiftyOne.
 
@@ -81,26 +63,34 @@ def data(
     they are known, counts by class, and saved views. Opened again, nothing is read twice; changed
     data are noticed.
     """
-    request = _request(name, root, split, target_labels=target_labels, limit=limit)
+    how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
+    refs: dict[Domain, str | None] = {"source": source, "target": target}
+    request = _request(name, root, split, refs, target_labels=target_labels, limit=limit)
 
     def build(progress: Progress) -> list[DataSession]:
         from workbench.sessions.data_session import open_data_session
 
         return [open_data_session(request, fresh=fresh, progress=progress)]
 
-    how = _How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote)
-    _show(build, "images", how)
+    show(build, "images", how)
 
 
 @inspect_app.command("run")
 def run(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under --root.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, or names under --root; RUN@STEP or RUN@STEP:NETWORK for one of its "
+            "own, where they are judged.",
+        ),
     ],
-    show: Annotated[
+    what: Annotated[
         str,
         typer.Option(
-            metavar="judged|training", help="What runs predict, or what their training saw."
+            "--show",
+            metavar="judged|training",
+            help="What runs predict, or what their training saw.",
         ),
     ] = "judged",
     step: Annotated[
@@ -115,12 +105,17 @@ def run(
         ),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    target_labels: _TargetLabels = False,
-    limit: _Limit = None,
-    fresh: _Fresh = False,
-    headless: _Headless = False,
-    port: _Port = None,
-    remote: _Remote = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Of judged images show and judge those this file lists, a name a line."),
+    ] = None,
+    target_labels: TargetLabels = False,
+    limit: Limit = None,
+    fresh: Fresh = False,
+    headless: Headless = False,
+    port: Port = None,
+    remote: Remote = False,
+    events: Events = False,
 ) -> None:
     """Show what runs predict on the images they are judged on, or what their training saw.
 
@@ -131,57 +126,36 @@ def run(
     """
     if network not in (None, "student", "teacher"):
         raise UserError(f"--network must be student or teacher, got {network!r}.")
-    if show not in ("judged", "training"):
-        raise UserError(f"--show must be judged or training, got {show!r}.")
-    from uda4inst.run_folder.layout import find_run
-
-    found = [find_run(name, root=root) for name in runs]
-    how = _How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote)
-    if show == "training":
-        _show_training(found, step, how, target_labels=target_labels)
+    if what not in ("judged", "training"):
+        raise UserError(f"--show must be judged or training, got {what!r}.")
+    how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
+    if what == "training":
+        if images is not None:
+            raise UserError("--images must go with judged images, got --show training as well.")
+        _show_training(runs, root, step, how, target_labels=target_labels)
         return
     if target_labels:
         raise UserError(
             "--target-labels must go with --show training, got judged images, whose labels are "
             "shown in any case. Leave it out."
         )
-    _show_judged(found, step, network, how)
+    from workbench.sessions.named_runs import find_named
+
+    predicted = [
+        one for name in runs for one in find_named(name, root=root, step=step, network=network)
+    ]
+
+    def build(progress: Progress) -> list[DataSession]:
+        from workbench.sessions.run_session import open_run_session
+
+        return [
+            open_run_session(predicted, images=images, limit=limit, fresh=fresh, progress=progress)
+        ]
+
+    show(build, "images", how)
 
 
-@inspect_app.command("embeddings")
-def embeddings(
-    run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
-    step: Annotated[
-        list[int] | None,
-        typer.Option(help="Of a checkpoint, may be repeated; default: the first and last kept."),
-    ] = None,
-    network: Annotated[str, typer.Option(metavar="student|teacher")] = "student",
-    method: Annotated[
-        str | None,
-        typer.Option(metavar="pca|umap", help="Default: umap where it is installed, else pca."),
-    ] = None,
-    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    limit: _Limit = 200,
-    fresh: _Fresh = False,
-    headless: _Headless = False,
-    port: _Port = None,
-    remote: _Remote = False,
-) -> None:
-    """Show where a run's networks hold source, target and mixed images, and the domains' gap.
-
-    A map of every network and step, from its own features, in the Embeddings panel: colour it by
-    domain, lasso what you want to see. The gap is the squared maximum mean discrepancy, 0 for equal
-    distributions; two halves of the target beside it say what chance makes.
-    """
-    if network not in ("student", "teacher"):
-        raise UserError(f"--network must be student or teacher, got {network!r}.")
-    if method not in (None, "pca", "umap"):
-        raise UserError(f"--method must be pca or umap, got {method!r}.")
-    from uda4inst.run_folder.layout import find_run
-
-    found = find_run(run, root=root)
-    how = _How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote)
-    _show_embeddings(found, step or (), network, cast("Method | None", method), how)
+inspect_app.command("embeddings")(embeddings)
 
 
 @inspect_app.command("export-tags")
@@ -209,16 +183,29 @@ def export_tags(
 
 
 def _request(
-    name: str, root: Path | None, split: str | None, *, target_labels: bool, limit: int | None
+    name: str | None,
+    root: Path | None,
+    split: str | None,
+    refs: Mapping[Domain, str | None],
+    *,
+    target_labels: bool,
+    limit: int | None,
 ) -> DataRequest:
     """Return what is asked for.
 
     Raises:
-        UserError: neither a format with its folder, nor a preset alone.
+        UserError: neither a format with its folder, nor a preset alone, nor domains by option.
     """
     from uda4inst.data.readers import DATASETS
-    from workbench.sessions.request import request_preset, request_tree
+    from workbench.sessions.request import request_preset, request_refs, request_tree
 
+    named: dict[Domain, str] = {domain: text for domain, text in refs.items() if text is not None}
+    if named and (name is not None or split is not None):
+        raise UserError("--source and --target must stand alone, got FORMAT or --split as well.")
+    if named:
+        return request_refs(named, target_labels=target_labels, limit=limit)
+    if name is None:
+        raise UserError("images must be named, got nothing. Name FORMAT ROOT, or a preset.")
     if root is not None:
         return request_tree(name, root, split=split, target_labels=target_labels, limit=limit)
     if name in DATASETS:
@@ -228,28 +215,18 @@ def _request(
     return request_preset(name, target_labels=target_labels, limit=limit)
 
 
-def _show_judged(runs: Sequence[RunDir], step: int | None, network: str | None, how: _How) -> None:
-    """Show what runs predict."""
-    from workbench.sessions.predicted import find_predicted
-
-    predicted = find_predicted(runs, step=step, network=network)
-
-    def build(progress: Progress) -> list[DataSession]:
-        from workbench.sessions.run_session import open_run_session
-
-        return [open_run_session(predicted, limit=how.limit, fresh=how.fresh, progress=progress)]
-
-    _show(build, "images", how)
-
-
 def _show_training(
-    runs: Sequence[RunDir], step: int | None, how: _How, *, target_labels: bool
+    runs: Sequence[str], root: Path, step: int | None, how: How, *, target_labels: bool
 ) -> None:
     """Show what the training of runs saw."""
+    from uda4inst.run_folder.layout import find_run
     from workbench.sessions.seen.request import SeenRequest
 
     requests = [
-        SeenRequest(run, target_labels=target_labels, limit=how.limit, step=step) for run in runs
+        SeenRequest(
+            find_run(run, root=root), target_labels=target_labels, limit=how.limit, step=step
+        )
+        for run in runs
     ]
     for request in requests:
         request.places()  # what cannot be shown is told before a database starts
@@ -259,85 +236,4 @@ def _show_training(
 
         return [open_seen_session(r, fresh=how.fresh, progress=progress) for r in requests]
 
-    _show(build, "snapshots", how, view=None if step is None else f"step {step}")
-
-
-def _show_embeddings(
-    run: RunDir, steps: Sequence[int], network: str, method: Method | None, how: _How
-) -> None:
-    """Show maps of a run's images, having said how far apart the domains are."""
-    from workbench.sessions.embedding_session import open_embedding_session
-
-    def build(progress: Progress) -> list[DataSession]:
-        session = open_embedding_session(
-            run,
-            steps=steps,
-            network=network,
-            method=method,
-            limit=how.limit,
-            fresh=how.fresh,
-            progress=progress,
-        )
-        if not how.headless:
-            for facts in session.summary["maps"].values():
-                typer.echo(f"{facts['title']}: {_gap_words(facts)}")
-        return [session]
-
-    _show(build, "images", how)
-
-
-def _gap_words(facts: Mapping[str, float | None]) -> str:
-    """Return the gap and what chance makes, as people read it."""
-    gap, chance = facts["gap"], facts["gap_within_target"]
-    if gap is None:
-        return "gap between the domains unknown, of fewer than two images"
-    within = "" if chance is None else f" (between halves of the target {chance:.3f})"
-    return f"gap between the domains {gap:.3f}{within}"
-
-
-def _show(
-    build: Callable[[Progress], Sequence[DataSession]],
-    what: str,
-    how: _How,
-    *,
-    view: str | None = None,
-) -> None:
-    """Build or find data sets, with a bar on a terminal; print what they hold, or serve them.
-
-    Args:
-        build: opens the sessions.
-        what: the bar counts.
-        how: the options.
-        view: saved view that the page opens on.
-    """
-    from uda4inst.commands.terminal import counting
-
-    if not how.headless:
-        from workbench.sessions.serve import free_port
-
-        free_port(how.port)  # before anything is built
-    with counting(what) as bar:
-        sessions = build(lambda done, total: bar(done, total, what))
-    if not how.headless:
-        _serve(sessions, how, view)
-        return
-    summaries = [dict(session.summary) for session in sessions]
-    typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=1))
-
-
-def _serve(sessions: Sequence[DataSession], how: _How, view: str | None) -> None:
-    """Serve sessions, open on the first, until it is ended."""
-    import webbrowser
-
-    from workbench.sessions.serve import address_of, serving, wait_for_end
-
-    with serving(sessions[0].dataset, how.port) as port:
-        addresses = [address_of(session.dataset, port, view) for session in sessions]
-        for session, address in zip(sessions, addresses, strict=True):
-            typer.echo(f"{session.summary['images']} images: {address}")
-        if how.remote:
-            typer.echo(f"From another machine: ssh -N -L {port}:127.0.0.1:{port} USER@THIS_MACHINE")
-        else:
-            webbrowser.open(addresses[0])
-        typer.echo("Ctrl-C ends the session.")
-        wait_for_end()
+    show(build, "snapshots", how, view=None if step is None else f"step {step}")

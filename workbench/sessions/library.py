@@ -6,7 +6,6 @@ what neither of them says is set here. Nothing is started: that is `database.py`
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -15,10 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from uda4inst.errors import UserError
+from workbench.sessions.installed import FOLDER, require_fiftyone
 
-# Below the working directory; database, masks and locks of the project lie in it.
-FOLDER: Final = Path("fiftyone")
 _PLACES: Final[Mapping[str, str]] = {
     "database_dir": "database",
     "default_dataset_dir": "data_sets",
@@ -31,15 +28,6 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",  # there are our own
     "FIFTYONE_LOGGING_LEVEL": "WARNING",  # a welcome, and what its own command line can do
 }
-_REMEDY: Final = (
-    "Install it with all else in one call: make venv, or pip install -e '.[workbench,inspection]'."
-)
-
-
-def _is_installed() -> bool:
-    """Whether FiftyOne can be imported; a folder of its name is none."""
-    spec = importlib.util.find_spec("fiftyone")
-    return spec is not None and spec.origin is not None
 
 
 def settings(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -69,8 +57,7 @@ def _configured(environment: Mapping[str, str]) -> Mapping[str, object]:
     return values if isinstance(values, dict) else {}
 
 
-if not _is_installed():
-    raise UserError(f"inspection must have FiftyOne, got an installation without it. {_REMEDY}")
+require_fiftyone()
 os.environ.update(settings(FOLDER, os.environ))
 
 import fiftyone as fo  # noqa: E402

@@ -106,8 +106,15 @@ def _of_training(run: RunDir) -> str:
     return f". What its training saw is there: uda4inst inspect run {run.path} --show training"
 
 
-def request_of(predicted: Sequence[Predicted], *, limit: int | None = None) -> DataRequest:
+def request_of(
+    predicted: Sequence[Predicted], *, images: Path | None = None, limit: int | None = None
+) -> DataRequest:
     """Return the request for the images that runs are judged on.
+
+    Args:
+        predicted: at least one.
+        images: a list of those to show; None for all.
+        limit: so many images, spread evenly; None for all.
 
     Raises:
         UserError: they are judged on different images, or two of them cannot be told apart.
@@ -130,5 +137,8 @@ def request_of(predicted: Sequence[Predicted], *, limit: int | None = None) -> D
                 "for each."
             )
     title = f"{first.format} {Path(first.root).resolve().name} {first.split}"
+    if images is not None:
+        title = f"{title}, {images.stem}"
+        first = first.model_copy(update={"only": str(images), "only_hash": None})
     shown = first.split not in JUDGED_SPLITS  # whoever judges a run has its labels
     return DataRequest(title, (Side("target", first),), target_labels=shown, limit=limit)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import yaml
+from pydantic import ValidationError
 
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.files.cache import fingerprint
@@ -118,8 +120,7 @@ def request_tree(
         raise UserError(f"ROOT must be the data set's folder, got {got} ({root}).")
     values = {"format": format_name, "root": str(root), "split": split or kind.default_split}
     ref = DatasetRef.model_validate(values)
-    title = f"{format_name} {root.resolve().name} {ref.split}"
-    return DataRequest(title, (Side(kind.usual_domain, ref),), target_labels, limit)
+    return DataRequest(_title(ref), (Side(kind.usual_domain, ref),), target_labels, limit)
 
 
 def request_preset(
@@ -135,6 +136,46 @@ def request_preset(
     data = load_config(preset).data
     sides = (Side("source", data.source), Side("target", data.target))
     return DataRequest(Path(preset).stem, sides, target_labels, limit)
+
+
+def request_refs(
+    refs: Mapping[Domain, str], *, target_labels: bool = False, limit: int | None = None
+) -> DataRequest:
+    """Return the request for images that are named as a configuration names them.
+
+    Args:
+        refs: what stands below data.source or data.target, as YAML; one domain or both.
+        target_labels: as `DataRequest`.
+        limit: as `DataRequest`.
+
+    Raises:
+        UserError: one of them is no such YAML.
+    """
+    sides = tuple(Side(domain, _read_ref(text, f"--{domain}")) for domain, text in refs.items())
+    title = " and ".join(_title(side.ref) for side in sides)
+    return DataRequest(title, sides, target_labels, limit)
+
+
+def _read_ref(text: str, option: str) -> DatasetRef:
+    """Return the images that YAML names.
+
+    Raises:
+        UserError: it names none.
+    """
+    try:
+        return DatasetRef.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        place = ".".join(str(part) for part in first["loc"]) if first else ""
+        reason = f"{place}: {first['msg']}".removeprefix(": ") if first else "no YAML"
+        raise UserError(
+            f"{option} must be like {{format: urbansyn, root: FOLDER, split: train}}, got {text!r} "
+            f"({reason})."
+        ) from error
+
+
+def _title(ref: DatasetRef) -> str:
+    return f"{ref.format} {Path(ref.root).resolve().name} {ref.split}"
 
 
 def open_sides(request: DataRequest) -> list[OpenSide]:

@@ -8,6 +8,7 @@ predictions of the same name take the place of the former.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
@@ -35,6 +36,7 @@ _COMPARED: Final = 4  # at most so many are compared with each other: views grow
 def open_run_session(
     predicted: Sequence[Predicted],
     *,
+    images: Path | None = None,
     limit: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
@@ -43,6 +45,7 @@ def open_run_session(
 
     Args:
         predicted: at least one.
+        images: a list of those to show and judge; None for all.
         limit: so many images, spread evenly; None for all.
         fresh: build everything again.
         progress: called with (images done, images in all) while images are added.
@@ -50,7 +53,8 @@ def open_run_session(
     Raises:
         UserError: as `open_data_session`; or predictions cannot be read, or are of other images.
     """
-    session = open_data_session(request_of(predicted, limit=limit), fresh=fresh, progress=progress)
+    request = request_of(predicted, images=images, limit=limit)
+    session = open_data_session(request, fresh=fresh, progress=progress)
     dataset = session.dataset
     kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
     for one in predicted:

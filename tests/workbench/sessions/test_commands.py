@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,20 +13,14 @@ from pathlib import Path
 import inspection
 import psutil
 import pytest
+from inspection import PATIENCE as _PATIENCE
+from inspection import environment, processes_in, wait_until_gone
 
 inspection.require_database()
 
 pytestmark = pytest.mark.inspection
 
 Start = Callable[..., subprocess.Popen[str]]
-
-_PATIENCE = 120.0
-
-
-def environment() -> dict[str, str]:
-    """Return an environment that configures nothing of FiftyOne."""
-    plain = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_")}
-    return plain | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -62,22 +54,6 @@ def address_of(session: subprocess.Popen[str]) -> str:
         if " images: http://127.0.0.1:" in line:
             return line.split()[-1]
     raise AssertionError(session.communicate(timeout=_PATIENCE)[1])
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Return the databases, and their guardians, that keep data in a folder."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(folder / "fiftyone" / "database") in (process.info["cmdline"] or [])
-    ]
-
-
-def wait_until_gone(folder: Path) -> None:
-    began = time.monotonic()
-    while processes_in(folder) and time.monotonic() - began < _PATIENCE:
-        time.sleep(0.2)
-    assert processes_in(folder) == []
 
 
 def test_headless__prints_one_summary_and_leaves_nothing_running(
@@ -169,6 +145,8 @@ def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_pa
             ("toystreets_demo", "--split", "val"), "--split must go with FORMAT ROOT", id="split"
         ),
         pytest.param(("toystreets_demo",), "uda4inst data toystreets", id="no-data"),
+        pytest.param((), "images must be named", id="nothing"),
+        pytest.param(("--source", "x", "--split", "val"), "must stand alone", id="source-split"),
     ],
 )
 def test_inspect_data__mistake_is_one_message_and_exit_code_2(

@@ -16,6 +16,7 @@ from workbench.sessions.request import (
     label_state,
     open_sides,
     request_preset,
+    request_refs,
     request_tree,
 )
 
@@ -110,3 +111,29 @@ def test_request_preset__has_both_domains() -> None:
 def test_request_tree__mistakes(name: str, root: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
         request_tree(name, tmp_path / root)
+
+
+def test_request_refs__domains_are_those_that_are_named(toy: Path) -> None:
+    text = f"{{format: urbansyn, root: {toy / 'urbansyn'}, max_occlusion: 0.5}}"
+    found = request_refs({"target": text}, target_labels=True, limit=3)
+    (one,) = found.sides
+    assert (one.domain, one.ref.format, one.ref.max_occlusion) == ("target", "urbansyn", 0.5)
+    assert (found.target_labels, found.limit) == (True, 3)
+    both = request_refs({"source": text, "target": text})
+    assert [side.domain for side in both.sides] == ["source", "target"]
+    assert both.title == "urbansyn urbansyn train and urbansyn urbansyn train"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("{format: urbansyn", "no YAML", id="yaml"),
+        pytest.param("{format: urbansyn}", "root: Field required", id="root"),
+        pytest.param("{format: urban, root: x}", "format: Input should be", id="format"),
+        pytest.param("urbansyn", "valid dictionary", id="word"),
+    ],
+)
+def test_request_refs__wrong_text_is_named(text: str, words: str) -> None:
+    with pytest.raises(UserError, match=r"--source must be like \{format") as caught:
+        request_refs({"source": text})
+    assert words in str(caught.value)

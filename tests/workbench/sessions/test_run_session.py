@@ -19,6 +19,7 @@ inspection.require_database()
 from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import evaluate_predictions
+from uda4inst.formats.image_list import read_image_list
 from uda4inst.formats.predictions import read_predictions, to_line, writing_text
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.run_folder.layout import RunDir
@@ -27,6 +28,7 @@ from uda4inst.training.config import load_config
 from uda4inst.training.launch import train
 from workbench.sessions import data_session, run_session
 from workbench.sessions.convert import from_predictions
+from workbench.sessions.named_runs import find_named
 from workbench.sessions.predicted import Predicted, find_predicted
 from workbench.sessions.run_session import open_run_session
 
@@ -184,3 +186,30 @@ def test_request__two_runs_of_one_name(runs: tuple[RunDir, RunDir], tmp_path: Pa
     shutil.copytree(runs[0].path, again)
     with pytest.raises(UserError, match="must have different names"):
         open_run_session(find_predicted([runs[0], RunDir(again)], network="student"))
+
+
+def test_find_named__step_and_network_of_its_own(runs: tuple[RunDir, RunDir]) -> None:
+    root = runs[0].path.parent
+    (one,) = find_named("first@4:student", root=root, network="teacher")
+    assert (one.step, one.network) == (4, "student")
+    both = find_named("first@4", root=root)
+    assert [one.network for one in both] == ["teacher", "student"]
+    assert find_named(str(runs[1].path), root=root, step=4, network="student")[0].run == runs[1]
+    shutil.copytree(runs[0].path, root / "first@4:student")
+    assert len(find_named("first@4:student", root=root)) == 2
+    with pytest.raises(UserError, match=r"got none of student at step 7"):
+        find_named("first@7:student", root=root)
+
+
+def test_open__images_of_a_list_are_shown_and_judged_alone(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    tree = Cityscapes(Path(load_config(runs[0].config).data.val.root), "val")
+    listed = tmp_path / "few.txt"
+    listed.write_text(f"{tree.basename(1)}\n{tree.basename(4)}\n")
+    (one,) = find_predicted([runs[0]], network="student")
+    session = open_run_session([one], images=listed)
+    assert session.summary["images"] == 2
+    expected = evaluate_predictions(one.path, tree, only=read_image_list(listed))
+    scores = session.summary["predicted"][one.field]["scores"]
+    assert scores["AP"] == expected["cityscapes"]["AP"]

@@ -8,6 +8,7 @@ from typing import Final, TypedDict, get_args
 import gradio as gr
 
 from uda4inst.data.readers import DATASETS
+from workbench.fiftyone_bar import FiftyOneBar
 from workbench.session import Overlay
 from workbench.stores.data_sets import Side
 from workbench.ui.markup import section
@@ -69,6 +70,7 @@ class HeadSlots:
     overlay: gr.Radio
     target_labels: gr.Checkbox
     busy: gr.HTML
+    fiftyone: FiftyOneBar
 
     def tree(self, side: Side) -> TreeSlot:
         """Return what names the images of a side."""

@@ -13,6 +13,7 @@ from gradio.components import Component
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers import DATASETS
 from uda4inst.errors import UserError
+from workbench.fiftyone_bar import build_head, wire_button
 from workbench.pages.data.components import (
     CheckSlot,
     DataSlots,
@@ -25,11 +26,11 @@ from workbench.pages.data.components import (
     build_looks,
     build_tree,
 )
+from workbench.pages.data.inspection import inspected
 from workbench.pages.data.view import ChecksView, DataView, HeadView, OnScreen, data_tick, data_view
 from workbench.services import Services
 from workbench.session import Overlay, SessionState, TreeChoice
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
-from workbench.ui import markup
 from workbench.ui.edge import Event, Mounted
 from workbench.ui.views import Frame, Unchanged, Updates
 
@@ -69,7 +70,7 @@ class _Choices:
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
-    gr.HTML(markup.page_header(QUESTION, HINT))
+    bar = build_head("data", QUESTION, HINT)
     busy = gr.HTML(READING, elem_id="data-busy")
     with gr.Row():
         source, source_notice = build_tree("source")
@@ -88,11 +89,19 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             progress=build_checks(),
             colors=build_colors(),
         )
-    head = HeadSlots(source=source, target=target, overlay=overlay, target_labels=labels, busy=busy)
+    head = HeadSlots(
+        source=source,
+        target=target,
+        overlay=overlay,
+        target_labels=labels,
+        busy=busy,
+        fiftyone=bar,
+    )
     frame = Frame.of(notice, below, {HeadView: head, DataView: body, ChecksView: body.progress})
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted("data", session, frame, lambda state: data_view(services, state), [], timer)
     _wire_timer(mounted, body, services)
+    wire_button(bar, services, mounted, inspected)
     choices = _Choices(mounted, busy)
     _wire_looks(overlay, labels, choices)
     for side in SIDES:

@@ -24,8 +24,10 @@ from uda4inst.draw import (
     resize,
 )
 from uda4inst.errors import UserError
+from workbench.fiftyone_bar import FiftyOneView, bar_view
 from workbench.jobs.data_checks import Check
 from workbench.pages.data.colors import color_view
+from workbench.pages.data.inspection import inspected
 from workbench.pages.data.markup import check_report, class_bars, shares_basis
 from workbench.services import Services
 from workbench.session import Overlay, SessionState
@@ -61,6 +63,7 @@ class HeadView:
     target: TreeView
     overlay: Overlay
     target_labels: bool
+    fiftyone: FiftyOneView
     busy: str = ""
 
 
@@ -213,6 +216,7 @@ def _head(services: Services, session: SessionState) -> HeadView:
         target=tree("target"),
         overlay=_overlay(services, session),
         target_labels=session.data.target_labels,
+        fiftyone=bar_view(services, session, inspected),
     )
 
 

@@ -8,7 +8,8 @@ from typing import TypedDict
 import gradio as gr
 
 from uda4inst.classes import THING_NAMES
-from workbench.pages.error_maps.view import ALL, ALL_GROUPS, NO_RUN
+from workbench.fiftyone_bar import FiftyOneBar
+from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ALL_IMAGES, NO_RUN
 from workbench.session import ErrorChoice
 
 
@@ -26,9 +27,11 @@ class ControlSlots:
     order: gr.Dropdown
     thing: gr.Dropdown
     threshold: gr.Slider
+    images: gr.Dropdown
     previous: gr.Button
     position: gr.Slider
     following: gr.Button
+    fiftyone: FiftyOneBar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class _Sides(TypedDict):
     other_run: gr.Dropdown
     other_step: gr.Dropdown
     other_network: gr.Radio
+    images: gr.Dropdown
 
 
 class _Looks(TypedDict):
@@ -68,14 +72,14 @@ class _Position(TypedDict):
     following: gr.Button
 
 
-def build_controls() -> ControlSlots:
-    """Create what chooses; unseen while there is nothing to choose."""
+def build_controls(bar: FiftyOneBar) -> ControlSlots:
+    """Create what chooses; unseen while there is nothing to choose. `bar` is the head's."""
     with gr.Row(visible=False) as row, gr.Column():
         sides = _build_sides()
         with gr.Row(equal_height=True, elem_classes="wb-bar"):
             looks = _build_looks()
             place = _build_position()
-    return ControlSlots(row=row, **sides, **looks, **place)
+    return ControlSlots(row=row, fiftyone=bar, **sides, **looks, **place)
 
 
 def build_pictures(position: gr.Slider) -> PictureSlots:
@@ -140,6 +144,14 @@ def _build_sides() -> _Sides:
             min_width=210,
             visible=False,
         )
+        images = gr.Dropdown(
+            [ALL_IMAGES],
+            value=ALL_IMAGES,
+            label="Images (list)",
+            elem_id="error-maps-images",
+            allow_custom_value=True,
+            min_width=170,
+        )
     return {
         "group": group,
         "step": step,
@@ -147,6 +159,7 @@ def _build_sides() -> _Sides:
         "other_run": run,
         "other_step": other_step,
         "other_network": other_network,
+        "images": images,
     }
 
 

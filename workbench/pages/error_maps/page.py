@@ -7,20 +7,20 @@ from collections.abc import Callable
 import gradio as gr
 
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
+from workbench.fiftyone_bar import build_head, wire_button
+from workbench.pages.error_maps.choice import ordered, sides
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
-from workbench.pages.error_maps.view import (
+from workbench.pages.error_maps.controls import (
     ALL,
     ALL_GROUPS,
+    ALL_IMAGES,
     NO_RUN,
     ControlsView,
-    ErrorView,
-    error_view,
-    ordered,
-    sides,
 )
+from workbench.pages.error_maps.inspection import inspected
+from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.ui import markup
 from workbench.ui.edge import Mounted
 from workbench.ui.views import UNCHANGED, Frame, Framed, Unchanged
 
@@ -30,14 +30,14 @@ HINT = (
     "Evaluated predictions on the validation images, as in the paper's Fig. 5. A is the run chosen "
     "above; B may be another run, step or network."
 )
-TICK_SECONDS = 5.0
+TICK_SECONDS = 3.0
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
-    gr.HTML(markup.page_header(QUESTION, HINT))
-    controls = build_controls()
+    bar = build_head("error_maps", QUESTION, HINT)
+    controls = build_controls(bar)
     notice, body = Frame.open("error-maps")
     with body:
         pictures = build_pictures(controls.position)
@@ -56,6 +56,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
     mounted = Mounted("error_maps", session, frame, show, [], timer)
     mounted.on_tick(tick, inputs=[controls.step])
+    wire_button(bar, services, mounted, inspected)
     _wire_choices(controls, mounted)
     _wire_position(controls, mounted, services)
     return mounted
@@ -76,6 +77,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
         ("other_network", controls.other_network, lambda s, v: s.on_errors(other_network=v)),
         ("order", controls.order, lambda s, v: s.on_errors(order=v)),
         ("class", controls.thing, lambda s, v: s.on_errors(thing=_thing(v))),
+        ("images", controls.images, lambda s, v: s.on_errors(images=_images(v))),
         ("threshold", controls.threshold, lambda s, v: s.on_errors(score_threshold=float(v))),
         ("position", controls.position, lambda s, v: s.on_errors(position=int(v) - 1)),
     ):
@@ -84,6 +86,12 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
 
 def _thing(name: str) -> int | None:
     return None if name == ALL else ERROR_CLASSES.index(name)
+
+
+def _images(written: str | None) -> str | None:
+    """Return the image list that was written, or None for all images."""
+    name = (written or "").strip()
+    return None if name in ("", ALL_IMAGES) else name
 
 
 def _wire_position(controls: ControlSlots, page: Mounted, services: Services) -> None:

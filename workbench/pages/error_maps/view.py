@@ -1,9 +1,9 @@
-"""What the Error maps page shows for a choice: pictures, numbers, and the controls set to it."""
+"""What the Error maps page shows for a choice: pictures and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import gradio as gr
@@ -18,6 +18,8 @@ from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_cl
 from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
+from workbench.pages.error_maps.choice import ordered, sides, valid_choice
+from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 from workbench.stores.evaluations import (
@@ -25,34 +27,14 @@ from workbench.stores.evaluations import (
     Evaluated,
     PredictionSet,
     SemanticSet,
-    worst_first,
 )
-from workbench.stores.groups import group_text, module_of, shown_name, split_name
+from workbench.stores.groups import group_text, module_of, split_name
 from workbench.ui import markup
 from workbench.ui.palette import css
 from workbench.ui.views import Empty, Framed
 
 Image = NDArray[np.uint8]
-ALL: Final = "all classes"
-ALL_GROUPS: Final = "all groups"
-NO_RUN: Final = "none"
 _LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlsView:
-    """The controls set to what is looked at."""
-
-    row: gr.Row
-    group: gr.Dropdown
-    step: gr.Dropdown
-    network: gr.Radio
-    other_run: gr.Dropdown
-    other_step: gr.Dropdown
-    other_network: gr.Radio
-    order: gr.Dropdown
-    thing: gr.Dropdown
-    threshold: gr.Slider
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -73,121 +55,7 @@ class ErrorView:
 
 def error_view(services: Services, session: SessionState) -> Framed[ControlsView, ErrorView]:
     """Return the page for a session: its controls first, so that they stay usable."""
-    return Framed(_controls(services, session), lambda: _content(services, session))
-
-
-def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, Evaluated | None]:
-    """Return what A and B stand for; None for a side without stored predictions."""
-    choice = session.errors
-    a = _resolve(services, _run_of_a(services, session), choice.step, choice.network)
-    b = _resolve(services, choice.other_run, choice.other_step, choice.other_network)
-    alike = a is None or b is None or services.runs.task(a.run) is services.runs.task(b.run)
-    return a, b if alike else None
-
-
-def class_names(services: Services, session: SessionState) -> tuple[str, ...]:
-    """Return the classes that can be looked at alone, in the order of `ErrorChoice.thing`."""
-    a, _ = sides(services, session)
-    is_semantic = a is not None and services.runs.task(a.run).labels == "semantic"
-    return ERROR_CLASSES if is_semantic else THING_NAMES
-
-
-def _choice(services: Services, session: SessionState) -> ErrorChoice:
-    """Return what is chosen; of all classes where the run does not have the chosen one."""
-    choice = session.errors
-    known = len(class_names(services, session))
-    is_known = choice.thing is None or choice.thing < known
-    return choice if is_known else replace(choice, thing=None)
-
-
-def ordered(services: Services, session: SessionState) -> Sequence[str]:
-    """Return the image names in the order of the page, worst first."""
-    a, b = sides(services, session)
-    if a is None:
-        return []
-    choice = _choice(services, session)
-    index = services.evaluations.index(a, choice.score_threshold)
-    other = None
-    if b is not None and choice.order == "worse than B":
-        other = services.evaluations.index(b, choice.score_threshold)
-    return worst_first(index, choice.thing, other=other)
-
-
-def _run_of_a(services: Services, session: SessionState) -> str | None:
-    """Return the chosen run (what its groups found together), or the network of a group."""
-    run, group = session.run, session.errors.group
-    known = run is not None and group is not None and group in services.runs.groups(run)
-    return module_of(run, group) if known and run and group else run
-
-
-def _resolve(
-    services: Services, run: str | None, step: int | None, network: str | None
-) -> Evaluated | None:
-    steps = services.evaluations.steps(run) if run is not None else []
-    if run is None or not steps:
-        return None
-    chosen = step if step in steps else steps[-1]
-    networks = services.evaluations.networks(run, chosen)
-    return Evaluated(run, chosen, network if network in networks else networks[0])
-
-
-def _controls(services: Services, session: SessionState) -> ControlsView:
-    a, b = sides(services, session)
-    choice = _choice(services, session)
-    classes = class_names(services, session)
-    groups = services.runs.groups(session.run) if session.run is not None else []
-    others = [
-        name
-        for name in _names(services)
-        if services.evaluations.steps(name)
-        and (a is None or services.runs.task(name) is services.runs.task(a.run))
-    ]
-    return ControlsView(
-        row=gr.Row(visible=a is not None or bool(groups)),
-        group=gr.Dropdown(
-            choices=[ALL_GROUPS, *((group_text(group), group) for group in groups)],
-            value=choice.group if choice.group in groups else ALL_GROUPS,
-            visible=bool(groups),
-        ),
-        step=_step_choice(services, a),
-        network=_network_choice(services, a),
-        other_run=gr.Dropdown(
-            choices=[NO_RUN, *((shown_name(name), name) for name in others)],
-            value=choice.other_run or NO_RUN,
-        ),
-        other_step=_step_choice(services, b),
-        other_network=_network_choice(services, b),
-        order=gr.Dropdown(
-            choices=["worst", *(["worse than B"] if b is not None else [])],
-            value=choice.order if b is not None else "worst",
-        ),
-        thing=gr.Dropdown(
-            choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
-        ),
-        threshold=gr.Slider(visible=classes is THING_NAMES),
-    )
-
-
-def _names(services: Services) -> Iterator[str]:
-    """Yield the names of all runs, each followed by those of its groups' networks."""
-    for run in services.runs.names():
-        yield run
-        yield from (module_of(run, group) for group in services.runs.groups(run))
-
-
-def _step_choice(services: Services, side: Evaluated | None) -> gr.Dropdown:
-    if side is None:
-        return gr.Dropdown(visible=False)
-    steps = reversed(services.evaluations.steps(side.run))
-    choices = [(f"step {step:,}", step) for step in steps]
-    return gr.Dropdown(choices=choices, value=side.step, visible=True)
-
-
-def _network_choice(services: Services, side: Evaluated | None) -> gr.Radio:
-    if side is None:
-        return gr.Radio(visible=False)
-    networks = services.evaluations.networks(side.run, side.step)
-    return gr.Radio(choices=networks, value=side.network, visible=True)
+    return Framed(controls_view(services, session), lambda: _content(services, session))
 
 
 def _content(services: Services, session: SessionState) -> ErrorView | Empty:
@@ -195,12 +63,7 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     if a is None:
         return _nothing_yet(services, session)
     names = ordered(services, session)
-    if not names:
-        raise UserError(
-            "images must be in both evaluations to be compared, got none that are. "
-            "Choose another run or step for B."
-        )
-    choice = _choice(services, session)
+    choice = valid_choice(services, session)
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
@@ -276,6 +139,7 @@ def _facts(
         [
             ("image", name),
             ("place", f"{place + 1} of {len(names)}, {choice.order} first"),
+            ("image list", choice.images or ""),
             ("class", _class_text(found, choice.thing)),
             ("score threshold", threshold),
             ("data", f"{data.name} {data.split} ({data.root})"),

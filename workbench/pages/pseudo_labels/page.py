@@ -14,6 +14,8 @@ from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.run_folder.snapshot_reader import Snapshot, SnapshotItem
 from uda4inst.uda.threshold_sweep import Settled
+from workbench.fiftyone_bar import FiftyOneBar, FiftyOneView, bar_view, build_head, wire_button
+from workbench.pages.pseudo_labels.inspection import inspected
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -60,6 +62,7 @@ class ThresholdView:
     legend: str
     table: str
     curve: str
+    fiftyone: FiftyOneView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class _Slots:
     legend: gr.HTML
     table: gr.HTML
     curve: gr.HTML
+    fiftyone: FiftyOneBar
 
 
 def draw(
@@ -102,6 +106,7 @@ def draw(
         legend=_legend(candidates, trial),
         table=_table(candidates, trial, snapshot),
         curve=plots.draw(_curve(candidates, trial)),
+        fiftyone=bar_view(services, state, inspected),
     )
 
 
@@ -227,11 +232,11 @@ def _curve(candidates: Settled, trial: Trial) -> plots.Chart:
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
-    gr.HTML(markup.page_header(QUESTION, HINT))
+    fiftyone = build_head("pseudo_labels", QUESTION, HINT)
     bar = build_bar("pseudo_labels")
     notice, body = Frame.open("pseudo-labels")
     with body:
-        slots = _build_slots()
+        slots = _build_slots(fiftyone)
     timer = gr.Timer(TICK_SECONDS, active=False)
     frame = Frame.of(notice, body, {BarView: bar, ThresholdView: slots})
 
@@ -244,6 +249,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted = Mounted("pseudo_labels", session, frame, show, [bar.slider], timer)
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
+    wire_button(fiftyone, services, mounted, inspected)
     mounted.on_choice(
         slots.threshold.input,
         lambda state, threshold: state.on_threshold(float(threshold)),
@@ -254,7 +260,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def _build_slots() -> _Slots:
+def _build_slots(fiftyone: FiftyOneBar) -> _Slots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         threshold = gr.Slider(
             0.05,
@@ -282,5 +288,11 @@ def _build_slots() -> _Slots:
             table = gr.HTML(elem_id="pseudo-labels-table")
             curve = gr.HTML(elem_id="pseudo-labels-curve")
     return _Slots(
-        threshold=threshold, reset=reset, picture=shown, legend=legend, table=table, curve=curve
+        threshold=threshold,
+        reset=reset,
+        picture=shown,
+        legend=legend,
+        table=table,
+        curve=curve,
+        fiftyone=fiftyone,
     )

@@ -10,7 +10,8 @@ import pytest
 from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
 from workbench.pages.error_maps import page as error_maps
-from workbench.pages.error_maps.view import ErrorView, error_view, ordered, sides
+from workbench.pages.error_maps.choice import ordered, sides
+from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.evaluations import Evaluated
@@ -163,3 +164,34 @@ def test_error_view__before_the_groups_are_merged(
 def test_error_view__one_network_has_no_choice_of_group(services: Services, run: Path) -> None:
     assert not error_view(services, DEMO.on_errors(group=PEOPLE)).head.group.visible
     assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated("demo", 40, "teacher")
+
+
+def test_ordered__images_of_a_list_alone(services: Services, run: Path, tmp_path: Path) -> None:
+    every = list(ordered(services, DEMO))
+    listed = tmp_path / "two.txt"
+    listed.write_text(f"# chosen\n{every[3]}\n{every[1]}\n")
+    state = DEMO.on_errors(images=str(listed))
+    assert ordered(services, state) == [every[1], every[3]]
+    view = shown(services, state)
+    assert "1 of 2" in view.facts
+    assert str(listed) in view.facts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("stranger\n", "image list must name images of the data set", id="strangers"),
+        pytest.param("# nothing\n", "image list must name an image, got none", id="empty"),
+        pytest.param(None, "image list must be a readable text file", id="no file"),
+    ],
+)
+def test_error_view__wrong_list_is_one_message(
+    services: Services, run: Path, tmp_path: Path, text: str | None, words: str
+) -> None:
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_text(text)
+    state = DEMO.on_errors(images=str(path))
+    assert error_view(services, state).head.images.value == str(path)
+    with pytest.raises(UserError, match=words):
+        error_view(services, state).content()

@@ -14,7 +14,8 @@ from semantic_run import STEP, write_semantic_run
 from uda4inst.colors import ERROR_COLORS, RIGHT, WRONG
 from uda4inst.data.readers import Cityscapes
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
-from workbench.pages.error_maps.view import ErrorView, class_names, error_view, ordered, sides
+from workbench.pages.error_maps.choice import class_names, ordered, sides
+from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.pages.train.monitor import run_table
 from workbench.services import Services
 from workbench.session import SessionState

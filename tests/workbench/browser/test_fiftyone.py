@@ -1,0 +1,77 @@
+"""The button that opens FiftyOne, pressed in a real browser, with the real FiftyOne behind it."""
+
+from __future__ import annotations
+
+import inspection
+import psutil
+import pytest
+from browser_bench import Workbench
+
+inspection.require_database()
+
+pytestmark = pytest.mark.browser
+
+_START = 180_000.0  # milliseconds; FiftyOne alone takes 20 s on free cores
+_TILE = '[data-cy="looker"]'
+
+
+def sessions(bench: Workbench) -> list[psutil.Process]:
+    """Return the processes of the app's sessions, with FiftyOne's servers and its database."""
+    assert bench.process is not None
+    return psutil.Process(bench.process.pid).children(recursive=True)
+
+
+def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(bench: Workbench) -> None:
+    page = bench.page
+    bench.open()
+    bench.tab("data")
+    bench.wait_for("#data-source-text", "1 of 24")
+    page.locator("#data-fiftyone").click()
+    bench.wait_for("#data-fiftyone-status", "starting|Building: |are in")
+    bench.shoot("fiftyone_building")
+    bench.tab("train")  # other pages go on meanwhile
+    bench.tab("data")
+    page.locator("#data-fiftyone-status a").first.wait_for(timeout=_START)
+    bench.wait_for("#data-fiftyone-status", "class car")
+    bench.wait_for("#fiftyone", "1 open")
+    bench.shoot("fiftyone_open")
+    link = page.locator("#data-fiftyone-status a", has_text="rare-class images")
+    with page.context.expect_page() as opened:
+        link.click()
+    grid = opened.value
+    grid.wait_for_selector(_TILE)
+    grid.screenshot(path=bench.shots / "fiftyone_view.png")
+    grid.close()
+    page.locator("#data-fiftyone-status .wb-fiftyone-frame summary").click()
+    page.frame_locator("#data-fiftyone-status iframe").locator(_TILE).first.wait_for()
+    bench.shoot("fiftyone_frame")
+
+    running = sessions(bench)
+    assert "mongod" in [process.name() for process in running]
+    page.locator("#fiftyone button").first.click()
+    page.locator("#fiftyone-sessions [data-close]").click()
+    page.locator("#fiftyone").wait_for(state="hidden", timeout=_START)
+    _, left = psutil.wait_procs(running, timeout=inspection.PATIENCE)
+    assert left == []
+    bench.wait_hidden("#data-fiftyone-status")
+
+
+def test_fiftyone__a_mistake_is_one_message_on_the_page(bench: Workbench) -> None:
+    page = bench.page
+    bench.open()
+    bench.tab("data")
+    root = page.locator("#data-source-root :is(input, textarea)")
+    good = root.input_value()
+    root.fill(str(bench.data / "nowhere"))
+    root.press("Enter")
+    bench.wait_for("#data-source-notice", "root must be an UrbanSyn folder")
+    page.locator("#data-fiftyone").click()
+    page.locator("#data-fiftyone-status .wb-problem").wait_for(timeout=_START)
+    bench.wait_for("#data-fiftyone-status", "root must be an UrbanSyn folder")
+    bench.shoot("fiftyone_failed")
+    page.locator("#fiftyone button").first.click()
+    page.locator("#fiftyone-sessions [data-close]").click()
+    bench.wait_hidden("#fiftyone")
+    root.fill(good)
+    root.press("Enter")
+    bench.wait_for("#data-source-text", "1 of 24")

@@ -1,0 +1,46 @@
+"""What the Error maps page shows, as FiftyOne can show it."""
+
+from __future__ import annotations
+
+from uda4inst.errors import UserError
+from workbench.fiftyone_bar import Inspected
+from workbench.jobs.inspections import Inspection
+from workbench.pages.error_maps.choice import class_names, sides, valid_choice
+from workbench.services import Services
+from workbench.session import SessionState
+from workbench.stores.evaluations import Evaluated
+from workbench.stores.groups import shown_name
+
+
+def inspected(services: Services, state: SessionState) -> Inspected:
+    """Return A, and B where there is one, with the errors of the class that is picked.
+
+    Raises:
+        UserError: nothing was evaluated.
+    """
+    a, b = sides(services, state)
+    if a is None:
+        raise UserError(
+            "a run to open must have stored predictions, got none. Choose another run, or evaluate "
+            "it."
+        )
+    both = list(dict.fromkeys(one for one in (a, b) if one is not None))
+    words = ["run", *(_word(services, one) for one in both)]
+    title = " and ".join(_title(one) for one in both)
+    choice = valid_choice(services, state)
+    if choice.images:
+        words += ["--images", choice.images]
+        title += f", {choice.images}"
+    views: tuple[str, ...] = (": images by error",)
+    if choice.thing is not None:
+        picked = class_names(services, state)[choice.thing]
+        views = (f": misses of {picked}", f": false positives of {picked}")
+    return Inspected(Inspection(title, tuple(words)), views)
+
+
+def _word(services: Services, which: Evaluated) -> str:
+    return f"{services.runs.root / which.run}@{which.step}:{which.network}"
+
+
+def _title(which: Evaluated) -> str:
+    return f"{shown_name(which.run)} {which.network} {which.step:,}"

@@ -1,0 +1,63 @@
+"""A session for the program that started it: JSON lines out, and an end with standard input.
+
+Each line of standard output that is a JSON object with "event" says where the session is:
+
+    {"event": "building", "done": 120, "total": 500, "what": "images"}
+    {"event": "open", "data_set": NAME, "title": TITLE, "images": 500, "address": ADDRESS,
+     "views": [{"name": NAME, "images": 12, "address": ADDRESS}, ...]}
+
+What FiftyOne prints may stand between them. A mistake of the user is told as always: "error: " and
+a message on standard error, exit code 2. The session ends when its standard input does, which
+happens whenever the program that holds the other end is gone, however it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from workbench.sessions.building import DataSession, Progress
+from workbench.sessions.serve import address_of, serving, wait_for_end
+
+
+def serve_for_program(
+    build: Callable[[Progress], Sequence[DataSession]],
+    what: str,
+    port: int | None,
+    view: str | None = None,
+) -> None:
+    """Build sessions and serve the first until the process is told to end, saying how far it is.
+
+    Args:
+        build: returns the sessions; given what is called with (done, in all).
+        what: is counted.
+        port: of the page; None for the first free one.
+        view: saved view that the page opens on.
+
+    Raises:
+        UserError: whatever `build` raises, or the port is in use.
+    """
+    session = build(lambda done, total: _say("building", done=done, total=total, what=what))[0]
+    with serving(session.dataset, port) as number:
+        _say("open", **opened(session, number, view))
+        wait_for_end()
+
+
+def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[str, Any]:
+    """Return what the program is told of a session that is served."""
+    dataset, summary = session.dataset, session.summary
+    return {
+        **{key: summary[key] for key in ("data_set", "title", "images")},
+        "address": address_of(dataset, port, view),
+        "views": [
+            {"name": name, "images": images, "address": address_of(dataset, port, name)}
+            for name, images in summary["views"].items()
+        ],
+    }
+
+
+def _say(event: str, **facts: Any) -> None:
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,130 @@
+"""What the pages say about sessions of FiftyOne."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+
+from workbench.jobs.inspections import FiftyOneSession, SavedView
+from workbench.ui import markup
+
+
+def session_status(session: FiftyOneSession, picked: Sequence[str] = ()) -> str:
+    """Return what has become of a session: how far it is, where it is, or why it failed.
+
+    Args:
+        session: that of what a page shows.
+        picked: endings of the names of saved views that show what is picked on the page.
+    """
+    if session.state == "failed":
+        return markup.problem(session.error)
+    if session.state == "open":
+        return f'<div class="wb-fiftyone-open">{_links(session, picked)}</div>'
+    unknown, width = " wb-unknown", ""
+    if session.total:
+        unknown, width = "", f' style="width:{100 * session.done / session.total:.0f}%"'
+    return (
+        f'<div class="wb-fiftyone-build"><span>{escape(progress_text(session))}</span>'
+        f'<div class="wb-progress wb-running{unknown}"><i{width}></i>'
+        "</div></div>"
+    )
+
+
+def progress_text(session: FiftyOneSession) -> str:
+    """Return how far a session is, in words."""
+    if session.state != "building":
+        return session.state
+    if not session.total:
+        return "FiftyOne is starting, which takes about 20 seconds …"
+    if session.done == session.total:
+        return f"All {session.total:,} {session.what} are in; the rest takes a moment …"
+    return f"Building: {session.done:,} of {session.total:,} {session.what}"
+
+
+def session_table(sessions: Sequence[FiftyOneSession]) -> str:
+    """Return the list of sessions; each has a button that closes it."""
+    head = "".join(f"<th>{name}</th>" for name in ("session", "state", "since", "address", ""))
+    rows = "".join(_row(session) for session in sessions)
+    return (
+        '<div class="wb-scroll"><table class="wb-table wb-fiftyone-list">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(session: FiftyOneSession) -> str:
+    since = datetime.fromtimestamp(session.since).strftime("%H:%M")
+    place = ""
+    if session.state == "open":
+        place = _link(session.address, session.address.partition("/datasets/")[0])
+    elif session.state == "failed":
+        place = escape(session.error.partition("\n")[0])
+    elif session.state == "building":
+        place = escape(progress_text(session))
+    action = "Remove" if session.state == "failed" else "Close"
+    button = (
+        f'<button type="button" class="wb-link" data-close="{session.number}">{action}</button>'
+    )
+    cells = (
+        escape(session.inspection.title),
+        markup.chip(session.state),
+        since,
+        place,
+        "" if session.state == "closing" else button,
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _links(session: FiftyOneSession, picked: Sequence[str]) -> str:
+    """Return the links to a session: to what is picked, the whole, and each saved view.
+
+    FiftyOne within the page shows what the first of them does; it is loaded when it is unfolded.
+    """
+    there = [view for view in session.views if view.images]
+    first = [view for view in there if picked and view.name.endswith(tuple(picked))]
+    rest = [view for view in there if view not in first]
+    whole = f"{_link(session.address, 'Open FiftyOne')} <small>{session.images:,} images</small>"
+    main = "".join(f"<span>{text}</span>" for text in (*map(_view, first), whole))
+    frame = _frame(first[0].address if first else session.address)
+    return f'<div class="wb-fiftyone-links wb-fiftyone-main">{main}</div>{_views(rest)}{frame}'
+
+
+def _views(views: Sequence[SavedView]) -> str:
+    """Return links to saved views, those of an evaluation on lines of their own."""
+    if not views:
+        return ""
+    groups: dict[str, list[str]] = {}
+    for view in views:
+        key, found, name = view.name.partition(": ")
+        words = name if found else view.name
+        groups.setdefault(key if found else "", []).append(_view(view, words))
+    lines = "".join(
+        '<div class="wb-fiftyone-links">'
+        + (f"<small>{escape(key)}:</small>" if key else "")
+        + "".join(f"<span>{link}</span>" for link in links)
+        + "</div>"
+        for key, links in groups.items()
+    )
+    return (
+        f'<details class="wb-fiftyone-views" open><summary>Saved views ({len(views)})</summary>'
+        f"{lines}</details>"
+    )
+
+
+def _view(view: SavedView, words: str = "") -> str:
+    return f"{_link(view.address, words or view.name)} <small>{view.images:,}</small>"
+
+
+def _link(address: str, text: str) -> str:
+    return (
+        f'<a class="wb-fiftyone-link" href="{escape(address)}" target="_blank" rel="noopener">'
+        f"{escape(text)}</a>"
+    )
+
+
+def _frame(address: str) -> str:
+    return (
+        '<details class="wb-fiftyone-frame"><summary>Show it here</summary>'
+        f'<iframe src="{escape(address)}" loading="lazy" title="FiftyOne"></iframe>'
+        "</details>"
+    )
