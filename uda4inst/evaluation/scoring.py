@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
 from uda4inst.formats.image_list import ImageList
 from uda4inst.formats.predictions import ScoredMask, basename, read_predictions
+from uda4inst.structures import Size
 
 ImagesDone = Callable[[int, int], None]  # images done, images in all
 Accumulator = CityscapesAP | CocoAP
@@ -139,6 +140,24 @@ def evaluate_predictions(
     }
 
 
+def read_detections(path: Path, dataset: ImageTree) -> Iterator[tuple[ScoredMask, ...]]:
+    """Yield the detections of every image of a data set, in its order, from any of the formats.
+
+    Args:
+        path: as for `evaluate_predictions`.
+        dataset: the images they are of.
+
+    Raises:
+        UserError: as `evaluate_predictions`.
+    """
+    for index, entries in enumerate(_read_entries(path, dataset)):
+        yield _loaded(entries, dataset.size_of(index))
+
+
+def _loaded(entries: Entries, size: Size) -> tuple[ScoredMask, ...]:
+    return tuple(e.load(size) if isinstance(e, MaskLine) else e for e in entries)
+
+
 def _read_entries(path: Path, dataset: ImageTree) -> Sequence[Entries]:
     """Return the detections of every image in its place, from whichever format the path holds."""
     names = [dataset.basename(index) for index in range(len(dataset))]
@@ -193,7 +212,7 @@ class _ImageScore:
         scores = accumulators(self.protocols)
         ids = self.dataset.read_instance_ids(index)
         size = (int(ids.shape[0]), int(ids.shape[1]))
-        detections = [e.load(size) if isinstance(e, MaskLine) else e for e in self.entries[index]]
+        detections = _loaded(self.entries[index], size)
         try:
             for accumulator in scores.values():
                 accumulator.add(ids, detections)

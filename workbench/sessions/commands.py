@@ -11,6 +11,7 @@ import typer
 from uda4inst.errors import UserError
 from workbench.sessions.embedding_command import embeddings
 from workbench.sessions.options import Events, Fresh, Headless, Limit, Port, Remote, TargetLabels
+from workbench.sessions.prediction_command import predictions
 from workbench.sessions.showing import How, show
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def run(
     show(build, "images", how)
 
 
+inspect_app.command("predictions")(predictions)
 inspect_app.command("embeddings")(embeddings)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
+from uda4inst.formats.predictions import ImagePredictions, read_predictions
 from uda4inst.run_folder.evaluations import evaluated_steps, predicting_networks, predictions_file
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.tasks.base import Task
@@ -16,6 +18,52 @@ from uda4inst.tasks.semantic import SEMANTIC
 from uda4inst.training.config import Config, load_config
 from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
 from workbench.sessions.seen.request import SeenRequest
+
+
+class Judgeable(Protocol):
+    """Predictions that a session can hold beside others, judged."""
+
+    @property
+    def path(self) -> Path:
+        """Where they lie."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        ...
+
+    @property
+    def field(self) -> str:
+        """Their field in FiftyOne."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Their evaluation, or what begins the names of their scores."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """What they are of."""
+        ...
+
+    @property
+    def score_threshold(self) -> float | None:
+        """What a detection had to exceed to become a pseudo-label; None where there are none."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return what changes with the files."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Return where they come from, as JSON can hold it."""
+        ...
+
+    def detections(self) -> Iterator[ImagePredictions]:
+        """Yield the detections of every image, of predicted instances."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +115,14 @@ class Predicted:
     def fingerprint(self) -> str:
         """Return what changes with the file."""
         return fingerprint([self.path], self.title)
+
+    def facts(self) -> dict[str, Any]:
+        """Return run, step and network."""
+        return {"run": str(self.run.path), "step": self.step, "network": self.network}
+
+    def detections(self) -> Iterator[ImagePredictions]:
+        """Yield the stored detections of every image that was judged."""
+        return read_predictions(self.path)
 
 
 def find_predicted(

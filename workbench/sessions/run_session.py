@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
-from uda4inst.formats.predictions import read_predictions
 from uda4inst.tasks.semantic import SEMANTIC
 from workbench.sessions import evaluation  # makes the methods known
 from workbench.sessions.building import PREDICTED, DataSession, Progress
@@ -25,7 +24,7 @@ from workbench.sessions.evaluation_views import (
     save_high_score_view,
 )
 from workbench.sessions.library import fo
-from workbench.sessions.predicted import Predicted, request_of
+from workbench.sessions.predicted import Judgeable, Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
 
@@ -54,7 +53,15 @@ def open_run_session(
         UserError: as `open_data_session`; or predictions cannot be read, or are of other images.
     """
     request = request_of(predicted, images=images, limit=limit)
-    session = open_data_session(request, fresh=fresh, progress=progress)
+    return hold(open_data_session(request, fresh=fresh, progress=progress), predicted)
+
+
+def hold(session: DataSession, predicted: Sequence[Judgeable]) -> DataSession:
+    """Return a session of images with predictions on them, judged, and their views.
+
+    Raises:
+        UserError: predictions cannot be read, or are of other images.
+    """
     dataset = session.dataset
     kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
     for one in predicted:
@@ -66,9 +73,7 @@ def open_run_session(
             scores = add_semantic(dataset, one) if one.task is SEMANTIC else _add(dataset, one)
             kept[one.field] = {
                 "title": one.title,
-                "run": str(one.run.path),
-                "step": one.step,
-                "network": one.network,
+                **one.facts(),
                 "fingerprint": print_of_file,
                 "scores": scores,
             }
@@ -80,14 +85,14 @@ def open_run_session(
     )
 
 
-def _is_there(dataset: fo.Dataset, one: Predicted) -> bool:
+def _is_there(dataset: fo.Dataset, one: Judgeable) -> bool:
     """Whether nobody took out what was written of predictions."""
     if one.task is SEMANTIC:
         return dataset.has_sample_field(one.field)
     return one.key in dataset.list_evaluations()
 
 
-def _compare(dataset: fo.Dataset, predicted: Sequence[Predicted]) -> None:
+def _compare(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> None:
     """Save the views of what one finds and another does not, of every two of a kind."""
     semantic = [one for one in predicted if one.task is SEMANTIC]
     for first, second in _pairs([one for one in predicted if one not in semantic]):
@@ -98,7 +103,7 @@ def _compare(dataset: fo.Dataset, predicted: Sequence[Predicted]) -> None:
         show_maps(dataset, semantic)
 
 
-def _pairs(predicted: Sequence[Predicted]) -> Iterator[tuple[Predicted, Predicted]]:
+def _pairs(predicted: Sequence[Judgeable]) -> Iterator[tuple[Judgeable, Judgeable]]:
     """Yield every ordered pair of the first few."""
     few = predicted[:_COMPARED]
     yield from ((a, b) for a in few for b in few if a is not b)
@@ -109,7 +114,7 @@ def _write_info(dataset: fo.Dataset, kept: Mapping[str, Any]) -> None:
     dataset.save()
 
 
-def _add(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
+def _add(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
     """Write the detections of all images that were judged, judge them, and save their views."""
     if one.key in dataset.list_evaluations():
         forget_evaluation(dataset, one.key)
@@ -125,7 +130,7 @@ def _add(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
     ids = dict(zip(dataset.values("image_name"), dataset.values("id"), strict=True))
     batch: dict[str, fo.Detections] = {}
     strangers = 0
-    for image in read_predictions(one.path):
+    for image in one.detections():
         place = ids.get(image.sample_id)
         if place is None:
             strangers += 1
@@ -140,7 +145,7 @@ def _add(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
     if not len(judged):
         raise UserError(
             f"predictions must be of the session's images, got {strangers} others ({one.path}). "
-            "Evaluate the run again."
+            "Choose the images they were made on."
         )
     results: Any = judged.evaluate_detections(
         one.field, gt_field=GROUND_TRUTH, eval_key=one.key, method=evaluation.CITYSCAPES

@@ -22,7 +22,7 @@ from uda4inst.formats.label_maps import LabelMaps
 from workbench.sessions.building import media_folder
 from workbench.sessions.convert import MASK_TARGETS, from_segmentation, to_stored
 from workbench.sessions.library import fo
-from workbench.sessions.predicted import Predicted
+from workbench.sessions.predicted import Judgeable
 from workbench.sessions.reading import write_png
 from workbench.sessions.samples import SEMANTIC, hex_color
 from workbench.sessions.seen.samples import field_name
@@ -32,7 +32,7 @@ _WRONG: Final = "wrong"
 _COLOR_OF_WRONG: Final = "#e74c3c"
 
 
-def add_semantic(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
+def add_semantic(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
     """Write the maps of all images that were judged and their scores; return those of all images.
 
     Raises:
@@ -73,7 +73,7 @@ def add_semantic(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
     return {"images": len(judged), "protocol": "pixels", **total.to_json()}
 
 
-def save_semantic_comparison(dataset: fo.Dataset, first: Predicted, second: Predicted) -> None:
+def save_semantic_comparison(dataset: fo.Dataset, first: Judgeable, second: Judgeable) -> None:
     """Save a view of the images where one's mIoU is above another's, by how much; or none."""
     F = fo.ViewField
     gain = F(f"{first.key}_mIoU") - F(f"{second.key}_mIoU")
@@ -83,7 +83,7 @@ def save_semantic_comparison(dataset: fo.Dataset, first: Predicted, second: Pred
     replace_view(dataset, name, there.match(gain > 0).sort_by(gain, reverse=True), words)
 
 
-def show_maps(dataset: fo.Dataset, predicted: Sequence[Predicted]) -> None:
+def show_maps(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> None:
     """Have the page show the maps at once: without being told, it shows objects alone."""
     paths = [SEMANTIC, *(one.field for one in predicted)]
     known = dataset.app_config.active_fields
@@ -92,7 +92,7 @@ def show_maps(dataset: fo.Dataset, predicted: Sequence[Predicted]) -> None:
         dataset.save()
 
 
-def _declare(dataset: fo.Dataset, one: Predicted) -> None:
+def _declare(dataset: fo.Dataset, one: Judgeable) -> None:
     """Declare the fields of a network's maps and scores; again is harmless."""
     wrong = f"{one.field}_{_WRONG}"
     for name, words in ((one.field, ""), (wrong, ": pixels that are wrong")):
@@ -149,7 +149,7 @@ def _written(values: NDArray[np.uint8], path: Path) -> fo.Segmentation:
     return fo.Segmentation(mask_path=str(path.absolute()))
 
 
-def _scores(one: Predicted, scores: SemanticScores) -> dict[str, object]:
+def _scores(one: Judgeable, scores: SemanticScores) -> dict[str, object]:
     """Return the fields of an image's own scores."""
     by_class = {field_name(name): value for name, value in scores.iou().items()}
     return {
@@ -159,7 +159,7 @@ def _scores(one: Predicted, scores: SemanticScores) -> dict[str, object]:
     }
 
 
-def _save_views(dataset: fo.Dataset, one: Predicted) -> None:
+def _save_views(dataset: fo.Dataset, one: Judgeable) -> None:
     """Save the views of a network's maps: the worst images first, in all and of each class."""
     F = fo.ViewField
     shown = dataset.exists(f"{one.key}_mIoU").sort_by(f"{one.key}_mIoU")
