@@ -48,12 +48,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "submitit": ("uda4inst/suites/engines.py",),
     "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
     "detectron2": ("uda4inst/doctor.py",),
-    "typer": (
-        "uda4inst/cli.py",
-        "uda4inst/commands",
-        "workbench/sessions/commands.py",
-        "workbench/sessions/showing.py",
-    ),
+    "typer": ("uda4inst/cli.py", "uda4inst/commands", "workbench/sessions/commands"),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (
         "uda4inst/evaluation/coco_ap.py",

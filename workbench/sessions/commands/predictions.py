@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.sessions.options import Events, Fresh, Headless, Limit, Port, Remote
-from workbench.sessions.showing import How, show
+from workbench.sessions.commands.options import Events, Fresh, Headless, Limit, Port, Remote
+from workbench.sessions.commands.showing import How, show
 
 if TYPE_CHECKING:
     from workbench.sessions.building import DataSession, Progress

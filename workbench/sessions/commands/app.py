@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uda4inst.errors import UserError
-from workbench.sessions.embedding_command import embeddings
-from workbench.sessions.options import Events, Fresh, Headless, Limit, Port, Remote, TargetLabels
-from workbench.sessions.prediction_command import predictions
-from workbench.sessions.showing import How, show
+from workbench.sessions.commands.embeddings import embeddings
+from workbench.sessions.commands.options import (
+    Events,
+    Fresh,
+    Headless,
+    Limit,
+    Port,
+    Remote,
+    TargetLabels,
+)
+from workbench.sessions.commands.predictions import predictions
+from workbench.sessions.commands.showing import How, show
 
 if TYPE_CHECKING:
     from uda4inst.structures import Domain
