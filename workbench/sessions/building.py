@@ -19,6 +19,7 @@ from workbench.sessions.library import fo
 Progress = Callable[[int, int], None]
 
 KEY: Final = "uda4inst"  # of what is ours in a data set's info
+PREDICTED: Final = "predicted"  # what runs predict of its images, there
 AT_ONCE: Final = 32  # samples written together
 
 

@@ -17,6 +17,7 @@ from workbench.sessions import samples
 from workbench.sessions.building import (
     AT_ONCE,
     KEY,
+    PREDICTED,
     DataSession,
     Progress,
     add_samples,
@@ -81,6 +82,7 @@ def _begin(
 ) -> None:
     """Empty a data set, having written down what it will be and the tags it had."""
     tags = {**dataset.info.get(KEY, {}).get("tags", {}), **samples.tags_of(dataset)}
+    dataset.info.pop(PREDICTED, None)  # its images go
     dataset.info[KEY] = {
         "kind": "data",
         "format": FORMAT,

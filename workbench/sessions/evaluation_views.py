@@ -9,8 +9,10 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError, did_you_mean
 from workbench.sessions.library import fo
 from workbench.sessions.outcomes import ERROR_KINDS
+from workbench.sessions.views import replace_view
 
 BY_ERROR: Final = "images by error"
+AT_A_HIGH_SCORE: Final = "pseudo-labels wrong at a high score"
 _COMPARISON: Final = "Evaluations:"  # before the keys in a comparison's description
 
 
@@ -18,6 +20,7 @@ def evaluation_view_names(eval_key: str) -> tuple[str, ...]:
     """Return the names of all views that an evaluation can have."""
     return (
         f"{eval_key}: {BY_ERROR}",
+        f"{eval_key}: {AT_A_HIGH_SCORE}",
         *(f"{eval_key}: misses of {name}" for name in THING_NAMES),
         *(f"{eval_key}: false positives of {name}" for name in THING_NAMES),
         *(f"{eval_key}: {kind}" for kind in ERROR_KINDS),
@@ -52,6 +55,24 @@ def save_evaluation_views(dataset: fo.Dataset, eval_key: str) -> tuple[str, ...]
     return tuple(made)
 
 
+def save_high_score_view(dataset: fo.Dataset, eval_key: str, score: float) -> str | None:
+    """Save a view of the false positives that would have become pseudo-labels; return its name.
+
+    None, and no view, where there is none.
+
+    Args:
+        dataset: a session.
+        eval_key: of one of its evaluations by the project's protocols.
+        score: that a detection must exceed to become a pseudo-label.
+    """
+    F = fo.ViewField
+    config: Any = dataset.get_evaluation_info(eval_key).config
+    is_wrong = (F(eval_key) == "fp") & (F("confidence") > score)
+    view = dataset.filter_labels(config.pred_field, is_wrong)
+    words = f"False positives that score more than {score:g}."
+    return replace_view(dataset, f"{eval_key}: {AT_A_HIGH_SCORE}", view, words)
+
+
 def save_comparison_view(
     dataset: fo.Dataset, first: tuple[str, str], second: tuple[str, str]
 ) -> str | None:
@@ -69,12 +90,7 @@ def save_comparison_view(
     config: Any = dataset.get_evaluation_info(key).config
     view = dataset.filter_labels(config.gt_field, (F(key) == "tp") & (F(other_key) == "fn"))
     name = f"found by {title}, missed by {other_title}"
-    if name in dataset.list_saved_views():
-        dataset.delete_saved_view(name)
-    if not len(view):
-        return None
-    dataset.save_view(name, view, description=f"Objects. {_COMPARISON} {key} {other_key}")
-    return name
+    return replace_view(dataset, name, view, f"Objects. {_COMPARISON} {key} {other_key}")
 
 
 def forget_evaluation(dataset: fo.Dataset, eval_key: str) -> None:

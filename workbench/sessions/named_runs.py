@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from uda4inst.run_folder.layout import find_run
-from workbench.sessions.run_session import Predicted, find_predicted
+from workbench.sessions.predicted import Predicted, find_predicted
 
 _NAMED: Final = re.compile(r"(?P<run>.+)@(?P<step>\d+)(?::(?P<network>student|teacher))?")
 

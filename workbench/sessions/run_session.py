@@ -7,160 +7,30 @@ predictions of the same name take the place of the former.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import read_predictions
-from uda4inst.run_folder.evaluations import evaluated_steps, predicting_networks, predictions_file
-from uda4inst.run_folder.layout import RunDir, numbered
-from uda4inst.tasks.instances import INSTANCES
-from uda4inst.training.config import Config, load_config
+from uda4inst.tasks.semantic import SEMANTIC
 from workbench.sessions import evaluation  # makes the methods known
-from workbench.sessions.building import DataSession, Progress
+from workbench.sessions.building import PREDICTED, DataSession, Progress
 from workbench.sessions.convert import to_predictions
 from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.evaluation_views import (
     forget_evaluation,
     save_comparison_view,
     save_evaluation_views,
+    save_high_score_view,
 )
 from workbench.sessions.library import fo
+from workbench.sessions.predicted import Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
-from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
-from workbench.sessions.seen.request import SeenRequest
+from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
 
 _AT_ONCE: Final = 64  # images whose detections are written together
 _COMPARED: Final = 4  # at most so many are compared with each other: views grow with the square
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """Stored predictions of one network at one step.
-
-    Args:
-        run: whose.
-        step: optimizer updates.
-        network: student or teacher.
-    """
-
-    run: RunDir
-    step: int
-    network: str
-
-    @property
-    def path(self) -> Path:
-        """The predictions file."""
-        return predictions_file(self.run, self.step, self.network)
-
-    @property
-    def title(self) -> str:
-        """As people say it."""
-        return f"{self.run.name} {self.network} {self.step}"
-
-    @property
-    def field(self) -> str:
-        """Its field in FiftyOne."""
-        plain = re.sub(r"[^a-z0-9]+", "_", self.run.name.lower()).strip("_")
-        return f"run_{plain}_{self.network}_{self.step}"
-
-    @property
-    def key(self) -> str:
-        """Its evaluation by the Cityscapes protocol."""
-        return f"ap_{self.field.removeprefix('run_')}"
-
-    def fingerprint(self) -> str:
-        """Return what changes with the file."""
-        return fingerprint([self.path], self.title)
-
-
-def find_predicted(
-    runs: Sequence[RunDir], *, step: int | None = None, network: str | None = None
-) -> list[Predicted]:
-    """Return what runs have stored.
-
-    Args:
-        runs: of instances.
-        step: None for each run's last evaluated one.
-        network: None for all that were judged.
-
-    Raises:
-        UserError: a run has no such predictions, or predicts semantic maps.
-    """
-    found: list[Predicted] = []
-    for run in runs:
-        _require_instances(run)
-        known = evaluated_steps(run)
-        chosen = step if step is not None else known[-1] if known else None
-        networks = predicting_networks(run, chosen) if chosen is not None else []
-        kept = [name for name in networks if network in (None, name)]
-        if chosen is None or not kept:
-            what = f"{network or 'predictions'} at step {chosen if chosen is not None else '-'}"
-            raise UserError(
-                f"RUN must have stored predictions, got none of {what} ({run.path}; evaluated: "
-                f"{', '.join(map(str, known)) or 'never'}). Evaluate it: uda4inst evaluate "
-                f"{run.path}{_of_training(run)}"
-            )
-        found += [Predicted(run, chosen, name) for name in kept]
-    return found
-
-
-def _of_training(run: RunDir) -> str:
-    """Return how to see what training saw, where it left that behind."""
-    if not any(numbered(network.run.snapshots) for network in SeenRequest(run).networks()):
-        return ""
-    return f". What its training saw is there: uda4inst inspect run {run.path} --show training"
-
-
-def _require_instances(run: RunDir) -> None:
-    task = load_config(run.config).task
-    if task is not INSTANCES:
-        raise UserError(
-            f"RUN must predict instances here, got one of {task.name} ({run.path}). Its label maps "
-            "are shown by the Error maps page."
-        )
-
-
-def request_of(
-    predicted: Sequence[Predicted], *, images: Path | None = None, limit: int | None = None
-) -> DataRequest:
-    """Return the request for the images that runs are judged on.
-
-    Args:
-        predicted: at least one.
-        images: a list of those to show; None for all.
-        limit: so many images, spread evenly; None for all.
-
-    Raises:
-        UserError: they are judged on different images, or two of them cannot be told apart.
-    """
-    if len({one.field for one in predicted}) < len(predicted):
-        raise UserError(
-            "runs must have different names to stand in one session, got "
-            f"{', '.join(str(one.run.path) for one in predicted)}. Rename a run folder."
-        )
-    configs: dict[str, Config] = {str(p.run.path): load_config(p.run.config) for p in predicted}
-    refs = {name: config.data.val for name, config in configs.items()}
-    first_name, first = next(iter(refs.items()))
-    for name, ref in refs.items():
-        if ref.model_copy(update={"root": ""}) != first.model_copy(update={"root": ""}) or (
-            Path(ref.root).resolve() != Path(first.root).resolve()
-        ):
-            raise UserError(
-                f"runs must be judged on the same images to stand in one session, got {first.root} "
-                f"{first.split} ({first_name}) and {ref.root} {ref.split} ({name}). Open a session "
-                "for each."
-            )
-    title = f"{first.format} {Path(first.root).resolve().name} {first.split}"
-    if images is not None:
-        title = f"{title}, {images.stem}"
-        first = first.model_copy(update={"only": str(images), "only_hash": None})
-    shown = first.split not in JUDGED_SPLITS  # whoever judges a run has its labels
-    return DataRequest(title, (Side("target", first),), target_labels=shown, limit=limit)
 
 
 def open_run_session(
@@ -186,14 +56,14 @@ def open_run_session(
     request = request_of(predicted, images=images, limit=limit)
     session = open_data_session(request, fresh=fresh, progress=progress)
     dataset = session.dataset
-    kept: dict[str, Any] = dict(dataset.info.get("predicted", {}))
+    kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
     for one in predicted:
         print_of_file = one.fingerprint()
         known = kept.get(one.field, {})
-        if known.get("fingerprint") != print_of_file or one.key not in dataset.list_evaluations():
+        if known.get("fingerprint") != print_of_file or not _is_there(dataset, one):
             kept.pop(one.field, None)
             _write_info(dataset, kept)  # half of it is not taken for the whole
-            scores = _add(dataset, one)
+            scores = add_semantic(dataset, one) if one.task is SEMANTIC else _add(dataset, one)
             kept[one.field] = {
                 "title": one.title,
                 "run": str(one.run.path),
@@ -203,12 +73,29 @@ def open_run_session(
                 "scores": scores,
             }
             _write_info(dataset, kept)
-    for first, second in _pairs(predicted):
-        save_comparison_view(dataset, (first.title, first.key), (second.title, second.key))
+    _compare(dataset, predicted)
     shown = {one.field: kept[one.field] for one in predicted}
     return DataSession(
-        dataset, {**summary_of(dataset, built=bool(session.summary["built"])), "predicted": shown}
+        dataset, {**summary_of(dataset, built=bool(session.summary["built"])), PREDICTED: shown}
     )
+
+
+def _is_there(dataset: fo.Dataset, one: Predicted) -> bool:
+    """Whether nobody took out what was written of predictions."""
+    if one.task is SEMANTIC:
+        return dataset.has_sample_field(one.field)
+    return one.key in dataset.list_evaluations()
+
+
+def _compare(dataset: fo.Dataset, predicted: Sequence[Predicted]) -> None:
+    """Save the views of what one finds and another does not, of every two of a kind."""
+    semantic = [one for one in predicted if one.task is SEMANTIC]
+    for first, second in _pairs([one for one in predicted if one not in semantic]):
+        save_comparison_view(dataset, (first.title, first.key), (second.title, second.key))
+    for first, second in _pairs(semantic):
+        save_semantic_comparison(dataset, first, second)
+    if len(semantic) == len(predicted):
+        show_maps(dataset, semantic)
 
 
 def _pairs(predicted: Sequence[Predicted]) -> Iterator[tuple[Predicted, Predicted]]:
@@ -218,7 +105,7 @@ def _pairs(predicted: Sequence[Predicted]) -> Iterator[tuple[Predicted, Predicte
 
 
 def _write_info(dataset: fo.Dataset, kept: Mapping[str, Any]) -> None:
-    dataset.info["predicted"] = dict(kept)
+    dataset.info[PREDICTED] = dict(kept)
     dataset.save()
 
 
@@ -259,4 +146,6 @@ def _add(dataset: fo.Dataset, one: Predicted) -> dict[str, Any]:
         one.field, gt_field=GROUND_TRUTH, eval_key=one.key, method=evaluation.CITYSCAPES
     )
     save_evaluation_views(dataset, one.key)
+    if one.score_threshold is not None:
+        save_high_score_view(dataset, one.key, one.score_threshold)
     return {"images": len(judged), "protocol": "cityscapes", **results.scores}

@@ -57,5 +57,17 @@ def _totals(images: fo.Dataset | fo.DatasetView) -> dict[str, int]:
     return {name: int(images.sum(f"counts.{name}")) for name in THING_NAMES}
 
 
+def replace_view(
+    dataset: fo.Dataset, name: str, view: fo.DatasetView, description: str
+) -> str | None:
+    """Save a view in place of that of the name; return the name, or None where nothing is shown."""
+    if name in dataset.list_saved_views():
+        dataset.delete_saved_view(name)
+    if not len(view):
+        return None
+    dataset.save_view(name, view, description=description)
+    return name
+
+
 def _save(dataset: fo.Dataset, name: str, view: fo.DatasetView, description: str) -> None:
     dataset.save_view(name, view, description=description, overwrite=True)

@@ -29,7 +29,8 @@ from uda4inst.training.launch import train
 from workbench.sessions import data_session, run_session
 from workbench.sessions.convert import from_predictions
 from workbench.sessions.named_runs import find_named
-from workbench.sessions.run_session import Predicted, find_predicted, open_run_session
+from workbench.sessions.predicted import Predicted, find_predicted
+from workbench.sessions.run_session import open_run_session
 
 pytestmark = pytest.mark.inspection
 

@@ -71,11 +71,13 @@ class SeenReading:
     Args:
         places: of the snapshots.
         folder: of the data set's media.
+        min_valid_shares: of the networks' configurations by group, see `images_of`.
         truths: labels of target crops by group, where they are shown.
     """
 
     places: Sequence[SnapshotPlace]
     folder: Path
+    min_valid_shares: Mapping[str, float]
     truths: Mapping[str, TargetTruth] | None = None
 
     def __call__(self, number: int) -> StoredSnapshot | None:
@@ -91,7 +93,7 @@ class SeenReading:
             if not place.run.snapshot_of(place.step).exists():
                 return None
             raise
-        images = images_of(snapshot, min_valid_share=_min_valid_share(place.run))
+        images = images_of(snapshot, min_valid_share=self.min_valid_shares[place.group])
         if self.truths is not None:
             images = self.truths[place.group].shown_in(images, place.step)
         facts = {"stage": snapshot.stage, "method": snapshot.method}
@@ -151,7 +153,7 @@ def _with_files(
     }
 
 
-def _min_valid_share(run: RunDir) -> float:
+def min_valid_share(run: RunDir) -> float:
     """Return how much of a pseudo-label had to lie off the ego vehicle; 0 where nothing is said."""
     value: object = read_config_values(run.config)
     for key in ("method", "ego", "min_valid_share"):

@@ -51,6 +51,7 @@ _FIELDS: Final[Mapping[str, tuple[type[fo.Field], str]]] = {
     "times_drawn": (fo.IntField, "How often it was pasted, when last seen in the pool."),
     "area": (fo.IntField, "Its pixels."),
 }
+_REGIONS: Final = (IGNORED_REGION, EGO_VEHICLE)
 _OBJECT_FIELDS: Final = (
     INSTANCES, PSEUDO_LABELS, DETECTIONS, IGNORED_REGION, EGO_VEHICLE, GROUND_TRUTH,
 )  # fmt: skip
@@ -102,6 +103,7 @@ def declare_fields(dataset: fo.Dataset) -> None:
     origins = {kind: word for kind, word in ORIGIN_WORDS.items() if kind}
     dataset.mask_targets = {SEMANTIC: dict(MASK_TARGETS), ORIGINS: origins}
     dataset.app_config.color_scheme = _colors()
+    dataset.app_config.active_fields = fo.ActiveFields(paths=[*_OBJECT_FIELDS, SEMANTIC])
     dataset.save()
 
 
@@ -148,9 +150,11 @@ def _colors() -> fo.ColorScheme:
         for kind in ORIGIN_WORDS
         if kind
     ]
+    regions = [{"value": IGNORED, "color": "#808080"}, {"value": EGO_VEHICLE, "color": "#404040"}]
     by_class = {"colorByAttribute": "label", "valueColors": things}
     return fo.ColorScheme(
         color_by="value",
+        opacity=0.45,
         fields=[
             *({"path": path, **by_class} for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH)),
             {
@@ -158,8 +162,10 @@ def _colors() -> fo.ColorScheme:
                 "colorByAttribute": "status",
                 "valueColors": [{"value": k, "color": v} for k, v in fates.items()],
             },
-            {"path": IGNORED_REGION, "fieldColor": "#808080"},
-            {"path": EGO_VEHICLE, "fieldColor": "#404040"},
+            *(
+                {"path": path, "colorByAttribute": "label", "valueColors": regions}
+                for path in _REGIONS
+            ),
             {"path": SEMANTIC, "maskTargetsColors": classes},
             {"path": ORIGINS, "maskTargetsColors": origins},
         ],
@@ -190,7 +196,11 @@ def to_sample(
         filepath=str(image.picture.absolute()),
         tags=tags.get(tag_key(place), []),
         metadata=fo.ImageMetadata(
-            size_bytes=image.picture.stat().st_size, width=width, height=height, num_channels=3
+            size_bytes=image.picture.stat().st_size,
+            mime_type="image/png",
+            width=width,
+            height=height,
+            num_channels=3,
         ),
         place=place,
         domain=image.domain,

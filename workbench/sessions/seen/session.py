@@ -31,10 +31,10 @@ from workbench.sessions.library import fo
 from workbench.sessions.samples import tags_of
 from workbench.sessions.seen import pool, samples
 from workbench.sessions.seen.images import DOMAINS, DROPPED, IGNORED, KEPT
-from workbench.sessions.seen.reading import SeenReading, StoredSnapshot, folder_of
+from workbench.sessions.seen.reading import SeenReading, StoredSnapshot, folder_of, min_valid_share
 from workbench.sessions.seen.request import SeenRequest, SnapshotPlace
 from workbench.sessions.seen.truth import TargetTruth
-from workbench.sessions.seen.views import save_seen_views
+from workbench.sessions.seen.views import forget_seen_views, save_seen_views
 
 Held = dict[str, dict[str, Any]]  # group, step and fingerprint of a snapshot, by its key
 
@@ -105,6 +105,7 @@ def _gone(held: Held, wanted: Sequence[SnapshotPlace], request: SeenRequest) -> 
 def _begin(dataset: fo.Dataset, request: SeenRequest) -> None:
     """Empty a data set, having written down what it will be and the tags it had."""
     tags = {**dataset.info.get(KEY, {}).get("tags", {}), **tags_of(dataset, ["place"])}
+    forget_seen_views(dataset)
     dataset.info[KEY] = {
         "kind": "training",
         "state": "building",
@@ -133,16 +134,19 @@ def _write(
     progress: Progress | None,
 ) -> None:
     """Take out what is not to be there, add what is new, and save the views."""
+    networks = request.networks()
+    shares = {network.group: min_valid_share(network.run) for network in networks}
     truths = None
-    if request.target_labels:
-        truths = {network.group: TargetTruth(network.run) for network in request.networks()}
+    if request.target_labels and new:
+        truths = {network.group: TargetTruth(network.run) for network in networks}
     before = _held(dataset)
     media = media_folder(dataset.name)
     folders = [
         folder_of(media, before[key]["group"], before[key]["step"]) for key in gone if key in before
     ]
     held = {key: facts for key, facts in before.items() if key not in gone}
-    outdated = dataset.match(~fo.ViewField("snapshot").is_in([*held, None]))
+    F = fo.ViewField
+    outdated = dataset.match((F("domain") != "pool") & ~F("snapshot").is_in(list(held)))
     tags = {**dataset.info[KEY]["tags"], **tags_of(outdated, ["place"])}
     save_info(dataset, state="building", snapshots=held, tags=tags)
     dataset.delete_samples(outdated)
@@ -150,7 +154,7 @@ def _write(
     for folder in folders:
         remove_folder(folder)
     samples.declare_metrics(dataset, [place.metrics for place in new])
-    read = in_order(SeenReading(new, media, truths), len(new))
+    read = in_order(SeenReading(new, media, shares, truths), len(new))
     for number, snapshot in enumerate(read, start=1):
         if snapshot is not None:
             _add(dataset, snapshot, tags)

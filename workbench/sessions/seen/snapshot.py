@@ -151,7 +151,7 @@ def _target_image(
     """Return a target crop with what the teacher found in it, and what became of that."""
     objects: dict[str, Sequence[SeenObject]] = {}
     if item.valid is not None:
-        objects[EGO_VEHICLE] = _region("ego vehicle", cut(~item.valid))
+        objects[EGO_VEHICLE] = _region(EGO_VEHICLE, cut(~item.valid))
     if item.pseudo_labels is None:
         return _image("target", item.target_id, pixels, objects, facts)
     found = _detections(snapshot, item, min_valid_share)

@@ -32,14 +32,26 @@ Named = tuple[str, fo.DatasetView, str]
 
 
 def save_seen_views(dataset: fo.Dataset) -> None:
-    """Save the views in place of those there were; people's own stay, empty ones are left out."""
+    """Save the views that are new, and take out those that would show nothing any more.
+
+    What a name stands for does not change with what is added, so views that are there stay, and so
+    do people's own.
+    """
+    there, own = set(dataset.list_saved_views()), set(dataset.info[KEY].get("views", ()))
     made = [named for named in _views(dataset) if len(named[1])]
-    former = set(dataset.info[KEY].get("views", ())) | {name for name, _, _ in made}
-    for name in former & set(dataset.list_saved_views()):
+    for name in (own & there) - {name for name, _, _ in made}:
         dataset.delete_saved_view(name)
     for name, view, description in made:
-        dataset.save_view(name, view, description=description)
+        if name not in there:
+            dataset.save_view(name, view, description=description)
     save_info(dataset, views=[name for name, _, _ in made])
+
+
+def forget_seen_views(dataset: fo.Dataset) -> None:
+    """Delete all views that were made here, as before a data set is made anew."""
+    own = dataset.info.get(KEY, {}).get("views", ())
+    for name in set(own) & set(dataset.list_saved_views()):
+        dataset.delete_saved_view(name)
 
 
 def step_view(step: int) -> str:
@@ -59,6 +71,7 @@ def _views(dataset: fo.Dataset) -> Iterator[Named]:
         yield f"group {group}", dataset.match(F("group") == group), "Of one network alone."
     for step in sorted({facts["step"] for facts in dataset.info[KEY]["snapshots"].values()}):
         shown = dataset.match((F("step") == step) | F("held_at").contains(step))
+        shown = shown.sort_by([("step", -1), ("id", 1)])  # what waits in the pool has none
         yield step_view(step), shown, "One snapshot, with the pool as it was then."
 
 
@@ -67,6 +80,7 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     F = fo.ViewField
     for status in (KEPT, IGNORED, DROPPED):
         view = dataset.filter_labels(DETECTIONS, F("status") == status)
+        view = view.exclude_fields(PSEUDO_LABELS)
         yield f"{status} pseudo-labels", view, f"The teacher's detections that were {status}."
     mixed = dataset.match(F("domain") != "pool")
     for origin, words in _PASTED.items():
@@ -80,5 +94,6 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     for name in THING_NAMES:
         is_class = F("label") == name
         view = dataset.filter_labels(INSTANCES, is_class, only_matches=False)
-        view = view.filter_labels(PSEUDO_LABELS, is_class, only_matches=False)
+        for field in (PSEUDO_LABELS, DETECTIONS):
+            view = view.filter_labels(field, is_class, only_matches=False)
         yield f"class {name}", view.match(F(f"counts.{name}") > 0), f"The objects of {name} alone."

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from seen_run import Trained, train_and_keep_views
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, short_run: Callable[..., list[str]]
+) -> Trained:
+    """A short run, left as it is."""
+    return train_and_keep_views(tmp_path_factory.mktemp("seen"), short_run)

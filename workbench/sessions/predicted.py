@@ -1,0 +1,144 @@
+"""What runs have stored of their predictions, and which images these are of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uda4inst.data.files.cache import fingerprint
+from uda4inst.errors import UserError
+from uda4inst.run_folder.evaluations import evaluated_steps, predicting_networks, predictions_file
+from uda4inst.run_folder.layout import RunDir, numbered
+from uda4inst.tasks.base import Task
+from uda4inst.tasks.semantic import SEMANTIC
+from uda4inst.training.config import Config, load_config
+from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
+from workbench.sessions.seen.request import SeenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Stored predictions of one network at one step.
+
+    Args:
+        run: whose.
+        step: optimizer updates.
+        network: student or teacher.
+    """
+
+    run: RunDir
+    step: int
+    network: str
+
+    @property
+    def path(self) -> Path:
+        """The predictions file."""
+        return predictions_file(self.run, self.step, self.network)
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        return f"{self.run.name} {self.network} {self.step}"
+
+    @property
+    def field(self) -> str:
+        """Its field in FiftyOne."""
+        plain = re.sub(r"[^a-z0-9]+", "_", self.run.name.lower()).strip("_")
+        return f"run_{plain}_{self.network}_{self.step}"
+
+    @property
+    def key(self) -> str:
+        """Its evaluation by the Cityscapes protocol, or what begins the names of its scores."""
+        protocol = "iou" if self.task is SEMANTIC else "ap"
+        return f"{protocol}_{self.field.removeprefix('run_')}"
+
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+        return load_config(self.run.config).task
+
+    @property
+    def score_threshold(self) -> float | None:
+        """What a detection had to exceed to become a pseudo-label; None where there are none."""
+        return getattr(load_config(self.run.config).method, "score_threshold", None)
+
+    def fingerprint(self) -> str:
+        """Return what changes with the file."""
+        return fingerprint([self.path], self.title)
+
+
+def find_predicted(
+    runs: Sequence[RunDir], *, step: int | None = None, network: str | None = None
+) -> list[Predicted]:
+    """Return what runs have stored.
+
+    Args:
+        runs: of instances or of semantic segmentation.
+        step: None for each run's last evaluated one.
+        network: None for all that were judged.
+
+    Raises:
+        UserError: a run has no such predictions.
+    """
+    found: list[Predicted] = []
+    for run in runs:
+        known = evaluated_steps(run)
+        chosen = step if step is not None else known[-1] if known else None
+        networks = predicting_networks(run, chosen) if chosen is not None else []
+        kept = [name for name in networks if network in (None, name)]
+        if chosen is None or not kept:
+            what = f"{network or 'predictions'} at step {chosen if chosen is not None else '-'}"
+            raise UserError(
+                f"RUN must have stored predictions, got none of {what} ({run.path}; evaluated: "
+                f"{', '.join(map(str, known)) or 'never'}). Evaluate it: uda4inst evaluate "
+                f"{run.path}{_of_training(run)}"
+            )
+        found += [Predicted(run, chosen, name) for name in kept]
+    return found
+
+
+def _of_training(run: RunDir) -> str:
+    """Return how to see what training saw, where it left that behind."""
+    if not any(numbered(network.run.snapshots) for network in SeenRequest(run).networks()):
+        return ""
+    return f". What its training saw is there: uda4inst inspect run {run.path} --show training"
+
+
+def request_of(
+    predicted: Sequence[Predicted], *, images: Path | None = None, limit: int | None = None
+) -> DataRequest:
+    """Return the request for the images that runs are judged on.
+
+    Args:
+        predicted: at least one.
+        images: a list of those to show; None for all.
+        limit: so many images, spread evenly; None for all.
+
+    Raises:
+        UserError: they are judged on different images, or two of them cannot be told apart.
+    """
+    if len({one.field for one in predicted}) < len(predicted):
+        raise UserError(
+            "runs must have different names to stand in one session, got "
+            f"{', '.join(str(one.run.path) for one in predicted)}. Rename a run folder."
+        )
+    configs: dict[str, Config] = {str(p.run.path): load_config(p.run.config) for p in predicted}
+    refs = {name: config.data.val for name, config in configs.items()}
+    first_name, first = next(iter(refs.items()))
+    for name, ref in refs.items():
+        if ref.model_copy(update={"root": ""}) != first.model_copy(update={"root": ""}) or (
+            Path(ref.root).resolve() != Path(first.root).resolve()
+        ):
+            raise UserError(
+                f"runs must be judged on the same images to stand in one session, got {first.root} "
+                f"{first.split} ({first_name}) and {ref.root} {ref.split} ({name}). Open a session "
+                "for each."
+            )
+    title = f"{first.format} {Path(first.root).resolve().name} {first.split}"
+    if images is not None:
+        title = f"{title}, {images.stem}"
+        first = first.model_copy(update={"only": str(images), "only_hash": None})
+    shown = first.split not in JUDGED_SPLITS  # whoever judges a run has its labels
+    return DataRequest(title, (Side("target", first),), target_labels=shown, limit=limit)
