@@ -191,7 +191,7 @@ def build_student(
     """
     start = checkpoint
     if start is None and config.training.stage2_from:
-        start = _checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
+        start = checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
         _check_classes(start, config)
     torch.manual_seed(config.seed)
     student, report = config.task.build_network(
@@ -205,7 +205,7 @@ def build_student(
     return student, report
 
 
-def _checkpoint_at(place: str, *, root: Path) -> Checkpoint:
+def checkpoint_at(place: str, *, root: Path) -> Checkpoint:
     """Return a checkpoint by its folder, or the latest of a run by its folder or name."""
     path = Path(place)
     if (path / MANIFEST).is_file():

@@ -9,6 +9,7 @@ unit, can be compared.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training.config import load_config
 from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.session import checkpoint_at
 from uda4inst.training.validation import choose_device, load_network
 from workbench.sessions.building import (
     KEY,
@@ -45,6 +47,7 @@ from workbench.sessions.request import DataRequest, Side
 
 Method = Literal["pca", "umap"]
 
+_log = logging.getLogger(__name__)
 _SEED: Final = 0  # of the reduction and of the halves
 _REMEDY: Final = "Install it: pip install -e '.[embeddings]', or leave --method out for PCA."
 
@@ -58,22 +61,29 @@ class Embedder:
         group: the category group of the module; None where there is one network for all.
         checkpoint: where its weights lie.
         network: student or teacher.
+        is_start: whether it is what the run's stage 2 started from, trained by another run.
     """
 
     run: RunDir
     group: str | None
     checkpoint: Checkpoint
     network: str
+    is_start: bool = False
+
+    @property
+    def when(self) -> str:
+        """Its step, or `start`."""
+        return "start" if self.is_start else str(self.checkpoint.step)
 
     @property
     def name(self) -> str:
         """As people say it."""
-        return " ".join(filter(None, (self.group, self.network, str(self.checkpoint.step))))
+        return " ".join(filter(None, (self.group, self.network, self.when)))
 
     @property
     def key(self) -> str:
         """Of its map in FiftyOne, whose list cuts long ones: what tells maps apart comes first."""
-        words = [self.network, str(self.checkpoint.step), self.group or ""]
+        words = [self.network, self.when, self.group or ""]
         return re.sub(r"[^a-z0-9]+", "_", "_".join(words)).strip("_")
 
 
@@ -84,7 +94,8 @@ def find_embedders(
 
     Args:
         run: of one or several groups.
-        steps: of checkpoints; none for the first and the last that are kept.
+        steps: of checkpoints; none for before and after: what stage 2 started from where another
+            run trained that, else the first that is kept, and the last.
         network: student or teacher.
 
     Raises:
@@ -93,11 +104,10 @@ def find_embedders(
     found: list[Embedder] = []
     for part in modules_of(run) if run.is_grouped else [run]:
         group = None if part is run else part.name
-        kept = complete_steps(part.checkpoints)
-        chosen = steps or sorted({kept[0], kept[-1]} if kept else set[int]())
-        if not chosen:
-            open_checkpoint(part.checkpoints)  # says what is there
-        for step in chosen:
+        start = None if steps or network != STUDENT else _start_of(part)
+        if start is not None:
+            found.append(Embedder(part, group, start, network, is_start=True))
+        for step in steps or _ends(part, first=start is None):
             checkpoint = open_checkpoint(part.checkpoints, step=step)
             if network in checkpoint.networks:
                 found.append(Embedder(part, group, checkpoint, network))
@@ -106,6 +116,30 @@ def find_embedders(
     if not found:
         raise _no_network(network, open_checkpoint(run.checkpoints))
     return found
+
+
+def _start_of(part: RunDir) -> Checkpoint | None:
+    """Return what stage 2 started from; None where the run has a stage 1, or its start is gone."""
+    config = load_config(part.config)
+    if not config.training.stage2_from:
+        return None
+    try:
+        return checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
+    except UserError as error:
+        _log.warning("the map of what stage 2 started from is left out: %s", error)
+        return None
+
+
+def _ends(part: RunDir, *, first: bool) -> list[int]:
+    """Return the last step that is kept, and the first if that is asked for.
+
+    Raises:
+        UserError: none is kept.
+    """
+    kept = complete_steps(part.checkpoints)
+    if not kept:
+        open_checkpoint(part.checkpoints)  # says what is there
+    return sorted({kept[0], kept[-1]} if first else {kept[-1]})
 
 
 def _no_network(network: str, checkpoint: Checkpoint) -> UserError:
@@ -130,7 +164,7 @@ def open_embedding_session(
 
     Args:
         run: of one or several category groups.
-        steps: of checkpoints; none for the first and the last that are kept.
+        steps: see `find_embedders`.
         network: student or teacher.
         method: how features become two axes; None for umap where it is installed, else PCA.
         limit: so many images of each domain, spread evenly; None for all.

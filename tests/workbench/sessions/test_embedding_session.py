@@ -24,31 +24,13 @@ from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
 from uda4inst.training.validation import load_network
 from workbench.sessions import embedding_session
-from workbench.sessions.embedding_session import open_embedding_session
+from workbench.sessions.embedding_session import find_embedders, open_embedding_session
 from workbench.sessions.library import fo
 
 pytestmark = pytest.mark.inspection
 
 ShortRun = Callable[..., list[str]]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, toy: Path, short_run: ShortRun) -> RunDir:
-    """Return a run of two groups with a checkpoint where stage 2 starts, and one at its end."""
-    root = tmp_path_factory.mktemp("runs")
-    settings = (
-        "method.groups=two",
-        "training.stage1_steps=1",
-        "training.stage2_steps=2",
-        "training.snapshot_every=1",
-        "evaluation.stage1=false",
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
-        category_groups.train(
-            load_config("toystreets_smoke", short_run(root, "grouped", *settings, data=toy))
-        )
-    return RunDir(root / "grouped")
+Caplog = pytest.LogCaptureFixture
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +42,8 @@ def forbidden(*values: object, **named: object) -> None:
     raise AssertionError("nothing is to be computed again")
 
 
-def test_session__every_image_has_a_point_on_the_map_of_every_network(run: RunDir) -> None:
-    session = open_embedding_session(run, limit=4)
+def test_session__every_image_has_a_point_on_the_map_of_every_network(grouped_run: RunDir) -> None:
+    session = open_embedding_session(grouped_run, limit=4)
     dataset, maps = session.dataset, session.summary["maps"]
 
     assert set(dataset.list_brain_runs()) == set(maps)
@@ -74,7 +56,7 @@ def test_session__every_image_has_a_point_on_the_map_of_every_network(run: RunDi
     assert {name: domains.count(name) for name in set(domains)} == {
         "source": 4,
         "target": 4,
-        **{view: sum(1 for _ in mixed(run, view)) for view in ("S2T", "T2S")},
+        **{view: sum(1 for _ in mixed(grouped_run, view)) for view in ("S2T", "T2S")},
     }
     for key in maps:
         points = dataset.load_brain_results(key).points
@@ -94,18 +76,18 @@ def mixed(run: RunDir, view: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("view", ["S2T", "T2S"])
-def test_session__mixed_images_are_the_snapshots_pixels(run: RunDir, view: str) -> None:
-    dataset = open_embedding_session(run, limit=4).dataset
+def test_session__mixed_images_are_the_snapshots_pixels(grouped_run: RunDir, view: str) -> None:
+    dataset = open_embedding_session(grouped_run, limit=4).dataset
     paths = dataset.match(fo.ViewField("domain") == view).values("filepath")
     shown = {read_picture(Path(path)).tobytes() for path in paths}
-    assert shown == {image.tobytes() for image in mixed(run, view)}
+    assert shown == {image.tobytes() for image in mixed(grouped_run, view)}
     assert len(shown) > 1
 
 
-def test_session__the_gap_is_that_of_the_networks_features(run: RunDir) -> None:
-    session = open_embedding_session(run, limit=4)
+def test_session__the_gap_is_that_of_the_networks_features(grouped_run: RunDir) -> None:
+    session = open_embedding_session(grouped_run, limit=4)
     key, facts = next(iter(session.summary["maps"].items()))
-    part = RunDir(run.modules / "person-rider-motorcycle-bicycle")
+    part = RunDir(grouped_run.modules / "person-rider-motorcycle-bicycle")
     config, checkpoint = load_config(part.config), open_checkpoint(part.checkpoints, step=1)
     network = load_network(config, checkpoint, "student", torch.device("cpu"))
     assert key == "student_1_person_rider_motorcycle_bicycle"
@@ -121,25 +103,53 @@ def test_session__the_gap_is_that_of_the_networks_features(run: RunDir) -> None:
 
 
 def test_session__opened_again_computes_nothing(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
+    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_embedding_session(run, limit=4)
+    first = open_embedding_session(grouped_run, limit=4)
     for name in ("embed", "read_snapshot"):
         monkeypatch.setattr(embedding_session, name, forbidden)
-    again = open_embedding_session(run, limit=4)
+    again = open_embedding_session(grouped_run, limit=4)
     assert again.summary == {**first.summary, "built": False}
 
 
-def test_session__killed_halfway_is_mended(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = open_embedding_session(run, limit=4).summary["maps"]
+def test_session__killed_halfway_is_mended(
+    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = open_embedding_session(grouped_run, limit=4).summary["maps"]
     with monkeypatch.context() as patch:
         patch.setattr(embedding_session, "_gaps", forbidden)
         with pytest.raises(AssertionError):
-            open_embedding_session(run, limit=4, fresh=True)
-    mended = open_embedding_session(run, limit=4)
+            open_embedding_session(grouped_run, limit=4, fresh=True)
+    mended = open_embedding_session(grouped_run, limit=4)
     for key, facts in mended.summary["maps"].items():
         assert facts["gap"] == whole[key]["gap"]
         assert len(mended.dataset.load_brain_results(key).points) == len(mended.dataset)
+
+
+def test_find__before_is_what_stage_2_started_from_in_another_run(
+    grouped_run: RunDir, tmp_path: Path, short_run: ShortRun, toy: Path, caplog: Caplog
+) -> None:
+    settings = (
+        "method.groups=two",
+        f"training.stage2_from={grouped_run.path}",
+        "training.stage2_steps=1",
+        "evaluation.stage1=false",
+    )
+    category_groups.train(
+        load_config("toystreets_smoke", short_run(tmp_path, "second", *settings, data=toy))
+    )
+    second = RunDir(tmp_path / "second")
+    found = find_embedders(second)
+    assert [one.when for one in found] == ["start", "1", "start", "1"]
+    start = open_checkpoint(grouped_run.module(found[0].group or "").checkpoints)
+    assert found[0].checkpoint.digest("student") == start.digest("student")
+    assert found[0].checkpoint.digest("student") != found[1].checkpoint.digest("student")
+
+    for module in second.modules.iterdir():
+        text = (module / "config.yaml").read_text()
+        (module / "config.yaml").write_text(text.replace(str(grouped_run.path), "/gone"))
+    assert [one.when for one in find_embedders(second)] == ["1", "1"]
+    assert "is left out: training.stage2_from must be" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -150,12 +160,16 @@ def test_session__killed_halfway_is_mended(run: RunDir, monkeypatch: pytest.Monk
         pytest.param({"limit": 0}, "limit must be at least 1", id="limit"),
     ],
 )
-def test_session__mistake_is_one_message(run: RunDir, asked: dict[str, object], words: str) -> None:
+def test_session__mistake_is_one_message(
+    grouped_run: RunDir, asked: dict[str, object], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
-        open_embedding_session(run, **asked)  # pyright: ignore[reportArgumentType]
+        open_embedding_session(grouped_run, **asked)  # pyright: ignore[reportArgumentType]
 
 
-def test_session__umap_must_be_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session__umap_must_be_installed(
+    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embedding_session, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -e '.\[embeddings\]'"):
-        open_embedding_session(run, method="umap")
+        open_embedding_session(grouped_run, method="umap")

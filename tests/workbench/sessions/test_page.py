@@ -13,9 +13,19 @@ import pytest
 
 inspection.require_database()
 
+import numpy as np
 from browser_bench import ARGUMENTS, CHROMIUM, PATIENCE
+from mini_network import TINY_MINI
+from random_detections import draw
 
+from uda4inst.data.readers import Cityscapes
+from uda4inst.evaluation.scoring import evaluate_predictions
+from uda4inst.formats.coco import write_results
+from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.run_folder.layout import RunDir
 from workbench.sessions.data_session import DataSession, open_data_session
+from workbench.sessions.embedding_session import open_embedding_session
+from workbench.sessions.foreign import open_foreign_session
 from workbench.sessions.request import request_tree
 from workbench.sessions.serve import address_of, free_port, serving
 
@@ -83,6 +93,60 @@ def test_page__opens_on_a_saved_view(
     page.wait_for_selector(_TILE)
     page.get_by_text(f"{session.summary['views']['rare-class images']} samples").wait_for()
     shoot(page, tmp_path, "view")
+
+
+def open_panel(page: Any, name: str) -> None:
+    """Open a panel beside the samples of a fresh page."""
+    page.wait_for_selector(_TILE)
+    if (advertisement := page.locator(".MuiPopover-root")).count():
+        advertisement.get_by_role("button", name="Dismiss").click()
+    page.locator('[data-cy="new-panel-btn"]').first.click()
+    page.get_by_text(name, exact=True).first.click()
+
+
+def test_page__evaluation_panel_shows_our_ap(
+    toy: Path, port: int, page: Any, tmp_path: Path
+) -> None:
+    tree, rng = Cityscapes(toy / "cityscapes", "val"), np.random.default_rng(0)
+    write_results(tmp_path / "drawn.json", [draw(tree, i, rng) for i in range(len(tree))])
+    request = request_tree("cityscapes", toy / "cityscapes", split="val")
+    session = open_foreign_session([tmp_path / "drawn.json"], request)
+    page.goto(address_of(session.dataset, port))
+    open_panel(page, "Model Evaluation")
+    page.get_by_text("ap_file_drawn_json", exact=True).last.click()
+    page.get_by_text("Summary", exact=True).first.click()
+    ap = evaluate_predictions(tmp_path / "drawn.json", tree)["cityscapes"]["AP"]
+    page.get_by_text("mAP", exact=True).wait_for()
+    page.get_by_text(f"{ap:.3f}", exact=True).first.wait_for()
+    shoot(page, tmp_path, "evaluation")
+
+
+def test_page__a_lasso_on_the_map_leaves_its_images(
+    grouped_run: RunDir, port: int, page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
+    dataset = open_embedding_session(grouped_run, limit=8).dataset
+    page.goto(address_of(dataset, port))
+    open_panel(page, "Embeddings")
+    page.get_by_text("student_3_person_rider").first.click()
+    page.get_by_text(f"{len(dataset)} points").wait_for()
+    page.get_by_text("Color by").click()
+    page.get_by_text("domain", exact=True).last.click()
+    page.get_by_text("S2T", exact=True).wait_for()
+    page.get_by_text("Select", exact=True).click()
+    boxes = [canvas.bounding_box() for canvas in page.locator("canvas").all()]
+    box = max((b for b in boxes if b), key=lambda b: b["width"] * b["height"])
+    corners = ((0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99), (0.01, 0.01))
+    for number, (right, down) in enumerate(corners):
+        page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"], steps=8)
+        if number == 0:
+            page.mouse.down()
+    page.mouse.up()
+    words = page.get_by_text(" selected · ").text_content()
+    selected = int(words.split()[0])
+    assert 0 < selected < len(dataset)
+    page.get_by_text(f"{selected} samples").first.wait_for()
+    shoot(page, tmp_path, "map")
 
 
 def test_free_port__refuses_one_in_use(port: int) -> None:
