@@ -123,6 +123,23 @@ def test_open__a_second_run_reads_no_picture_and_stands_beside(
     assert first["per_class"] != second["per_class"]
 
 
+def test_views__false_positives_that_would_have_become_pseudo_labels(
+    runs: tuple[RunDir, RunDir],
+) -> None:
+    (one,) = find_predicted([runs[0]], network="teacher")
+    dataset = open_run_session([one]).dataset
+    assert one.score_threshold == 0.07
+    view = dataset.load_saved_view(f"{one.key}: pseudo-labels wrong at a high score")
+    expected = {
+        found.id
+        for rows in dataset.values(f"{one.field}.detections")
+        for found in rows or ()
+        if found[one.key] == "fp" and found.confidence > 0.07
+    }
+    assert {i for ids in view.values(f"{one.field}.detections.id") for i in ids} == expected
+    assert expected
+
+
 def test_views__what_one_finds_and_the_other_misses(runs: tuple[RunDir, RunDir]) -> None:
     student, teacher = sorted(find_predicted([runs[0]]), key=lambda one: one.network)
     dataset = open_run_session([student, teacher]).dataset

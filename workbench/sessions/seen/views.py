@@ -88,8 +88,9 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
         yield f"objects pasted from {words}", view, f"Mixed images, objects from {words} alone."
     view = dataset.filter_labels(PSEUDO_LABELS, F("verdict") == WRONG)
     words = "Diagnostics: kept, yet no object of its class has an IoU of .5 or more with it."
-    yield WRONG_PSEUDO_LABELS, view, words
+    yield WRONG_PSEUDO_LABELS, view.exclude_fields(DETECTIONS), words
     view = dataset.filter_labels(DETECTIONS, (F("verdict") == RIGHT) & (F("status") != KEPT))
+    view = view.exclude_fields(PSEUDO_LABELS)
     yield "right detections not kept", view, "Diagnostics: right, and yet ignored or dropped."
     for name in THING_NAMES:
         is_class = F("label") == name

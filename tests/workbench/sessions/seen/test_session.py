@@ -17,12 +17,14 @@ from seen_run import Trained
 from typer.testing import CliRunner
 
 from uda4inst.errors import UserError
+from uda4inst.formats.image_list import read_image_list
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.structures import InstanceMap
 from workbench.sessions import building, convert
 from workbench.sessions.building import DataSession
 from workbench.sessions.commands import inspect_app
+from workbench.sessions.image_lists import export_view
 from workbench.sessions.library import fo
 from workbench.sessions.seen import samples, session
 from workbench.sessions.seen.images import KEPT
@@ -354,3 +356,11 @@ def test_inspect_run__prints_a_summary_of_every_run(trained: Trained, whole: Dat
     assert json.loads(result.stdout) == {**whole.summary, "built": False, "added": 0}
     both = CliRunner().invoke(inspect_app, [*arguments, str(trained.run.path), "--step", "4"])
     assert [summary["added"] for summary in json.loads(both.stdout)] == [0, 0]
+
+
+def test_export__lists_the_images_that_crops_are_of(whole: DataSession, tmp_path: Path) -> None:
+    view = whole.dataset.match({"place": {"$in": ["step 4, S2T 1", "step 4, T2S 2"]}})
+    names = dict(zip(*view.values(["domain", "image_name"]), strict=True))
+    for domain, kind in (("target", "S2T"), ("source", "T2S")):
+        export_view(view, tmp_path / domain, domain=domain)
+        assert read_image_list(tmp_path / domain).names == (names[kind],)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ import torch
 from seen_run import Trained
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.formats.rle import rle_encode
 from uda4inst.models.mask2former.decode import full_masks, with_masks
-from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot, read_snapshot
+from uda4inst.run_folder.snapshot_reader import (
+    Candidate,
+    LabelledImage,
+    PoolItem,
+    Snapshot,
+    SnapshotItem,
+    read_snapshot,
+)
 from uda4inst.run_folder.snapshots import LOWEST_SCORE
 from uda4inst.structures import IGNORE_ID, InstanceMap
 from workbench.sessions.seen.images import (
@@ -139,7 +148,8 @@ def test_images__what_is_ignored_is_what_the_loss_ignored(trained: Trained, seen
 
 
 def test_images__what_is_not_kept_says_why(seen: Seen) -> None:
-    rows = [one for image in seen[6].values() for one in image.objects.get(DETECTIONS, ())]
+    images = [image for step in STEPS_OF_STAGE_2 for image in seen[step].values()]
+    rows = [one for image in images for one in image.objects.get(DETECTIONS, ())]
     for one in rows:
         assert (one.facts["cause"] is None) == (one.facts["status"] == "kept")
         if one.facts["cause"] == "score too low":
@@ -182,3 +192,40 @@ def test_images__a_pool_entry_keeps_its_name_and_no_two_share_one() -> None:
     first, twin, other = named(entry(1), entry(1), entry(2))
     assert len({first, twin, other}) == 3
     assert next(named(entry(1))) == first
+
+
+def candidate(columns: slice, score: float) -> Candidate:
+    mask = np.zeros((4, 8), dtype=bool)
+    mask[:, columns] = True
+    return Candidate(2, score, score, 1.0, 1.0, rle_encode(mask))
+
+
+def test_images__every_cause_of_a_detection_that_is_not_kept() -> None:
+    found = [
+        candidate(np.s_[0:4], 0.95),
+        candidate(np.s_[0:5], 0.94),  # a fifth of it is left
+        candidate(np.s_[0:4], 0.93),
+        candidate(np.s_[6:8], 0.60),
+        candidate(np.s_[6:8], 0.40),
+        replace(candidate(np.s_[5:6], 0.99), valid_share=0.1),
+    ]
+    ids = np.zeros((4, 8), dtype=np.int32)
+    ids[:, :4] = 1
+    pixels = np.zeros((4, 8, 3), dtype=np.uint8)
+    labels = LabelledImage(pixels, ids, np.array([2]))
+    kept = [True, False, False, False, False, False]
+    item = SnapshotItem("s", "t", None, pixels, labels, None, None, found, kept)
+    snapshot = Snapshot(
+        9, 2, "uda4inst", 0.9, (), [item], (), unsure_threshold=0.5, min_visible_share=0.3
+    )
+    (image,) = images_of(snapshot, min_valid_share=0.2)
+    assert [(one.facts["status"], one.facts["cause"]) for one in image.objects[DETECTIONS]] == [
+        ("kept", None),
+        ("ignored", "too little left to see"),
+        ("dropped", "covered by better ones"),
+        ("ignored", "score too low"),
+        ("dropped", "covered by better ones"),
+        ("dropped", "on the ego vehicle"),
+    ]
+    (shown,) = image.objects[PSEUDO_LABELS]
+    assert shown.facts["confidence"] == 0.95
