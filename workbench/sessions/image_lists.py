@@ -12,6 +12,8 @@ from workbench.sessions.database import connect
 from workbench.sessions.library import fo
 
 _SHOWN: Final = 10  # names that a message lists
+# Whose images those of a session of training are, by what they are pasted into or cut from.
+_BASES: Final = {"S2T": "target", "T2S": "source", "pool": "source"}
 
 
 def export_tag(name: str, tag: str, path: Path, *, domain: str | None = None) -> int:
@@ -85,7 +87,8 @@ def export_view(
             f"data set must be a session of this project, got {dataset.name!r}, which does not say "
             "what its images are called. Make one with 'uda4inst inspect'."
         )
-    names, domains = view.values(["image_name", "domain"])
+    names, kinds = view.values(["image_name", "domain"])
+    domains = [str(_BASES.get(kind, kind)) for kind in kinds]
     chosen = _of_domain(names, domains, domain, what)
     of = domain or domains[0]
     known = dataset.info.get("uda4inst", {}).get("domains", {}).get(of, {})

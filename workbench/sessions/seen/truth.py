@@ -78,14 +78,14 @@ class TargetTruth:
             for label, mask in zip(labels, cut_instances(ids, len(labels)), strict=True)
             if mask.mask.size
         ]
-        judged = {
-            name: [_judged(one, ids, labels) for one in image.objects[name]]
+        verdicts = {
+            name: [judged(one, ids, labels) for one in image.objects[name]]
             for name in (DETECTIONS, PSEUDO_LABELS)
             if name in image.objects
         }
         return replace(
             image,
-            objects={**image.objects, **judged, GROUND_TRUTH: truth},
+            objects={**image.objects, **verdicts, GROUND_TRUTH: truth},
             facts={**image.facts, "labels": "diagnostics"},
         )
 
@@ -110,7 +110,7 @@ class TargetTruth:
         return crop.transform.ids(objects.ids), objects.labels.tolist()
 
 
-def _judged(found: SeenObject, ids: Int32[np.ndarray, "H W"], labels: Sequence[int]) -> SeenObject:
+def judged(found: SeenObject, ids: Int32[np.ndarray, "H W"], labels: Sequence[int]) -> SeenObject:
     """Return a pseudo-label or a detection with its IoU with an object of its class, and a verdict.
 
     Right is an IoU of .5 or more; not judged is what lies for the most part on ignored pixels.

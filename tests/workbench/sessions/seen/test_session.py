@@ -14,13 +14,17 @@ import pytest
 inspection.require_database()
 
 from seen_run import Trained
+from typer.testing import CliRunner
 
 from uda4inst.errors import UserError
+from uda4inst.formats.image_list import read_image_list
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.structures import InstanceMap
 from workbench.sessions import building, convert
-from workbench.sessions.data_session import DataSession
+from workbench.sessions.building import DataSession
+from workbench.sessions.commands import inspect_app
+from workbench.sessions.image_lists import export_view
 from workbench.sessions.library import fo
 from workbench.sessions.seen import samples, session
 from workbench.sessions.seen.images import KEPT
@@ -314,3 +318,49 @@ def test_open__limit_spreads_over_the_snapshots(trained: Trained, whole: DataSes
     limited = open_seen_session(SeenRequest(trained.run, limit=3))
     assert limited.summary["snapshots"] == ["step 0", "step 3", "step 6"]
     assert limited.dataset.name != whole.dataset.name
+
+
+def test_open__every_category_group_has_its_own(runs_root: Path, factories: Any) -> None:
+    options = {"snapshots": (10,)}, {"snapshots": (10,)}
+    run = RunDir(factories.write_grouped_run(runs_root, modules=options))
+    opened = open_seen_session(SeenRequest(run))
+    people, vehicles = (group.replace("-", ", ") for group in factories.GROUPS)
+    assert sorted(opened.dataset.distinct("group")) == sorted([people, vehicles])
+    one = opened.dataset.load_saved_view(f"group {people}")
+    assert one.distinct("group") == [people]
+    assert len(one) == len(opened.dataset) / 2  # both show the same here
+    pictures = opened.dataset.values("filepath")
+    assert len(set(pictures)) == len(pictures)
+    assert len(opened.dataset.load_saved_view("step 10")) == len(opened.dataset)
+
+
+def test_open__target_labels_have_a_data_set_of_their_own(
+    trained: Trained, whole: DataSession
+) -> None:
+    opened = open_seen_session(SeenRequest(trained.run, target_labels=True, step=4))
+    dataset = opened.dataset
+    assert dataset.name != whole.dataset.name
+    assert "diagnostics" in dataset.description
+    assert dataset.match({"domain": "target"}).distinct("labels") == ["diagnostics"]
+    assert dataset.match({"domain": "S2T"}).distinct("labels") == ["none"]
+    assert dataset.count("ground_truth.detections") > 0
+    assert whole.dataset.count("ground_truth.detections") == 0
+    assert whole.dataset.distinct("labels") == ["none"]
+    wrong = dataset.load_saved_view("pseudo-labels wrong at a high score")
+    assert wrong.distinct("pseudo_labels.detections.verdict") == ["wrong"]
+
+
+def test_inspect_run__prints_a_summary_of_every_run(trained: Trained, whole: DataSession) -> None:
+    arguments = ["run", str(trained.run.path), "--show", "training", "--headless"]
+    result = CliRunner().invoke(inspect_app, arguments)
+    assert json.loads(result.stdout) == {**whole.summary, "built": False, "added": 0}
+    both = CliRunner().invoke(inspect_app, [*arguments, str(trained.run.path), "--step", "4"])
+    assert [summary["added"] for summary in json.loads(both.stdout)] == [0, 0]
+
+
+def test_export__lists_the_images_that_crops_are_of(whole: DataSession, tmp_path: Path) -> None:
+    view = whole.dataset.match({"place": {"$in": ["step 4, S2T 1", "step 4, T2S 2"]}})
+    names = dict(zip(*view.values(["domain", "image_name"]), strict=True))
+    for domain, kind in (("target", "S2T"), ("source", "T2S")):
+        export_view(view, tmp_path / domain, domain=domain)
+        assert read_image_list(tmp_path / domain).names == (names[kind],)
