@@ -160,7 +160,7 @@ def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(
     words = (f"{run}@40:teacher", f"{run}@40:student", "--images", "some.txt")
     assert found.inspection.arguments == ("run", *words)
     assert found.inspection.title == "demo teacher 40 and demo student 40, some.txt"
-    assert found.views == (": misses of car", ": false positives of car")
+    assert found.views == (": misses of car", ": false positives of car", ": errors of car")
 
 
 def test_pseudo_labels__asks_for_the_snapshot_on_screen(

@@ -48,3 +48,26 @@ def test_error_maps__semantic_run_is_judged_pixel_by_pixel(pixels: Workbench) ->
     pixels.wait_for("#error-maps-title-a", r"\d invented, [\d,]+ missed\)")
     pixels.wait_for("#error-maps-title-a", r"evaluated images\s*IoU \d+\.\d")
     pixels.wait_for_other_picture("error-maps-errors-a", everything)
+
+
+def test_error_maps__images_of_a_list(instances: Workbench) -> None:
+    bench, page = instances, instances.page
+    bench.open()
+    bench.on_run("first")
+    bench.tab("error_maps")
+    bench.wait_for("#error-maps-facts", "1 of 6")
+    name = page.locator("#error-maps-facts b").first.inner_text()
+    listed, strangers = bench.folder / "one.txt", bench.folder / "strangers.txt"
+    listed.write_text(f"{name}\n")
+    strangers.write_text("nobody\n")
+    box = page.locator("#error-maps-images input")
+    box.fill(str(strangers))
+    box.press("Enter")
+    bench.wait_for("#error-maps-notice", "must name images of the data set.*got 'nobody'")
+    box.fill(str(listed))
+    box.press("Enter")
+    bench.wait_for("#error-maps-facts", "1 of 1")
+    bench.shoot("error_maps_list")
+    box.fill("all images")
+    box.press("Enter")
+    bench.wait_for("#error-maps-facts", "1 of 6")

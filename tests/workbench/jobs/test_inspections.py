@@ -187,5 +187,6 @@ def test_require_fiftyone__a_folder_of_its_name_is_none(
 ) -> None:
     (tmp_path / "fiftyone").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "fiftyone", raising=False)
     with pytest.raises(UserError, match="must have FiftyOne"):
         require_fiftyone()

@@ -94,9 +94,9 @@ def _names(services: Services) -> Iterator[str]:
         yield from (module_of(run, group) for group in services.runs.groups(run))
 
 
-def _lists() -> list[str]:
-    """Return the image lists that FiftyOne has written here."""
-    return sorted(str(path) for path in Path(FOLDER, LISTS).glob("*.txt"))
+def _lists() -> list[tuple[str, str]]:
+    """Return name and path of the image lists that FiftyOne has written here."""
+    return [(path.name, str(path)) for path in sorted(Path(FOLDER, LISTS).glob("*.txt"))]
 
 
 def _step_choice(services: Services, side: Evaluated | None) -> gr.Dropdown:

@@ -34,7 +34,8 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     views: tuple[str, ...] = (": images by error",)
     if choice.thing is not None:
         picked = class_names(services, state)[choice.thing]
-        views = (f": misses of {picked}", f": false positives of {picked}")
+        kinds = ("misses", "false positives", "errors")  # the last of pixels
+        views = tuple(f": {kind} of {picked}" for kind in kinds)
     return Inspected(Inspection(title, tuple(words)), views)
 
 

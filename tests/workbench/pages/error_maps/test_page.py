@@ -195,3 +195,14 @@ def test_error_view__wrong_list_is_one_message(
     assert error_view(services, state).head.images.value == str(path)
     with pytest.raises(UserError, match=words):
         error_view(services, state).content()
+
+
+def test_controls__offer_the_lists_that_fiftyone_wrote(
+    services: Services, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fiftyone" / "lists"
+    folder.mkdir(parents=True)
+    (folder / "hard ones.txt").write_text("a\n")
+    monkeypatch.chdir(tmp_path)
+    choices = error_view(services, DEMO).head.images.choices
+    assert choices[1] == ("hard ones.txt", "fiftyone/lists/hard ones.txt")
