@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from uda4inst.run_folder.layout import find_run
+from uda4inst.run_folder.layout import RunDir, find_run
 from workbench.sessions.predicted import Predicted, find_predicted
 
 _NAMED: Final = re.compile(r"(?P<run>.+)@(?P<step>\d+)(?::(?P<network>student|teacher))?")
@@ -35,4 +35,4 @@ def find_named(
 
 def _is_run(name: str, root: Path) -> bool:
     """Whether a name is a run's as it stands, whatever signs are in it."""
-    return any((path / "config.yaml").is_file() for path in (Path(name), root / name))
+    return any(RunDir(path).config.is_file() for path in (Path(name), root / name))
