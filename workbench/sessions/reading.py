@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.classes import IGNORE_TRAIN_ID
+from uda4inst.data.files.images import require_picture
 from uda4inst.data.tree import ImageTree, LabelArrays, ObjectFacts
 from uda4inst.structures import Size
 from workbench.sessions.cutting import CutMask, cut_ignored, cut_instances
@@ -84,6 +85,7 @@ class Reading:
         """Return the image of a number, its semantic map written."""
         index = self.chosen[number]
         record = self.tree.records[index]
+        require_picture(record.image)
         plain = ReadImage(index, self.tree.size_of(index), record.image.stat().st_size)
         if not record.labels:
             return plain

@@ -18,6 +18,10 @@ from inspection import environment, processes_in, wait_until_gone
 
 inspection.require_database()
 
+from browser_bench import free_port
+
+from uda4inst.doctor import find_mongod
+
 pytestmark = pytest.mark.inspection
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -28,11 +32,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start `uda4inst inspect data` in an empty folder; whatever happens, it ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
+    def begin(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "uda4inst.cli", "inspect", "data", *arguments],
             cwd=tmp_path,
-            env=environment(),
+            env=environment() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -133,6 +137,32 @@ def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_pa
     other.communicate(timeout=_PATIENCE)
     assert other.returncode == 0
     wait_until_gone(tmp_path)
+
+
+def test_headless__uses_a_mongodb_of_ones_own(start: Start, toy: Path, tmp_path: Path) -> None:
+    mongod, port = find_mongod(), free_port()
+    if mongod is None:
+        pytest.skip("no mongod of this machine: FIFTYONE_DATABASE_URI names another")
+    own = f"mongodb://127.0.0.1:{port}"
+    (tmp_path / "own").mkdir()
+    database = subprocess.Popen(
+        [mongod, "--dbpath", tmp_path / "own", "--port", str(port), "--nounixsocket", "--quiet"],
+        stdout=subprocess.DEVNULL,
+    )
+    words = ("urbansyn", str(toy / "urbansyn"), "--limit", "2", "--headless")
+    try:
+        process = start(*words, FIFTYONE_DATABASE_URI=own)
+        out, err = process.communicate(timeout=_PATIENCE)
+        assert json.loads(out)["images"] == 2, err
+        assert processes_in(tmp_path) == []
+        assert not (tmp_path / "fiftyone" / "database").exists()
+    finally:
+        database.terminate()
+        database.wait(_PATIENCE)
+    gone = start(*words, FIFTYONE_DATABASE_URI=own)
+    out, err = gone.communicate(timeout=_PATIENCE)
+    assert (gone.returncode, out) == (2, "")
+    assert err.splitlines()[-1].startswith("error: FIFTYONE_DATABASE_URI must name a MongoDB")
 
 
 @pytest.mark.parametrize(

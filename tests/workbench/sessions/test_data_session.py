@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import inspection
 import numpy as np
 import pytest
+from PIL import Image
 
 inspection.require_database()
 
@@ -18,7 +20,7 @@ from uda4inst.structures import InstanceMap, SemanticMap
 from workbench.sessions import building, convert, data_session, reading, samples
 from workbench.sessions.data_session import open_data_session
 from workbench.sessions.library import fo
-from workbench.sessions.request import request_tree
+from workbench.sessions.request import open_sides, request_tree
 
 pytestmark = pytest.mark.inspection
 
@@ -197,3 +199,56 @@ def test_open__masks_too_large_for_the_database_are_files(
     assert False in in_files
     labels = UrbanSyn(toy / "urbansyn").read_labels(0)
     assert np.array_equal(as_instances(first).ids.numpy(), labels.ids)
+
+
+def gray16(path: Path) -> None:
+    Image.fromarray(np.full((64, 128), 40_000, np.uint16)).save(path)
+
+
+def palette(path: Path) -> None:
+    Image.new("P", (128, 64)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(gray16, "16-bit", id="16-bit"),
+        pytest.param(palette, "palette", id="palette"),
+        pytest.param(Path.unlink, "", id="gone"),
+    ],
+)
+def test_open__a_picture_that_cannot_be_read_is_one_message(
+    tree: Path, spoil: Callable[[Path], None], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_tree("urbansyn", tree)
+    tagged = open_data_session(request).dataset
+    tagged.match(fo.ViewField("image_name") == "rgb_0002").tag_samples("kept")
+    picture = tree / "rgb" / "rgb_0005.png"
+    whole = picture.read_bytes()
+    listed = open_sides(request)  # it is spoiled after the files were listed
+    spoil(picture)
+    monkeypatch.setattr(data_session, "open_sides", lambda request: listed)
+    with pytest.raises(UserError, match="rgb_0005") as told:
+        open_data_session(request, fresh=True)
+    assert words in str(told.value)
+    monkeypatch.undo()
+    picture.write_bytes(whole)
+    mended = open_data_session(request)
+    assert mended.summary["images"] == 8
+    assert mended.dataset.match_tags("kept").values("image_name") == ["rgb_0002"]
+
+
+def test_open__a_database_that_takes_no_more_is_one_message(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_tree("urbansyn", tree)
+    full = OSError("No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.Dataset, "add_samples", lambda *_, **__: raise_it(full))
+        with pytest.raises(UserError, match="must take all images, got No space left on device"):
+            open_data_session(request)
+    assert open_data_session(request).summary["images"] == 8
+
+
+def raise_it(error: Exception) -> None:
+    raise error

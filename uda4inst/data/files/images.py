@@ -59,6 +59,18 @@ def picture_size(path: Path) -> Size:
         raise png.unreadable(error, path) from error
 
 
+def require_picture(path: Path) -> None:
+    """Raise if the first bytes of a file are those of a picture that `read_picture` refuses.
+
+    Raises:
+        UserError: missing, or a PNG of gray, a palette or 16 bits; the message has the path.
+    """
+    if _is_png(path):
+        png.picture_header(path)
+    else:
+        picture_size(path)
+
+
 def _is_png(path: Path) -> bool:
     """Whether PNG's reader has the say: it is one, or it is unreadable and called one."""
     if path.suffix.lower() == ".png":

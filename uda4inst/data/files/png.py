@@ -88,6 +88,17 @@ def read_header(path: Path) -> PngHeader:
         raise unreadable(error, path) from error
 
 
+def picture_header(path: Path) -> PngHeader:
+    """Return what the first bytes of a picture say.
+
+    Raises:
+        UserError: as `read_image`, but for what lies behind these bytes.
+    """
+    header = read_header(path)
+    _require(header.layout, _PICTURES, "image", path)
+    return header
+
+
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Return an 8-bit RGB picture; an alpha channel is dropped.
 
