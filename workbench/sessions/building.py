@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
+from workbench.sessions.database import reason_of
 from workbench.sessions.library import fo
 
 Progress = Callable[[int, int], None]
@@ -107,10 +108,10 @@ def add_samples(dataset: fo.Dataset, batch: Sequence[fo.Sample]) -> None:
     try:
         dataset.add_samples(batch, validate=False, progress=False)
     except Exception as error:  # of pymongo, as they come
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the database must take all images, got {reason} ({dataset.name}). Free space on the "
-            "disk if it is full, then open the session again: what is missing is added."
+            f"the database must take all images, got {reason_of(error)} ({dataset.name}). Free "
+            "space on the disk if it is full, then open the session again: what is missing is "
+            "added."
         ) from error
 
 

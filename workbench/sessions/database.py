@@ -73,7 +73,7 @@ def connect() -> None:
     fo.core.service.DatabaseService = _Database
     with one_at_a_time(_made(folder) / "starting.lock"):  # the others then join it
         end_leftover(folder)
-        _ask(f"the database must start ({folder}){{log}}", folder)
+        _ask(f"the database must start ({folder})", folder)
 
 
 def _working_mongod() -> Path:
@@ -135,15 +135,29 @@ def _ask(rule: str, folder: Path | None = None) -> None:
         library_log.setLevel(level)
 
 
+def lost(error: Exception) -> UserError:
+    """Return what to tell of a database that went away while it was used."""
+    own = fo.config.database_uri is None
+    folder = Path(fo.config.database_dir) if own else None
+    place = folder if own else fo.config.database_uri
+    rule = f"the database must stay while it is used ({place})"
+    return UserError(_no_answer(rule, error, folder))
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first words of an error of the database, without what it was configured to."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first.partition(" (configured")[0]
+
+
 def _no_answer(rule: str, error: Exception, folder: Path | None) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     log = "" if folder is None else _end_of_log(folder)
     remedy = (
         "Start it, or unset the variable to use the project's own."
         if folder is None
         else f"Free space on the disk, or put the folder away to begin anew. {MONGOD_REMEDY}"
     )
-    return f"{rule.format(log=log)}, got {reason}. {remedy}"
+    return f"{rule}{log}, got {reason_of(error)}. {remedy}"
 
 
 def _end_of_log(folder: Path) -> str:

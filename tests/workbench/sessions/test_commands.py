@@ -19,8 +19,12 @@ from inspection import environment, processes_in, wait_until_gone
 inspection.require_database()
 
 from browser_bench import free_port
+from pymongo.errors import AutoReconnect
 
 from uda4inst.doctor import find_mongod
+from uda4inst.errors import UserError
+from workbench.sessions.building import DataSession
+from workbench.sessions.commands.showing import How, show
 
 pytestmark = pytest.mark.inspection
 
@@ -163,6 +167,20 @@ def test_headless__uses_a_mongodb_of_ones_own(start: Start, toy: Path, tmp_path:
     out, err = gone.communicate(timeout=_PATIENCE)
     assert (gone.returncode, out) == (2, "")
     assert err.splitlines()[-1].startswith("error: FIFTYONE_DATABASE_URI must name a MongoDB")
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_show__a_database_that_goes_away_is_one_message(events: bool) -> None:
+    def build(progress: object) -> list[DataSession]:
+        raise AutoReconnect("localhost:1: reset by peer (configured timeouts: 20000.0ms)")
+
+    how = How(limit=None, fresh=False, headless=False, port=None, remote=True, events=events)
+    with pytest.raises(
+        UserError, match=r"must stay while it is used .*, got localhost:1: reset"
+    ) as e:
+        show(build, "images", how)
+    assert "configured" not in str(e.value)
+    assert "Free space on the disk" in str(e.value)
 
 
 @pytest.mark.parametrize(

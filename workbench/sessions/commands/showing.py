@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
@@ -13,6 +14,9 @@ from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.sessions.building import DataSession, Progress
+
+
+_Build: TypeAlias = "Callable[[Progress], Sequence[DataSession]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class How:
 
 
 def show(
-    build: Callable[[Progress], Sequence[DataSession]],
+    build: _Build,
     what: str,
     how: How,
     *,
@@ -65,17 +69,33 @@ def show(
     if how.events:
         from workbench.sessions.events import serve_for_program
 
-        serve_for_program(build, what, how.port, view)
+        serve_for_program(partial(_built, build), what, how.port, view)
         return
     from uda4inst.commands.terminal import counting
 
     with counting(what) as bar:
-        sessions = build(lambda done, total: bar(done, total, what))
+        sessions = _built(build, lambda done, total: bar(done, total, what))
     if not how.headless:
         _serve(sessions, how, view)
         return
     summaries = [dict(session.summary) for session in sessions]
     typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=1))
+
+
+def _built(build: _Build, progress: Progress) -> Sequence[DataSession]:
+    """Return the sessions.
+
+    Raises:
+        UserError: whatever `build` raises, or the database went away meanwhile.
+    """
+    try:
+        return build(progress)
+    except Exception as error:
+        if not type(error).__module__.startswith("pymongo."):
+            raise
+        from workbench.sessions.database import lost
+
+        raise lost(error) from error
 
 
 def _serve(sessions: Sequence[DataSession], how: How, view: str | None) -> None:
