@@ -41,6 +41,7 @@ class Workbench:
     process: subprocess.Popen[bytes] | None = None
     page: Any = None
     hosts: set[str] = field(default_factory=set)
+    hosts_within: set[str] = field(default_factory=set)  # of FiftyOne's page in a frame
 
     @property
     def runs(self) -> Path:
@@ -92,10 +93,13 @@ class Workbench:
         # What the app sends when it is opened has come once the form names its preset.
         self.wait_for("#train-command", "uda4inst train")
 
-    def note_host(self, url: str) -> None:
-        """Remember whom the page asked; what it carries in itself asks nobody."""
-        if not url.startswith(("data:", "blob:")):
-            self.hosts.add(urlsplit(url).hostname or url)
+    def note_host(self, request: Any) -> None:
+        """Remember whom the page, or one within it, asked; what it carries in itself asks nobody."""
+        if request.url.startswith(("data:", "blob:")):
+            return
+        within = not request.is_navigation_request() and request.frame.parent_frame is not None
+        hosts = self.hosts_within if within else self.hosts
+        hosts.add(urlsplit(request.url).hostname or request.url)
 
     def tab(self, name: str) -> None:
         self.page.locator(f"#page-{name}-button").click()

@@ -34,7 +34,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         bench.page = browser.new_page(viewport={"width": 1440, "height": 900})
         bench.page.set_default_timeout(PATIENCE)
-        bench.page.on("request", lambda request: bench.note_host(request.url))
+        bench.page.on("request", bench.note_host)
         bench.open()
         bench.wait_for("#train-runs", "No run yet")
         bench.shoot("train_empty")

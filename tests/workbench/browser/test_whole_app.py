@@ -25,3 +25,5 @@ def test_pages__narrow_and_dark(instances: Workbench, name: str) -> None:
 
 def test_browser__asked_nobody_but_the_app(instances: Workbench) -> None:
     assert instances.hosts == {"127.0.0.1"}
+    # three fonts, which FiftyOne's own page does without: docs/fiftyone.md
+    assert instances.hosts_within <= {"127.0.0.1", "fonts.googleapis.com"}
