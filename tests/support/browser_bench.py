@@ -94,7 +94,7 @@ class Workbench:
         self.wait_for("#train-command", "uda4inst train")
 
     def note_host(self, request: Any) -> None:
-        """Remember whom the page, or one within it, asked; what it carries in itself asks nobody."""
+        """Remember whom the page or one within it asked; what it carries in itself asks nobody."""
         if request.url.startswith(("data:", "blob:")):
             return
         within = not request.is_navigation_request() and request.frame.parent_frame is not None
