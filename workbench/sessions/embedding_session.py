@@ -39,6 +39,7 @@ from workbench.sessions.building import (
     add_samples,
     media_folder,
     save_info,
+    sole_builder,
 )
 from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.library import fo
@@ -176,15 +177,16 @@ def open_embedding_session(
     """
     reduced_by = _method(method)
     embedders = find_embedders(run, steps=steps, network=network)
-    request = _request(run, limit)
-    session = open_data_session(request, fresh=fresh, progress=progress)
+    session = open_data_session(_request(run, limit), fresh=fresh, progress=progress)
     dataset = session.dataset
-    _add_mixed(dataset, run)
-    for one in embedders:
-        known = dataset.info[KEY].get("maps", {}).get(one.key, {})
-        facts = {"title": one.name, "method": reduced_by, "of": _fingerprint(one, dataset)}
-        if any(known.get(name) != value for name, value in facts.items()):
-            _add_map(dataset, one, request, facts, progress)
+    with sole_builder(dataset.name):
+        dataset.reload()  # another process may have added maps meanwhile
+        _add_mixed(dataset, run)
+        for one in embedders:
+            known = dataset.info[KEY].get("maps", {}).get(one.key, {})
+            facts = {"title": one.name, "method": reduced_by, "of": _fingerprint(one, dataset)}
+            if any(known.get(name) != value for name, value in facts.items()):
+                _add_map(dataset, one, facts, progress)
     maps = {one.key: dataset.info[KEY]["maps"][one.key] for one in embedders}
     built = bool(session.summary["built"])
     return DataSession(dataset, {**summary_of(dataset, built=built), "maps": maps})
@@ -264,7 +266,6 @@ def _fingerprint(one: Embedder, dataset: fo.Dataset) -> str:
 def _add_map(
     dataset: fo.Dataset,
     one: Embedder,
-    request: DataRequest,
     facts: Mapping[str, str],
     progress: Progress | None,
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from uda4inst.errors import UserError
 from uda4inst.tasks.semantic import SEMANTIC
 from workbench.sessions import evaluation  # makes the methods known
-from workbench.sessions.building import PREDICTED, DataSession, Progress
+from workbench.sessions.building import PREDICTED, DataSession, Progress, sole_builder
 from workbench.sessions.convert import to_predictions
 from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.evaluation_views import (
@@ -60,29 +60,33 @@ def hold(session: DataSession, predicted: Sequence[Judgeable]) -> DataSession:
     """Return a session of images with predictions on them, judged, and their views.
 
     Raises:
-        UserError: predictions cannot be read, or are of other images.
+        UserError: predictions cannot be read, or are of other images; another process adds some.
     """
     dataset = session.dataset
-    kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
-    for one in predicted:
-        print_of_file = one.fingerprint()
-        known = kept.get(one.field, {})
-        if known.get("fingerprint") != print_of_file or not _is_there(dataset, one):
-            kept.pop(one.field, None)
-            _write_info(dataset, kept)  # half of it is not taken for the whole
-            scores = add_semantic(dataset, one) if one.task is SEMANTIC else _add(dataset, one)
-            kept[one.field] = {
-                "title": one.title,
-                **one.facts(),
-                "fingerprint": print_of_file,
-                "scores": scores,
-            }
-            _write_info(dataset, kept)
-    _compare(dataset, predicted)
+    with sole_builder(dataset.name):
+        dataset.reload()  # another process may have added predictions meanwhile
+        for one in predicted:
+            _keep(dataset, one)
+        _compare(dataset, predicted)
+    kept = dataset.info[PREDICTED]
     shown = {one.field: kept[one.field] for one in predicted}
     return DataSession(
         dataset, {**summary_of(dataset, built=bool(session.summary["built"])), PREDICTED: shown}
     )
+
+
+def _keep(dataset: fo.Dataset, one: Judgeable) -> None:
+    """Write predictions and what they are worth, unless they are there."""
+    kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
+    print_of_file = one.fingerprint()
+    known = kept.get(one.field, {})
+    if known.get("fingerprint") == print_of_file and _is_there(dataset, one):
+        return
+    kept.pop(one.field, None)
+    _write_info(dataset, kept)  # half of it is not taken for the whole
+    scores = add_semantic(dataset, one) if one.task is SEMANTIC else _add(dataset, one)
+    facts = {**one.facts(), "fingerprint": print_of_file, "scores": scores}
+    _write_info(dataset, {**kept, one.field: {"title": one.title, **facts}})
 
 
 def _is_there(dataset: fo.Dataset, one: Judgeable) -> bool:

@@ -23,7 +23,7 @@ from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
 from uda4inst.training.validation import load_network
-from workbench.sessions import embedding_session
+from workbench.sessions import building, embedding_session
 from workbench.sessions.embedding_session import find_embedders, open_embedding_session
 from workbench.sessions.library import fo
 
@@ -165,6 +165,19 @@ def test_session__mistake_is_one_message(
 ) -> None:
     with pytest.raises(UserError, match=words):
         open_embedding_session(grouped_run, **asked)  # pyright: ignore[reportArgumentType]
+
+
+def test_session__one_adds_maps_at_a_time(
+    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_embedding_session(grouped_run, limit=4)
+    monkeypatch.setattr(embedding_session, "open_data_session", lambda *_, **__: session)
+    with (
+        building.sole_builder(session.dataset.name),
+        pytest.raises(UserError, match="must be built by one process"),
+    ):
+        open_embedding_session(grouped_run, limit=4)
+    assert open_embedding_session(grouped_run, limit=4).summary["maps"] == session.summary["maps"]
 
 
 def test_session__umap_must_be_installed(

@@ -26,7 +26,7 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import load_config
 from uda4inst.training.launch import train
-from workbench.sessions import data_session, run_session
+from workbench.sessions import building, data_session, run_session
 from workbench.sessions.convert import from_predictions
 from workbench.sessions.named_runs import find_named
 from workbench.sessions.predicted import Predicted, find_predicted
@@ -89,6 +89,17 @@ def test_open__holds_every_detection(runs: tuple[RunDir, RunDir]) -> None:
         ]
         for mine, theirs in zip(again.detections, image.detections, strict=True):
             assert (mine.pixels() == theirs.pixels()).all()
+
+
+def test_open__one_adds_predictions_at_a_time(runs: tuple[RunDir, RunDir]) -> None:
+    predicted = find_predicted([runs[0]])
+    session = open_run_session(predicted)
+    with (
+        building.sole_builder(session.dataset.name),
+        pytest.raises(UserError, match="must be built by one process"),
+    ):
+        run_session.hold(session, predicted)
+    assert run_session.hold(session, predicted).summary == {**session.summary}
 
 
 def test_open__again_writes_nothing(
