@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 # A machine without an NVIDIA GPU can point pip at PyTorch's CPU packages (see README, Installation).
 TORCH ?= torch==2.13.0
-# What is installed beside the core: `make venv EXTRAS=workbench` leaves FiftyOne out.
-EXTRAS ?= workbench,inspection
+# What is installed beside the core: `make venv EXTRAS=workbench` leaves FiftyOne and JupyterLab out.
+EXTRAS ?= workbench,inspection,notebooks
 HOST ?= 127.0.0.1
 PORT ?= 7860
 TOYSTREETS ?= data/toystreets
@@ -104,7 +104,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install uv
 	$(BIN)/uv pip install --compile-bytecode --python $(VENV) --constraint constraints.txt \
-	  --editable ".[$(EXTRAS),test,dev]"
+	  --editable ".[$(EXTRAS),test,dev,docs]"
 	$(call with_mongod)
 	touch $(STAMP)
 
