@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from uda4inst import cli
-from uda4inst.run_folder import status
-from uda4inst.suites import data_check, runner
+from uda4inst.suites import data_check, plan, runner
 from uda4inst.suites.runner import SuiteOutcome
 from uda4inst.toystreets.write import write_toystreets
 
@@ -99,7 +98,7 @@ def test_suite__data_of_finished_runs_may_be_gone(
     uda4inst: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "run_suite", lambda *_, **__: SuiteOutcome({}, {}))
-    monkeypatch.setattr(status, "is_finished", lambda _: True)
+    monkeypatch.setattr(plan, "is_finished", lambda _: True)
     assert uda4inst("suite", "table2", "--scale", "smoke", "--seeds", "0")[0] == 0
 
 

@@ -14,12 +14,10 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from uda4inst.suites.definition import Cell
-    from uda4inst.suites.expand import Expansion
     from uda4inst.suites.folder import SuiteFolder
+    from uda4inst.suites.plan import Plan
     from uda4inst.suites.rows import Network, ProtocolName
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
-    from uda4inst.suites.scales import SceneSets
 
 _Name = TypeVar("_Name", bound=str)
 _NAMES: Final = "table1, table2, table3, table4, table5, thresholds, extensions, balance, semantic"
@@ -61,49 +59,28 @@ def suite(
     ] = False,
 ) -> None:
     """Run one of the paper's tables: what is finished is skipped, what was cut short goes on."""
-    from uda4inst.run_folder.status import is_finished
-    from uda4inst.suites import folder as folders
-    from uda4inst.suites.catalogue import SUITES
-    from uda4inst.suites.data_check import check_data
+    from uda4inst.commands.terminal import counting
     from uda4inst.suites.engines import open_engine
-    from uda4inst.suites.expand import cells_of, expand
-    from uda4inst.suites.reuse import take_over
-    from uda4inst.suites.runner import run_suite
-    from uda4inst.suites.scales import find_scale
+    from uda4inst.suites.plan import plan_suite
 
-    if name not in SUITES:
-        raise UserError(f"SUITE must be one of {', '.join(SUITES)}, got {name!r}.")
-    size = find_scale(scale)
-    drawn = _parse_seeds("--scenes", scenes) if scenes else ()
-    wanted = cells_of(size, _parse_seeds("--seeds", seeds), drawn)
-    place = folders.suite_folder(root, name, scale)
-    earlier = [cell for cell in folders.recorded_cells(place) if cell not in wanted]
-
-    def expanded(some: Sequence[Cell]) -> Expansion:
-        return expand(
-            SUITES[name], size, some, root=place.runs.resolve(), overrides=overrides or []
-        )
-
-    named = [key.strip() for key in rows.split(",") if key.strip()]
-    chosen = expanded(wanted).only(named)
-    known = {*chosen.rows, *folders.recorded_rows(place)}
-    everything = expanded([*earlier, *wanted]).only(sorted(known))
-    folders.check_unchanged(place, everything)
+    plan = plan_suite(
+        name,
+        scale,
+        seeds=_parse_seeds("--seeds", seeds),
+        scenes=_parse_seeds("--scenes", scenes) if scenes else (),
+        rows=[key.strip() for key in rows.split(",") if key.strip()],
+        root=root,
+        overrides=overrides or [],
+    )
     if dry_run:
-        _list_runs(place, chosen)
+        _list_runs(plan)
         return
-    opened = open_engine(engine, at_once=at_once, folder=place.path)
-    to_do = [run for run in chosen.runs if not is_finished(place.run(run.name))]
-    if size.scenes is not None:
-        _draw_scenes(size.scenes, [run.cell for run in to_do])
-    check_data(to_do, size)
-    with folders.locked(place):
-        folders.describe(place, everything)
-        for run, source in take_over(place, chosen).items() if reuse else ():
-            typer.echo(f"{run}: taken from {source}", err=True)
-        with _showing(place) as watch:
-            outcome = run_suite(place, chosen, opened, watch=watch)
-    _finish(place, outcome)
+    opened = open_engine(engine, at_once=at_once, folder=plan.folder.path)
+    with counting("scenes") as show:
+        plan.draw_scenes(lambda scenes, done, total: show(done, total, f"scenes {scenes}"))
+    with _showing(plan.folder) as watch:
+        outcome = plan.run(opened, watch=watch, reused=_say_reused if reuse else None)
+    _finish(plan.folder, outcome)
 
 
 def report(
@@ -137,21 +114,8 @@ def _choose(option: str, value: str | None, known: tuple[_Name, ...]) -> tuple[_
     return chosen
 
 
-def _draw_scenes(sets: SceneSets, cells: Sequence[Cell]) -> None:
-    """Draw the scene sets that are not there."""
-    from uda4inst.commands.terminal import counting
-    from uda4inst.toystreets.write import write_toystreets
-
-    for scenes in dict.fromkeys(cell.scenes for cell in cells if cell.scenes is not None):
-        with counting(f"scenes {scenes}") as show:
-            write_toystreets(
-                sets.tree(scenes),
-                train=sets.train,
-                val=sets.val,
-                val_objects=sets.val_objects,
-                seed=scenes,
-                progress=lambda done, total, show=show: show(done, total, "scenes"),
-            )
+def _say_reused(run: str, source: Path) -> None:
+    typer.echo(f"{run}: taken from {source}", err=True)
 
 
 def _parse_seeds(option: str, text: str) -> list[int]:
@@ -169,12 +133,12 @@ def _parse_seeds(option: str, text: str) -> list[int]:
         ) from None
 
 
-def _list_runs(place: SuiteFolder, expansion: Expansion) -> None:
+def _list_runs(plan: Plan) -> None:
     """Print the runs and what is left of each."""
     from uda4inst.run_folder.status import is_finished
 
-    for run in expansion.runs:
-        folder = place.run(run.name)
+    for run in plan.chosen.runs:
+        folder = plan.folder.run(run.name)
         begun = "go on" if folder.config.is_file() else "begin"
         state = "finished" if is_finished(folder) else begun
         start = f" from {run.stage1}" if run.stage1 else ""
