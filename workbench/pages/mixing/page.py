@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,23 +9,14 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.colors import ORIGIN_COLORS
-from uda4inst.draw import (
-    display_size,
-    origins_of,
-    outline_by_origin,
-    overlay_instances,
-    overlay_semantic,
-    resize,
-)
 from uda4inst.run_folder.snapshot_reader import (
-    LabelledImage,
-    SemanticImage,
     Snapshot,
     SnapshotItem,
 )
 from uda4inst.uda.mixing import Origin
+from workbench.drawings.mixing import PASTED, PictureView, item_pictures, present
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -43,21 +33,6 @@ HINT = (
 )
 TICK_SECONDS = 2.0
 Image = NDArray[np.uint8]
-
-# What is pasted, by the kind of origin.
-_PASTED: Final = {
-    Origin.SOURCE_INSTANCE: "source",
-    Origin.PSEUDO_LABEL: "pseudo-labels",
-    Origin.POOL: "pool",
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureView:
-    """A picture, or None, and the line below it."""
-
-    picture: Image | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -115,117 +90,32 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
             origins="",
         )
     item = snapshot.items[index]
-    off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
+    pictures = item_pictures(snapshot, item, marked=marked)
     return MixingView(
-        source=_source(item, marked=marked),
-        target=_target(item, marked=marked),
-        pseudo_labels=PictureView(
-            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
-        ),
-        s2t=PictureView(
-            _mixed(item.s2t, marked=marked), _pasted(item.s2t, "pseudo-labels were there", off)
-        ),
-        t2s=PictureView(
-            _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
-        ),
+        source=pictures.source,
+        target=pictures.target,
+        pseudo_labels=pictures.pseudo_labels,
+        s2t=pictures.s2t,
+        t2s=pictures.t2s,
         classes=_class_legend(item),
         origins=markup.legend(_ORIGIN_LEGEND) if item.s2t or item.t2s else "",
     )
 
 
-def _plain(image: Image) -> Image:
-    return resize(image, display_size((image.shape[0], image.shape[1])))
-
-
-def _source(item: SnapshotItem, *, marked: bool) -> PictureView:
-    if item.source_semantic is not None:
-        return _semantic(item.source_semantic, marked=marked)
-    return PictureView(
-        _labelled(item.source, marked=marked),
-        _counted(item.source, "labelled instances", "no source image"),
-    )
-
-
-def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
-    if item.target_semantic is not None:
-        return _semantic(item.target_semantic, marked=marked)
-    if item.target is None:
-        return PictureView(None, "no target image")
-    has_teacher = item.pseudo_labels is not None
-    return PictureView(
-        _plain(item.target),
-        "what the teacher sees" if has_teacher else "lends its colours to the source",
-    )
-
-
-def _semantic(shown: SemanticImage, *, marked: bool) -> PictureView:
-    picture = overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
-    labelled = 100 * (shown.train_ids != IGNORE_TRAIN_ID).mean()
-    count = len(_present(shown))
-    return PictureView(picture, f"{count} classes, {labelled:.0f} % of the pixels labelled")
-
-
-def _present(shown: SemanticImage) -> list[int]:
-    """Return the trainIds that occur."""
-    return [int(k) for k in np.unique(shown.train_ids) if k != IGNORE_TRAIN_ID]
-
-
-def _labelled(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
-    if labelled is None:
-        return None
-    if not marked:
-        return _plain(labelled.image)
-    return overlay_instances(labelled.image, labelled.ids, labelled.labels, alpha=0.35)
-
-
-def _mixed(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
-    if labelled is None:
-        return None
-    if not marked or labelled.origin is None:
-        return _plain(labelled.image)
-    return outline_by_origin(labelled.image, labelled.ids, labelled.origin)
-
-
-def _counted(labelled: LabelledImage | None, what: str, otherwise: str) -> str:
-    if labelled is None:
-        return otherwise
-    return f"{len(labelled.labels)} {what}{_classes(labelled.labels)}"
-
-
-def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
-    if labelled is None or labelled.origin is None:
-        return otherwise
-    kinds = origins_of(labelled.ids, labelled.origin)
-    parts = []
-    for kind, word in _PASTED.items():
-        numbers = [number for number, origin in kinds.items() if origin == kind]
-        if numbers:
-            labels = labelled.labels[np.asarray(numbers) - 1]
-            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels)}")
-    below = sum(origin == Origin.BASE for origin in kinds.values())
-    return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
-
-
-def _classes(labels: NDArray[np.int64]) -> str:
-    counts = Counter(THING_NAMES[int(label)] for label in labels)
-    listed = ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.most_common())
-    return f" ({listed})" if listed else ""
-
-
 def _class_legend(item: SnapshotItem) -> str:
     maps = [shown for shown in (item.source_semantic, item.target_semantic) if shown is not None]
     if maps:
-        known = sorted({train_id for shown in maps for train_id in _present(shown)})
+        known = sorted({train_id for shown in maps for train_id in present(shown)})
         classes = [SEMANTIC_CLASSES[train_id] for train_id in known]
         return markup.legend([(c.name, css(c.color)) for c in classes])
     shown = [view.labels for view in (item.source, item.pseudo_labels) if view is not None]
-    present = sorted({int(label) for labels in shown for label in labels})
-    return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in present])
+    found = sorted({int(label) for labels in shown for label in labels})
+    return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in found])
 
 
 _ORIGIN_LEGEND: Final = [
     ("was there", css(ORIGIN_COLORS[Origin.BASE])),
-    *((f"pasted from {word}", css(ORIGIN_COLORS[kind])) for kind, word in _PASTED.items()),
+    *((f"pasted from {word}", css(ORIGIN_COLORS[kind])) for kind, word in PASTED.items()),
 ]
 
 

@@ -7,16 +7,15 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
-from typing import Final
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot
 from uda4inst.uda.mixing import Origin
+from workbench.drawings.pool import on_checkerboard
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -29,7 +28,6 @@ TITLE = "Rare-class pool"
 QUESTION = "Which rare instances wait in the pool, are they used, and how much do they hide?"
 HINT = "First in, first out: the oldest leaves when a new one enters a full pool."
 TICK_SECONDS = 2.0
-_PATCH_HEIGHT: Final = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +137,8 @@ def _percent(share: float) -> str:
 
 def _data_uri(entry: PoolItem) -> str:
     buffer = io.BytesIO()
-    PilImage.fromarray(_checkerboard(entry.patch)).save(buffer, format="PNG", compress_level=3)
+    PilImage.fromarray(on_checkerboard(entry.patch)).save(buffer, format="PNG", compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _checkerboard(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an RGBA patch enlarged on a quiet checkerboard."""
-    factor = max(1, _PATCH_HEIGHT // patch.shape[0])
-    large = patch.repeat(factor, axis=0).repeat(factor, axis=1)
-    rows, columns = np.indices(large.shape[:2]) // 8
-    board = np.where((rows + columns) % 2, 118.0, 98.0)[..., None]
-    alpha = large[..., 3:] / 255
-    return (large[..., :3] * alpha + board * (1 - alpha)).round().astype(np.uint8)
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
-from uda4inst.draw import DrawnDetection, draw_detections
-from uda4inst.run_folder.snapshot_reader import Snapshot, SnapshotItem
+from uda4inst.run_folder.snapshot_reader import Snapshot
 from uda4inst.uda.threshold_sweep import Settled
+from workbench.drawings.pseudo_labels import Trial, picture, try_threshold
 from workbench.fiftyone_bar import FiftyOneBar, FiftyOneView, bar_view, build_head, wire_button
 from workbench.pages.pseudo_labels.inspection import inspected
 from workbench.services import Services
@@ -32,25 +32,6 @@ HINT = (
 )
 TICK_SECONDS = 2.0
 _THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """What becomes of every detection of an item at a threshold, and what did in training.
-
-    Args:
-        threshold: the one tried.
-        own: the run's.
-        kept: becomes a pseudo-label.
-        ignored: neither that nor background.
-        trained: became a pseudo-label in training.
-    """
-
-    threshold: float
-    own: float
-    kept: NDArray[np.bool_]
-    ignored: NDArray[np.bool_]
-    trained: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +80,7 @@ def draw(
         min_valid_share=0.0 if share is None else share,
         min_visible_share=snapshot.min_visible_share,
     )
-    trial = _trial(state.score_threshold, snapshot, item, candidates)
+    trial = try_threshold(state.score_threshold, snapshot, item, candidates)
     return ThresholdView(
         threshold=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
         picture=picture(item, candidates, trial),
@@ -108,45 +89,6 @@ def draw(
         curve=plots.draw(_curve(candidates, trial)),
         fiftyone=bar_view(services, state, inspected),
     )
-
-
-def _trial(
-    chosen: float | None, snapshot: Snapshot, item: SnapshotItem, candidates: Settled
-) -> Trial:
-    """Return what the chosen threshold keeps; without one, what training kept."""
-    trained = np.asarray(item.kept, dtype=bool)
-    kept = trained if chosen is None else candidates.kept(chosen)
-    own = snapshot.score_threshold
-    return Trial(
-        threshold=own if chosen is None else chosen,
-        own=own,
-        kept=kept,
-        ignored=candidates.ignored(kept, snapshot.unsure_threshold),
-        trained=trained,
-    )
-
-
-def picture(item: SnapshotItem, candidates: Settled, trial: Trial) -> NDArray[np.uint8]:
-    """Return the target image with kept objects filled and dropped ones dashed.
-
-    Args:
-        item: with a target image.
-        candidates: its detections.
-        trial: which of them become pseudo-labels, and which are ignored.
-    """
-    if item.target is None:
-        raise ValueError("item must have a target image, got None.")
-    drawn = [
-        DrawnDetection(
-            candidates.ids == k + 1,
-            int(label),
-            float(score),
-            kept=bool(trial.kept[k]),
-            ignored=bool(trial.ignored[k]),
-        )
-        for k, (label, score) in enumerate(zip(candidates.labels, candidates.scores, strict=True))
-    ]
-    return draw_detections(item.target, drawn)
 
 
 def _legend(candidates: Settled, trial: Trial) -> str:

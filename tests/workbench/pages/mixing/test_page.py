@@ -16,7 +16,7 @@ from uda4inst.run_folder.snapshot_reader import Snapshot, read_snapshot
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import Domain, Sample, SemanticMap
 from workbench.pages.mixing import page as mixing
-from workbench.pages.mixing.page import PictureView
+from workbench.drawings.mixing import PictureView
 from workbench.services import Services
 
 Read = Callable[..., Snapshot]

@@ -1,0 +1,158 @@
+"""What the student is trained on at a step: each view of a batch item, and the line below it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uda4inst.classes import IGNORE_TRAIN_ID, THING_NAMES
+from uda4inst.draw import (
+    display_size,
+    origins_of,
+    outline_by_origin,
+    overlay_instances,
+    overlay_semantic,
+    resize,
+)
+from uda4inst.run_folder.snapshot_reader import (
+    LabelledImage,
+    SemanticImage,
+    Snapshot,
+    SnapshotItem,
+)
+from uda4inst.uda.mixing import Origin
+
+Image = NDArray[np.uint8]
+
+# What is pasted, by the kind of origin.
+PASTED: Final = {
+    Origin.SOURCE_INSTANCE: "source",
+    Origin.PSEUDO_LABEL: "pseudo-labels",
+    Origin.POOL: "pool",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureView:
+    """A picture, or None, and the line below it."""
+
+    picture: Image | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ItemPictures:
+    """The views of one batch item, in the order of a step."""
+
+    source: PictureView
+    target: PictureView
+    pseudo_labels: PictureView
+    s2t: PictureView
+    t2s: PictureView
+
+
+def item_pictures(snapshot: Snapshot, item: SnapshotItem, *, marked: bool = True) -> ItemPictures:
+    """Return the views of an item.
+
+    Args:
+        snapshot: the item's; of any stage and method.
+        item: one position of the batch.
+        marked: whether labels are drawn, or the images shown as the network sees them.
+    """
+    off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
+    return ItemPictures(
+        source=_source(item, marked=marked),
+        target=_target(item, marked=marked),
+        pseudo_labels=PictureView(
+            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
+        ),
+        s2t=PictureView(
+            _mixed(item.s2t, marked=marked), _pasted(item.s2t, "pseudo-labels were there", off)
+        ),
+        t2s=PictureView(
+            _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
+        ),
+    )
+
+
+def _plain(image: Image) -> Image:
+    return resize(image, display_size((image.shape[0], image.shape[1])))
+
+
+def _source(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.source_semantic is not None:
+        return _semantic(item.source_semantic, marked=marked)
+    return PictureView(
+        _labelled(item.source, marked=marked),
+        _counted(item.source, "labelled instances", "no source image"),
+    )
+
+
+def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
+    if item.target_semantic is not None:
+        return _semantic(item.target_semantic, marked=marked)
+    if item.target is None:
+        return PictureView(None, "no target image")
+    has_teacher = item.pseudo_labels is not None
+    return PictureView(
+        _plain(item.target),
+        "what the teacher sees" if has_teacher else "lends its colours to the source",
+    )
+
+
+def _semantic(shown: SemanticImage, *, marked: bool) -> PictureView:
+    picture = overlay_semantic(shown.image, shown.train_ids) if marked else _plain(shown.image)
+    labelled = 100 * (shown.train_ids != IGNORE_TRAIN_ID).mean()
+    count = len(present(shown))
+    return PictureView(picture, f"{count} classes, {labelled:.0f} % of the pixels labelled")
+
+
+def present(shown: SemanticImage) -> list[int]:
+    """Return the trainIds that occur."""
+    return [int(k) for k in np.unique(shown.train_ids) if k != IGNORE_TRAIN_ID]
+
+
+def _labelled(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
+    if labelled is None:
+        return None
+    if not marked:
+        return _plain(labelled.image)
+    return overlay_instances(labelled.image, labelled.ids, labelled.labels, alpha=0.35)
+
+
+def _mixed(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
+    if labelled is None:
+        return None
+    if not marked or labelled.origin is None:
+        return _plain(labelled.image)
+    return outline_by_origin(labelled.image, labelled.ids, labelled.origin)
+
+
+def _counted(labelled: LabelledImage | None, what: str, otherwise: str) -> str:
+    if labelled is None:
+        return otherwise
+    return f"{len(labelled.labels)} {what}{_classes(labelled.labels)}"
+
+
+def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
+    if labelled is None or labelled.origin is None:
+        return otherwise
+    kinds = origins_of(labelled.ids, labelled.origin)
+    parts = []
+    for kind, word in PASTED.items():
+        numbers = [number for number, origin in kinds.items() if origin == kind]
+        if numbers:
+            labels = labelled.labels[np.asarray(numbers) - 1]
+            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels)}")
+    below = sum(origin == Origin.BASE for origin in kinds.values())
+    return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
+
+
+def _classes(labels: NDArray[np.int64]) -> str:
+    counts = Counter(THING_NAMES[int(label)] for label in labels)
+    listed = ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.most_common())
+    return f" ({listed})" if listed else ""
