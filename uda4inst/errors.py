@@ -10,8 +10,12 @@ class UserError(ValueError):
     """A mistake outside the program: a tree, file, configuration, checkpoint or name.
 
     The message says what is wrong, where, and what to do. The command line prints it alone and
-    exits with code 2; the app shows it and goes on.
+    exits with code 2; the app shows it and goes on; in a notebook it stands under the cell.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython prints of it."""
+        return [f"error: {self}"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

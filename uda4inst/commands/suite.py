@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from uda4inst.suites.runner import SuiteOutcome, SuiteProgress
 
 _Name = TypeVar("_Name", bound=str)
-_NAMES: Final = "table1, table2, table3, table4, table5, thresholds, extensions, balance, semantic"
+_NAMES: Final = (
+    "table1, table2, table3, table4, table5, thresholds, alignment, extensions, balance, semantic"
+)
 
 
 def suite(

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from uda4inst.suites.definition import Suite
-from uda4inst.suites.own_tables import BALANCE, EXTENSIONS, SEMANTIC_BOUNDS, THRESHOLD_SWEEP
+from uda4inst.suites.own_tables import (
+    ALIGNMENT,
+    BALANCE,
+    EXTENSIONS,
+    SEMANTIC_BOUNDS,
+    THRESHOLD_SWEEP,
+)
 from uda4inst.suites.paper_tables import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
 
 SUITES: Final[Mapping[str, Suite]] = {
@@ -18,6 +24,7 @@ SUITES: Final[Mapping[str, Suite]] = {
         TABLE4,
         TABLE5,
         THRESHOLD_SWEEP,
+        ALIGNMENT,
         EXTENSIONS,
         BALANCE,
         SEMANTIC_BOUNDS,

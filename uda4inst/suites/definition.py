@@ -23,6 +23,7 @@ SuiteName = Literal[
     "table4",
     "table5",
     "thresholds",
+    "alignment",
     "extensions",
     "balance",
     "semantic",

@@ -87,6 +87,18 @@ class Expansion:
         listed = sorted((run.name, run.config_hash) for run in self.runs)
         return _digest(listed)
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line that asks for the same runs; where they are to lie is left out."""
+        words = ["uda4inst", "suite", self.suite.name, "--scale", self.scale.name]
+        words += ["--seeds", ",".join(map(str, dict.fromkeys(cell.seed for cell in self.cells)))]
+        sets = dict.fromkeys(cell.scenes for cell in self.cells if cell.scenes is not None)
+        if sets:
+            words += ["--scenes", ",".join(map(str, sets))]
+        if len(self.rows) < len({row.key for row in self.suite.rows}):
+            words += ["--rows", ",".join(self.rows)]
+        return (*words, *(word for value in self.overrides for word in ("--set", value)))
+
     def only(self, rows: Sequence[str]) -> Expansion:
         """Return the runs of some rows alone, with the stage-1 runs they start from.
 

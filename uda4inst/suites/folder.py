@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -139,7 +138,7 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
         "overrides": list(expansion.overrides),
         "presets": dict(expansion.scale.presets),
         "hash": expansion.hash,
-        "command": ["uda4inst", *sys.argv[1:]],
+        "command": list(expansion.command),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": current_commit(),
         "runs": [

@@ -1,4 +1,4 @@
-"""Comparisons that are no table of the paper: thresholds, label-free extensions, balance."""
+"""Comparisons that are no table of the paper: thresholds, colours, extensions, balance."""
 
 from __future__ import annotations
 
@@ -37,6 +37,29 @@ THRESHOLD_SWEEP: Final = Suite(
             )
             for threshold in THRESHOLDS
         ),
+        ORACLE,
+    ),
+)
+
+_ALIGNED: Final[Mapping[str, Any]] = {"method.lab_alignment": True}
+_UNALIGNED: Final[Mapping[str, Any]] = {"method.lab_alignment": False}
+
+ALIGNMENT: Final = Suite(
+    "alignment",
+    "Colour alignment",
+    "One network on source images in their own colours and in those of a target image (LAB mean "
+    "and spread), without and with bidirectional mixing. The paper aligns always, and prints no "
+    "table.",
+    (
+        Row(
+            "source",
+            "w/o UDA, own colours",
+            source_training("one") | _UNALIGNED,
+            role="lower_bound",
+        ),
+        Row("source_aligned", "w/o UDA, aligned", source_training("one") | _ALIGNED),
+        Row("mixing", "mixing, own colours", self_training("one", pool=False) | _UNALIGNED),
+        Row("mixing_aligned", "mixing, aligned", self_training("one", pool=False) | _ALIGNED),
         ORACLE,
     ),
 )

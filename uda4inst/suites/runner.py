@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +114,7 @@ def run_suite(
         watch: told about progress.
         trainer: the command line whose `train` and `resume` are called.
     """
-    schedule = _Schedule(folder, expansion.runs, engine, watch or _ignore, tuple(trainer))
+    schedule = _Schedule(folder, expansion, engine, watch or _ignore, tuple(trainer))
     with _listening() as signals:
         try:
             schedule.work(signals)
@@ -133,7 +132,7 @@ class _Schedule:
     """Which runs are where; `work` moves them along until none is left."""
 
     folder: SuiteFolder
-    runs: Sequence[RunSpec]
+    expansion: Expansion
     engine: Engine
     watch: Watch
     trainer: tuple[str, ...]
@@ -141,6 +140,11 @@ class _Schedule:
     errors: dict[str, str] = field(default_factory=dict)
     _active: dict[str, tuple[Handle, dict[str, Any]]] = field(default_factory=dict)
     _commit: str | None = field(default_factory=current_commit)
+
+    @property
+    def runs(self) -> Sequence[RunSpec]:
+        """The expansion's."""
+        return self.expansion.runs
 
     def work(self, signals: list[int]) -> None:
         """Start, watch and end runs; `signals` fills when the suite is asked to stop."""
@@ -192,7 +196,7 @@ class _Schedule:
             "run": run.name,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "commit": self._commit,
-            "command": ["uda4inst", *sys.argv[1:]],
+            "command": list(self.expansion.command),
             "since": time.time(),
             "log": _size(self.folder.logs / f"{run.name}.txt"),
         }

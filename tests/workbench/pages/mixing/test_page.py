@@ -15,8 +15,8 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_reader import Snapshot, read_snapshot
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.structures import Domain, Sample, SemanticMap
-from workbench.pages.mixing import page as mixing
 from workbench.drawings.mixing import PictureView
+from workbench.pages.mixing import page as mixing
 from workbench.services import Services
 
 Read = Callable[..., Snapshot]

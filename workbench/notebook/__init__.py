@@ -1,0 +1,26 @@
+"""What notebooks are made of: studies, pictures one steps through, and where numbers come from.
+
+A notebook says what is asked and shows it; everything that computes, draws or words is here, so
+that it is tested. Widgets are ipywidgets, in `stepper.py` alone; pictures are those of the app.
+"""
+
+from workbench.notebook.colours import colour_alignment
+from workbench.notebook.errors import error_maps
+from workbench.notebook.groups import category_groups
+from workbench.notebook.project import provenance, start
+from workbench.notebook.snapshots import mixing, pool, thresholds
+from workbench.notebook.stepper import Stepper
+from workbench.notebook.study import Study
+
+__all__ = [
+    "Stepper",
+    "Study",
+    "category_groups",
+    "colour_alignment",
+    "error_maps",
+    "mixing",
+    "pool",
+    "provenance",
+    "start",
+    "thresholds",
+]

@@ -1,0 +1,226 @@
+"""One ablation in a notebook: the same suite as `uda4inst suite`, its tables, and what they say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from IPython.display import display
+
+from uda4inst.data.stream.dataset import Trees, open_trees
+from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.status import is_finished
+from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.engines import open_engine
+from uda4inst.suites.figures import draw_chart
+from uda4inst.suites.plan import Plan, plan_suite
+from uda4inst.suites.report import markdown_table
+from uda4inst.suites.results import SuiteResults, collect
+from uda4inst.suites.rows import Network, ProtocolName
+from uda4inst.suites.runner import SuiteProgress
+from uda4inst.suites.tables import Table, difference_tables, tables
+from workbench.notebook.shown import Still, Text, figure_still
+from workbench.notebook.words import compared, unable
+
+# Smoke runs are too short to leave snapshots by themselves, and judge one image.
+_SMOKE: Final = ("training.snapshot_every=2", "training.snapshots_kept=4", "evaluation.limit=8")
+_SECONDS_BETWEEN: Final = 0.5
+
+
+class Study:
+    """A suite at a scale: run it, and show what it says.
+
+    Args:
+        suite: a name of `uda4inst suite`.
+        scale: smoke, toy or paper.
+        seeds: of the trainings.
+        scenes: scene sets of the toy scale; empty for its own.
+        rows: keys of some rows; empty for all.
+        source_root: folder of the source's data; None for the scale's own.
+        target_root: folder of the target's data.
+        root: folder that holds the suites; finished runs in it are taken as they are.
+
+    Raises:
+        UserError: no such suite, scale or row; or runs of another configuration are there.
+    """
+
+    def __init__(
+        self,
+        suite: str,
+        scale: str,
+        *,
+        seeds: Sequence[int] = (0,),
+        scenes: Sequence[int] = (),
+        rows: Sequence[str] = (),
+        source_root: str | None = None,
+        target_root: str | None = None,
+        root: str | Path = "suites",
+    ) -> None:
+        overrides: list[str] = [*_SMOKE] if scale == "smoke" else []
+        if source_root is not None:
+            overrides.append(f"data.source.root={source_root}")
+        if target_root is not None:
+            overrides += [f"data.{part}.root={target_root}" for part in ("target", "val")]
+        self.plan: Plan = plan_suite(
+            suite,
+            scale,
+            seeds=seeds,
+            scenes=scenes if scale == "toy" else (),
+            rows=rows,
+            root=Path(root),
+            overrides=overrides,
+        )
+        self.suite = SUITES[suite]
+        self.scale = self.plan.chosen.scale
+        # As `uda4inst report` shows first.
+        self.protocol: ProtocolName = self.suite.task.protocols[0]  # pyright: ignore[reportAttributeAccessIssue]
+        self.network: Network = "student"
+
+    def _repr_markdown_(self) -> str:
+        labels = {row.run_key: row.label for row in self.suite.rows}
+        lines = ["| run | steps | state | configuration |", "|:--|--:|:--|:--|"]
+        for run in self.plan.chosen.runs:
+            state = "finished" if is_finished(self.plan.folder.run(run.name)) else "to do"
+            label = labels.get(run.row, "stage 1, shared")
+            steps = run.config.training.total_steps
+            lines.append(f"| {run.name}: {label} | {steps:,} | {state} | `{run.config_hash}` |")
+        return "\n".join(
+            [f"**{self.suite.title}**. {self.suite.text} {self.scale.text}", "", *lines]
+        )
+
+    # Running it ---------------------------------------------------------------------------------
+
+    def run(self, *, at_once: int | None = None) -> None:
+        """Train what is not finished; the cell shows how far it is, and ends with a line.
+
+        Interrupting the kernel has the runs saved; the cell then goes on with them next time.
+
+        Args:
+            at_once: runs at the same time; None for as many as there are devices.
+
+        Raises:
+            UserError: data are missing, a run failed, or it was interrupted.
+        """
+        begun = time.monotonic()
+        to_do = len(self.plan.to_do)
+        showing = _Showing()
+        self.plan.draw_scenes(
+            lambda scenes, done, total: showing(f"scenes {scenes}: {done}/{total}")
+        )
+        engine = open_engine("local", at_once=at_once, folder=self.plan.folder.path)
+        outcome = self.plan.run(engine, watch=showing.progress, reused=lambda *_: None)
+        if outcome.signal:
+            raise UserError("interrupted; what was trained is kept, and this cell goes on with it.")
+        if not outcome.is_good:
+            raise UserError("\n".join(f"{name}: {why}" for name, why in outcome.errors.items()))
+        runs = len(self.plan.chosen.runs)
+        minutes, seconds = divmod(round(time.monotonic() - begun), 60)
+        trained = (
+            f"{to_do} trained in {minutes}:{seconds:02d}" if to_do else "none was to be trained"
+        )
+        showing(f"{runs} runs finished; {trained}.", at_once=True)
+
+    @cached_property
+    def data(self) -> Trees:
+        """Source and target as its runs read them.
+
+        Raises:
+            UserError: they are not there; `run` draws those of the toy scale.
+        """
+        config = self.plan.chosen.runs[0].config
+        return open_trees(config.data, mode="pair", labels=config.task.labels)
+
+    def finished(self, row: str) -> RunDir:
+        """Return the first finished run of a row.
+
+        Raises:
+            UserError: there is none.
+        """
+        keys = {one.key: one.run_key for one in self.suite.rows}
+        if row not in keys:
+            raise UserError(f"row must be one of {', '.join(keys)}, got {row!r}.")
+        for run in self.plan.chosen.runs:
+            folder = self.plan.folder.run(run.name)
+            if run.row == keys[row] and is_finished(folder):
+                return folder
+        raise UserError(f"row {row!r} must have a finished run, got none. Run the study first.")
+
+    # What it says -------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> SuiteResults:
+        """What its runs have reached by now."""
+        return collect(self.plan.folder.path)
+
+    def table(self) -> Text:
+        """Return the table with the paper's numbers and ours: mean, spread, gap, n."""
+        return _shown(next(tables(self.results, [(self.protocol, self.network)])))
+
+    def differences(self) -> Text:
+        """Return how far the rows are apart, with intervals."""
+        table = next(difference_tables(self.results, self.protocol, self.network), None)
+        return (
+            Text("No two rows were judged on the same images.") if table is None else _shown(table)
+        )
+
+    def figure(self) -> Still:
+        """Return bars by class: the paper's light and hatched, ours with their spread."""
+        results = self.results
+        first = self.suite.rows[0].benchmark
+        rows = [r for r in results.rows if r.row.benchmark == first and r.state != "not run"]
+        chart = draw_chart(results, rows, self.protocol, self.network)
+        return figure_still(chart, f"{self.suite.title}: AP by class of each row")
+
+    def answer(self, *pairs: tuple[str, str]) -> Text:
+        """Return what the numbers say about pairs of rows, and what this scale cannot tell.
+
+        Args:
+            pairs: keys (row, other row); the question is how much higher the first is.
+        """
+        results = self.results
+        lines = [
+            f"- {compared(results, row, other, self.protocol, self.network)}"
+            for row, other in pairs
+        ]
+        return Text("\n".join([*lines, "", f"*What this scale cannot tell.* {unable(results)}"]))
+
+    # Where it comes from ------------------------------------------------------------------------
+
+    def hashes(self) -> list[tuple[str, str]]:
+        """Return (run, configuration hash) of every run."""
+        return [(run.name, run.config_hash) for run in self.plan.chosen.runs]
+
+    def command(self) -> str:
+        """Return the command that makes the same on a command line."""
+        return f"The same from a terminal: `{' '.join(self.plan.chosen.command)}`"
+
+
+def _shown(table: Table) -> Text:
+    notes = "\n\n".join(f"<small>{note}</small>" for note in table.notes)
+    return Text(f"**{table.title}**\n\n{markdown_table(table)}\n\n{notes}")
+
+
+class _Showing:
+    """One line under a cell that is written anew."""
+
+    def __init__(self) -> None:
+        self._handle: Any = display(Text(""), display_id=True)
+        self._last = 0.0
+
+    def __call__(self, text: str, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if self._handle is not None and (at_once or now - self._last > _SECONDS_BETWEEN):
+            self._handle.update(Text(text))
+            self._last = now
+
+    def progress(self, progress: SuiteProgress) -> None:
+        """Say how many runs are done and where the running ones are."""
+        running = "; ".join(
+            f"{run.name} {run.step}/{run.steps or '?'} {run.message}".rstrip()
+            for run in progress.running
+        )
+        self(f"{progress.done} of {progress.runs} runs done. {running}")

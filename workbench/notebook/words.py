@@ -1,0 +1,57 @@
+"""Sentences about a study's numbers, each true by the interval it names."""
+
+from __future__ import annotations
+
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, ProtocolName
+
+
+def compared(
+    results: SuiteResults, row: str, other: str, protocol: ProtocolName, network: Network
+) -> str:
+    """Return how much higher one row is than another, with interval, n and the paper's difference.
+
+    Args:
+        results: of the suite.
+        row: key of the row that is asked about.
+        other: key of what it is compared with.
+        protocol: how both were judged.
+        network: whose predictions.
+    """
+    mine, theirs = results.row(row), results.row(other)
+    metric = results.suite.task.measures[0]
+    what = f"**{mine.label}** against {theirs.label}"
+    found = results.difference(mine, theirs, network, protocol, metric)
+    paper = _paper(results, row, other, metric)
+    if found is None:
+        return f"{what}: no runs of both on the same images. {paper}"
+    verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
+    images = next((run.data for run in mine.runs if run.data), "")
+    return (
+        f"{what}: {found.value:+.1f} points of {metric} (95 % interval {found.low:+.1f} to "
+        f"{found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
+        f"{verdict}. {paper}"
+    )
+
+
+def _paper(results: SuiteResults, row: str, other: str, metric: str) -> str:
+    numbers = [results.row(key).paper for key in (row, other)]
+    values = [numbers_of.value(metric) if numbers_of else None for numbers_of in numbers]
+    if None in values:
+        return "The paper has no such pair."
+    mine, theirs = (value for value in values if value is not None)
+    return f"In the paper: {mine - theirs:+.1f} ({mine:g} and {theirs:g})."
+
+
+def unable(results: SuiteResults) -> str:
+    """Return what a suite's scale, seeds and scene sets leave open."""
+    runs = len(results.cells)
+    parts = [results.scale.text.strip()]
+    if len(results.seeds) == 1:
+        parts.append(
+            "With one seed the intervals are about the images alone: another training may differ "
+            "by more."
+        )
+    if len(results.scenes) == 1:
+        parts.append("One set of scenes: other scenes may differ by more.")
+    return f"{' '.join(parts)} ({runs} {'run' if runs == 1 else 'runs'} of each row.)"
