@@ -7,7 +7,7 @@ per cent, as the paper prints them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
@@ -82,7 +82,16 @@ class SuiteResults:
     def bound(self, row: RowResult, role: Bound) -> RowResult | None:
         """Return the lower or upper end of the gap a row can close; None without one."""
         found = self.suite.bound(row.row, role)
-        return self.row(found.key) if found else None
+        return next((other for other in self.rows if found and other.key == found.key), None)
+
+    def only(self, rows: Sequence[str], cells: Sequence[Cell]) -> SuiteResults:
+        """Return the results of some rows, by key, on some scene sets and seeds."""
+        kept = tuple(
+            replace(row, runs=tuple(run for run in row.runs if run.cell in cells))
+            for row in self.rows
+            if row.key in rows
+        )
+        return replace(self, rows=kept, cells=tuple(cells))
 
     @property
     def seeds(self) -> tuple[int, ...]:

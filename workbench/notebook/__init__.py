@@ -7,6 +7,7 @@ that it is tested. Widgets are ipywidgets, in `stepper.py` alone; pictures are t
 from workbench.notebook.colours import colour_alignment
 from workbench.notebook.errors import error_maps
 from workbench.notebook.groups import category_groups
+from workbench.notebook.losses import losses
 from workbench.notebook.project import provenance, start
 from workbench.notebook.snapshots import mixing, pool, thresholds
 from workbench.notebook.stepper import Stepper
@@ -18,6 +19,7 @@ __all__ = [
     "category_groups",
     "colour_alignment",
     "error_maps",
+    "losses",
     "mixing",
     "pool",
     "provenance",

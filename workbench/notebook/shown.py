@@ -21,7 +21,7 @@ _DPI: Final = 100
 # Of a sheet, so that captions stay legible where a page shows it smaller.
 _SHEET_INCHES: Final = 12.0
 _CAPTION_WIDTH: Final = 52
-_CAPTION_INCHES: Final = 0.62
+_CAPTION_INCHES: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,8 +33,8 @@ class Text:
     def __repr__(self) -> str:
         return self.markdown
 
-    def _repr_markdown_(self) -> str:
-        return self.markdown
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/markdown": self.markdown}
 
     def __add__(self, other: Text) -> Text:
         return Text(f"{self.markdown}\n\n{other.markdown}")

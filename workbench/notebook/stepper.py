@@ -55,6 +55,9 @@ class Stepper(widgets.VBox):
         self._show()
         super().__init__([*self.controls.values(), self.picture])
 
+    def __repr__(self) -> str:
+        return f"Controls ({', '.join(self.controls)}): run the notebook to move them."
+
     def values(self) -> dict[str, Any]:
         """Return what is chosen, by the controls' names."""
         return {name: control.value for name, control in self.controls.items()}

@@ -153,8 +153,9 @@ class Study:
 
     @property
     def results(self) -> SuiteResults:
-        """What its runs have reached by now."""
-        return collect(self.plan.folder.path)
+        """What its runs have reached by now; others in the same folder are left out."""
+        chosen = self.plan.chosen
+        return collect(self.plan.folder.path).only(chosen.rows, chosen.cells)
 
     def table(self) -> Text:
         """Return the table with the paper's numbers and ours: mean, spread, gap, n."""
@@ -162,10 +163,15 @@ class Study:
 
     def differences(self) -> Text:
         """Return how far the rows are apart, with intervals."""
-        table = next(difference_tables(self.results, self.protocol, self.network), None)
-        return (
-            Text("No two rows were judged on the same images.") if table is None else _shown(table)
-        )
+        return self._differences(0)
+
+    def by_class(self) -> Text:
+        """Return how far each row is from the one above it, by class, with intervals."""
+        return self._differences(1)
+
+    def _differences(self, index: int) -> Text:
+        found = list(difference_tables(self.results, self.protocol, self.network))
+        return _shown(found[index]) if found else Text("No two rows share judged images.")
 
     def figure(self) -> Still:
         """Return bars by class: the paper's light and hatched, ours with their spread."""
@@ -175,17 +181,16 @@ class Study:
         chart = draw_chart(results, rows, self.protocol, self.network)
         return figure_still(chart, f"{self.suite.title}: AP by class of each row")
 
-    def answer(self, *pairs: tuple[str, str]) -> Text:
+    def answer(self, *pairs: tuple[str, str], classes: tuple[str, ...] | None = None) -> Text:
         """Return what the numbers say about pairs of rows, and what this scale cannot tell.
 
         Args:
             pairs: keys (row, other row); the question is how much higher the first is.
+            classes: over whose mean; None for all of a row's.
         """
         results = self.results
-        lines = [
-            f"- {compared(results, row, other, self.protocol, self.network)}"
-            for row, other in pairs
-        ]
+        view = (self.protocol, self.network)
+        lines = [f"- {compared(results, *pair, view, classes)}" for pair in pairs]
         return Text("\n".join([*lines, "", f"*What this scale cannot tell.* {unable(results)}"]))
 
     # Where it comes from ------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from uda4inst.suites.results import SuiteResults
-from uda4inst.suites.rows import Network, ProtocolName
+from uda4inst.suites.rows import View
 
 
 def compared(
-    results: SuiteResults, row: str, other: str, protocol: ProtocolName, network: Network
+    results: SuiteResults, row: str, other: str, view: View, classes: tuple[str, ...] | None = None
 ) -> str:
     """Return how much higher one row is than another, with interval, n and the paper's difference.
 
@@ -15,22 +15,24 @@ def compared(
         results: of the suite.
         row: key of the row that is asked about.
         other: key of what it is compared with.
-        protocol: how both were judged.
-        network: whose predictions.
+        view: how both were judged, and whose predictions.
+        classes: over whose mean; None for all of the rows'.
     """
     mine, theirs = results.row(row), results.row(other)
     metric = results.suite.task.measures[0]
     what = f"**{mine.label}** against {theirs.label}"
-    found = results.difference(mine, theirs, network, protocol, metric)
-    paper = _paper(results, row, other, metric)
+    protocol, network = view
+    found = results.difference(mine, theirs, network, protocol, metric, classes)
+    paper = "" if classes else _paper(results, row, other, metric)
+    over = f" (mean of {' and '.join(classes)})" if classes else ""
     if found is None:
         return f"{what}: no runs of both on the same images. {paper}"
     verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
-    images = next((run.data for run in mine.runs if run.data), "")
+    images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
     return (
-        f"{what}: {found.value:+.1f} points of {metric} (95 % interval {found.low:+.1f} to "
+        f"{what}: {found.value:+.1f} points of {metric}{over} (95 % interval {found.low:+.1f} to "
         f"{found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
-        f"{verdict}. {paper}"
+        f"{verdict}. {paper}".rstrip()
     )
 
 

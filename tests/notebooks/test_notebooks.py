@@ -1,0 +1,187 @@
+"""Notebooks: what they must look like, that they run, and that their outputs are theirs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the extra `notebooks` is not installed")
+pytest.importorskip("ipywidgets", reason="the extra `notebooks` is not installed")
+
+from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.plan import plan_suite
+from uda4inst.toystreets.write import write_toystreets
+from workbench import notebook
+from workbench.notebook.record import KEY, digest
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+# Which process runs what: those that share a suite share its runs.
+GROUPS = {"05": "table5", "00": "table5", "08": "table5"}
+MAX_LINES = 15
+MAX_BYTES, MAX_BYTES_IN_ALL = 1_500_000, 10_000_000
+# Those whose toy runs are still to come; each must be without outputs.
+NOT_RECORDED = ("00", "01", "02", "03", "04", "05", "06", "08", "09")
+
+
+# What makes a stepper, by the names of `workbench.notebook`.
+MAKERS = [
+    name
+    for name in notebook.__all__
+    if inspect.isfunction(made := getattr(notebook, name))
+    and inspect.signature(made).return_annotation == "Stepper"
+]
+STEPPERS = re.compile(rf"^(\w+) = nb\.(?:{'|'.join(MAKERS)})\(", re.MULTILINE)
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[Any]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def outputs(path: Path) -> list[Any]:
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def text_of(output: Any) -> str:
+    data: Mapping[str, str] = output.get("data", {})
+    return data.get("text/markdown", data.get("text/plain", output.get("text", "")))
+
+
+@EACH
+def test_notebook__asks_a_question_and_ends_with_answer_and_origin(path: Path) -> None:
+    nbformat.validate(read(path))
+    title = read(path).cells[0].source.splitlines()[0]
+    assert re.fullmatch(rf"# {path.stem[:2]} · .*\?", title)
+    headings = [c.source for c in read(path).cells if c.source.startswith("## ")]
+    assert "## Answer" in headings
+    assert "nb.provenance(" in code_cells(path)[-1].source
+
+
+@EACH
+def test_notebook__cells_are_short_and_hold_no_logic(path: Path) -> None:
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= MAX_LINES
+        tree = ast.parse(cell.source)
+        kinds = {type(node).__name__ for node in ast.walk(tree)}
+        assert not kinds & {"FunctionDef", "ClassDef", "For", "While", "Lambda", "Try"}
+        imported = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert all(re.match(r"(from|import) (workbench|uda4inst)\b", line) for line in imported)
+    assert "/home/" not in path.read_text()
+    assert "/work/" not in path.read_text()
+
+
+@EACH
+def test_notebook__cells_have_names_that_stay(path: Path) -> None:
+    names = [cell["id"] for cell in read(path).cells]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith(f"{path.stem[:2]}-") for name in names)
+
+
+@EACH
+def test_notebook__every_stepper_is_moved_by_the_tests_and_has_a_still(path: Path) -> None:
+    cells = code_cells(path)
+    for place, cell in enumerate(cells):
+        for name in STEPPERS.findall(cell.source):
+            hooks = cell.metadata["nbmake"]["post_cell_execute"]
+            assert hooks == [f"assert {name}.walk() > 0"]
+            assert any(f"{name}.sheet(" in later.source for later in cells[place + 1 :])
+
+
+@EACH
+def test_outputs__are_those_of_the_cells(path: Path) -> None:
+    number = path.stem[:2]
+    assert path.stat().st_size < MAX_BYTES
+    if number in NOT_RECORDED:
+        assert outputs(path) == []
+        return
+    assert read(path).metadata[KEY] == {"code": digest(read(path))}
+    assert all(cell.outputs for cell in code_cells(path)[2:])
+    assert not any(output.output_type in ("error", "stream") for output in outputs(path))
+
+
+@EACH
+def test_outputs__are_of_configurations_that_still_are(path: Path, tmp_path: Path) -> None:
+    if path.stem[:2] in NOT_RECORDED:
+        assert outputs(path) == []
+        return
+    said = text_of(outputs(path)[-1])
+    listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{12})` \|$", said, re.MULTILINE))
+    commands = re.findall(r"The same from a terminal: `(.*)`", said)
+    assert listed
+    assert commands
+    now: dict[str, str] = {}
+    for command in commands:
+        words = shlex.split(command)[2:]
+        options = dict(zip(words[1::2], words[2::2], strict=True))
+        plan = plan_suite(
+            words[0],
+            options["--scale"],
+            seeds=[int(seed) for seed in options["--seeds"].split(",")],
+            scenes=[int(one) for one in options.get("--scenes", "").split(",") if one],
+            rows=[row for row in options.get("--rows", "").split(",") if row],
+            root=tmp_path,
+        )
+        now |= {run.name: run.config_hash for run in plan.chosen.runs}
+    assert listed == now
+
+
+def test_notebooks__are_small_together_and_cover_every_suite_of_the_paper() -> None:
+    assert sum(path.stat().st_size for path in PATHS) < MAX_BYTES_IN_ALL
+    text = "\n".join(path.read_text() for path in PATHS)
+    for suite in SUITES:
+        if suite not in ("extensions", "semantic"):
+            assert f'\\"{suite}\\"' in text, suite
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=pytest.mark.xdist_group(GROUPS.get(path.stem[:2], path.stem[:2])),
+        )
+        for path in PATHS
+    ],
+)
+def test_notebook__runs_at_smoke_scale_without_a_warning(path: Path, scratch: Path) -> None:
+    copy = scratch / "notebooks" / path.name
+    copy.write_bytes(path.read_bytes())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir"]
+    command += [str(copy.parent), "--nbmake", "--nbmake-timeout", "500", "--overwrite", str(copy)]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"UDA4INST_NOTEBOOKS": str(scratch), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    streams = [output for output in outputs(copy) if output.output_type == "stream"]
+    assert streams == []
+    assert "| configuration |" in text_of(outputs(copy)[-1])
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small domains, in which notebooks of one process share their runs."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "notebooks").mkdir()
+    write_toystreets(folder / "data" / "toystreets", train=8, val=8, workers=0)
+    return folder
