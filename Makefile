@@ -19,20 +19,31 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app test test-lowest venv-lowest gpu gpu-wheels check format venv toystreets browser clean
+.PHONY: app notebooks record-notebooks test test-lowest venv-lowest gpu gpu-wheels check format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
 
+# JupyterLab on the notebooks; they work in this folder.
+notebooks: $(STAMP) toystreets
+	$(BIN)/jupyter lab --LabApp.news_url= --notebook-dir . notebooks
+
+# Runs notebooks as they are and keeps their outputs: `make record-notebooks NOTEBOOKS=notebooks/02*`.
+NOTEBOOKS ?= notebooks/*.ipynb
+record-notebooks: $(STAMP) toystreets
+	$(BIN)/python -m workbench.notebook.record $(NOTEBOOKS)
+
 # Unit tests, whole runs through the command line, the GPU path on a stand-in (skipped, with the
 # reason, where there is no C++ compiler), all on all cores; then FiftyOne with its database (skipped,
-# with the reason, where it is not installed) and the app in a browser (skipped, with the reason,
-# where there is no Chromium). Files stay whole, so that what a file's tests share is made once.
+# with the reason, where it is not installed), the notebooks at smoke scale (as well), and the app in
+# a browser (skipped, with the reason, where there is no Chromium). Files stay whole, so that what a
+# file's tests share is made once.
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
 	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs tests/fake_cuda
 	$(BIN)/python -m pytest -q -m inspection -rs tests/workbench/sessions
+	$(BIN)/python -m pytest -q -n logical --dist loadgroup -m notebooks -rs tests/notebooks
 	$(BIN)/python -m pytest -q -m browser -rs tests/workbench/browser
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.
@@ -43,7 +54,8 @@ else
 venv-lowest: $(LOWEST_STAMP)
 
 test-lowest: $(LOWEST_STAMP)
-	$(LOWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench
+	$(LOWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench \
+	  --ignore tests/notebooks
 	scratch=$$(mktemp -d) && cd $$scratch && \
 	$(CURDIR)/$(LOWEST)/bin/uda4inst data toystreets data/toystreets && \
 	$(CURDIR)/$(LOWEST)/bin/uda4inst train toystreets_smoke && rm -r $$scratch

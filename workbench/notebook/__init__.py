@@ -7,18 +7,22 @@ that it is tested. Widgets are ipywidgets, in `stepper.py` alone; pictures are t
 from workbench.notebook.colours import colour_alignment
 from workbench.notebook.errors import error_maps
 from workbench.notebook.groups import category_groups
+from workbench.notebook.labels import labels
 from workbench.notebook.losses import losses
 from workbench.notebook.project import provenance, start
 from workbench.notebook.snapshots import mixing, pool, thresholds
 from workbench.notebook.stepper import Stepper
 from workbench.notebook.study import Study
+from workbench.notebook.terminal import command
 
 __all__ = [
     "Stepper",
     "Study",
     "category_groups",
     "colour_alignment",
+    "command",
     "error_maps",
+    "labels",
     "losses",
     "mixing",
     "pool",

@@ -42,6 +42,7 @@ class Study:
         rows: keys of some rows; empty for all.
         source_root: folder of the source's data; None for the scale's own.
         target_root: folder of the target's data.
+        settings: key=value for every run, as on the command line.
         root: folder that holds the suites; finished runs in it are taken as they are.
 
     Raises:
@@ -58,6 +59,7 @@ class Study:
         rows: Sequence[str] = (),
         source_root: str | None = None,
         target_root: str | None = None,
+        settings: Sequence[str] = (),
         root: str | Path = "suites",
     ) -> None:
         overrides: list[str] = [*_SMOKE] if scale == "smoke" else []
@@ -65,6 +67,7 @@ class Study:
             overrides.append(f"data.source.root={source_root}")
         if target_root is not None:
             overrides += [f"data.{part}.root={target_root}" for part in ("target", "val")]
+        overrides += settings
         self.plan: Plan = plan_suite(
             suite,
             scale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,10 +11,18 @@ import pytest
 import torch
 
 from uda4inst.data.stream.dataset import Trees, open_trees
+from uda4inst.errors import UserError
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
 from uda4inst.ops.color import lab_statistics
-from uda4inst.training.config import load_config
+from uda4inst.run_folder.evaluations import predictions_file
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.training.config import load_config, to_yaml
+from uda4inst.training.validation import require_validation
 from workbench.notebook.colours import aligned_colours, colour_alignment
+from workbench.notebook.errors import error_maps
 from workbench.notebook.groups import category_groups
+from workbench.notebook.labels import labels
+from workbench.notebook.terminal import command
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +72,82 @@ def test_category_groups__every_object_is_taught_by_one_model(data: Trees) -> No
     whole, *parts = taught
     assert whole <= objects
     assert sum(parts) == whole
+
+
+def test_labels__shows_every_kind_with_its_counts(data: Trees) -> None:
+    assert data.source is not None
+    stepper = labels(data, images=2)
+    assert stepper.choices["show"] == ("instances", "boxes", "ignored", "image")
+    assert stepper.walk() == 6
+    name = data.source.basename(0)
+    assert f"{name}, instances: " in stepper.picture.value
+
+
+def run_with_errors(tmp_path: Path, toy_tree: Path, name: str, detections: list[int]) -> RunDir:
+    """Write a run whose predictions of two images are the annotation's objects of some classes."""
+    run = RunDir(tmp_path / name)
+    run.path.mkdir()
+    config = load_config(
+        "toystreets_smoke",
+        [
+            f"data.source.root={toy_tree}/urbansyn",
+            f"data.target.root={toy_tree}/cityscapes",
+            f"data.val.root={toy_tree}/cityscapes",
+        ],
+    )
+    run.config.write_text(to_yaml(config))
+    dataset = require_validation(config)
+    lines: list[str] = []
+    for index in range(2):
+        found = dataset.read_labels(index)
+        masks = [
+            ScoredMask(int(label), 0.8, found.ids == number)
+            for number, label in enumerate(found.labels, start=1)
+            if int(label) in detections
+        ]
+        size = (found.ids.shape[0], found.ids.shape[1])
+        lines.append(to_line(ImagePredictions(dataset.basename(index), size, tuple(masks))))
+    path = predictions_file(run, 3, "student")
+    with writing_text(path, compressed=True) as write:
+        write("".join(lines))
+    run.evaluation.mkdir(exist_ok=True)
+    record = {"step": 3, "results": {"student": {"cityscapes": {"AP": 0.1}}}}
+    run.evaluation_of(3).write_text(json.dumps(record))
+    return run
+
+
+def test_error_maps__count_what_is_missed(tmp_path: Path, toy_tree: Path) -> None:
+    everything = run_with_errors(tmp_path, toy_tree, "all", list(range(8)))
+    cars = run_with_errors(tmp_path, toy_tree, "cars", [2])
+    stepper = error_maps({"cars alone": cars, "everything": everything})
+    assert stepper.choices["image"] == (1, 2)
+    for text in stepper.sheet(row=["everything"], image=[1, 2]).text.split("; "):
+        assert " 0 found too much" in text
+        assert text.endswith(" 0 missed")
+    missed = [
+        int(text.rpartition(", ")[2].removesuffix(" missed").replace(",", ""))
+        for text in stepper.sheet(row=["cars alone"], image=[1, 2]).text.split("; ")
+    ]
+    # the worst image comes first
+    assert missed[0] >= missed[1] > 0
+    above = stepper.sheet(row=["everything"], score_threshold=[0.9]).text
+    assert "scores above 0.9: 0 pixels right" in above
+
+
+def test_error_maps__of_a_run_without_predictions(tmp_path: Path, toy_tree: Path) -> None:
+    run = run_with_errors(tmp_path, toy_tree, "gone", [2])
+    predictions_file(run, 3, "student").unlink()
+    with pytest.raises(UserError, match="Evaluate it first"):
+        error_maps({"gone": run})
+
+
+def test_command__prints_what_the_terminal_would(toy_tree: Path) -> None:
+    said = command(f"data check urbansyn {toy_tree}/urbansyn").markdown
+    assert said.startswith(f"```\n$ uda4inst data check urbansyn {toy_tree}/urbansyn\n")
+    assert "UrbanSyn train: 4 images, 0 errors" in said
+    assert command("data check no such", unless=toy_tree).markdown.endswith("is there already.")
+
+
+def test_command__fails_with_the_programs_own_message() -> None:
+    with pytest.raises(UserError, match="uda4inst data check nosuch x\n"):
+        command("data check nosuch x")
