@@ -26,7 +26,9 @@ app: $(STAMP) toystreets
 
 # JupyterLab on the notebooks; they work in this folder.
 notebooks: $(STAMP) toystreets
-	$(BIN)/jupyter lab --LabApp.news_url= --notebook-dir . notebooks
+	$(BIN)/jupyter labextension disable --level=sys_prefix \
+	  @jupyterlab/apputils-extension:announcements 2>/dev/null  # it would ask about news
+	$(BIN)/jupyter lab --notebook-dir . notebooks
 
 # Runs notebooks as they are and keeps their outputs: `make record-notebooks NOTEBOOKS=notebooks/02*`.
 NOTEBOOKS ?= notebooks/*.ipynb
