@@ -45,7 +45,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "gradio": ("workbench",),
     "fiftyone": ("workbench/sessions",),
     "ipywidgets": ("workbench/notebook/stepper.py",),
-    "IPython": ("workbench/notebook/study.py",),
+    "IPython": ("workbench/notebook/shown.py",),
     "nbclient": ("workbench/notebook/record.py",),
     "nbformat": ("workbench/notebook/record.py",),
     "ray": ("uda4inst/suites/engines.py",),

@@ -6,6 +6,7 @@ that it is tested. Widgets are ipywidgets, in `stepper.py` alone; pictures are t
 
 from workbench.notebook.colours import colour_alignment
 from workbench.notebook.errors import error_maps
+from workbench.notebook.fiftyone import inspect, inspect_data
 from workbench.notebook.groups import category_groups
 from workbench.notebook.labels import labels
 from workbench.notebook.losses import losses
@@ -22,6 +23,8 @@ __all__ = [
     "colour_alignment",
     "command",
     "error_maps",
+    "inspect",
+    "inspect_data",
     "labels",
     "losses",
     "mixing",

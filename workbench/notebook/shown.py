@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from IPython.display import display
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as PilImage
@@ -18,6 +20,7 @@ Image = NDArray[np.uint8]
 
 _QUALITY: Final = 82
 _DPI: Final = 100
+_SECONDS_BETWEEN: Final = 0.5
 # Of a sheet, so that captions stay legible where a page shows it smaller.
 _SHEET_INCHES: Final = 12.0
 _CAPTION_WIDTH: Final = 52
@@ -38,6 +41,21 @@ class Text:
 
     def __add__(self, other: Text) -> Text:
         return Text(f"{self.markdown}\n\n{other.markdown}")
+
+
+class Line:
+    """One line under a cell that is written anew, a few times a second at most."""
+
+    def __init__(self) -> None:
+        self._handle: Any = display(Text(""), display_id=True)
+        self._last = 0.0
+
+    def __call__(self, text: str, *, at_once: bool = False) -> None:
+        """Write it anew, unless that was a moment ago; `at_once`: in any case."""
+        now = time.monotonic()
+        if self._handle is not None and (at_once or now - self._last > _SECONDS_BETWEEN):
+            self._handle.update(Text(text))
+            self._last = now
 
 
 @dataclass(frozen=True, slots=True, eq=False)

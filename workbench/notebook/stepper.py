@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import ipywidgets as widgets
 
@@ -14,7 +14,16 @@ _BUTTONS_AT_MOST: Final = 5
 _LAYOUT: Final = widgets.Layout(width="auto", min_width="22em")
 _STYLE: Final = {"description_width": "9em"}
 
-Draw = Callable[..., Captioned]
+
+class Drawn(Protocol):
+    """What a stepper shows."""
+
+    def html(self) -> str:
+        """Return it as HTML."""
+        ...
+
+
+Draw = Callable[..., Drawn]
 
 
 class Stepper(widgets.VBox):
@@ -74,7 +83,9 @@ class Stepper(widgets.VBox):
             columns: how many beside each other.
             chosen: values by control; each with each, those left out stay as they are now.
         """
-        return sheet([self._draw(**values) for values in self._each(chosen)], columns=columns)
+        drawn = [self._draw(**values) for values in self._each(chosen)]
+        pictures = [one for one in drawn if isinstance(one, Captioned)]
+        return sheet(pictures, columns=columns)
 
     def _each(self, chosen: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         unknown = chosen.keys() - self.controls.keys()

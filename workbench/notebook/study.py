@@ -6,9 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
-
-from IPython.display import display
+from typing import Final
 
 from uda4inst.data.stream.dataset import Trees, open_trees
 from uda4inst.errors import UserError
@@ -23,12 +21,12 @@ from uda4inst.suites.results import SuiteResults, collect
 from uda4inst.suites.rows import Network, ProtocolName
 from uda4inst.suites.runner import SuiteProgress
 from uda4inst.suites.tables import Table, difference_tables, tables
-from workbench.notebook.shown import Still, Text, figure_still
+from uda4inst.training.config import Config
+from workbench.notebook.shown import Line, Still, Text, figure_still
 from workbench.notebook.words import compared, unable
 
 # Smoke runs are too short to leave snapshots by themselves, and judge one image.
 _SMOKE: Final = ("training.snapshot_every=2", "training.snapshots_kept=4", "evaluation.limit=8")
-_SECONDS_BETWEEN: Final = 0.5
 
 
 class Study:
@@ -110,12 +108,14 @@ class Study:
         """
         begun = time.monotonic()
         to_do = len(self.plan.to_do)
-        showing = _Showing()
+        showing = Line()
         self.plan.draw_scenes(
             lambda scenes, done, total: showing(f"scenes {scenes}: {done}/{total}")
         )
         engine = open_engine("local", at_once=at_once, folder=self.plan.folder.path)
-        outcome = self.plan.run(engine, watch=showing.progress, reused=lambda *_: None)
+        outcome = self.plan.run(
+            engine, watch=lambda progress: showing(_progress(progress)), reused=lambda *_: None
+        )
         if outcome.signal:
             raise UserError("interrupted; what was trained is kept, and this cell goes on with it.")
         if not outcome.is_good:
@@ -134,8 +134,12 @@ class Study:
         Raises:
             UserError: they are not there; `run` draws those of the toy scale.
         """
-        config = self.plan.chosen.runs[0].config
-        return open_trees(config.data, mode="pair", labels=config.task.labels)
+        return open_trees(self.config.data, mode="pair", labels=self.config.task.labels)
+
+    @property
+    def config(self) -> Config:
+        """Configuration of its first run: data and evaluation are those of all."""
+        return self.plan.chosen.runs[0].config
 
     def finished(self, row: str) -> RunDir:
         """Return the first finished run of a row.
@@ -212,23 +216,10 @@ def _shown(table: Table) -> Text:
     return Text(f"**{table.title}**\n\n{markdown_table(table)}\n\n{notes}")
 
 
-class _Showing:
-    """One line under a cell that is written anew."""
-
-    def __init__(self) -> None:
-        self._handle: Any = display(Text(""), display_id=True)
-        self._last = 0.0
-
-    def __call__(self, text: str, *, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if self._handle is not None and (at_once or now - self._last > _SECONDS_BETWEEN):
-            self._handle.update(Text(text))
-            self._last = now
-
-    def progress(self, progress: SuiteProgress) -> None:
-        """Say how many runs are done and where the running ones are."""
-        running = "; ".join(
-            f"{run.name} {run.step}/{run.steps or '?'} {run.message}".rstrip()
-            for run in progress.running
-        )
-        self(f"{progress.done} of {progress.runs} runs done. {running}")
+def _progress(progress: SuiteProgress) -> str:
+    """Say how many runs are done and where the running ones are."""
+    running = "; ".join(
+        f"{run.name} {run.step}/{run.steps or '?'} {run.message}".rstrip()
+        for run in progress.running
+    )
+    return f"{progress.done} of {progress.runs} runs done. {running}"
