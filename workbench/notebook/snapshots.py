@@ -10,7 +10,7 @@ import numpy as np
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir, module_names, numbered
+from uda4inst.run_folder.layout import RunDir, module_names, numbered, read_config_values
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot, SnapshotItem, read_snapshot
 from uda4inst.uda.mixing import Origin
 from workbench.drawings.mixing import PictureView, item_pictures
@@ -106,9 +106,10 @@ def thresholds(run: RunDir, *, module: str | None = None) -> Stepper:
         raise UserError(f"run {run.name!r} must have pseudo-labels in a snapshot, got none.")
     steps = sorted(found)
     pairs = min(len(snapshot.items) for snapshot in found.values())
+    share = _min_valid_share(run)
     settled = {
         (step, pair): settle(
-            item, min_valid_share=0.0, min_visible_share=found[step].min_visible_share
+            item, min_valid_share=share, min_visible_share=found[step].min_visible_share
         )
         for step in steps
         for pair, item in enumerate(found[step].items[:pairs], start=1)
@@ -128,6 +129,14 @@ def thresholds(run: RunDir, *, module: str | None = None) -> Stepper:
 
     choices = {"score_threshold": THRESHOLDS, "step": steps, "pair": range(1, pairs + 1)}
     return Stepper(draw, choices, start={"score_threshold": 0.9, "step": steps[-1]})
+
+
+def _min_valid_share(run: RunDir) -> float:
+    """Return how much of a detection must lie off the ego vehicle, as the run is configured."""
+    value: object = read_config_values(run.config)
+    for key in ("method", "ego", "min_valid_share"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _named(labels: Sequence[int] | np.ndarray) -> str:

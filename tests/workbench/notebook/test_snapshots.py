@@ -59,6 +59,15 @@ def test_thresholds__a_higher_threshold_keeps_no_more(run: RunDir) -> None:
     assert counts[0] > counts[-1]
 
 
+def test_thresholds__those_on_the_ego_vehicle_are_dropped_as_in_training(run: RunDir) -> None:
+    before = kept(snapshots.thresholds(run).sheet(score_threshold=[0.05]).text)
+    config = run.config.read_text()
+    assert "min_valid_share: 0.2" in config
+    run.config.write_text(config.replace("min_valid_share: 0.2", "min_valid_share: 2.0"))
+    assert before > 0
+    assert kept(snapshots.thresholds(run).sheet(score_threshold=[0.05]).text) == 0
+
+
 def test_pool__counts_entries_and_what_they_hide(run: RunDir) -> None:
     stepper = snapshots.pool(run)
     assert "6 entries wait" in stepper.picture.value
