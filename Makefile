@@ -19,7 +19,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app notebooks record-notebooks test test-lowest venv-lowest gpu gpu-wheels check format venv toystreets browser clean
+.PHONY: app notebooks record-notebooks test test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -91,6 +91,10 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# The site, from build/docs/index.html on; needs no network, and any warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -c docs -q -W -n --keep-going . build/docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -283,7 +283,7 @@ class Method(Protocol):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks by name, the student first: what checkpoints hold, what is judged."""
+        """The networks by name, the student first, which checkpoints hold and which are judged."""
         ...
 
     def prepare(self, batch: DomainBatch, step: int) -> Views:

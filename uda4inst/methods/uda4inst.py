@@ -14,16 +14,17 @@ Segmentation", arXiv 2405.09682 v1/v2. One step t of stage 2, student f_w, teach
     8  L = 0.4 L_M2F(f_w(x_S2T), y_S2T) + 0.6 L_M2F(f_w(x_T2S), y_T2S)
 
 The departures that change results ("code": the authors'; all of them: docs/methods/uda4inst.md):
- 1. last checkpoints are reported; the code selects by target labels.
- 2. overlapping pseudo-labels: the better score owns a pixel; the code keeps both whole.
- 3. pseudo-labels lose their pixels on the ego vehicle; the code only drops those mostly on it.
- 4. an image without pseudo-labels is mixed as any other; the later code leaves it a source image.
- 5. no smallest area; the code pastes from 3000 (later 300) pixels on (`mixing.min_area`).
- 6. no blur; the code blurs what it pastes (`mixing.blur`).
- 7. instances covered whole are not matched; in the code they stay as empty masks.
- 8. every pair gives both views, each normalised alone; the later code trains on thirds
-    (`mixing.batch`).
- 9. the pool never holds more than its size, and one process's pool is its own.
+
+1. last checkpoints are reported; the code selects by target labels.
+2. overlapping pseudo-labels: the better score owns a pixel; the code keeps both whole.
+3. pseudo-labels lose their pixels on the ego vehicle; the code only drops those mostly on it.
+4. an image without pseudo-labels is mixed as any other; the later code leaves it a source image.
+5. no smallest area; the code pastes from 3000 (later 300) pixels on (`mixing.min_area`).
+6. no blur; the code blurs what it pastes (`mixing.blur`).
+7. instances covered whole are not matched; in the code they stay as empty masks.
+8. every pair gives both views, each normalised alone; the later code trains on thirds
+   (`mixing.batch`).
+9. the pool never holds more than its size, and one process's pool is its own.
 10. the teacher averages parameters and copies buffers; t counts from 0.
 """
 

@@ -25,7 +25,7 @@ class Network(nn.Module):
     @property
     @abstractmethod
     def architecture(self) -> Mapping[str, Any]:
-        """What must agree for weights to fit: preset, number of classes, number of parameters."""
+        """What must agree for weights to fit, such as preset and number of classes."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:

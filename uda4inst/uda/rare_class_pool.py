@@ -149,7 +149,7 @@ class PoolEntry:
 
     @property
     def box_share(self) -> float:
-        """Share of its crop that the box covers: no less than what it hides; not read back."""
+        """Share of its crop that the box covers, no less than what it hides; not read back."""
         rows, columns = self.mask.shape
         height, width = self.crop_size
         return rows * columns / (height * width)

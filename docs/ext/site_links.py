@@ -1,0 +1,63 @@
+"""Links of the sources to files and folders of the repository, which GitHub shows, on the site.
+
+A module leads to its place in the API, a folder to the page about it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+API = "docs/reference/api"
+
+
+class RepositoryLinks(SphinxTransform):
+    """Turns links to modules and folders into links to pages."""
+
+    default_priority = 200
+
+    def apply(self, **kwargs: Any) -> None:
+        """Change the document in place."""
+        del kwargs
+        for node in list(self.document.findall(addnodes.download_reference)):
+            self._redirect(node)
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node.get("reftype") == "myst" and node.get("refdomain") is None:
+                self._redirect(node)
+
+    def _redirect(self, node: nodes.Element) -> None:
+        """Let a link lead to a page, if there is one for what it names."""
+        path = Path(self.env.relfn2path(node["reftarget"], self.env.docname)[1])
+        if not path.is_relative_to(self.app.srcdir):
+            return
+        where = path.relative_to(self.app.srcdir)
+        target: dict[str, Any] | None = None
+        if where.suffix == ".py" and where.parts[0] == "uda4inst" and self._has_api(where):
+            module = ".".join(where.with_suffix("").parts)
+            target = {"refdomain": "py", "reftype": "mod", "reftarget": module}
+        elif path.is_dir():
+            page = f"{API}/{where.name}" if self._has_api(where) else f"{where}/README"
+            if page in self.env.found_docs:
+                target = {"refdomain": "doc", "reftype": "myst", "reftarget": page}
+        if target is not None:
+            link = addnodes.pending_xref(
+                "", *node.children, refdoc=self.env.docname, refexplicit=True, **target
+            )
+            link["reftargetid"] = None
+            node.replace_self(link)
+
+    def _has_api(self, where: Path) -> bool:
+        """Tell whether the API has a page for a path's package."""
+        parts = where.with_suffix("").parts
+        return len(parts) > 1 and f"{API}/{parts[1]}" in self.env.found_docs
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect to Sphinx."""
+    app.add_transform(RepositoryLinks)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
