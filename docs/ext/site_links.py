@@ -1,6 +1,7 @@
-"""Links of the sources to files and folders of the repository, which GitHub shows, on the site.
+"""Links that GitHub has otherwise, or not at all.
 
-A module leads to its place in the API, a folder to the page about it.
+A link to a module leads to its place in the API, one to a folder to the page about it; the name of
+a setting, where it is written as code, to its entry in the reference.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
 
 API = "docs/reference/api"
 
@@ -57,7 +60,36 @@ class RepositoryLinks(SphinxTransform):
         return len(parts) > 1 and f"{API}/{parts[1]}" in self.env.found_docs
 
 
+class SettingLinks(SphinxPostTransform):
+    """Makes links of settings that are written as code, with a value or without."""
+
+    default_priority = 20
+
+    def run(self, **kwargs: Any) -> None:
+        """Change the document in place."""
+        del kwargs
+        entries = {
+            name: (page, anchor)
+            for name, _, kind, page, anchor, _ in self.env.domains.standard_domain.get_objects()
+            if kind == "setting"
+        }
+        for node in list(self.document.findall(nodes.literal)):
+            page, anchor = entries.get(node.astext().partition("=")[0], ("", ""))
+            if page and page != self.env.docname and not _is_linked(node):
+                place = self.env.docname
+                node.replace_self(make_refnode(self.app.builder, place, page, anchor, [node]))
+
+
+def _is_linked(node: nodes.Element) -> bool:
+    """Tell whether a node is part of a link or of a title."""
+    above: nodes.Node | None = node.parent
+    while above is not None and not isinstance(above, nodes.reference | nodes.title):
+        above = above.parent
+    return above is not None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to Sphinx."""
     app.add_transform(RepositoryLinks)
+    app.add_post_transform(SettingLinks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -24,6 +24,7 @@ CONTENTS = """<!-- README -->
 
 docs/tutorials
 docs/reference/api/ops
+docs/reference/configuration
 ```
 
 <!-- docs/tutorials -->
@@ -38,8 +39,9 @@ PAGES = {
     "README.md": "# A site\n\n[Tutorials](docs/tutorials.md), [part](docs/tutorials.md#a-part), "
     "[file](docs/a.csv), [module](uda4inst/ops/blur.py), [folder](uda4inst/ops).\n",
     "docs/contents.md": CONTENTS,
-    "docs/tutorials.md": "# Tutorials\n\n## A part\n",
+    "docs/tutorials.md": "# Tutorials\n\n## A part\n\n`seed=1`, `optim.lr`\n",
     "docs/reference/api/ops.md": "# Operations\n\n```{api} uda4inst.ops.blur\n```\n",
+    "docs/reference/configuration.md": "# Configuration\n\n```{settings} all\n```\n",
     "docs/a.csv": "a,b\n",
     "uda4inst/ops/blur.py": "",
 }
@@ -110,10 +112,16 @@ def test_site__links_to_files_modules_and_folders(site: Path) -> None:
     assert list(site.glob("_downloads/*/a.csv"))
 
 
+def test_site__names_of_settings_lead_to_the_reference(site: Path) -> None:
+    page = (site / "docs/tutorials.html").read_text(encoding="utf-8")
+    assert 'href="reference/configuration.html#setting-seed"' in page
+    assert 'href="reference/configuration.html#setting-optim.lr"' in page
+
+
 def test_site__api_has_types_as_written(site: Path) -> None:
     page = (site / "docs/reference/api/ops.html").read_text(encoding="utf-8")
     assert "blur_5x5" in page
-    assert "C</span> <span class=\"pre\">H</span>" in page
+    assert 'C</span> <span class="pre">H</span>' in page
 
 
 def test_site__notebook_with_text_code_and_outputs(site: Path) -> None:
