@@ -30,13 +30,12 @@ extensions = [
 ]
 
 root_doc = "README"
-include_patterns = ["*.md", "docs/**", "notebooks/**"]
+include_patterns = ["*.md", "docs/**", "examples/*.md", "notebooks/**"]
 exclude_patterns = [
     ".*",
     "build",
     "data",
     "docs/contents.md",
-    "examples",
     "fiftyone",
     "runs",
     "suites",
@@ -48,6 +47,7 @@ exclude_patterns = [
 ]
 # Notebooks are shown as they were saved; nothing on a page is fetched from elsewhere.
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # tables among outputs
 nb_ipywidgets_js = {}
 html_math_renderer = "mathml"
 myst_heading_anchors = 4

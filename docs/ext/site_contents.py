@@ -29,11 +29,14 @@ def contents_of(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def is_empty(contents: str, docname: str, found: set[str]) -> bool:
-    """Tell whether a table of contents is made of a pattern that no page fits."""
-    patterns = re.findall(r"^[^\s:`].*[*].*$", contents, flags=re.MULTILINE)
-    whole = [join("/", dirname(docname), pattern).lstrip("/") for pattern in patterns]
-    return bool(whole) and not any(fnmatch(name, pattern) for name in found for pattern in whole)
+def existing(contents: str, docname: str, found: set[str]) -> str:
+    """Return a table of contents without patterns that no page fits, and without empty tables."""
+    kept: list[str] = []
+    for line in contents.splitlines(keepends=True):
+        pattern = join("/", dirname(docname), line.strip()).lstrip("/")
+        if "*" not in line or any(fnmatch(name, pattern) for name in found):
+            kept.append(line)
+    return re.sub(r"```\{toctree\}\n(:.*\n|\n)*```\n*", "", "".join(kept))
 
 
 def append_contents(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -42,8 +45,8 @@ def append_contents(app: Sphinx, docname: str, content: list[str]) -> None:
     contents = contents_of(file.read_text(encoding="utf-8")).get(docname)
     if contents is not None:
         app.env.note_dependency(file)
-        if not is_empty(contents, docname, app.env.found_docs):
-            content[0] = f"{content[0].rstrip()}\n\n{contents}"
+        shown = existing(contents, docname, app.env.found_docs)
+        content[0] = f"{content[0].rstrip()}\n\n{shown}"
 
 
 def write_start(app: Sphinx, exception: Exception | None) -> None:

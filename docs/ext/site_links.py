@@ -17,6 +17,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
 API = "docs/reference/api"
+FOLDERS = {"notebooks": "docs/tutorials"}  # others have a README
 
 
 class RepositoryLinks(SphinxTransform):
@@ -44,7 +45,9 @@ class RepositoryLinks(SphinxTransform):
             module = ".".join(where.with_suffix("").parts)
             target = {"refdomain": "py", "reftype": "mod", "reftarget": module}
         elif path.is_dir():
-            page = f"{API}/{where.name}" if self._has_api(where) else f"{where}/README"
+            page = FOLDERS.get(str(where), f"{where}/README")
+            if self._has_api(where):
+                page = f"{API}/{where.name}"
             if page in self.env.found_docs:
                 target = {"refdomain": "doc", "reftype": "myst", "reftarget": page}
         if target is not None:
@@ -77,7 +80,9 @@ class SettingLinks(SphinxPostTransform):
             page, anchor = entries.get(node.astext().partition("=")[0], ("", ""))
             if page and page != self.env.docname and not _is_linked(node):
                 place = self.env.docname
-                node.replace_self(make_refnode(self.app.builder, place, page, anchor, [node]))
+                node.replace_self(
+                    make_refnode(self.app.builder, place, page, anchor, [node.deepcopy()])
+                )
 
 
 def _is_linked(node: nodes.Element) -> bool:

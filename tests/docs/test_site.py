@@ -45,6 +45,7 @@ PAGES = {
     "docs/a.csv": "a,b\n",
     "uda4inst/ops/blur.py": "",
 }
+TABLE = "| row | AP |\n| :-- | --: |\n| none | 17.2 |\n"
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
     "gg=="
@@ -52,10 +53,11 @@ PIXEL = (
 
 
 def notebook() -> dict[str, Any]:
-    """Return a notebook that was run: text with a formula, code, a number, a picture."""
+    """Return a notebook that was run: text with a formula, code, a number, a picture, a table."""
     outputs = [
         {"output_type": "stream", "name": "stdout", "text": ["AP 23.5\n"]},
         {"output_type": "display_data", "metadata": {}, "data": {"image/png": PIXEL}},
+        {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": TABLE}},
     ]
     text = "# Does it render?\n\nIt is $x^2$; see [the part](../docs/tutorials.md#a-part)."
     cells = [
@@ -130,6 +132,7 @@ def test_site__notebook_with_text_code_and_outputs(site: Path) -> None:
     assert "AP 23.5" in page
     assert "<math" in page
     assert "_images/" in page
+    assert "17.2</p></td>" in page
     listed = (site / "docs/tutorials.html").read_text(encoding="utf-8")
     assert "../notebooks/01_does_it.html" in listed
 
@@ -169,3 +172,9 @@ def test_fetched__what_a_page_loads(text: str, suffix: str, expected: list[str])
 def test_contents_of__by_page() -> None:
     found = site_contents.contents_of("<!-- a -->\nx\n\n<!-- b/c -->\ny\n")
     assert found == {"a": "x\n\n", "b/c": "y\n"}
+
+
+def test_existing__only_what_there_is() -> None:
+    tables = "```{toctree}\n:glob:\n\na\nc*\n```\n\n```{toctree}\n:glob:\n\n/n/*\n```\n"
+    assert site_contents.existing(tables, "d/e", {"d/a"}) == "```{toctree}\n:glob:\n\na\n```\n\n"
+    assert site_contents.existing(tables, "d/e", {"d/a", "d/c1", "n/o"}) == tables
