@@ -159,7 +159,8 @@ class DataConfig(Settings):
         "the target's where they are not given, split is val."
     )
     crop: tuple[_Side, _Side] = Field(
-        (1024, 1024), description="Height and width of a training image, cut at random."
+        (1024, 1024),
+        description="Height and width of a training image, cut at random (authors' code: 1024).",
     )
     short_sides: tuple[_Side, ...] = Field(
         (1024, 1126, 1228, 1331, 1433, 1536, 1638, 1740, 1843, 1945, 2048),

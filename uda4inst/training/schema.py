@@ -105,7 +105,9 @@ class TrainingConfig(Settings):
     stage1_steps: int = Field(
         default=10_000, ge=0, description="Steps on labelled source images (paper: 10,000)."
     )
-    stage2_steps: int = Field(default=20_000, ge=0, description="Steps of the method.")
+    stage2_steps: int = Field(
+        default=20_000, ge=0, description="Steps of the method (paper: 20,000)."
+    )
     stage2_from: str | None = Field(
         default=None,
         description="Skip stage 1: start stage 2 from the student of this checkpoint folder, or "
@@ -200,13 +202,19 @@ class OptimConfig(Settings):
         default=0.05,
         ge=0,
         le=1,
-        description="Of weights; none on norms, embeddings, position tables.",
+        description="Of weights; none on norms, embeddings, position tables (Mask2Former: 0.05).",
     )
     backbone_lr_factor: float = Field(
-        default=0.1, ge=0, le=10, description="The backbone's learning rate as a share of lr."
+        default=0.1,
+        ge=0,
+        le=10,
+        description="The backbone's learning rate as a share of lr (Mask2Former: 0.1).",
     )
     clip_norm: float = Field(
-        default=0.01, gt=0, le=1000, description="Largest gradient norm over the whole model."
+        default=0.01,
+        gt=0,
+        le=1000,
+        description="Largest gradient norm over the whole model (Mask2Former: 0.01).",
     )
     warmup_steps: int = Field(
         default=1500, ge=0, description="Linear warm-up at the start of each stage, in steps."
