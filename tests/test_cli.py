@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uda4inst import cli, doctor
+from uda4inst import __version__, cli, doctor
 from uda4inst.data.readers import UrbanSyn
 from uda4inst.data.tree import ImageTree
 from uda4inst.evaluation.scoring import evaluate_predictions
@@ -75,6 +75,13 @@ def test_cli__help_needs_neither_torch_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_cli__version_has_the_commit(uda4inst: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uda4inst.run_folder.commit.current_commit", lambda: "abc-dirty")
+    assert uda4inst("--version") == (0, f"uda4inst {__version__} (abc-dirty)\n", "")
+    monkeypatch.setattr("uda4inst.run_folder.commit.current_commit", lambda: None)
+    assert uda4inst("--version") == (0, f"uda4inst {__version__}\n", "")
 
 
 def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:

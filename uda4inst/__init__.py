@@ -1,3 +1,3 @@
 """UDA4Inst: synthetic-to-real domain adaptation of instance segmentation, and its workbench."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -40,14 +40,17 @@ app.command("doctor")(doctor.doctor)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        from uda4inst.run_folder.commit import current_commit
+
+        commit = current_commit()
+        typer.echo(f"uda4inst {__version__}" + (f" ({commit})" if commit else ""))
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+        False, "--version", callback=_show_version, is_eager=True, help="Show version and commit."
     ),
 ) -> None:
     """Hold the options of all commands."""

@@ -105,6 +105,22 @@ class InstanceMap:
             labels=torch.zeros(0, dtype=torch.int64, device=device),
         )
 
+    @classmethod
+    def of_masks(cls, masks: Bool[Tensor, "N H W"], labels: Int64[Tensor, " N"]) -> InstanceMap:
+        """Return the instances of one mask each; where masks overlap, the earlier one keeps it.
+
+        Example:
+            >>> masks = torch.tensor([[[True, False, False]], [[True, True, False]]])
+            >>> InstanceMap.of_masks(masks, torch.tensor([2, 0])).ids.tolist()
+            [[1, 2, 0]]
+        """
+        slots = torch.arange(1, len(masks) + 1, device=masks.device, dtype=torch.int32)
+        nobody = len(masks) + 1
+        ids = torch.full(masks.shape[1:], nobody, dtype=torch.int32, device=masks.device)
+        for slot, mask in zip(slots, masks, strict=True):
+            ids = torch.where(mask, torch.minimum(ids, slot), ids)
+        return cls(ids=torch.where(ids == nobody, 0, ids), labels=labels)
+
     @property
     def size(self) -> Size:
         """(height, width) in pixels."""

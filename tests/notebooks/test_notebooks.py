@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 # Which process runs what: those that share a suite share its runs.
-GROUPS = dict.fromkeys(("00", "05", "08", "12"), "table5")
+GROUPS: dict[str, str] = dict.fromkeys(("00", "05", "08", "12"), "table5")
 MAX_LINES = 15
 MAX_BYTES, MAX_BYTES_IN_ALL = 1_500_000, 10_000_000
 # Those whose toy runs are still to come; each must be without outputs.

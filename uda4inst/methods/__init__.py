@@ -1,22 +1,41 @@
-"""The methods, by name. To add one: its file, one line in `METHODS`, one YAML."""
+"""The methods, by name. To add one: its file, one line in `METHODS`, one YAML.
+
+Another package adds one by an entry point (`registry.py`), a script by `register`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast
+from typing import Annotated, Any, Final, Union, cast
 
 from pydantic import BeforeValidator, Field
 
 from uda4inst.methods import oracle, source_only, uda4inst
 from uda4inst.methods.base import MethodConfig, MethodSpec
+from uda4inst.methods.registry import Methods
 
-METHODS: Final[Mapping[str, MethodSpec]] = {
-    "source_only": source_only.SPEC,
-    "oracle": oracle.SPEC,
-    "uda4inst": uda4inst.SPEC,
-}
+METHODS: Final = Methods(
+    {
+        "source_only": source_only.SPEC,
+        "oracle": oracle.SPEC,
+        "uda4inst": uda4inst.SPEC,
+    }
+)
 # What a configuration that names no method means.
 DEFAULT_METHOD: Final = "uda4inst"
+
+
+def register(spec: MethodSpec) -> None:
+    """Add a method to those of this process, by the name in its configuration.
+
+    Do so before `uda4inst.training` is imported, which fixes what a configuration may say; the
+    command line imports it when a command runs. Other processes (the app's, those of
+    `training.modules_at_once`) know the method only by an entry point of its package.
+
+    Raises:
+        UserError: the name is taken or missing, or this is too late.
+    """
+    METHODS.add(spec)
 
 
 def default_config() -> MethodConfig:
@@ -56,12 +75,14 @@ def _own_settings(values: object) -> object:
     return {key: value for key, value in given.items() if key not in foreign}
 
 
-if TYPE_CHECKING:
-    AnyMethodConfig = MethodConfig
-else:
-    AnyMethodConfig = Annotated[
+def any_method_config() -> Any:
+    """Return the type of every method's configuration, told apart by name.
+
+    No method can be added from now on.
+    """
+    return Annotated[
         Annotated[
-            Union[tuple(spec.config for spec in METHODS.values())],  # noqa: UP007 made at run time
+            Union[METHODS.close()],  # noqa: UP007 made at run time
             Field(discriminator="name"),
         ],
         BeforeValidator(_own_settings),

@@ -6,7 +6,6 @@ import json
 import logging
 import platform
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import yaml
 
 from uda4inst.atomic import write_json, write_whole
 from uda4inst.errors import UserError
+from uda4inst.run_folder.commit import current_commit
 
 log = logging.getLogger(__name__)
 
@@ -325,22 +325,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in _VERSIONED
     }
-
-
-def current_commit() -> str | None:
-    """Return the commit of the checkout the package runs from, marked when it has changes."""
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def numbered(folder: Path) -> list[int]:

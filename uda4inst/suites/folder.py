@@ -16,7 +16,8 @@ import yaml
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir, current_commit
+from uda4inst.run_folder.commit import current_commit
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion, RunSpec

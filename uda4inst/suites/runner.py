@@ -20,7 +20,8 @@ from types import FrameType
 from typing import Any, Final, Literal
 
 from uda4inst.atomic import remove_folder
-from uda4inst.run_folder.layout import RunDir, current_commit
+from uda4inst.run_folder.commit import current_commit
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.start import (
     STOP_SIGNALS,
     STOPPED_CODES,

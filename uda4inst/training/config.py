@@ -172,7 +172,7 @@ def _explain(fault: Mapping[str, Any], where: str, overrides: Sequence[_Override
     if fault["type"] == "union_tag_invalid":
         *first, last = (repr(known) for known in METHODS)
         got = fault["ctx"]["tag"]
-        hint = did_you_mean(str(got), METHODS)
+        hint = did_you_mean(str(got), METHODS) or " Is the package installed that brings it along?"
         return f"{name}.name must be {', '.join(first)} or {last}, got {got!r} ({source}).{hint}"
     if fault["type"] == "extra_forbidden":
         return f"{name} must be a known setting, which it is not ({source}).{_nearest(keys)}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from uda4inst.data.config import DataConfig
-from uda4inst.methods import METHODS, AnyMethodConfig, default_config
+from uda4inst.methods import METHODS, any_method_config, default_config
+from uda4inst.methods.base import MethodConfig
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
 from uda4inst.run_folder.layout import check_run_name
@@ -23,6 +24,10 @@ from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import Task
 from uda4inst.training.yaml_dialect import YamlWriter
 
+if TYPE_CHECKING:
+    AnyMethodConfig = MethodConfig
+else:
+    AnyMethodConfig = any_method_config()
 # Spelled out because a schema lists its choices as literals; a test holds them to `TASKS`.
 PresetName = Literal[
     "tiny",

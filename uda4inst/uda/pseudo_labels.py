@@ -48,6 +48,10 @@ class EgoConfig(Settings):
     )
 
 
+_USUAL_EGO: Final = EgoConfig()
+_NOT_ADAPTIVE: Final = AdaptiveConfig()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PseudoLabels:
     """What the teacher's detections became.
@@ -87,8 +91,8 @@ class PseudoLabeller:
         class_labels: Sequence[int],
         *,
         score_threshold: float,
-        ego: EgoConfig,
-        adaptive: AdaptiveConfig,
+        ego: EgoConfig = _USUAL_EGO,
+        adaptive: AdaptiveConfig = _NOT_ADAPTIVE,
         unsure_threshold: float | None = None,
         min_visible_share: float = 0.0,
         soft_weights: bool = False,

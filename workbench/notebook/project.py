@@ -11,7 +11,7 @@ from typing import Final
 
 from uda4inst import __version__
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import current_commit
+from uda4inst.run_folder.commit import current_commit
 from uda4inst.suites.machine import hardware
 from workbench.notebook.shown import Text
 from workbench.notebook.study import Study
