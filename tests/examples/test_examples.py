@@ -30,7 +30,7 @@ SHORT = [
     "training.stage2_steps=12",
     "training.checkpoint_every=5",
     "training.checkpoints_kept=5",
-    "training.snapshot_every=0",
+    "training.snapshot_every=5",
     "training.tensorboard_every=0",
     "evaluation.limit=2",
     "method.name=self_training",
@@ -48,7 +48,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(workplace: Path, *arguments: str, **settings: str) -> str:
-    """Run Python in the workplace; return what it printed."""
+    """Run Python in the workplace; return its standard output."""
+    return process(workplace, *arguments, **settings).stdout
+
+
+def process(workplace: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the workplace, to a good end."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=workplace,
@@ -58,13 +63,14 @@ def run(workplace: Path, *arguments: str, **settings: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 @functools.cache
 def printed(workplace: Path, name: str) -> str:
-    """Run an example, once: what it printed."""
-    return run(workplace, str(ROOT / "examples" / f"{name}.py"))
+    """Run an example, once: what it printed and logged."""
+    done = process(workplace, str(ROOT / "examples" / f"{name}.py"))
+    return done.stdout + done.stderr
 
 
 def numbers(text: str, pattern: str) -> list[float]:
@@ -154,6 +160,16 @@ def test_transformers__gives_our_outputs(workplace: Path) -> None:
     assert loaded == again == 254
 
 
+@pytest.mark.e2e
+def test_own_method__alone_trains_and_evaluates(workplace: Path) -> None:
+    out = printed(workplace, "add_a_method")
+    assert "self_training, seed 0" in out
+    assert "finished at step 60" in out
+    ap = numbers(out, r"step 60, (?:student|teacher): cityscapes AP ([\d.]+), AP50 ([\d.]+)")
+    assert len(ap) == 4
+    assert all(0 < value < 100 for value in ap)
+
+
 @pytest.fixture(scope="session")
 def package(workplace: Path) -> Path:
     """Return a folder with the method as an installed package brings it."""
@@ -188,6 +204,9 @@ def test_own_method__of_a_package_trains_resumes_and_is_judged(
     terms = {name.split("/")[0] for name in json.loads(lines[-1])["losses"]}
     assert terms == {"source", "target"}
     assert "pseudo_labels" in json.loads(lines[-1])
+    assert sorted(path.name for path in (workplace / "runs/packaged/snapshots").iterdir())[-1] == (
+        "00000015"
+    )
     # a checkpoint of a run, as well as the start of the package
     file = str(whole.folder / "teacher.safetensors")
     out = run(workplace, str(ROOT / "examples/load_with_transformers.py"), file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 
 import torch
 from jaxtyping import Float32
@@ -26,7 +26,7 @@ from uda4inst.classes import (
 from uda4inst.detections import Detections
 from uda4inst.models.network import Network
 from uda4inst.settings import Settings
-from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
+from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample, require
 from uda4inst.tasks.base import Loss, Task
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.rare_class_pool import PoolEntry
@@ -42,6 +42,20 @@ Infer = Callable[[Network, Tensor], Any]
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
 SourceCounts = Callable[[], Sequence[int]]
+# Settings of several methods, written once.
+ScoreThreshold = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="A detection scoring more becomes a pseudo-label; score = class probability "
+        "x mean mask probability (paper: 0.9).",
+    ),
+]
+EmaDecay = Annotated[
+    float,
+    Field(ge=0, le=1, description="Weight of the old teacher in each update (paper: 0.999)."),
+]
 
 
 def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
@@ -245,7 +259,8 @@ class Figure:
 class Views:
     """What `prepare` made of a batch, on the student's device: what training sees.
 
-    Parts a method does not make, or that are switched off, are empty.
+    Parts a method does not make, or that are switched off, are empty. Pseudo-labels come with
+    detections and thresholds: the app shows what another threshold would keep.
 
     Args:
         source: source crops after LAB alignment.
@@ -272,6 +287,18 @@ class Views:
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, " 8"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        if not self.pseudo_labels:
+            return
+        counts = len(self.pseudo_labels), len(self.detections)
+        require(
+            counts[0] == counts[1] and self.thresholds is not None,
+            "Views.pseudo_labels",
+            "come with a Detections each, and with thresholds",
+            f"{counts[0]} with {counts[1]} Detections and "
+            f"{'no ' if self.thresholds is None else ''}thresholds",
+        )
 
 
 class Method(Protocol):

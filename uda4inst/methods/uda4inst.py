@@ -40,11 +40,13 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.detections import Detections
 from uda4inst.methods.base import (
     Direction,
+    EmaDecay,
     Figure,
     LossTerm,
     MethodConfig,
     MethodContext,
     MethodSpec,
+    ScoreThreshold,
     SourceCounts,
     Views,
 )
@@ -229,19 +231,8 @@ class UDA4InstConfig(MethodConfig):
     name: Literal["uda4inst"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen
         default="uda4inst", description="Self-training on instances mixed in both directions."
     )
-    ema_decay: float = Field(
-        default=0.999,
-        ge=0,
-        le=1,
-        description="Weight of the old teacher in each update (paper: 0.999).",
-    )
-    score_threshold: float = Field(
-        default=0.9,
-        ge=0,
-        le=1,
-        description="A detection scoring more becomes a pseudo-label; score = class probability "
-        "x mean mask probability (paper: 0.9).",
-    )
+    ema_decay: EmaDecay = 0.999
+    score_threshold: ScoreThreshold = 0.9
     adaptive_threshold: AdaptiveConfig = Field(
         default_factory=AdaptiveConfig, description="Score thresholds per class."
     )

@@ -159,7 +159,7 @@ def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Seq
     masks = full_masks(detections).cpu().numpy()
     kept = (pseudo_labels.labels >= 0).tolist()
     # Detections of classes that are not learned are no candidates at any threshold.
-    assert views.thresholds is not None, "pseudo-labels come with thresholds"
+    assert views.thresholds is not None  # `Views` sees to it
     learned = views.thresholds[detections.labels].isfinite().tolist()
     shown = [i for i, score in enumerate(scores) if score >= LOWEST_SCORE and learned[i]]
     facts = [
