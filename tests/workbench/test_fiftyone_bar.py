@@ -72,7 +72,7 @@ def test_bar_view__nothing_before_the_button_is_pressed(bench: Services) -> None
 
 def test_bar_view__says_what_is_being_built(bench: Services) -> None:
     bench.inspections.open(Inspection("slow", ("slow",)))
-    view = wait(bench, "slow", "Building: 1 of 4 images")
+    view = wait(bench, "slow", "Adding images: 1 of 4")
     assert "width:25%" in view.status.value
     assert view.button.interactive is False
 
@@ -112,14 +112,14 @@ def test_session_status__evaluations_are_lines_of_their_own() -> None:
 def test_session_table__states_and_buttons() -> None:
     failed = replace(OPEN, number=4, state="failed", error="root must <b>\nName it.")
     closing = replace(OPEN, number=5, state="closing")
-    building = replace(OPEN, number=6, state="building", done=3, total=12)
+    building = replace(OPEN, number=6, state="building", doing="Judging demo", done=3, total=12)
     html = session_table([OPEN, failed, closing, building])
     assert "demo &lt;teacher&gt; 40" in html
     assert ">http://127.0.0.1:5999</a>" in html
     assert "root must &lt;b&gt;" in html
     assert 'data-close="4">Remove' in html
     assert 'data-close="5"' not in html
-    assert "Building: 3 of 12 images" in html
+    assert "Judging demo: 3 of 12" in html
 
 
 def test_data__asks_for_both_sides_as_they_are_chosen(services: Services, toy_tree: Path) -> None:

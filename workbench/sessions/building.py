@@ -17,7 +17,8 @@ from uda4inst.errors import UserError
 from workbench.sessions.database import reason_of
 from workbench.sessions.library import fo
 
-Progress = Callable[[int, int], None]
+# Called with what is being done, how many of it are, and how many there are in all.
+Progress = Callable[[str, int, int], None]
 
 KEY: Final = "uda4inst"  # of what is ours in a data set's info
 PREDICTED: Final = "predicted"  # what runs predict of its images, there

@@ -38,8 +38,8 @@ def progress_text(session: FiftyOneSession) -> str:
     if not session.total:
         return "FiftyOne is starting, which takes about 20 seconds …"
     if session.done == session.total:
-        return f"All {session.total:,} {session.what} are in; the rest takes a moment …"
-    return f"Building: {session.done:,} of {session.total:,} {session.what}"
+        return f"{session.doing}: all {session.total:,} done; what follows takes a moment …"
+    return f"{session.doing}: {session.done:,} of {session.total:,}"
 
 
 def session_table(sessions: Sequence[FiftyOneSession]) -> str:

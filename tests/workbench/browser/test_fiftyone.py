@@ -27,7 +27,7 @@ def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(bench: Workben
     bench.tab("data")
     bench.wait_for("#data-source-text", "1 of 24")
     page.locator("#data-fiftyone").click()
-    bench.wait_for("#data-fiftyone-status", "starting|Building: |are in")
+    bench.wait_for("#data-fiftyone-status", "starting|Adding images: ")
     bench.shoot("fiftyone_building")
     bench.tab("train")  # other pages go on meanwhile
     bench.tab("data")
