@@ -27,10 +27,12 @@ class Inspected:
     Args:
         inspection: the session.
         views: the endings of the names of saved views that show what is picked on the page.
+        note: what the session leaves out, and how to see that too.
     """
 
     inspection: Inspection
     views: tuple[str, ...] = ()
+    note: str = ""
 
 
 # What a page shows for a session; raises a `UserError` where FiftyOne cannot show it.
@@ -82,7 +84,9 @@ def _status(services: Services, state: SessionState, ask: Ask) -> tuple[str, boo
     session = services.inspections.look(found.inspection)
     if session is None:
         return "", True
-    return fiftyone_markup.session_status(session, found.views), session.state == "failed"
+    return fiftyone_markup.session_status(
+        session, found.views, found.note
+    ), session.state == "failed"
 
 
 def wire_button(bar: FiftyOneBar, services: Services, page: Mounted, ask: Ask) -> None:

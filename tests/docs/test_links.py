@@ -19,7 +19,8 @@ _FENCED = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
 
 def pages() -> list[Path]:
     below = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    return sorted(p for p in [*ROOT.glob("*.md"), *below] if p.suffix in (".md", ".ipynb"))
+    found = [p for p in [*ROOT.glob("*.md"), *below] if p.suffix in (".md", ".ipynb")]
+    return sorted(p for p in found if ".ipynb_checkpoints" not in p.parts)
 
 
 def markdown(path: Path) -> str:

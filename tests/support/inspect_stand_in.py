@@ -26,9 +26,9 @@ def main() -> None:
         sys.exit(2)
     if what == "crash":
         raise ZeroDivisionError("not foreseen")
-    say("building", done=1, total=4, what="images")
+    say("building", doing="Adding images", done=1, total=4)
     if what != "slow":
-        say("building", done=4, total=4, what="images")
+        say("building", doing="Adding images", done=4, total=4)
         page = "http://127.0.0.1:5999/datasets/data-x"
         views = [
             {"name": name, "images": images, "address": f"{page}?view={number}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
 from workbench.fiftyone_bar import Inspected, bar_view
 from workbench.jobs.inspections import FiftyOneSession, Inspection, Inspections, SavedView
+from workbench.pages.data import inspection as data_inspection
 from workbench.pages.data.inspection import inspected as of_data
 from workbench.pages.error_maps.inspection import inspected as of_errors
 from workbench.pages.pseudo_labels.inspection import inspected as of_pseudo_labels
@@ -72,7 +74,7 @@ def test_bar_view__nothing_before_the_button_is_pressed(bench: Services) -> None
 
 def test_bar_view__says_what_is_being_built(bench: Services) -> None:
     bench.inspections.open(Inspection("slow", ("slow",)))
-    view = wait(bench, "slow", "Building: 1 of 4 images")
+    view = wait(bench, "slow", "Adding images: 1 of 4")
     assert "width:25%" in view.status.value
     assert view.button.interactive is False
 
@@ -112,14 +114,14 @@ def test_session_status__evaluations_are_lines_of_their_own() -> None:
 def test_session_table__states_and_buttons() -> None:
     failed = replace(OPEN, number=4, state="failed", error="root must <b>\nName it.")
     closing = replace(OPEN, number=5, state="closing")
-    building = replace(OPEN, number=6, state="building", done=3, total=12)
+    building = replace(OPEN, number=6, state="building", doing="Judging demo", done=3, total=12)
     html = session_table([OPEN, failed, closing, building])
     assert "demo &lt;teacher&gt; 40" in html
     assert ">http://127.0.0.1:5999</a>" in html
     assert "root must &lt;b&gt;" in html
     assert 'data-close="4">Remove' in html
     assert 'data-close="5"' not in html
-    assert "Building: 3 of 12 images" in html
+    assert "Judging demo: 3 of 12" in html
 
 
 def test_data__asks_for_both_sides_as_they_are_chosen(services: Services, toy_tree: Path) -> None:
@@ -143,6 +145,25 @@ def test_data__a_side_without_a_folder_is_left_out(services: Services) -> None:
     assert "--source" not in one.arguments
     with pytest.raises(UserError, match="must be named"):
         of_data(services, SessionState().on_data(source=nothing, target=nothing))
+
+
+def test_data__of_a_large_tree_some_images_and_how_to_see_all(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = of_data(services, SessionState())
+    assert every.note == ""
+    assert "--limit" not in every.inspection.arguments
+    count = len(list((Path(json.loads(every.inspection.arguments[2])["root"]) / "rgb").iterdir()))
+    monkeypatch.setattr(data_inspection, "LIMIT", count - 1)
+    some = of_data(services, SessionState())
+    assert some.inspection.arguments == (
+        *every.inspection.arguments,
+        *("--limit", str(count - 1)),
+    )
+    said, command = some.note.split(" All of them: ")
+    assert said.startswith(f"{count - 1} of {count} source images")
+    assert shlex.split(command) == ["uda4inst", "inspect", *every.inspection.arguments]
+    assert f"{count - 1} of {count} source images" in session_status(OPEN, note=some.note)
 
 
 def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(

@@ -62,9 +62,9 @@ class FiftyOneSession:
         inspection: what it shows.
         since: unix seconds of its start.
         state: building (FiftyOne starting included), open, failed, or closing.
-        done: added so far, where anything has to be.
+        doing: what it is at, where anything has to be done: adding images, judging predictions.
+        done: so far, of that.
         total: in all; 0 while that is not known.
-        what: is counted: images, or snapshots.
         address: of its page, once it is open.
         images: how many it holds, then.
         views: saved ones, then.
@@ -75,9 +75,9 @@ class FiftyOneSession:
     inspection: Inspection
     since: float
     state: Literal["building", "open", "failed", "closing"] = "building"
+    doing: str = ""
     done: int = 0
     total: int = 0
-    what: str = "images"
     address: str = ""
     images: int = 0
     views: tuple[SavedView, ...] = ()
@@ -239,7 +239,7 @@ def _read_event(line: bytes) -> Mapping[str, Any] | None:
         said = json.loads(line)
         kind = said["event"]
         if kind == "building":
-            return {"done": said["done"], "total": said["total"], "what": said["what"]}
+            return {key: said[key] for key in ("doing", "done", "total")}
         if kind != "open":
             return None
         views = [SavedView(v["name"], v["images"], v["address"]) for v in said["views"]]

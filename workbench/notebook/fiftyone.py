@@ -93,7 +93,9 @@ def inspect(words: str) -> FiftyOneViews:
     inspection = Inspection(words, tuple(shlex.split(words)))
     session = _SESSIONS.open(inspection)
     while session.state == "building":
-        line(f"{session.done} of {session.total or '?'} {session.what}")
+        line(
+            f"{session.doing or session.inspection.title}: {session.done} of {session.total or '?'}"
+        )
         time.sleep(_POLL_SECONDS)
         session = _SESSIONS.look(inspection) or session
     if session.state != "open":

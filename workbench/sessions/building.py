@@ -16,8 +16,10 @@ from typing import Any, Final
 from uda4inst.errors import UserError
 from workbench.sessions.database import reason_of
 from workbench.sessions.library import fo
+from workbench.sessions.views import WHOLE
 
-Progress = Callable[[int, int], None]
+# Called with what is being done, how many of it are, and how many there are in all.
+Progress = Callable[[str, int, int], None]
 
 KEY: Final = "uda4inst"  # of what is ours in a data set's info
 PREDICTED: Final = "predicted"  # what runs predict of its images, there
@@ -116,5 +118,6 @@ def add_samples(dataset: fo.Dataset, batch: Sequence[fo.Sample]) -> None:
 
 
 def view_sizes(dataset: fo.Dataset) -> dict[str, int]:
-    """Return how many images every saved view has."""
-    return {name: len(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
+    """Return how many images every saved view has, but for that of all."""
+    names = (name for name in dataset.list_saved_views() if name != WHOLE)
+    return {name: len(dataset.load_saved_view(name)) for name in names}

@@ -49,7 +49,7 @@ def open_data_session(
         request: which images, and how much of them.
         fresh: build it again, whatever is there.
         workers: processes that read; None for one per core if there are many images.
-        progress: called with (images done, images in all) while it is built.
+        progress: called while images are added.
 
     Raises:
         UserError: a tree cannot be read, the database does not work, the disk is full, another
@@ -133,7 +133,7 @@ def _fill(
                 add_samples(dataset, batch)
                 batch = []
                 if progress is not None:
-                    progress(before + number, total)
+                    progress("Adding images", before + number, total)
         before += len(one.chosen)
 
 

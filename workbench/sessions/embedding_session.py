@@ -170,7 +170,7 @@ def open_embedding_session(
         method: how features become two axes; None for umap where it is installed, else PCA.
         limit: so many images of each domain, spread evenly; None for all.
         fresh: build everything again.
-        progress: called with (images done, images in all) while they are added, then for each map.
+        progress: called while images are added, then for each map.
 
     Raises:
         UserError: as `find_embedders` and `open_data_session`; or umap is not installed.
@@ -281,7 +281,7 @@ def _add_map(
     for vector in _embeddings(one, [Path(path) for path in paths]):
         found.append(vector)
         if progress is not None:
-            progress(len(found), len(paths))
+            progress(f"Mapping images by {one.name}", len(found), len(paths))
     vectors, of = np.stack(found), np.array(domains)
     brain.compute_visualization(
         dataset,

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from uda4inst.classes import THING_NAMES, thing_index
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 from uda4inst.evaluation.cityscapes_ap import THRESHOLDS, CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
 from uda4inst.evaluation.results import restrict
@@ -44,12 +44,22 @@ class ProtocolEvaluationConfig(fo.utils.eval.detection.DetectionEvaluationConfig
         pred_field: field of the detections.
         gt_field: field of the objects.
         iou: that a match needs, for the fields of objects; AP has all ten thresholds anyway.
+        only: names of the classes that the network learned; those of others count as nothing, and
+            AP is a mean without them. None for all.
         kwargs: of FiftyOne's other methods; without effect.
     """
 
-    def __init__(self, pred_field: str, gt_field: str, iou: float = 0.5, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pred_field: str,
+        gt_field: str,
+        iou: float = 0.5,
+        only: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs = {**kwargs, "use_masks": True, "classwise": True}
         super().__init__(pred_field, gt_field, iou=iou, **kwargs)
+        self.only = None if only is None else list(only)
 
 
 class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
@@ -59,11 +69,17 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
         config: what was asked for.
 
     Raises:
-        UserError: the IoU is none of the ten thresholds.
+        UserError: the IoU is none of the ten thresholds, or a class is unknown.
     """
 
     def __init__(self, config: ProtocolEvaluationConfig) -> None:
         super().__init__(config)
+        self._only = frozenset(THING_NAMES if config.only is None else config.only)
+        if unknown := sorted(self._only.difference(THING_NAMES)):
+            raise UserError(
+                f"only must name classes ({', '.join(THING_NAMES)}), got {unknown[0]!r}."
+                f"{did_you_mean(unknown[0], THING_NAMES)}"
+            )
         near = np.flatnonzero(np.isclose(THRESHOLDS, config.iou))
         if not near.size:
             known = ", ".join(f"{value:.2f}" for value in THRESHOLDS)
@@ -115,9 +131,19 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
                 "annotation must be the one the session was made of, got another "
                 f"({truths.name_of(doc.id)}). Open the session again: it is rebuilt."
             )
-        judged = Judged(doc.id, found, rows, *self._add(ids, masks, table))
+        found_fates, true_fates = self._add(ids, masks, table)
+        judged = Judged(
+            doc.id, found, rows, self._learned(found, found_fates), self._learned(rows, true_fates)
+        )
         self._judged.append(judged)
         return _matches(judged)
+
+    def _learned(self, rows: Sequence[Any], fates: Sequence[Outcome]) -> list[Outcome]:
+        """Return what became of labels, those of classes that were not learned dropped."""
+        return [
+            fate if row.label in self._only else Outcome("dropped")
+            for row, fate in zip(rows, fates, strict=True)
+        ]
 
     def generate_results(
         self,
@@ -142,8 +168,9 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
         if eval_key is not None:
             write(samples._dataset, self.config, eval_key, self._judged)
         result = self._scores().result()
-        if classes is not None:
-            result = restrict(result, classes)
+        wanted = self._only if classes is None else self._only.intersection(classes)
+        if len(wanted) < len(THING_NAMES):
+            result = restrict(result, [name for name in THING_NAMES if name in wanted])
         occurring = {name for match in matches for name in match[:2] if name is not None}
         named = [name for name in THING_NAMES if name in occurring]
         return ProtocolResults(

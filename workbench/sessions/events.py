@@ -2,7 +2,7 @@
 
 Each line of standard output that is a JSON object with "event" says where the session is:
 
-    {"event": "building", "done": 120, "total": 500, "what": "images"}
+    {"event": "building", "doing": "Adding images", "done": 120, "total": 500}
     {"event": "open", "data_set": NAME, "title": TITLE, "images": 500, "address": ADDRESS,
      "views": [{"name": NAME, "images": 12, "address": ADDRESS}, ...]}
 
@@ -24,22 +24,20 @@ from workbench.sessions.serve import address_of, serving, wait_for_end
 
 def serve_for_program(
     build: Callable[[Progress], Sequence[DataSession]],
-    what: str,
     port: int | None,
     view: str | None = None,
 ) -> None:
     """Build sessions and serve the first until the process is told to end, saying how far it is.
 
     Args:
-        build: returns the sessions; given what is called with (done, in all).
-        what: is counted.
+        build: returns the sessions; given what is called while it does.
         port: of the page; None for the first free one.
         view: saved view that the page opens on.
 
     Raises:
         UserError: whatever `build` raises, or the port is in use.
     """
-    session = build(lambda done, total: _say("building", done=done, total=total, what=what))[0]
+    session = build(_say_progress)[0]
     with serving(session.dataset, port) as number:
         _say("open", **opened(session, number, view))
         wait_for_end()
@@ -56,6 +54,10 @@ def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[
             for name, images in summary["views"].items()
         ],
     }
+
+
+def _say_progress(doing: str, done: int, total: int) -> None:
+    _say("building", doing=doing, done=done, total=total)
 
 
 def _say(event: str, **facts: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -54,6 +55,11 @@ class Foreign:
         return INSTANCES
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """All: whoever made them answers for each."""
+        return THING_NAMES
+
+    @property
     def score_threshold(self) -> float | None:
         """None: nobody makes pseudo-labels of them."""
         return None
@@ -92,7 +98,7 @@ def open_foreign_session(
         paths: at least one; see `Foreign`.
         request: of one domain, with labels.
         fresh: build everything again.
-        progress: called with (images done, images in all) while images are added.
+        progress: called while images and predictions are added, and while these are judged.
 
     Raises:
         UserError: as `open_data_session`; nothing is at a path, the images have no labels, or two
@@ -116,4 +122,5 @@ def open_foreign_session(
             "predictions must have different names to stand in one session, got "
             f"{', '.join(map(str, paths))}. Rename one."
         )
-    return hold(open_data_session(request, fresh=fresh, progress=progress), given)
+    session = open_data_session(request, fresh=fresh, progress=progress)
+    return hold(session, given, progress=progress)

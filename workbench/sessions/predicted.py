@@ -17,7 +17,7 @@ from uda4inst.tasks.base import Task
 from uda4inst.tasks.semantic import SEMANTIC
 from uda4inst.training.config import Config, load_config
 from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
-from workbench.sessions.seen.request import SeenRequest
+from workbench.sessions.seen.request import SeenRequest, run_title
 
 
 class Judgeable(Protocol):
@@ -46,6 +46,11 @@ class Judgeable(Protocol):
     @property
     def task(self) -> Task:
         """What they are of."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes they answer for; objects of others are no misses of theirs."""
         ...
 
     @property
@@ -88,12 +93,12 @@ class Predicted:
     @property
     def title(self) -> str:
         """As people say it."""
-        return f"{self.run.name} {self.network} {self.step}"
+        return f"{run_title(self.run)} {self.network} {self.step}"
 
     @property
     def field(self) -> str:
         """Its field in FiftyOne."""
-        plain = re.sub(r"[^a-z0-9]+", "_", self.run.name.lower()).strip("_")
+        plain = re.sub(r"[^a-z0-9]+", "_", run_title(self.run).lower()).strip("_")
         return f"run_{plain}_{self.network}_{self.step}"
 
     @property
@@ -108,13 +113,18 @@ class Predicted:
         return load_config(self.run.config).task
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that were learned: of a category group's network, those of the group."""
+        return load_config(self.run.config).class_names
+
+    @property
     def score_threshold(self) -> float | None:
         """What a detection had to exceed to become a pseudo-label; None where there are none."""
         return getattr(load_config(self.run.config).method, "score_threshold", None)
 
     def fingerprint(self) -> str:
         """Return what changes with the file."""
-        return fingerprint([self.path], self.title)
+        return fingerprint([self.path], self.title, self.classes)
 
     def facts(self) -> dict[str, Any]:
         """Return run, step and network."""

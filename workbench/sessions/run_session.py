@@ -47,17 +47,25 @@ def open_run_session(
         images: a list of those to show and judge; None for all.
         limit: so many images, spread evenly; None for all.
         fresh: build everything again.
-        progress: called with (images done, images in all) while images are added.
+        progress: called while images and predictions are added, and while these are judged.
 
     Raises:
         UserError: as `open_data_session`; or predictions cannot be read, or are of other images.
     """
     request = request_of(predicted, images=images, limit=limit)
-    return hold(open_data_session(request, fresh=fresh, progress=progress), predicted)
+    session = open_data_session(request, fresh=fresh, progress=progress)
+    return hold(session, predicted, progress=progress)
 
 
-def hold(session: DataSession, predicted: Sequence[Judgeable]) -> DataSession:
+def hold(
+    session: DataSession, predicted: Sequence[Judgeable], *, progress: Progress | None = None
+) -> DataSession:
     """Return a session of images with predictions on them, judged, and their views.
+
+    Args:
+        session: of the images.
+        predicted: at least one.
+        progress: called for each, while it is added and judged.
 
     Raises:
         UserError: predictions cannot be read, or are of other images; another process adds some.
@@ -66,7 +74,7 @@ def hold(session: DataSession, predicted: Sequence[Judgeable]) -> DataSession:
     with sole_builder(dataset.name):
         dataset.reload()  # another process may have added predictions meanwhile
         for one in predicted:
-            _keep(dataset, one)
+            _keep(dataset, one, progress or _silent)
         _compare(dataset, predicted)
     kept = dataset.info[PREDICTED]
     shown = {one.field: kept[one.field] for one in predicted}
@@ -75,7 +83,11 @@ def hold(session: DataSession, predicted: Sequence[Judgeable]) -> DataSession:
     )
 
 
-def _keep(dataset: fo.Dataset, one: Judgeable) -> None:
+def _silent(doing: str, done: int, total: int) -> None:
+    del doing, done, total
+
+
+def _keep(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:
     """Write predictions and what they are worth, unless they are there."""
     kept: dict[str, Any] = dict(dataset.info.get(PREDICTED, {}))
     print_of_file = one.fingerprint()
@@ -84,7 +96,8 @@ def _keep(dataset: fo.Dataset, one: Judgeable) -> None:
         return
     kept.pop(one.field, None)
     _write_info(dataset, kept)  # half of it is not taken for the whole
-    scores = add_semantic(dataset, one) if one.task is SEMANTIC else _add(dataset, one)
+    add = add_semantic if one.task is SEMANTIC else _add
+    scores = add(dataset, one, progress)
     facts = {**one.facts(), "fingerprint": print_of_file, "scores": scores}
     _write_info(dataset, {**kept, one.field: {"title": one.title, **facts}})
 
@@ -118,10 +131,32 @@ def _write_info(dataset: fo.Dataset, kept: Mapping[str, Any]) -> None:
     dataset.save()
 
 
-def _add(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
+def _add(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> dict[str, Any]:
     """Write the detections of all images that were judged, judge them, and save their views."""
     if one.key in dataset.list_evaluations():
         forget_evaluation(dataset, one.key)
+    _write_detections(dataset, one, progress)
+    judged = dataset.exists(one.field)
+    results: Any = judged.evaluate_detections(
+        one.field,
+        gt_field=GROUND_TRUTH,
+        eval_key=one.key,
+        method=evaluation.CITYSCAPES,
+        only=list(one.classes),
+        progress=lambda bar: progress(f"Judging {one.title}", bar.iteration, bar.total),
+    )
+    save_evaluation_views(dataset, one.key)
+    if one.score_threshold is not None:
+        save_high_score_view(dataset, one.key, one.score_threshold)
+    return {"images": len(judged), "protocol": "cityscapes", **results.scores}
+
+
+def _write_detections(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:
+    """Write the detections of all images that were judged.
+
+    Raises:
+        UserError: they cannot be read, or none is of these images.
+    """
     if dataset.has_sample_field(one.field):
         dataset.clear_sample_field(one.field)
     else:
@@ -133,28 +168,23 @@ def _add(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
         )
     ids = dict(zip(dataset.values("image_name"), dataset.values("id"), strict=True))
     batch: dict[str, fo.Detections] = {}
-    strangers = 0
+    done = strangers = 0
     for image in one.detections():
         place = ids.get(image.sample_id)
         if place is None:
             strangers += 1
             continue
         batch[place] = to_predictions(image)
-        if len(batch) == _AT_ONCE:
+        if len(batch) == _AT_ONCE or done + len(batch) == len(ids):
             dataset.set_values(one.field, batch, key_field="id")
+            done += len(batch)
+            progress(f"Adding {one.title}", done, len(ids))
             batch = {}
     if batch:
         dataset.set_values(one.field, batch, key_field="id")
-    judged = dataset.exists(one.field)
-    if not len(judged):
+        done += len(batch)
+    if not done:
         raise UserError(
             f"predictions must be of the session's images, got {strangers} others ({one.path}). "
             "Choose the images they were made on."
         )
-    results: Any = judged.evaluate_detections(
-        one.field, gt_field=GROUND_TRUTH, eval_key=one.key, method=evaluation.CITYSCAPES
-    )
-    save_evaluation_views(dataset, one.key)
-    if one.score_threshold is not None:
-        save_high_score_view(dataset, one.key, one.score_threshold)
-    return {"images": len(judged), "protocol": "cityscapes", **results.scores}

@@ -19,7 +19,7 @@ from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic import CLASS_NAMES, SemanticScores
 from uda4inst.formats.label_maps import LabelMaps
-from workbench.sessions.building import media_folder
+from workbench.sessions.building import Progress, media_folder
 from workbench.sessions.convert import MASK_TARGETS, from_segmentation, to_stored
 from workbench.sessions.library import fo
 from workbench.sessions.predicted import Judgeable
@@ -32,8 +32,13 @@ _WRONG: Final = "wrong"
 _COLOR_OF_WRONG: Final = "#e74c3c"
 
 
-def add_semantic(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
+def add_semantic(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> dict[str, Any]:
     """Write the maps of all images that were judged and their scores; return those of all images.
+
+    Args:
+        dataset: of the images.
+        one: whose maps.
+        progress: called after every image.
 
     Raises:
         UserError: the predictions cannot be read, are of other images, or the disk is full.
@@ -67,6 +72,7 @@ def add_semantic(dataset: fo.Dataset, one: Judgeable) -> dict[str, Any]:
             ),
             **_scores(one, own),
         }
+        progress(f"Judging {one.title}", number + 1, len(judged))
     for field in next(iter(values.values())):
         dataset.set_values(field, {k: v[field] for k, v in values.items()}, key_field="id")
     _save_views(dataset, one)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -17,10 +20,12 @@ from uda4inst.errors import UserError
 from workbench.sessions.extensions import offer_extensions
 from workbench.sessions.library import fo
 from workbench.sessions.locks import one_at_a_time
+from workbench.sessions.views import whole_view
 
 HOST: Final = "127.0.0.1"
 _FIRST_PORT: Final = 5151  # FiftyOne's own
 _PORTS_TRIED: Final = 50
+_PATIENCE: Final = 60.0  # seconds; a page that opens too early is better than none
 
 
 def free_port(wanted: int | None) -> int:
@@ -54,11 +59,9 @@ def _is_free(port: int) -> bool:
 
 
 def address_of(dataset: fo.Dataset, port: int, view: str | None = None) -> str:
-    """Return the address of a data set's page, or of one of its saved views."""
-    address = f"http://{HOST}:{port}/datasets/{dataset.name}"
-    if view is None:
-        return address
-    return f"{address}?view={fo.core.utils.to_slug(view)}"
+    """Return the address of a saved view, or of the whole data set."""
+    slug = fo.core.utils.to_slug(view or whole_view(dataset))
+    return f"http://{HOST}:{port}/datasets/{dataset.name}?view={slug}"
 
 
 @contextmanager
@@ -69,14 +72,38 @@ def serving(dataset: fo.Dataset, wanted: int | None) -> Iterator[int]:
         UserError: the port that was asked for is in use, or all are.
     """
     offer_extensions()
+    whole_view(dataset)  # the server reads once which views there are
     # A port is free until its server listens: of two that start at once, both would take it.
     with one_at_a_time(Path(tempfile.gettempdir()) / f"uda4inst-ports-{os.getuid()}.lock"):
         port = free_port(wanted)
         session = fo.launch_app(dataset, remote=True, address=HOST, port=port)
     try:
+        _wait_until_told(session, port)
         yield port
     finally:
         session.close()
+
+
+def _wait_until_told(session: fo.Session, port: int) -> None:
+    """Wait until the server knows what the session shows.
+
+    FiftyOne tells it in a thread of its own, later than it answers, after 10 seconds where it was
+    slow to start; pages that were opened before lose their view then. Having told, the thread hears
+    what others tell the server.
+    """
+    heard = threading.Event()
+    session._client.add_event_listener("select_samples", lambda event: heard.set())
+    word = {"event": "select_samples", "data": {"samples": []}, "subscription": "uda4inst"}
+    request = urllib.request.Request(
+        f"http://{HOST}:{port}/event",
+        data=json.dumps(word).encode(),
+        headers={"Content-type": "application/json"},
+    )
+    deadline = time.monotonic() + _PATIENCE
+    while not heard.is_set() and time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(request, timeout=_PATIENCE):
+            heard.wait(0.5)
+        time.sleep(0.1)
 
 
 def wait_for_end() -> None:

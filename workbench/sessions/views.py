@@ -10,6 +10,7 @@ from workbench.sessions.library import fo
 
 RARE_CLASSES: Final = "rare-class images"
 NO_OBJECTS: Final = "images without objects"
+WHOLE: Final = "all images"
 
 
 def save_data_views(dataset: fo.Dataset) -> None:
@@ -33,6 +34,16 @@ def save_data_views(dataset: fo.Dataset) -> None:
         if total:
             own = dataset.filter_labels("ground_truth", F("label") == name)
             _save(dataset, f"class {name}", own, f"The objects of {name} alone.")
+
+
+def whole_view(dataset: fo.Dataset) -> str:
+    """Return the name of the saved view of all images, saved where it is missing.
+
+    FiftyOne's page shows the view that was opened last when an address names none.
+    """
+    if not dataset.has_saved_view(WHOLE):
+        _save(dataset, WHOLE, dataset.view(), "All images and all that is known of them.")
+    return WHOLE
 
 
 def rare_classes(

@@ -10,24 +10,26 @@ from workbench.jobs.inspections import FiftyOneSession, SavedView
 from workbench.ui import markup
 
 
-def session_status(session: FiftyOneSession, picked: Sequence[str] = ()) -> str:
+def session_status(session: FiftyOneSession, picked: Sequence[str] = (), note: str = "") -> str:
     """Return what has become of a session: how far it is, where it is, or why it failed.
 
     Args:
         session: that of what a page shows.
         picked: endings of the names of saved views that show what is picked on the page.
+        note: what the session leaves out.
     """
     if session.state == "failed":
         return markup.problem(session.error)
+    left_out = f'<p class="wb-fiftyone-note">{escape(note)}</p>' if note else ""
     if session.state == "open":
-        return f'<div class="wb-fiftyone-open">{_links(session, picked)}</div>'
+        return f'<div class="wb-fiftyone-open">{_links(session, picked)}</div>{left_out}'
     unknown, width = " wb-unknown", ""
     if session.total:
         unknown, width = "", f' style="width:{100 * session.done / session.total:.0f}%"'
     return (
         f'<div class="wb-fiftyone-build"><span>{escape(progress_text(session))}</span>'
         f'<div class="wb-progress wb-running{unknown}"><i{width}></i>'
-        "</div></div>"
+        f"</div></div>{left_out}"
     )
 
 
@@ -38,8 +40,8 @@ def progress_text(session: FiftyOneSession) -> str:
     if not session.total:
         return "FiftyOne is starting, which takes about 20 seconds …"
     if session.done == session.total:
-        return f"All {session.total:,} {session.what} are in; the rest takes a moment …"
-    return f"Building: {session.done:,} of {session.total:,} {session.what}"
+        return f"{session.doing}: all {session.total:,} done; what follows takes a moment …"
+    return f"{session.doing}: {session.done:,} of {session.total:,}"
 
 
 def session_table(sessions: Sequence[FiftyOneSession]) -> str:

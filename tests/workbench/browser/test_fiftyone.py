@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import inspection
 import psutil
 import pytest
-from browser_bench import Workbench
+from browser_bench import ROOT, Workbench, free_port
 
 inspection.require_database()
 
@@ -27,7 +31,7 @@ def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(bench: Workben
     bench.tab("data")
     bench.wait_for("#data-source-text", "1 of 24")
     page.locator("#data-fiftyone").click()
-    bench.wait_for("#data-fiftyone-status", "starting|Building: |are in")
+    bench.wait_for("#data-fiftyone-status", "starting|Adding images: ")
     bench.shoot("fiftyone_building")
     bench.tab("train")  # other pages go on meanwhile
     bench.tab("data")
@@ -75,3 +79,40 @@ def test_fiftyone__a_mistake_is_one_message_on_the_page(bench: Workbench) -> Non
     root.fill(good)
     root.press("Enter")
     bench.wait_for("#data-source-text", "1 of 24")
+
+
+_WITHOUT = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec.__func__
+def find_others(cls, name, path=None, target=None):
+    return None if name == "fiftyone" else find(cls, name, path, target)
+PathFinder.find_spec = classmethod(find_others)
+"""
+
+
+@pytest.fixture
+def without_fiftyone(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workbench]:
+    """Another app, in whose Python FiftyOne cannot be found, in the same browser."""
+    (tmp_path / "sitecustomize.py").write_text(_WITHOUT)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    other = Workbench(bench.folder, free_port(), bench.shots, page=bench.page)
+    other.serve()
+    yield other
+    other.stop()
+
+
+def test_fiftyone__where_it_is_not_installed_the_button_says_how(
+    without_fiftyone: Workbench,
+) -> None:
+    page = without_fiftyone.page
+    without_fiftyone.open()
+    without_fiftyone.tab("data")
+    without_fiftyone.wait_for("#data-source-text", "1 of 24")
+    page.locator("#data-fiftyone").click()
+    page.get_by_text("must have FiftyOne, got an installation without it").wait_for()
+    page.get_by_text("make venv", exact=False).first.wait_for()
+    without_fiftyone.shoot("fiftyone_missing")
+    assert page.locator("#data-fiftyone").is_enabled()
+    without_fiftyone.wait_hidden("#fiftyone")

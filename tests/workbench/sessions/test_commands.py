@@ -178,7 +178,7 @@ def test_show__a_database_that_goes_away_is_one_message(events: bool) -> None:
     with pytest.raises(
         UserError, match=r"must stay while it is used .*, got localhost:1: reset"
     ) as e:
-        show(build, "images", how)
+        show(build, how)
     assert "configured" not in str(e.value)
     assert "Free space on the disk" in str(e.value)
 

@@ -219,6 +219,8 @@ def test_evaluate__bad_input_is_one_message(dataset: fo.Dataset) -> None:
     method = evaluation.CITYSCAPES
     with pytest.raises(UserError, match=r"iou must be one of 0\.50, .*, got 0\.3"):
         dataset.evaluate_detections("predictions", method=method, iou=0.3)
+    with pytest.raises(UserError, match=r"only must name classes .*, got 'cars'.*car"):
+        dataset.evaluate_detections("predictions", method=method, only=["cars"])
     with pytest.raises(UserError, match="detections must have a confidence, got"):
         dataset.evaluate_detections("ground_truth", method=method)
     stranger = fo.Dataset()

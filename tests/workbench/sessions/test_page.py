@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from uda4inst.run_folder.layout import RunDir
 from workbench.sessions.data_session import DataSession, open_data_session
 from workbench.sessions.embedding_session import open_embedding_session
 from workbench.sessions.foreign import open_foreign_session
+from workbench.sessions.library import fo
 from workbench.sessions.request import request_tree
 from workbench.sessions.serve import address_of, free_port, serving
 
@@ -93,6 +95,38 @@ def test_page__opens_on_a_saved_view(
     page.wait_for_selector(_TILE)
     page.get_by_text(f"{session.summary['views']['rare-class images']} samples").wait_for()
     shoot(page, tmp_path, "view")
+
+
+def test_page__whole_after_a_view_is_the_whole(session: DataSession, port: int, page: Any) -> None:
+    page.goto(address_of(session.dataset, port, "class car"))
+    page.get_by_text(f"{session.summary['views']['class car']} samples").wait_for()
+    page.goto("about:blank")
+    page.goto(address_of(session.dataset, port))
+    page.get_by_text("8 samples").wait_for()
+
+
+def test_serving__its_own_state_is_told_before_pages_open(
+    session: DataSession, port: int, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del port  # the session of the other tests stays
+    client = fo.core.session.client
+    told: list[float] = []
+
+    def late(address: str) -> None:
+        ping(address)
+        time.sleep(4)
+        told.append(time.monotonic())
+
+    ping = client._ping
+    monkeypatch.setattr(client, "_ping", late)
+    with serving(session.dataset, None) as number:
+        assert told
+        page.goto(address_of(session.dataset, number, "class car"))
+        count = f"{session.summary['views']['class car']} samples"
+        page.get_by_text(count).wait_for()
+        page.wait_for_timeout(1000)
+        assert page.get_by_text(count).count() == 1
+        assert page.url.endswith("?view=class-car")
 
 
 def open_panel(page: Any, name: str) -> None:

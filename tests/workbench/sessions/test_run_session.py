@@ -11,6 +11,7 @@ from typing import Any
 import inspection
 import numpy as np
 import pytest
+import yaml
 from mini_network import TINY_MINI
 from random_detections import draw
 
@@ -100,6 +101,47 @@ def test_open__one_adds_predictions_at_a_time(runs: tuple[RunDir, RunDir]) -> No
     ):
         run_session.hold(session, predicted)
     assert run_session.hold(session, predicted).summary == {**session.summary}
+
+
+def test_open__says_what_is_added_and_judged(runs: tuple[RunDir, RunDir]) -> None:
+    said: list[tuple[str, int, int]] = []
+    (one,) = find_predicted([runs[0]], network="student")
+    open_run_session([one], fresh=True, progress=lambda *words: said.append(words))
+    names = ["Adding images", f"Adding {one.title}", f"Judging {one.title}"]
+    assert list(dict.fromkeys(doing for doing, _, _ in said)) == names
+    assert {total for _, _, total in said} == {6}
+    judged = [done for doing, done, _ in said if doing == names[2]]
+    assert judged[-1] == 6
+    assert judged == sorted(judged)
+
+
+def test_open__a_network_of_one_group_is_judged_on_its_classes(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    learned = ("person", "rider", "motorcycle", "bicycle")
+    module = RunDir(tmp_path / "both" / "modules" / "-".join(learned))
+    shutil.copytree(runs[0].path, module.path)
+    config = yaml.safe_load(module.config.read_text())
+    config["method"]["classes"] = list(learned)
+    module.config.write_text(yaml.safe_dump(config))
+    (one,) = find_predicted([module], network="student")
+    session = open_run_session([one])
+    (found,) = session.summary["predicted"].values()
+    assert found["title"] == f"both {module.name} student 4"
+    record = json.loads(module.evaluation_of(4).read_text())["results"]["student"]["cityscapes"]
+    own = {name: ap for name, ap in record["per_class"].items() if name in learned and ap}
+    assert found["scores"]["AP"] == np.mean([ap["AP"] for ap in own.values()]) != record["AP"]
+    fates = {
+        (thing.label, thing[one.key])
+        for field in ("ground_truth", one.field)
+        for things in session.dataset.values(f"{field}.detections")
+        for thing in things or ()
+    }
+    assert {label for label, fate in fates if fate in ("tp", "fp", "fn")} == set(learned)
+    assert {label for label, fate in fates if fate == "dropped"} >= {"car", "bus"}
+    views = [name for name in session.summary["views"] if name.startswith(f"{one.key}: misses of")]
+    assert views
+    assert {name.split()[-1] for name in views} <= set(learned)
 
 
 def test_open__again_writes_nothing(

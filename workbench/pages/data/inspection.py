@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import json
+import shlex
+from typing import Final
 
+from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
 from workbench.fiftyone_bar import Inspected
 from workbench.jobs.inspections import Inspection
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.stores.data_sets import SIDES
+from workbench.stores.data_sets import SIDES, Side, labels_wanted
+
+LIMIT: Final = 1000  # images of each domain: about a minute on two cores at 1024x2048
 
 
 def inspected(services: Services, state: SessionState) -> Inspected:
     """Return source and target as they are chosen, read as the run reads them.
 
+    Of a domain with more images than `LIMIT` so many, spread evenly, and a note that says so.
+
     Raises:
         UserError: a format is unknown, or neither side names a folder.
     """
-    words, titles = ["data"], []
+    words, titles, left_out = ["data"], [], []
     for side in SIDES:
         ref = services.data_sets.ref(state, side)
         if ref is not None:
             facts = ref.model_dump(mode="json", exclude_defaults=True)
             words += [f"--{side}", json.dumps(facts, ensure_ascii=False)]
             titles.append(f"{side} {ref.format} {ref.split}")
+            if (count := _count(services, state, side, ref)) > LIMIT:
+                left_out.append(f"{LIMIT:,} of {count:,} {side} images")
     if not titles:
         raise UserError("images must be named to be opened, got no folder. Name one.")
     if state.data.target_labels:
         words.append("--target-labels")
         titles[-1] += " with its labels"
-    return Inspected(Inspection(", ".join(titles), tuple(words)))
+    if not left_out:
+        return Inspected(Inspection(", ".join(titles), tuple(words)))
+    note = (
+        f"{' and '.join(left_out)}, spread evenly. All of them: "
+        f"{shlex.join(['uda4inst', 'inspect', *words])}"
+    )
+    words += ["--limit", str(LIMIT)]
+    return Inspected(Inspection(", ".join(titles), tuple(words)), note=note)
+
+
+def _count(services: Services, state: SessionState, side: Side, ref: DatasetRef) -> int:
+    """Return how many images a side has; 0 where they cannot be listed, which the session says."""
+    try:
+        return len(services.data_sets.open(ref, side, labels=labels_wanted(state, side)))
+    except UserError:
+        return 0

@@ -81,7 +81,7 @@ def data(
 
         return [open_data_session(request, fresh=fresh, progress=progress)]
 
-    show(build, "images", how)
+    show(build, how)
 
 
 @inspect_app.command("run")
@@ -161,7 +161,7 @@ def run(
             open_run_session(predicted, images=images, limit=limit, fresh=fresh, progress=progress)
         ]
 
-    show(build, "images", how)
+    show(build, how)
 
 
 inspect_app.command("predictions")(predictions)
@@ -246,4 +246,4 @@ def _show_training(
 
         return [open_seen_session(r, fresh=how.fresh, progress=progress) for r in requests]
 
-    show(build, "snapshots", how, view=None if step is None else f"step {step}")
+    show(build, how, view=None if step is None else f"step {step}")

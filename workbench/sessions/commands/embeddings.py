@@ -68,7 +68,7 @@ def embeddings(
         return [session]
 
     how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
-    show(build, "images", how)
+    show(build, how)
 
 
 def _gap_words(facts: Mapping[str, float | None]) -> str:

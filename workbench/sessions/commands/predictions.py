@@ -54,4 +54,4 @@ def predictions(
         return [open_foreign_session(paths, request, fresh=fresh, progress=progress)]
 
     how = How(limit=limit, fresh=fresh, headless=headless, port=port, remote=remote, events=events)
-    show(build, "images", how)
+    show(build, how)

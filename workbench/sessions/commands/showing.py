@@ -49,7 +49,6 @@ class How:
 
 def show(
     build: _Build,
-    what: str,
     how: How,
     *,
     view: str | None = None,
@@ -58,7 +57,6 @@ def show(
 
     Args:
         build: opens the sessions.
-        what: is counted while it does.
         how: the options.
         view: saved view that the page opens on.
     """
@@ -69,12 +67,12 @@ def show(
     if how.events:
         from workbench.sessions.events import serve_for_program
 
-        serve_for_program(partial(_built, build), what, how.port, view)
+        serve_for_program(partial(_built, build), how.port, view)
         return
     from uda4inst.commands.terminal import counting
 
-    with counting(what) as bar:
-        sessions = _built(build, lambda done, total: bar(done, total, what))
+    with counting("FiftyOne is starting") as bar:
+        sessions = _built(build, lambda doing, done, total: bar(done, total, doing))
     if not how.headless:
         _serve(sessions, how, view)
         return

@@ -73,6 +73,19 @@ def snapshot_key(group: str, step: int) -> str:
     return f"{group}, step {step}" if group else f"step {step}"
 
 
+def run_title(run: RunDir) -> str:
+    """Return what a run is called, for people; a network of one category group has its run's name.
+
+    Example:
+        >>> run_title(RunDir(Path("runs/demo"))), run_title(RunDir(Path("runs/demo/modules/car")))
+        ('demo', 'demo car')
+    """
+    folder = run.path.absolute()
+    if folder.parent.name == MODULES:
+        return f"{folder.parent.parent.name} {folder.name}"
+    return folder.name
+
+
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
     """What training saw of one run.
@@ -92,10 +105,7 @@ class SeenRequest:
     @property
     def title(self) -> str:
         """What it is called, for people."""
-        folder = self.run.path.absolute()
-        if folder.parent.name == MODULES:
-            return f"{folder.parent.parent.name} {folder.name}"
-        return folder.name
+        return run_title(self.run)
 
     def name(self) -> str:
         """Return the data set's name in FiftyOne: the same for the same run alone."""

@@ -47,7 +47,7 @@ def open_seen_session(
     Args:
         request: which run, and how much of it.
         fresh: build it again, whatever is there.
-        progress: called with (snapshots done, snapshots to add).
+        progress: called while snapshots are added.
 
     Raises:
         UserError: a snapshot cannot be read, the database does not work, the disk is full, another
@@ -163,7 +163,7 @@ def _write(
             held[place.key] = facts
             save_info(dataset, snapshots=held)
         if progress is not None:
-            progress(number, len(new))
+            progress("Adding snapshots", number, len(new))
     save_seen_views(dataset)
     save_info(dataset, state="complete", tags={})
 
