@@ -16,7 +16,8 @@ import json, sys
 if "refused" in sys.argv:
     sys.exit("error: RUN must be a run, got 'refused'.")
 for done in (0, 3):
-    print(json.dumps({"event": "building", "doing": "Adding", "done": done, "total": 3}), flush=True)
+    said = {"event": "building", "doing": "Adding", "done": done, "total": 3}
+    print(json.dumps(said), flush=True)
 views = [{"name": "misses of car", "images": 2, "address": "http://127.0.0.1:1/v?a=1&b=2"}]
 print(json.dumps({"event": "open", "address": "http://127.0.0.1:1/", "images": 3, "views": views,
                   "dataset": "d"}), flush=True)
