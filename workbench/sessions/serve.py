@@ -93,7 +93,7 @@ def _wait_until_told(session: fo.Session, port: int) -> None:
     """
     heard = threading.Event()
     session._client.add_event_listener("select_samples", lambda event: heard.set())
-    word = {"event": "select_samples", "data": {"samples": []}, "subscription": "uda4inst"}
+    word = {"event": "select_samples", "data": {"samples": []}, "subscription": "uda4inst-session"}
     request = urllib.request.Request(
         f"http://{HOST}:{port}/event",
         data=json.dumps(word).encode(),
