@@ -14,6 +14,7 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.status import is_finished
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.engines import open_engine
+from uda4inst.suites.expand import RunSpec
 from uda4inst.suites.figures import draw_chart
 from uda4inst.suites.plan import Plan, plan_suite
 from uda4inst.suites.report import markdown_table
@@ -83,15 +84,17 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         labels = {row.run_key: row.label for row in self.suite.rows}
-        lines = ["| run | steps | state | configuration |", "|:--|--:|:--|:--|"]
+        by_row: dict[str, list[RunSpec]] = {}
         for run in self.plan.chosen.runs:
-            state = "finished" if is_finished(self.plan.folder.run(run.name)) else "to do"
-            label = labels.get(run.row, "stage 1, shared")
-            steps = run.config.training.total_steps
-            lines.append(f"| {run.name}: {label} | {steps:,} | {state} | `{run.config_hash}` |")
-        return "\n".join(
-            [f"**{self.suite.title}**. {self.suite.text} {self.scale.text}", "", *lines]
-        )
+            by_row.setdefault(labels.get(run.row, "stage 1, shared"), []).append(run)
+        lines = ["| row | runs | finished | steps each |", "|:--|--:|--:|--:|"]
+        for label, runs in by_row.items():
+            done = sum(is_finished(self.plan.folder.run(run.name)) for run in runs)
+            steps = sorted({run.config.training.total_steps for run in runs})
+            lengths = ", ".join(f"{count:,}" for count in steps)
+            lines.append(f"| {label} | {len(runs)} | {done} | {lengths} |")
+        about = f"**{self.suite.title}**. {self.suite.text} {self.scale.text}"
+        return "\n".join([about, "", *lines])
 
     # Running it ---------------------------------------------------------------------------------
 

@@ -60,10 +60,11 @@ def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def test_study__lists_what_is_to_do_and_what_is_done(study: Study) -> None:
     before = study._repr_markdown_()
-    assert before.count("| to do |") == 6
+    assert "| stage 1, shared | 1 | 0 | 3 |" in before
+    assert before.count("| 1 | 0 | 4 |") == 4
     assert "Table 2: direction of mixing" in before
     study.run()
-    assert study._repr_markdown_().count("| finished |") == 6
+    assert study._repr_markdown_().count("| 1 | 1 | ") == 6
 
 
 def test_study__table_has_paper_and_ours(study: Study) -> None:
