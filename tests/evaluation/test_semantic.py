@@ -18,7 +18,7 @@ from uda4inst.classes import TRAIN_ID_TO_LABEL
 from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic import CLASS_NAMES, SemanticScores, evaluate_semantic, segment
 from uda4inst.formats.label_maps import LabelMaps
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.prediction import SemanticPrediction
 
 ROAD, CAR, SKY, IGNORE = 0, 13, 10, 255
 

@@ -19,7 +19,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import infer
 from uda4inst.evaluation.resampling import resampled_iou, resampled_path, write_resampled
 from uda4inst.formats.label_maps import writing_label_maps
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import Size
 
 CLASS_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in SEMANTIC_CLASSES)
@@ -151,7 +151,7 @@ def evaluate_semantic(
     The network is left in the mode it came in, and no random number is drawn.
 
     Args:
-        model: a `SegFormer`, on `device`.
+        model: a network for semantic maps, on `device`.
         dataset: images with trainIds.
         device: where the forward runs.
         short_side: resize images to this shorter side first; None takes them as they are. Classes
@@ -197,7 +197,7 @@ def segment(
     """Yield the trainId of every pixel of every image, at the image's own size.
 
     Args:
-        model: a `SegFormer`, on `device`; it is in its own mode again between images.
+        model: a network for semantic maps, on `device`; it is in its own mode again between images.
         images: RGB, uint8 (H, W, 3), of any sizes; equal neighbours share a forward.
         device: where the forward runs.
         short_side: as in `evaluate_semantic`.

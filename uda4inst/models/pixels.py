@@ -33,8 +33,15 @@ class Pixels(nn.Module):
         return F.pad((images - self._mean) / self._std, (0, -width % STRIDE, 0, -height % STRIDE))
 
 
-def cut_padding(features: Float32[Tensor, "B C h w"], images: Tensor) -> Float32[Tensor, "B C h w"]:
-    """Return a feature map of padded images without the cells that show padding alone."""
-    cells = features.shape[-1] / (images.shape[-1] + -images.shape[-1] % STRIDE)
-    height, width = (math.ceil(side * cells) for side in images.shape[-2:])
+def cut_padding(
+    features: Float32[Tensor, "B C h w"], images: Tensor, *, cell: int = STRIDE
+) -> Float32[Tensor, "B C h w"]:
+    """Return a feature map of padded images without the cells that begin in the padding.
+
+    Args:
+        features: of all the images, with padding.
+        images: before padding.
+        cell: pixels from a cell to the next.
+    """
+    height, width = (math.ceil(side / cell) for side in images.shape[-2:])
     return features[..., :height, :width]

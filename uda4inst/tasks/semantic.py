@@ -20,10 +20,10 @@ from uda4inst.evaluation.semantic import evaluate_semantic, segment
 from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX, write_label_ids
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.segformer.loss import pixel_cross_entropy
 from uda4inst.models.segformer.network import build_segformer
-from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
+from uda4inst.models.semantic.loss import pixel_cross_entropy
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import Labels, Sample, SemanticMap
 from uda4inst.tasks.base import (
     ImagesDone,
@@ -39,16 +39,27 @@ PROTOCOL: Final = "pixels"
 
 
 class SemanticLoss(Loss):
-    """Cross-entropy of every view's pixels. See `uda4inst.tasks.base.Loss`."""
+    """Cross-entropy of every view's pixels, by every head. See `uda4inst.tasks.base.Loss`."""
 
     def parts(
         self, predictions: Sequence[SemanticPrediction], views: Sequence[StudentView]
     ) -> list[tuple[LossPart, ...]]:
-        """Return the one term of every view."""
+        """Return a term of every view for the network, and one for each of its auxiliary heads.
+
+        They are "pixels", and "aux" for a single auxiliary head, "aux1", "aux2" for two.
+        """
         return [
-            (LossPart("pixels", pixel_cross_entropy(prediction, _maps(view)), 1.0),)
+            tuple(_parts(prediction, _maps(view)))
             for prediction, view in zip(predictions, views, strict=True)
         ]
+
+
+def _parts(prediction: SemanticPrediction, maps: Sequence[SemanticMap]) -> Iterator[LossPart]:
+    """Yield the terms of one view."""
+    yield LossPart("pixels", pixel_cross_entropy(prediction, maps), 1.0)
+    for number, head in enumerate(prediction.aux, start=1):
+        name = "aux" if len(prediction.aux) == 1 else f"aux{number}"
+        yield LossPart(name, pixel_cross_entropy(head.prediction, maps), head.weight)
 
 
 def _maps(view: StudentView) -> list[SemanticMap]:

@@ -7,13 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from uda4inst.errors import UserError
-from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
-from uda4inst.models.segformer.loss import pixel_cross_entropy
+from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD, cut_padding
 from uda4inst.models.segformer.network import (
     SegFormer,
     build_segformer,
 )
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
+from uda4inst.models.semantic.loss import pixel_cross_entropy
 from uda4inst.structures import SemanticMap
 
 # published sizes, M parameters: Table 1 of the paper (19 to 150 classes change the second digit)
@@ -65,6 +65,16 @@ def test_forward__equals_the_library_on_normalised_padded_pixels(network: SegFor
     with torch.no_grad():
         expected = network.network(pixel_values=F.pad((images - mean) / std, (0, 0, 0, 4))).logits
         torch.testing.assert_close(network(images).logits, expected)
+
+
+def test_forward__gives_the_features_of_the_same_forward(network: SegFormer) -> None:
+    images = torch.rand(2, 3, 40, 65)
+    network.eval()
+    with torch.no_grad():
+        found = network(images)
+        assert found.features is not None
+        assert torch.equal(cut_padding(found.features, images), network.features(images))
+    assert found.aux == ()
 
 
 def test_forward__works_in_bf16_autocast(network: SegFormer) -> None:

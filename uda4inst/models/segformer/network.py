@@ -19,9 +19,9 @@ from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.pixels import Pixels, cut_padding
 from uda4inst.models.recompute import Recomputed
-from uda4inst.models.segformer.prediction import SemanticPrediction
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
 from uda4inst.models.segformer.pretrained import CLASS_HEAD, load_weights
+from uda4inst.models.semantic.prediction import SemanticPrediction
 
 
 class SegFormer(Network):
@@ -72,8 +72,9 @@ class SegFormer(Network):
             Logits over the padded images; bf16 under bf16 autocast.
         """
         height, width = images.shape[-2:]
-        output: Any = self.network(pixel_values=self.pixels(images))
-        return SemanticPrediction(output.logits, (height, width))
+        encoded: Any = self.network.segformer(self.pixels(images), output_hidden_states=True)
+        logits = self.network.decode_head(encoded.hidden_states)
+        return SemanticPrediction(logits, (height, width), features=encoded.hidden_states[-1])
 
     def features(self, images: Float32[Tensor, "B 3 H W"]) -> Float32[Tensor, "B C h w"]:
         """Return the feature map of MiT's last stage."""
