@@ -64,18 +64,16 @@ def slow_draw(
     again: np.random.Generator,
 ) -> Transform:
     """The rules as their papers' code has them: crops anew within draws anew."""
-    source = first
+    drawn = POLICY.draw((8, 16), first)
     for attempt in range(11):
-        drawn = POLICY.draw((8, 16), source)
-        source = again
+        if attempt > 0:
+            drawn = POLICY.draw((8, 16), again)
         if rules.max_class_share is not None:
             for _ in range(10):
                 if largest_share(cut(drawn, semantic)) <= rules.max_class_share:
                     break
                 drawn = POLICY.draw_place(drawn, again)
         if wanted is None or cut(drawn, semantic).count(wanted) > rules.class_pixels:
-            return drawn
-        if attempt == 10:
             break
     return drawn
 
