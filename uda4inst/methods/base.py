@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Protocol, cast
 import torch
 from jaxtyping import Float32
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from uda4inst.classes import (
     CATEGORY_GROUPINGS,
@@ -176,6 +176,11 @@ def in_full_precision(network: Network, images: Tensor) -> Any:
         return network(images)
 
 
+def _as_it_is(network: nn.Module) -> Forward:
+    """Return a network that one process trains in full precision."""
+    return network
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MethodContext:
     """What a method is built from.
@@ -186,6 +191,8 @@ class MethodContext:
         loss: the task's, on the student's device.
         forward: how the student is run; across processes, the wrapper.
         infer: how a network is run that is not trained, such as a teacher.
+        wrap: makes what runs a network that is trained beside the student, as `forward` runs that.
+        build_start: makes the network that the run started from, with the weights it had then.
         seed: the run's seed.
         rank: index of this process.
         steps: of the stage; 0 where that is not known.
@@ -196,6 +203,8 @@ class MethodContext:
     loss: Loss
     forward: Forward
     infer: Infer = in_full_precision
+    wrap: Callable[[nn.Module], Forward] = _as_it_is
+    build_start: Callable[[], Network] | None = None
     seed: int = 0
     rank: int = 0
     steps: int = 0

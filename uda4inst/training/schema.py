@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from uda4inst.data.config import DataConfig
 from uda4inst.methods import METHODS, any_method_config, default_config
 from uda4inst.methods.base import MethodConfig
+from uda4inst.methods.updates import Algorithm
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
 from uda4inst.run_folder.layout import check_run_name
@@ -207,7 +208,7 @@ class TrainingConfig(Settings):
 
 
 class OptimConfig(Settings):
-    """AdamW and its learning rate; both start afresh at stage 2."""
+    """The student's optimizer and its learning rate; both start afresh at stage 2."""
 
     lr: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate (paper: 1e-4).")
     weight_decay: float = Field(
@@ -239,6 +240,12 @@ class OptimConfig(Settings):
     )
     poly_power: float = Field(
         default=0.9, ge=0, le=10, description="Power of the poly decay over a stage."
+    )
+    algorithm: Algorithm = Field(
+        default="adamw", description="Which optimizer (Mask2Former, DAFormer: adamw)."
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Of sgd and rmsprop; the first beta of adam and adamw."
     )
 
 
@@ -393,6 +400,8 @@ LATER: Final = (
     "method.pool.colours",
     "method.pool.pseudo_labels",
     "model.deformable_kernel",
+    "optim.algorithm",
+    "optim.momentum",
     "data.source.only_hash",
     "data.target.only_hash",
     "data.val.only_hash",
