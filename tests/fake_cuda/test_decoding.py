@@ -24,7 +24,7 @@ from uda4inst.formats.run_starts import encode_runs, run_starts
 from uda4inst.models.mask2former.decode import decode, full_masks, with_masks
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.precision import inference_precision
-from uda4inst.models.segformer.network import build_segformer
+from uda4inst.models.semantic.build import build_semantic
 from uda4inst.structures import InstanceMap, moved
 from uda4inst.uda.mixing import Mixed, Origin, mix
 from uda4inst.uda.pseudo_labels import select, valid_shares
@@ -250,7 +250,7 @@ def test_detect__an_image_that_cannot_be_read_is_told(gpu: Device) -> None:
 
 def test_segment__waits_once_a_batch(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network, _ = build_segformer("mit_tiny", weights=None)
+    network, _ = build_semantic("mit_tiny", weights=None)
     here = list(segment(network, pictures(2, (64, 128)), device="cpu"))
     there_network, waits = network.to("cuda"), Waits(monkeypatch)
     gpu.clear()

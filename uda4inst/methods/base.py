@@ -28,7 +28,9 @@ from uda4inst.models.network import Network
 from uda4inst.settings import Settings
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample, require
 from uda4inst.tasks.base import Loss, Task
+from uda4inst.uda.class_mixing import ClassMixed
 from uda4inst.uda.mixing import Mixed
+from uda4inst.uda.pixel_labels import PixelLabels
 from uda4inst.uda.rare_class_pool import PoolEntry
 
 # What a method is shown: labelled source images alone, pairs of these and unlabelled target images,
@@ -278,7 +280,9 @@ class Views:
         detections: the teacher's, before any threshold, per target crop.
         pseudo_labels: those kept; slot k is detection k, label -1 when it was dropped.
             Ignore pixels where the teacher is unsure, if that is asked for.
+        pixel_labels: what a network says of every target crop's pixels (semantic methods).
         mixed: images by direction.
+        class_mixed: the same of semantic methods.
         pool: the rare-class pool after this step, oldest first.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
@@ -290,8 +294,10 @@ class Views:
     labelled: tuple[Sample, ...] = ()
     detections: tuple[Detections, ...] = ()
     pseudo_labels: tuple[InstanceMap, ...] = ()
-    mixed: Mapping[str, tuple[Mixed | None, ...]] = field(
-        default_factory=dict[str, tuple[Mixed | None, ...]]
+    pixel_labels: tuple[PixelLabels, ...] = ()
+    mixed: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
+    class_mixed: Mapping[str, tuple[ClassMixed, ...]] = field(
+        default_factory=dict[str, tuple[ClassMixed, ...]]
     )
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, " 8"] | None = None

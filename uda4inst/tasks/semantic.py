@@ -1,4 +1,4 @@
-"""Semantic segmentation: SegFormer, pixel-wise cross-entropy, mIoU as Cityscapes has it."""
+"""Semantic segmentation: its networks, pixel-wise cross-entropy, mIoU as Cityscapes has it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from uda4inst.evaluation.semantic import evaluate_semantic, segment
 from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX, write_label_ids
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.segformer.network import build_segformer
-from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
+from uda4inst.models.semantic.build import SEMANTIC_PRESETS, build_semantic
 from uda4inst.models.semantic.loss import pixel_cross_entropy
 from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import Labels, Sample, SemanticMap
@@ -76,7 +75,7 @@ class Semantic:
     name: str = "semantic"
     labels: Labels = "semantic"
     class_names: tuple[str, ...] = tuple(c.name for c in SEMANTIC_CLASSES)
-    presets: tuple[str, ...] = tuple(SEGFORMER_PRESETS)
+    presets: tuple[str, ...] = tuple(SEMANTIC_PRESETS)
     protocols: tuple[str, ...] = (PROTOCOL,)
     measures: tuple[str, str] = ("mIoU", "accuracy")
     class_measures: tuple[str, str] = ("IoU", "accuracy")
@@ -90,9 +89,9 @@ class Semantic:
         gradient_checkpointing: bool = False,
         deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
-        """Return a SegFormer, which has no deformable attention, and what was loaded into it."""
+        """Return a network, which has no deformable attention, and what was loaded into it."""
         del deformable_kernel
-        return build_segformer(
+        return build_semantic(
             preset, weights=weights, gradient_checkpointing=gradient_checkpointing
         )
 

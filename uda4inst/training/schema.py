@@ -43,6 +43,13 @@ PresetName = Literal[
     "mit_b3",
     "mit_b4",
     "mit_b5",
+    "daformer_tiny",
+    "daformer_b0",
+    "daformer_b1",
+    "daformer_b2",
+    "daformer_b3",
+    "daformer_b4",
+    "daformer_b5",
 ]
 ProtocolName = Literal["cityscapes", "coco", "pixels"]
 
@@ -68,9 +75,9 @@ class ModelConfig(Settings):
     preset: PresetName = Field(
         default="tiny",
         description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
-        "is ToyStreets' own, the others have published COCO weights. SegFormer with this MiT "
-        "encoder, for semantic maps: mit_tiny (1 M) is ToyStreets' own, the others have published "
-        "weights (nvidia/mit-b0 to mit-b5).",
+        "is ToyStreets' own, the others have published COCO weights. For semantic maps: SegFormer "
+        "(mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 to mit-b5 "
+        "are published weights. Those that end in tiny (about 1 M) are ToyStreets' own.",
     )
     weights: str | None = Field(
         default=None,
@@ -92,7 +99,7 @@ class ModelConfig(Settings):
         default="torch",
         description="On a GPU, what samples the deformable attention of Mask2Former's pixel "
         "decoder in training: operations of torch, or one kernel in Triton, which writes no "
-        "samples and is not yet measured on a card. Elsewhere, and in SegFormer, it has no effect.",
+        "samples and is not yet measured on a card. Elsewhere it has no effect.",
     )
 
     @model_validator(mode="after")
