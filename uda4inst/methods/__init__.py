@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Union, cast
 
 from pydantic import BeforeValidator, Field
 
-from uda4inst.methods import dacs, oracle, source_only, uda4inst
+from uda4inst.methods import dacs, daformer, oracle, source_only, uda4inst
 from uda4inst.methods.base import MethodConfig, MethodSpec
 from uda4inst.methods.registry import Methods
 
@@ -20,6 +20,7 @@ METHODS: Final = Methods(
         "oracle": oracle.SPEC,
         "uda4inst": uda4inst.SPEC,
         "dacs": dacs.SPEC,
+        "daformer": daformer.SPEC,
     }
 )
 # What a configuration that names no method means.

@@ -39,7 +39,7 @@ Mode = Literal["source", "pair", "labelled"]
 # Images (B, 3, H, W) in [0, 1] to predictions: the student, or what wraps it across processes.
 Forward = Callable[[Tensor], Any]
 # A network that is not trained, and images: its prediction, in the precision that was asked for.
-Infer = Callable[[Network, Tensor], Any]
+Infer = Callable[[nn.Module, Tensor], Any]
 # Mixed images of one direction, one a pair; None for a pair that is not mixed this way.
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
@@ -172,7 +172,7 @@ class MethodConfig(Settings):
         return self
 
 
-def in_full_precision(network: Network, images: Tensor) -> Any:
+def in_full_precision(network: nn.Module, images: Tensor) -> Any:
     """Return a network's prediction in fp32, whatever precision is set around."""
     with torch.autocast(images.device.type, enabled=False):
         return network(images)
@@ -181,6 +181,11 @@ def in_full_precision(network: Network, images: Tensor) -> Any:
 def _as_it_is(network: nn.Module) -> Forward:
     """Return a network that one process trains in full precision."""
     return network
+
+
+def _unknown_start() -> Network:
+    """Stand for the start where nobody said what it was."""
+    raise ValueError("MethodContext.build_start must be given to a method that needs it, got none.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +211,7 @@ class MethodContext:
     forward: Forward
     infer: Infer = in_full_precision
     wrap: Callable[[nn.Module], Forward] = _as_it_is
-    build_start: Callable[[], Network] | None = None
+    build_start: Callable[[], Network] = _unknown_start
     seed: int = 0
     rank: int = 0
     steps: int = 0
