@@ -26,7 +26,14 @@ from uda4inst.classes import (
 from uda4inst.detections import Detections
 from uda4inst.models.network import Network
 from uda4inst.settings import Settings
-from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample, require
+from uda4inst.structures import (
+    DomainBatch,
+    InstanceMap,
+    Sample,
+    SemanticMap,
+    TargetSample,
+    require,
+)
 from uda4inst.tasks.base import Loss, Task
 from uda4inst.uda.class_mixing import ClassMixed
 from uda4inst.uda.mixing import Mixed
@@ -232,6 +239,7 @@ class MethodSpec:
         tasks: names of the tasks it works on.
         stage1: name of the method its stage 1 is; None where both stages are the method itself.
         networks: names of the networks it has, the student first.
+        stage1_settings: of its stage 1 where they are not that method's defaults.
     """
 
     build: Callable[[MethodContext, Any], Method]
@@ -239,6 +247,7 @@ class MethodSpec:
     tasks: frozenset[str]
     stage1: str | None = None
     networks: tuple[str, ...] = ("student",)
+    stage1_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,6 +297,7 @@ class Views:
         pixel_labels: what a network says of every target crop's pixels (semantic methods).
         mixed: images by direction.
         class_mixed: the same of semantic methods.
+        class_maps: classes of mixed images as far as they are known, where a loss asks for them.
         pool: the rare-class pool after this step, oldest first.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
@@ -304,6 +314,7 @@ class Views:
     class_mixed: Mapping[str, tuple[ClassMixed, ...]] = field(
         default_factory=dict[str, tuple[ClassMixed, ...]]
     )
+    class_maps: tuple[SemanticMap, ...] = ()
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, " 8"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
