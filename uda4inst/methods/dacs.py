@@ -2,13 +2,13 @@
 
 Paper: Tranheden, Olsson, Pinto, Svensson, "DACS: Domain Adaptation via Cross-domain Mixed
 Sampling", WACV 2021 (arXiv 2007.08702). One step t, student f_w, teacher f_v, source (x_S, y_S),
-target x_T:
+target x_T; lines 1 to 3 are `semantic_steps.ClassMixStep`:
 
     1  v <- a_t v + (1 - a_t) w,  a_t = min(1 - 1/(t + 1), 0.99)              EMA teacher
     2  y'_T = argmax f_v(x_T),  q = share of pixels with max f_v(x_T) >= 0.968  pseudo-labels
-    3  M = pixels of ceil(n / 2) of the n classes in y_S, drawn at random      ClassMix
-    4  x_M = M x_S + (1 - M) x_T,  y_M the same of y_S and y'_T; colours jittered, blurred
-    5  L = CE(f_w(x_S), y_S) + 1 * sum_p q_p CE(f_w(x_M), y_M) / |p|,  q_p = 1 in M, else q
+    3  M = pixels of ceil(n / 2) of the n classes in y_S, drawn at random     ClassMix:
+       x_M = M x_S + (1 - M) x_T,  y_M the same of y_S and y'_T; colours jittered, blurred
+    4  L = CE(f_w(x_S), y_S) + q-weighted CE(f_w(x_M), y_M), weights 1 in M and q outside
 
 The departures that change results ("code": the authors'; all of them: docs/methods/dacs.md):
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 
 from uda4inst.methods.base import (
@@ -35,80 +34,69 @@ from uda4inst.methods.base import (
     MethodSpec,
     Views,
 )
-from uda4inst.methods.semantic_steps import class_mixed_view, label_pixels, pixel_figures
+from uda4inst.methods.semantic_steps import ClassMixStep, class_mixed_view, pixel_figures
 from uda4inst.methods.steps import sample_view, view_losses
-from uda4inst.models.ema import EmaTeacher
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
-from uda4inst.uda.class_mixing import ClassMixer, ClassMixingConfig
-from uda4inst.uda.pixel_labels import QualityConfig, weigh_by_quality
+from uda4inst.uda.class_mixing import ClassMixingConfig
+from uda4inst.uda.pixel_labels import QualityConfig
 
 
 class DACS:
     """Learns from source and mixed images. See `uda4inst.methods.base.Method`.
 
     Args:
-        context: student, loss, seed; the teacher starts as the student's copy.
+        context: student, loss, seed.
         config: values of the parts.
     """
 
     def __init__(self, context: MethodContext, config: DACSConfig) -> None:
         self.context = context
         self.config = config
-        self.updates = 0
-        self.teacher = EmaTeacher(context.student, ema_decay=config.ema_decay, own_buffers=True)
-        self.mixer = ClassMixer(config.class_mixing, seed=context.seed, rank=context.rank)
+        self.mixing = ClassMixStep(
+            context,
+            ema_decay=config.ema_decay,
+            quality=config.quality,
+            class_mixing=config.class_mixing,
+        )
 
     @property
     def networks(self) -> Mapping[str, Network]:
         """Student and teacher."""
-        return {"student": self.context.student, "teacher": self.teacher.model}
+        return {"student": self.context.student, "teacher": self.mixing.teacher.model}
 
-    @torch.no_grad()
     def prepare(self, batch: DomainBatch, step: int) -> Views:
-        """Do lines 1 to 4. The teacher moves on, so this is called once a step."""
-        batch = batch.to(self.context.device)
-        self.teacher.update(self.context.student, self.updates)  # ............................... 1
-        self.updates += 1
-        found = label_pixels(self.teacher, batch.target, context=self.context)  # ................ 2
-        labels = weigh_by_quality(found, batch.target, self.config.quality)
-        mixed = self.mixer(batch.source, batch.target, labels, step=step)  # ................. 3, 4
-        return Views(
-            source=batch.source,
-            target=batch.target,
-            pixel_labels=labels,
-            class_mixed={"s2t": mixed},
-            facts={"pixel_threshold": self.config.quality.threshold},
-        )
+        """Do lines 1 to 3."""
+        return self.mixing.prepare(batch, step)
 
     def losses(self, views: Views, step: int) -> Iterator[LossTerm]:
-        """Do line 5: "source/pixels" and "s2t/pixels"; of a network with more heads, theirs too."""
+        """Do line 4: "source/pixels" and "s2t/pixels"; of a network with more heads, theirs too."""
         del step
         source = sample_view("source", views.source, self.context.task)
         mixed = class_mixed_view("s2t", views, weight=self.config.mixed_weight)
-        yield from view_losses([source, mixed], context=self.context, joint=False)  # ............ 5
+        yield from view_losses([source, mixed], context=self.context, joint=False)  # ............ 4
 
     def after_update(self, step: int) -> None:
         """Nothing to do: the teacher moves at the start of the next step."""
 
     def figures(self, views: Views) -> Mapping[str, Figure]:
-        """Return the share of sure pixels and what the pseudo-labels are of."""
+        """Return the mean weight of target pixels, and what the pseudo-labels are of."""
         return pixel_figures(views)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the update count."""
-        return {"updates": self.updates}
+        return self.mixing.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state."""
-        self.updates = state["updates"]
+        self.mixing.load_state_dict(state)
 
 
 class DACSConfig(MethodConfig):
-    """DACS. Defaults are the paper's, those of the jitter DAFormer's (DACS: 0.25)."""
+    """DACS. Defaults are its paper's; of the jitter's strength DAFormer's (DACS: 0.25)."""
 
     name: Literal["dacs"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen
-        default="dacs", description="Self-training on images mixed by class (semantic)."
+        default="dacs", description="Self-training on images mixed by class."
     )
     ema_decay: EmaDecay = 0.99
     quality: QualityConfig = Field(

@@ -137,10 +137,17 @@ def _kernel(side: int, sigma: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class StrongView:
-    """What is done to an image's colours and sharpness; nothing at the defaults."""
+    """What is done to an image's colours and sharpness; nothing at the defaults.
+
+    Args:
+        jitter: of the colours.
+        sigma: of the blur, pixels.
+        is_gray: whether the colours are taken off, after the jitter.
+    """
 
     jitter: Jitter | None = None
     sigma: float | None = None
+    is_gray: bool = False
 
     @classmethod
     def draw(
@@ -150,17 +157,21 @@ class StrongView:
         jitter_chance: float,
         blur_chance: float,
         generator: torch.Generator,
+        gray_chance: float = 0.0,
     ) -> StrongView:
-        """Draw one; always takes seven numbers from the generator."""
-        chances = torch.rand(2, generator=generator)
+        """Draw one; always takes eight numbers from the generator."""
+        chances = torch.rand(3, generator=generator)
         jitter, sigma = Jitter.draw(strength, generator), draw_sigma(generator)
         return cls(
             jitter if float(chances[0]) < jitter_chance else None,
             sigma if float(chances[1]) < blur_chance else None,
+            float(chances[2]) < gray_chance,
         )
 
     def apply(self, image: Image) -> Image:
         """Return the changed image; the input is untouched."""
         if self.jitter is not None:
             image = self.jitter.apply(image)
+        if self.is_gray:
+            image = gray(image).expand_as(image)
         return image if self.sigma is None else gaussian_blur(image, self.sigma)

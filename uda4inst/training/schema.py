@@ -50,6 +50,12 @@ PresetName = Literal[
     "daformer_b3",
     "daformer_b4",
     "daformer_b5",
+    "deeplab_tiny",
+    "deeplab_r50",
+    "deeplab_r101",
+    "bisenet_tiny",
+    "bisenet_r18",
+    "bisenet_r101",
 ]
 ProtocolName = Literal["cityscapes", "coco", "pixels", "thing_pixels"]
 
@@ -77,7 +83,9 @@ class ModelConfig(Settings):
         description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
         "is ToyStreets' own, the others have published COCO weights. For semantic maps: SegFormer "
         "(mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 to mit-b5 "
-        "are published weights. Those that end in tiny (about 1 M) are ToyStreets' own.",
+        "are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this ResNet, of "
+        "which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about 1 M) are "
+        "ToyStreets' own.",
     )
     weights: str | None = Field(
         default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from jaxtyping import Bool, Float32, UInt8
@@ -14,7 +14,7 @@ from torch import Tensor
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 from uda4inst.ops.jitter import StrongView
 from uda4inst.settings import Settings
-from uda4inst.structures import Sample, SemanticMap, TargetSample
+from uda4inst.structures import Sample, SemanticMap, TargetSample, moved
 from uda4inst.uda.mixing import Origin
 from uda4inst.uda.pixel_labels import PixelLabels
 from uda4inst.uda.randomness import step_generator
@@ -105,24 +105,33 @@ class ClassMixer:
 
 
 def half_of_the_classes(
-    ids: UInt8[Tensor, "H W"], order: Float32[Tensor, " 19"]
+    ids: UInt8[Tensor, "H W"],
+    order: Float32[Tensor, " 19"],
+    *,
+    from_train_id: int = 0,
+    rounded: Literal["up", "down"] = "up",
 ) -> Bool[Tensor, "H W"]:
-    """Return the pixels of half of an image's classes, of ceil(n / 2) where it shows n.
+    """Return the pixels of half of an image's classes.
 
     Ignored pixels are no class. Nothing is read back from the device.
 
     Args:
         ids: trainIds, 255 ignore.
         order: a random number in [0, 1) a class; the present classes of the lowest are chosen.
+        from_train_id: classes before this one are not chosen, nor counted.
+        rounded: whether ceil(n / 2) of n are chosen, or floor(n / 2) and at least one.
 
     Reference: Olsson et al., ClassMix, WACV 2021, algorithm 1.
     """
     flat = ids.reshape(-1).long()
     present = torch.zeros(IGNORE_TRAIN_ID + 1, dtype=torch.bool, device=ids.device)
     present = present.scatter(0, flat, True)[:_CLASSES]
-    keys = torch.where(present, order.to(ids.device), 2.0)  # behind every present class
+    present[:from_train_id] = False
+    keys = torch.where(present, moved(order, ids.device), 2.0)  # behind every present class
     place = keys.argsort(stable=True).argsort()
-    wanted = (present.sum() + 1) // 2
+    count = present.sum()
+    half = (count + 1) // 2 if rounded == "up" else (count // 2).clamp(min=1)
+    wanted = torch.minimum(half, count)
     chosen = torch.zeros(IGNORE_TRAIN_ID + 1, dtype=torch.bool, device=ids.device)
     chosen[:_CLASSES] = place < wanted
     return chosen[ids.long()]

@@ -21,7 +21,7 @@ from uda4inst.structures import SemanticMap
 
 # encoders without their classifier as SegFormer's Table 6 has them, M, and this head's own count
 MILLIONS = {
-    "daformer_tiny": 1.07,
+    "daformer_tiny": 1.0,
     "daformer_b0": 3.3 + 3.6,
     "daformer_b1": 13.2 + 3.7,
     "daformer_b2": 24.2 + 3.7,

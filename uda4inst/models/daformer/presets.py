@@ -59,7 +59,7 @@ def _on(size: str) -> DAFormerPreset:
 
 
 _TINY: Final = DAFormerPreset(
-    "daformer_tiny", SEGFORMER_PRESETS["mit_tiny"], head_width=48, head_dropout=0.0
+    "daformer_tiny", SEGFORMER_PRESETS["mit_tiny"], head_width=32, head_dropout=0.0
 )
 _PRESETS: Final = (_TINY, *(_on(size) for size in ("b0", "b1", "b2", "b3", "b4", "b5")))
 DAFORMER_PRESETS: Final[dict[str, DAFormerPreset]] = {p.name: p for p in _PRESETS}

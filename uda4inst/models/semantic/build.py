@@ -7,14 +7,21 @@ from typing import Final
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError, did_you_mean
+from uda4inst.models.bisenet.presets import BISENET_PRESETS
 from uda4inst.models.daformer.presets import DAFORMER_PRESETS
+from uda4inst.models.deeplab.presets import DEEPLAB_PRESETS
 from uda4inst.models.hub import HUB_NAME
 from uda4inst.models.network import LoadReport
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
 from uda4inst.models.semantic.network import SemanticNetwork, SemanticPreset
 from uda4inst.models.storage import load_network_file
 
-SEMANTIC_PRESETS: Final[dict[str, SemanticPreset]] = {**SEGFORMER_PRESETS, **DAFORMER_PRESETS}
+SEMANTIC_PRESETS: Final[dict[str, SemanticPreset]] = {
+    **SEGFORMER_PRESETS,
+    **DAFORMER_PRESETS,
+    **DEEPLAB_PRESETS,
+    **BISENET_PRESETS,
+}
 
 
 def build_semantic(
