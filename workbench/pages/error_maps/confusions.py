@@ -19,6 +19,10 @@ NO_CLASS: Final = "no class"
 _NAMES: Final = (NO_CLASS, *ERROR_CLASSES)  # by the number that a class has in an `ErrorIndex`
 # The order of trainIds, which every paper has; what is predicted as no class comes last.
 _ORDER: Final = tuple(_NAMES.index(c.name) for c in SEMANTIC_CLASSES)
+_HINT: Final = (
+    "A row for every class that is there: what its pixels were called, in per cent of them. Below, "
+    "the largest mistakes in words."
+)
 _WORST: Final = 5
 _SHORT: Final = 0.005  # shares below are shown as nothing
 
@@ -43,7 +47,8 @@ def confusions(index: ErrorIndex, name: str, *, side: str, data: str, thing: int
         f"{_sentences(counts, where, thing)}</section>"
         for where, counts in parts
     )
-    return f"{markup.section(f'{side}: what is taken for what')}<div class='wb-pair'>{tables}</div>"
+    head = markup.section(f"{side}: what is taken for what", _HINT)
+    return f"{head}<div class='wb-pair'>{tables}</div>"
 
 
 def _caption(where: str, counts: NDArray[np.int64]) -> str:
