@@ -413,6 +413,8 @@ LATER: Final = (
     "data.source.only_hash",
     "data.target.only_hash",
     "data.val.only_hash",
+    "data.rare_class_pixels",
+    "data.max_class_share",
 )
 
 
