@@ -169,7 +169,7 @@ def test_data__of_a_large_tree_some_images_and_how_to_see_all(
     assert (every.views, some.views) == ((), (ASKED,))
     said, command = some.note.split(" All of them: ")
     assert said.startswith(f"{count - 1} of {count} source images")
-    assert said.endswith(f"{shown[0]} and {shown[1]} among them.")
+    assert said.endswith(f"and the images on screen ({shown[0]}, {shown[1]}).")
     assert shlex.split(command) == ["uda4inst", "inspect", *every.inspection.arguments]
     assert f"{count - 1} of {count} source images" in session_status(OPEN, note=some.note)
 

@@ -47,7 +47,8 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     if not left_out:
         return Inspected(Inspection(", ".join(titles), tuple(words)))
     note = (
-        f"{' and '.join(left_out)}, spread evenly, {' and '.join(also)} among them. All of them: "
+        f"{' and '.join(left_out)}, spread evenly, and the images on screen "
+        f"({', '.join(also)}). All of them: "
         f"{shlex.join(['uda4inst', 'inspect', *words])}"
     )
     words += ["--limit", str(LIMIT), *(word for name in also for word in ("--also", name))]
