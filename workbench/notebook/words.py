@@ -34,8 +34,8 @@ def compared(
     verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
     images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
     return (
-        f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval {found.low:+.1f} to "
-        f"{found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
+        f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval "
+        f"{found.low:+.1f} to {found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
         f"{verdict}. {paper}".rstrip()
     )
 
