@@ -35,8 +35,8 @@ def compared(
     images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
     return (
         f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval "
-        f"{found.low:+.1f} to {found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
-        f"{verdict}. {paper}".rstrip()
+        f"{found.low:+.1f} to {found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} "
+        f"of each; {images}): {verdict}. {paper}".rstrip()
     )
 
 
