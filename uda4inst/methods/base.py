@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -342,6 +342,7 @@ class Views:
         )
 
 
+@runtime_checkable
 class Method(Protocol):
     """What the loop and the app know of a method.
 
