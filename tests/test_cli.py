@@ -87,7 +87,16 @@ def test_cli__version_has_the_commit(uda4inst: Cli, monkeypatch: pytest.MonkeyPa
 def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:
     code, out, _ = uda4inst("--help")
     assert code == 0
-    for command in ("train", "resume", "evaluate", "predict", "data", "pretrain", "doctor"):
+    for command in (
+        "train",
+        "resume",
+        "evaluate",
+        "predict",
+        "bench",
+        "data",
+        "pretrain",
+        "doctor",
+    ):
         assert command in out
 
 

@@ -297,7 +297,7 @@ def masks_of(dataset: ImageTree, index: int) -> tuple[ScoredMask, ...]:
     return tuple(ScoredMask(thing, 0.5, labels.ids == number) for number, thing in things)
 
 
-@pytest.mark.parametrize(("name", "message"), [("gta5", "got gta5"), ("voc", "NAME must be")])
+@pytest.mark.parametrize(("name", "message"), [("gta5", "got gta5"), ("voc", "FORMAT must be")])
 def test_truth_class__no_instances(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         truth_class(name)

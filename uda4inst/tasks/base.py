@@ -249,6 +249,10 @@ class Task(Protocol):
         """
         ...
 
+    def found(self, prediction: Any) -> Any:
+        """Return what a network finds in a batch, at the images' size, on its device."""
+        ...
+
     def predictions_name(self, network: str) -> str:
         """Return the name of the file that holds a network's predictions in a run folder."""
         ...

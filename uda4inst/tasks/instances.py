@@ -14,6 +14,7 @@ from PIL import Image
 
 from uda4inst.atomic import whole_file
 from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.detections import Detections
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.scoring import PROTOCOLS
@@ -28,6 +29,7 @@ from uda4inst.formats.predictions import (
     writing_text,
 )
 from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
@@ -152,6 +154,10 @@ class Instances:
             predictions_path=predictions_path,
             progress=progress,
         )
+
+    def found(self, prediction: Prediction) -> list[Detections]:
+        """Return the detections of every image, with masks."""
+        return decode(prediction)
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the predictions file."""

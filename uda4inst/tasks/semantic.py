@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from uda4inst.atomic import whole_file
 from uda4inst.classes import SEMANTIC_CLASSES
@@ -142,6 +144,10 @@ class Semantic:
             progress=progress,
         )
         return {PROTOCOL: scores}
+
+    def found(self, prediction: SemanticPrediction) -> list[UInt8[Tensor, "H W"]]:
+        """Return the trainId of every pixel of every image."""
+        return prediction.classes()
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the predictions file."""

@@ -49,6 +49,14 @@ def test_at_pixels__with_corners_aligned_each_cell_is_one_pixel() -> None:
     torch.testing.assert_close(found.at_pixels()[..., ::8, ::8], logits)
 
 
+def test_classes__are_the_likeliest_at_every_pixel() -> None:
+    torch.manual_seed(0)
+    found = SemanticPrediction(torch.randn(2, 5, 4, 4), (13, 15))
+    expected = found.at_pixels().argmax(dim=1)
+    assert [c.dtype for c in found.classes()] == [torch.uint8] * 2
+    assert torch.equal(torch.stack(found.classes()).long(), expected)
+
+
 def test_select__takes_features_and_auxiliary_heads_along() -> None:
     logits, features, other = (
         torch.randn(3, 2, 4, 4),

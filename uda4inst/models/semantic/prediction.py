@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,6 +61,11 @@ class SemanticPrediction:
             self.logits.float(), size=padded, mode="bilinear", align_corners=self.align_corners
         )
         return full[..., :height, :width]
+
+    def classes(self) -> list[UInt8[Tensor, "H W"]]:
+        """Return the likeliest class of every pixel, image after image to spare memory."""
+        parts = (self.select(slice(index, index + 1)) for index in range(len(self)))
+        return [part.at_pixels()[0].argmax(dim=0).to(torch.uint8) for part in parts]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
