@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recipes.neutral import NeutralScenes, NeutralStream
-from recipes.toystreets_start import RECIPES, PretrainRecipe, pretrain_toystreets
+from recipes.neutral import NeutralScenes, NeutralStream, PretrainRecipe
+from recipes.toystreets_start import RECIPES, pretrain_toystreets
 from uda4inst.models.semantic.build import build_semantic
 from uda4inst.models.semantic.start import load_start
 
