@@ -167,7 +167,7 @@ class _Pretraining:
         save_start(self.model, out)
         recipe = self.recipe
         scenes = NeutralScenes(recipe.judged, size=recipe.size, seed=recipe.seed)
-        (protocol,) = self.task.protocols
+        protocol = self.task.protocols[0]
         scores = self.task.evaluate(self.model, scenes, device=self.device, protocols=[protocol])[
             protocol
         ]

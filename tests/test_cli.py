@@ -221,6 +221,23 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     assert out.splitlines()[-1].endswith(f"split train, images {len(judged)}")
 
 
+def test_evaluate__predictions_by_pixels(uda4inst: Cli, judged: ImageTree) -> None:
+    arguments = ("--predictions", "results.json", "--target", str(judged.root), "--split", "train")
+    command = ("evaluate", *arguments, "--format", "urbansyn", "--protocol", "thing_pixels")
+    expected = evaluate_predictions(Path("results.json"), judged, protocols=["thing_pixels"])
+    code, out, err = uda4inst(*command, "--json")
+    assert (code, err, json.loads(out)) == (0, "", expected)
+    code, out, err = uda4inst(*command, "--protocol", "coco")
+    assert (code, err) == (0, "")
+    rows = {name: cells for name, *cells in table_cells(out)}
+    pixels = expected["thing_pixels"]
+    assert rows["all"][:2] == [f"{100 * pixels[m]:.1f}" for m in ("mIoU", "accuracy")]
+    assert rows["car"][0] == f"{100 * pixels['per_class']['car']['IoU']:.1f}"
+    assert len(rows["all"]) == 4
+    code, _, err = uda4inst(*command[:-1], "pascal")
+    assert (code, "among cityscapes, coco, thing_pixels, got" in err) == (2, True)
+
+
 def test_evaluate__some_images_alone(uda4inst: Cli, judged: ImageTree) -> None:
     only = ImageList((judged.basename(1),))
     write_image_list(Path("list.txt"), only.names)
@@ -477,6 +494,9 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
     assert again.returncode == 0, again.stderr
     for network, result in json.loads(again.stdout)["results"].items():
         assert result["cityscapes"] == results[network]["cityscapes"]
+    again = process("evaluate", "uda4inst", "--json", "--protocol", "coco", cwd=workplace)
+    for network, result in json.loads(again.stdout)["results"].items():
+        assert result == {"coco": results[network]["coco"]}
     (workplace / "list.txt").write_text(images[0].stem)
     some = process("evaluate", "uda4inst", "--json", "--images", "list.txt", cwd=workplace)
     assert json.loads(some.stdout)["images"] == 1

@@ -82,6 +82,10 @@ def write(folder: Path, pages: dict[str, str]) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def page(site: Path, name: str) -> str:
+    return (site / name).read_text(encoding="utf-8")
+
+
 def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
     options = ["-c", str(ROOT / "docs"), "-q", "-W", "-n", "--keep-going"]
     command = [sys.executable, "-m", "sphinx", *options, str(source), str(out)]
@@ -100,14 +104,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_site__start_page_leads_to_the_readme(site: Path) -> None:
-    assert "url=README.html" in (site / "index.html").read_text(encoding="utf-8")
-    start = (site / "README.html").read_text(encoding="utf-8")
+    assert "url=README.html" in page(site, "index.html")
+    start = page(site, "README.html")
     assert 'href="docs/tutorials.html"' in start
     assert 'href="docs/tutorials.html#a-part"' in start
 
 
 def test_site__links_to_files_modules_and_folders(site: Path) -> None:
-    start = (site / "README.html").read_text(encoding="utf-8")
+    start = page(site, "README.html")
     assert 'href="docs/reference/api/ops.html#module-uda4inst.ops.blur"' in start
     assert 'href="docs/reference/api/ops.html"' in start
     assert "a.csv" in start
@@ -115,25 +119,25 @@ def test_site__links_to_files_modules_and_folders(site: Path) -> None:
 
 
 def test_site__names_of_settings_lead_to_the_reference(site: Path) -> None:
-    page = (site / "docs/tutorials.html").read_text(encoding="utf-8")
-    assert 'href="reference/configuration.html#setting-seed"' in page
-    assert 'href="reference/configuration.html#setting-optim.lr"' in page
+    text = page(site, "docs/tutorials.html")
+    assert 'href="reference/configuration.html#setting-seed"' in text
+    assert 'href="reference/configuration.html#setting-optim.lr"' in text
 
 
 def test_site__api_has_types_as_written(site: Path) -> None:
-    page = (site / "docs/reference/api/ops.html").read_text(encoding="utf-8")
-    assert "blur_5x5" in page
-    assert 'C</span> <span class="pre">H</span>' in page
+    text = page(site, "docs/reference/api/ops.html")
+    assert "blur_5x5" in text
+    assert 'C</span> <span class="pre">H</span>' in text
 
 
 def test_site__notebook_with_text_code_and_outputs(site: Path) -> None:
-    page = (site / "notebooks/01_does_it.html").read_text(encoding="utf-8")
-    assert "Does it render?" in page
-    assert "AP 23.5" in page
-    assert "<math" in page
-    assert "_images/" in page
-    assert "17.2</p></td>" in page
-    listed = (site / "docs/tutorials.html").read_text(encoding="utf-8")
+    text = page(site, "notebooks/01_does_it.html")
+    assert "Does it render?" in text
+    assert "AP 23.5" in text
+    assert "<math" in text
+    assert "_images/" in text
+    assert "17.2</p></td>" in text
+    listed = page(site, "docs/tutorials.html")
     assert "../notebooks/01_does_it.html" in listed
 
 

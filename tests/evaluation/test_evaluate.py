@@ -95,6 +95,9 @@ class Streets:
     def read_instance_ids(self, index: int) -> NDArray[np.integer]:
         return CityscapesLabels(self.root, "val").read_instance_ids(index)
 
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        return CityscapesLabels(self.root, "val").read_semantic(index)
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> ToyStreetsTree:
@@ -164,7 +167,7 @@ def test_evaluate_model__limit_and_protocols(streets: Streets) -> None:
 
 
 def test_evaluate_model__unknown_protocol_lists_the_known(streets: Streets) -> None:
-    with pytest.raises(UserError, match=r"among cityscapes, coco, got \['voc'\]"):
+    with pytest.raises(UserError, match=r"among cityscapes, coco, thing_pixels, got \['voc'\]"):
         evaluate_model(ReadsColors(), streets, device="cpu", protocols=["voc"])
 
 
@@ -294,7 +297,7 @@ def masks_of(dataset: ImageTree, index: int) -> tuple[ScoredMask, ...]:
     return tuple(ScoredMask(thing, 0.5, labels.ids == number) for number, thing in things)
 
 
-@pytest.mark.parametrize(("name", "message"), [("gta5", "got gta5"), ("voc", "NAME must be")])
+@pytest.mark.parametrize(("name", "message"), [("gta5", "got gta5"), ("voc", "FORMAT must be")])
 def test_truth_class__no_instances(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         truth_class(name)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from painter import Painter
 from torch import Tensor
 
+from uda4inst.classes import LABEL_TO_TRAIN_ID
 from uda4inst.detections import Detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.semantic import segment
@@ -277,6 +278,9 @@ class OnePicture:
         ids = np.full(SIZE, 7, dtype=np.int32)
         ids[: SIZE[0] // 4, : SIZE[1] // 4] = 26000
         return ids
+
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        return LABEL_TO_TRAIN_ID[np.minimum(self.read_instance_ids(index), 26)]
 
 
 def test_evaluate_model__gives_the_cpus_numbers_and_file(gpu: Device, tmp_path: Path) -> None:

@@ -2,19 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from nothing_found import nothing_found
 
 from uda4inst.detections import Detections
 from uda4inst.methods.base import Views
 from uda4inst.structures import InstanceMap
 
 EMPTY = InstanceMap.empty((4, 8))
-NOTHING_FOUND = Detections(
-    labels=torch.zeros(0, dtype=torch.int64),
-    class_scores=torch.zeros(0),
-    mask_scores=torch.zeros(0),
-    size=(4, 8),
-    masks=torch.zeros(0, 4, 8, dtype=torch.bool),
-)
+NOTHING_FOUND = nothing_found((4, 8))
 THRESHOLDS = torch.full((8,), 0.9)
 
 

@@ -109,7 +109,12 @@ def test_semantic_run__leaves_a_whole_folder(unbroken: RunDir, toy: Path) -> Non
     assert set(found) == {"student"}
     assert set(found["student"]) == {"pixels"}
     scores = found["student"]["pixels"]
-    assert list(scores) == ["mIoU", "accuracy", "per_class"]
+    means = ["mIoU", "accuracy", "mIoU16", "mIoU13", "mIoU_things", "accuracy_things"]
+    assert list(scores) == [*means, "per_class", "confusion", "no_class"]
+    assert all(0 <= scores[name] <= 1 for name in means)
+    read = SemanticScores.from_json(scores, where=unbroken.path)
+    assert read is not None
+    assert read.to_json() == scores
     assert list(scores["per_class"]) == [c.name for c in SEMANTIC_CLASSES]
     # The stored maps are what was judged, beside ground truth read here by hand.
     maps = LabelMaps(unbroken.evaluation / "predictions" / "00000020" / "student.zip")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from nothing_found import nothing_found
 
 from uda4inst.detections import Detections
 from uda4inst.uda.adaptive_threshold import AdaptiveThresholds
@@ -78,16 +79,9 @@ def test_update__leaves_classes_that_are_not_learned(detections: Draw) -> None:
     assert thresholds.isinf().sum() == 7
 
 
-def test_update__takes_no_detections(detections: Draw) -> None:
-    found = Detections(
-        labels=torch.zeros(0, dtype=torch.int64),
-        class_scores=torch.zeros(0),
-        mask_scores=torch.zeros(0),
-        size=(1, 1),
-        masks=torch.zeros(0, 1, 1, dtype=torch.bool),
-    )
+def test_update__takes_no_detections() -> None:
     adaptive = AdaptiveThresholds(all_classes(), momentum=0.5, floor=0.5)
-    assert torch.equal(adaptive.update([found]), all_classes())
+    assert torch.equal(adaptive.update([nothing_found((1, 1))]), all_classes())
 
 
 def test_update__never_looks_at_values_on_a_device(detections: Draw) -> None:

@@ -15,6 +15,7 @@ import inspect_stand_in
 import pytest
 
 from uda4inst.classes import thing_index
+from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
 from workbench.fiftyone_bar import Inspected, bar_view
 from workbench.jobs.inspections import FiftyOneSession, Inspection, Inspections, SavedView
@@ -24,6 +25,7 @@ from workbench.pages.error_maps.inspection import inspected as of_errors
 from workbench.pages.pseudo_labels.inspection import inspected as of_pseudo_labels
 from workbench.services import Services
 from workbench.session import SessionState, TreeChoice
+from workbench.sessions.installed import ASKED
 from workbench.ui.fiftyone_markup import session_status, session_table
 
 PAGE = "http://127.0.0.1:5999/datasets/data-x"
@@ -155,13 +157,19 @@ def test_data__of_a_large_tree_some_images_and_how_to_see_all(
     assert "--limit" not in every.inspection.arguments
     count = len(list((Path(json.loads(every.inspection.arguments[2])["root"]) / "rgb").iterdir()))
     monkeypatch.setattr(data_inspection, "LIMIT", count - 1)
-    some = of_data(services, SessionState())
+    state = SessionState().on_data(source_position=1, target_position=99)
+    some = of_data(services, state)
+    root = Path(json.loads(every.inspection.arguments[4])["root"])
+    shown = ("rgb_0002", Cityscapes(root, require_labels=False).basename(count - 1))
     assert some.inspection.arguments == (
         *every.inspection.arguments,
-        *("--limit", str(count - 1)),
+        *("--limit", str(count - 1), "--also", shown[0], "--also", shown[1]),
     )
+    assert some.inspection.title == f"{every.inspection.title}, {shown[0]}, {shown[1]}"
+    assert (every.views, some.views) == ((), (ASKED,))
     said, command = some.note.split(" All of them: ")
     assert said.startswith(f"{count - 1} of {count} source images")
+    assert said.endswith(f"and the images on screen ({shown[0]}, {shown[1]}).")
     assert shlex.split(command) == ["uda4inst", "inspect", *every.inspection.arguments]
     assert f"{count - 1} of {count} source images" in session_status(OPEN, note=some.note)
 

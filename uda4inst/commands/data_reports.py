@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 _Name = Annotated[
     str,
     typer.Argument(
+        metavar="FORMAT",
         help="Format of the tree: urbansyn, cityscapes, synscapes, synthia, kitti360, bdd100k, "
-        "images, gta5, coco."
+        "images, gta5, coco.",
     ),
 ]
-_Root = Annotated[Path, typer.Argument(help="The data set's folder.")]
+_Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The data set's folder.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Workers = Annotated[
     int | None, typer.Option(help="Processes; default: one per core if there are many images.")

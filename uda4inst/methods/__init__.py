@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final, Union, cast
 
 from pydantic import BeforeValidator, Field
 
-from uda4inst.methods import dacs, daformer, ehtdi, oracle, source_only, uda4inst
+from uda4inst.methods import (
+    adversarial,
+    dacs,
+    daformer,
+    ehtdi,
+    meta_pseudo_labels,
+    oracle,
+    source_only,
+    uda4inst,
+)
 from uda4inst.methods.base import MethodConfig, MethodSpec
 from uda4inst.methods.registry import Methods
 
@@ -22,6 +31,8 @@ METHODS: Final = Methods(
         "dacs": dacs.SPEC,
         "daformer": daformer.SPEC,
         "ehtdi": ehtdi.SPEC,
+        "adversarial": adversarial.SPEC,
+        "meta_pseudo_labels": meta_pseudo_labels.SPEC,
     }
 )
 # What a configuration that names no method means.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -195,6 +195,11 @@ def _unknown_start() -> Network:
     raise ValueError("MethodContext.build_start must be given to a method that needs it, got none.")
 
 
+def _unknown_rate() -> float:
+    """Stand for the learning rate where nobody said what it is."""
+    raise ValueError("MethodContext.learning_rate must be given to a method that needs it.")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MethodContext:
     """What a method is built from.
@@ -207,6 +212,7 @@ class MethodContext:
         infer: how a network is run that is not trained, such as a teacher.
         wrap: makes what runs a network that is trained beside the student, as `forward` runs that.
         build_start: makes the network that the run started from, with the weights it had then.
+        learning_rate: the student's at this step.
         seed: the run's seed.
         rank: index of this process.
         steps: of the stage; 0 where that is not known.
@@ -219,6 +225,7 @@ class MethodContext:
     infer: Infer = in_full_precision
     wrap: Callable[[nn.Module], Forward] = _as_it_is
     build_start: Callable[[], Network] = _unknown_start
+    learning_rate: Callable[[], float] = _unknown_rate
     seed: int = 0
     rank: int = 0
     steps: int = 0
@@ -302,6 +309,8 @@ class Views:
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
         facts: settings worth knowing beside the pictures, as JSON has them.
+        shown: what `Method.losses` adds for people to see, by name: maps in [0, 1], one a target
+            crop, of any size. "domains" is what a discriminator says, 1 for target.
     """
 
     source: tuple[Sample, ...] = ()
@@ -318,6 +327,7 @@ class Views:
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, " 8"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    shown: dict[str, tuple[Tensor, ...]] = field(default_factory=dict[str, tuple[Tensor, ...]])
 
     def __post_init__(self) -> None:
         if not self.pseudo_labels:
@@ -332,6 +342,7 @@ class Views:
         )
 
 
+@runtime_checkable
 class Method(Protocol):
     """What the loop and the app know of a method.
 

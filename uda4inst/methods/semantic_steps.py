@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -11,9 +12,10 @@ from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.methods.base import Figure, MethodContext, Views
 from uda4inst.models.ema import EmaTeacher
 from uda4inst.models.network import Network
-from uda4inst.structures import DomainBatch, TargetSample
+from uda4inst.structures import DomainBatch, SemanticMap, TargetSample
 from uda4inst.tasks.base import StudentView
 from uda4inst.uda.class_mixing import ClassMixer, ClassMixingConfig
+from uda4inst.uda.class_thresholds import class_thresholded
 from uda4inst.uda.pixel_labels import (
     PixelLabels,
     QualityConfig,
@@ -91,6 +93,34 @@ def label_pixels(
     teacher.use_batch_statistics()
     images = torch.stack([sample.image for sample in target])
     return pixel_labels(context.infer(teacher.model, images))
+
+
+@torch.no_grad()
+def label_pixels_by_class(
+    teacher: Network, target: Sequence[TargetSample], *, context: MethodContext, highest: float
+) -> tuple[PixelLabels, ...]:
+    """Return what a network, in evaluation mode, is as sure of as half of each class's pixels.
+
+    Args:
+        teacher: which labels; it is left in evaluation mode.
+        target: crops.
+        context: how it is run.
+        highest: cap of the thresholds, see `uda4inst.uda.class_thresholds`.
+    """
+    teacher.eval()
+    images = torch.stack([sample.image for sample in target])
+    prediction = context.infer(teacher, images)
+    found = class_thresholded(prediction.at_pixels(), highest=highest)
+    return tuple(
+        replace(labels, learned=SemanticMap(ids))
+        for labels, ids in zip(pixel_labels(prediction), found.ids, strict=True)
+    )
+
+
+def pseudo_labelled_view(name: str, views: Views) -> StudentView:
+    """Return the target crops with what is learned of them, as a view of weight 1."""
+    images = [sample.image for sample in views.target]
+    return StudentView(name, 1.0, images, [labels.learned for labels in views.pixel_labels])
 
 
 def class_mixed_view(name: str, views: Views, *, weight: float) -> StudentView:

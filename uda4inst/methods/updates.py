@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol, runtime_checkable
 from pydantic import Field
 from torch import nn
 
-from uda4inst.methods.base import LossTerm, Views
+from uda4inst.methods.base import LossTerm, Method, Views
 from uda4inst.settings import Settings
 
 Algorithm = Literal["adamw", "adam", "sgd", "rmsprop"]
@@ -81,6 +81,10 @@ class TrainsOthers(Protocol):
 class BeginsAfresh(Protocol):
     """A method that does something when its stage begins, and not when a run goes on within it."""
 
-    def begin(self) -> None:
-        """Take the networks over as the stage before left them."""
+    def begin(self, before: Method | None) -> None:
+        """Take the networks over as the stage before left them.
+
+        Args:
+            before: the method of that stage; None where the run has none.
+        """
         ...

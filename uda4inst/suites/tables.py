@@ -49,6 +49,30 @@ def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
             table = _class_table(results, protocol, network, metric)
             if table:
                 yield table
+        if results.suite.task.class_sets:
+            yield _parts_table(results, protocol, network)
+
+
+def _parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:
+    """Return the headline's means over parts of the classes, which other papers report."""
+    task = results.suite.task
+    lines = [
+        (
+            row.label,
+            *(
+                _cell(row.statistic(network, protocol, task.measures[0], classes), row)
+                for classes in task.class_sets.values()
+            ),
+        )
+        for row in results.rows
+    ]
+    notes = [
+        f"{name}: the mean of {task.class_measures[0]} over {', '.join(classes)}."
+        for name, classes in task.class_sets.items()
+    ]
+    title = f"{task.measures[0]} over parts of the classes, {PROTOCOL_NAMES[protocol]} protocol, "
+    header = ("", *task.class_sets)
+    return Table(title + network, header, tuple(lines), (*notes, _provenance(results)))
 
 
 def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:

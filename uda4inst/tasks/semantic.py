@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from uda4inst.atomic import whole_file
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.draw import overlay_semantic
 from uda4inst.errors import UserError
-from uda4inst.evaluation.semantic import evaluate_semantic, segment
+from uda4inst.evaluation.semantic import CLASS_SETS, evaluate_semantic, segment
 from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX, write_label_ids
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
@@ -31,6 +31,7 @@ from uda4inst.tasks.base import (
     LabelledSet,
     Loss,
     LossPart,
+    Measures,
     StudentView,
     Task,
     TrainedNetwork,
@@ -81,6 +82,10 @@ class Semantic:
     protocols: tuple[str, ...] = (PROTOCOL,)
     measures: tuple[str, str] = ("mIoU", "accuracy")
     class_measures: tuple[str, str] = ("IoU", "accuracy")
+    further_protocols: Mapping[str, tuple[Measures, Measures]] = field(
+        default_factory=dict[str, tuple[Measures, Measures]]
+    )
+    class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CLASS_SETS)
     has_groups: bool = False
 
     def build_network(

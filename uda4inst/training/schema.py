@@ -58,7 +58,7 @@ PresetName = Literal[
     "bisenet_r18",
     "bisenet_r101",
 ]
-ProtocolName = Literal["cityscapes", "coco", "pixels"]
+ProtocolName = Literal["cityscapes", "coco", "pixels", "thing_pixels"]
 
 
 class RunConfig(Settings):
@@ -271,8 +271,8 @@ class EvaluationConfig(Settings):
     protocols: tuple[ProtocolName, ...] = Field(
         default=("cityscapes", "coco"),
         min_length=1,
-        description="How to judge: instances by cityscapes and coco (which AP), semantic maps by "
-        "pixels (mIoU).",
+        description="How to judge: instances by cityscapes and coco (which AP) and, if asked for, "
+        "thing_pixels (mIoU of things, as semantic maps have it), semantic maps by pixels (mIoU).",
     )
     networks: Literal["both", "student", "teacher"] = Field(
         default="both", description="Which networks; where there is no teacher, the student alone."
@@ -326,10 +326,11 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_protocols(self) -> Config:
-        foreign = [p for p in self.evaluation.protocols if p not in self.task.protocols]
+        known = (*self.task.protocols, *self.task.further_protocols)
+        foreign = [p for p in self.evaluation.protocols if p not in known]
         if foreign:
             raise ValueError(
-                f"evaluation.protocols must be of {', '.join(self.task.protocols)}, by which "
+                f"evaluation.protocols must be of {', '.join(known)}, by which "
                 f"{self.task.name} are judged, got {', '.join(foreign)}. Leave it out for all"
             )
         return self

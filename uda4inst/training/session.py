@@ -110,6 +110,7 @@ class Session:
         self.loss = config.task.build_loss(num_points=config.model.num_points)
         self.loss.to(processes.device)
         self.step = checkpoint.step if checkpoint else 0
+        self.lr = config.optim.lr
         at_start = 1 if config.training.boundary > 0 else 2
         self.stage = self._build_stage(checkpoint.stage if checkpoint else at_start)
         if checkpoint is None:
@@ -121,13 +122,14 @@ class Session:
 
     def enter_stage_2(self) -> None:
         """Start the method with a new optimizer and schedule; the student stays."""
+        before = self.stage.method
         self.stage = self._build_stage(2)
-        self._begin()
+        self._begin(before)
 
-    def _begin(self) -> None:
+    def _begin(self, before: Method | None = None) -> None:
         """Tell the method that its stage begins, if it asks to be told."""
         if isinstance(self.stage.method, BeginsAfresh):
-            self.stage.method.begin()
+            self.stage.method.begin(before)
 
     def stages_to_come(self) -> Iterator[Stage]:
         """Yield this stage and those after it, each made anew, for a rehearsal."""
@@ -147,6 +149,7 @@ class Session:
             infer=self.processes.infer,
             wrap=self.processes.wrap,
             build_start=self._build_start,
+            learning_rate=lambda: self.lr,
             seed=config.seed,
             rank=self.processes.rank,
             steps=training.boundary if number == 1 else training.stage2_steps,
@@ -192,7 +195,8 @@ class Session:
         )
         for trained in stage.trained.values():
             set_learning_rate(trained.optimizer, trained.lr * share)
-        return optim.lr * share
+        self.lr = optim.lr * share
+        return self.lr
 
     def contents(self) -> Contents | None:
         """Return what a checkpoint holds, on the first process; None on the others.

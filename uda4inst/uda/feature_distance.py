@@ -72,7 +72,7 @@ def feature_distance(
         positions: where to look, of `thing_positions`.
     """
     difference = features.float() - reference.detach().float()
-    distance: Tensor = torch.linalg.vector_norm(  # pyright: ignore[reportUnknownMemberType]
-        difference.where(positions[:, None], 0), dim=1
-    )
+    squared = difference.where(positions[:, None], 0).square().sum(dim=1)
+    is_apart = squared > 0  # the root has no gradient at 0
+    distance = squared.where(is_apart, 1).sqrt().where(is_apart, 0)
     return distance.sum() / positions.sum().clamp(min=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -28,9 +29,18 @@ from workbench.notebook.shown import Captioned
 from workbench.notebook.stepper import Stepper
 
 ALL: Final = "all classes"
+_NETWORK: Final = "student"
 _SCORES: Final = (0.3, 0.5, 0.7, 0.9)
 # Looked through for the images with the most errors: reading masks takes time.
 _LOOKED_AT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a run's student predicted at its last evaluation, by image."""
+
+    step: int
+    images: Mapping[str, ImagePredictions]
 
 
 def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
@@ -49,10 +59,11 @@ def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
     first = next(iter(runs.values()))
     dataset = require_validation(load_config(first.config))
     places = {dataset.basename(index): index for index in range(len(dataset))}
-    shared = [name for name in places if all(name in part for part in found.values())]
+    shared = [name for name in places if all(name in part.images for part in found.values())]
     truths = {name: _truth(dataset, places[name]) for name in shared[:_LOOKED_AT]}
+    of_first = next(iter(found.values())).images
     wrong = {
-        name: class_error(confusion(_painted(next(iter(found.values()))[name], 0.5), truth))
+        name: class_error(confusion(_painted(of_first[name], 0.5), truth))
         for name, truth in truths.items()
     }
     worst = sorted(truths, key=lambda name: -wrong[name].wrong_pixels)[:images]
@@ -60,11 +71,12 @@ def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
     def draw(row: str, image: int, of_class: str, score_threshold: float) -> Captioned:
         name = worst[image - 1]
         thing = None if of_class == ALL else THING_NAMES.index(of_class)
-        predicted = _painted(found[row][name], score_threshold)
+        predicted = _painted(found[row].images[name], score_threshold)
         codes = error_map(predicted, truths[name], thing=thing)
         error = class_error(confusion(predicted, truths[name]), thing)
         text = (
-            f"{row}, {name}, {of_class}, scores above {score_threshold:g}: "
+            f"{row}, {_NETWORK} at step {found[row].step:,}, {name}, {of_class}, "
+            f"scores above {score_threshold:g}: "
             f"{error.right_pixels:,} pixels right, {error.false_positive_pixels:,} found too much, "
             f"{error.false_negative_pixels:,} missed"
         )
@@ -79,16 +91,16 @@ def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
     return Stepper(draw, choices, start={"score_threshold": 0.5})
 
 
-def _predictions(run: RunDir) -> dict[str, ImagePredictions]:
-    """Return the student's predictions at the last evaluation, by image."""
+def _predictions(run: RunDir) -> _Found:
+    """Return the student's predictions at the last evaluation."""
     last = last_evaluation(run)
-    path = None if last is None else predictions_file(run, last.step, "student")
-    if path is None or not path.is_file():
+    path = None if last is None else predictions_file(run, last.step, _NETWORK)
+    if last is None or path is None or not path.is_file():
         raise UserError(
-            f"run {run.name!r} must have predictions of its student, got none ({run.path}). "
+            f"run {run.name!r} must have predictions of its {_NETWORK}, got none ({run.path}). "
             "Evaluate it first: uda4inst evaluate RUN"
         )
-    return {image.sample_id: image for image in read_predictions(path)}
+    return _Found(last.step, {image.sample_id: image for image in read_predictions(path)})
 
 
 def _truth(dataset: ImageTree, index: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import View
 
@@ -9,7 +10,9 @@ from uda4inst.suites.rows import View
 def compared(
     results: SuiteResults, row: str, other: str, view: View, classes: tuple[str, ...] | None = None
 ) -> str:
-    """Return how much higher one row is than another, with interval, n and the paper's difference.
+    """Return how much higher one row is than another, by whose predictions and which protocol.
+
+    With interval, n and the paper's difference.
 
     Args:
         results: of the suite.
@@ -24,15 +27,16 @@ def compared(
     protocol, network = view
     found = results.difference(mine, theirs, network, protocol, metric, classes)
     paper = "" if classes else _paper(results, row, other, metric)
-    over = f" (mean of {' and '.join(classes)})" if classes else ""
+    measure = f"{PROTOCOL_NAMES[protocol]} {metric}"
+    over = f", mean of {' and '.join(classes)}" if classes else ""
     if found is None:
         return f"{what}: no runs of both on the same images. {paper}"
     verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
     images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
     return (
-        f"{what}: {found.value:+.1f} points of {metric}{over} (95 % interval {found.low:+.1f} to "
-        f"{found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} of each; {images}): "
-        f"{verdict}. {paper}".rstrip()
+        f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval "
+        f"{found.low:+.1f} to {found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} "
+        f"of each; {images}): {verdict}. {paper}".rstrip()
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from uda4inst.atomic import remove_folder
@@ -33,7 +34,7 @@ from workbench.sessions.evaluation_views import forget_evaluations
 from workbench.sessions.library import fo
 from workbench.sessions.reading import Reading
 from workbench.sessions.request import FORMAT, DataRequest, OpenSide, open_sides
-from workbench.sessions.views import save_data_views
+from workbench.sessions.views import save_data_views, save_named_view
 
 
 def open_data_session(
@@ -55,20 +56,32 @@ def open_data_session(
         UserError: a tree cannot be read, the database does not work, the disk is full, another
             process builds the same, or a data set of the name is not ours.
     """
-    sides = open_sides(request)
-    print_of_data = json.dumps([side.fingerprint() for side in sides])
+    listed = open_sides(request)
     connect()
     name = request.name()
     with sole_builder(name):
         dataset = load_own(name)
-        built = fresh or dataset is None or not _is_current(dataset, print_of_data)
+        kept = () if dataset is None else dataset.info.get(KEY, {}).get("also", ())
+        held = [side.holding(kept) for side in listed]
+        sides = [side.holding(request.also) for side in held]
+        built = fresh or dataset is None or not _is_current(dataset, _print_of(held))
         if dataset is None:
             dataset = fo.Dataset(name, persistent=True)
         if built:
-            _begin(dataset, request, sides, print_of_data)
+            _begin(dataset, request, sides)
             _fill(dataset, sides, workers=workers, progress=progress)
             _finish(dataset)
+        else:
+            _add(dataset, held, sides)
+        if request.also:
+            save_info(dataset, also=sorted({*kept, *request.also}), fingerprint=_print_of(sides))
+            save_named_view(dataset, request.also)
     return DataSession(dataset, summary_of(dataset, built=built))
+
+
+def _print_of(sides: Sequence[OpenSide]) -> str:
+    """Return what changes with the files of the chosen images."""
+    return json.dumps([side.fingerprint() for side in sides])
 
 
 def _is_current(dataset: fo.Dataset, print_of_data: str) -> bool:
@@ -77,9 +90,7 @@ def _is_current(dataset: fo.Dataset, print_of_data: str) -> bool:
     return known.get("state") == "complete" and known.get("fingerprint") == print_of_data
 
 
-def _begin(
-    dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide], print_of_data: str
-) -> None:
+def _begin(dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide]) -> None:
     """Empty a data set, having written down what it will be and the tags it had."""
     tags = {**dataset.info.get(KEY, {}).get("tags", {}), **samples.tags_of(dataset)}
     dataset.info.pop(PREDICTED, None)  # its images go
@@ -87,7 +98,7 @@ def _begin(
         "kind": "data",
         "format": FORMAT,
         "state": "building",
-        "fingerprint": print_of_data,
+        "fingerprint": _print_of(sides),
         "title": request.title,
         "tags": tags,
         "domains": {
@@ -124,7 +135,7 @@ def _fill(
     tags = dataset.info[KEY]["tags"]
     for one in sides:
         folder = media_folder(dataset.name) / one.side.domain
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         read = in_order(Reading(one.tree, one.chosen, folder), len(one.chosen), workers=workers)
         batch = []
         for number, image in enumerate(read, start=1):
@@ -135,6 +146,18 @@ def _fill(
                 if progress is not None:
                     progress("Adding images", before + number, total)
         before += len(one.chosen)
+
+
+def _add(dataset: fo.Dataset, held: Sequence[OpenSide], sides: Sequence[OpenSide]) -> None:
+    """Add the images that were asked for by name and are not held."""
+    for one, before in zip(sides, held, strict=True):
+        new = replace(one, chosen=tuple(sorted({*one.chosen}.difference(before.chosen))))
+        if new.chosen:
+            F, names = fo.ViewField, [one.tree.basename(index) for index in new.chosen]
+            own = dataset.match((F("domain") == one.side.domain) & F("image_name").is_in(names))
+            dataset.delete_samples(own)  # of a call that was killed before it wrote them down
+            _fill(dataset, [new], workers=0, progress=None)
+            save_data_views(dataset)
 
 
 def _finish(dataset: fo.Dataset) -> None:

@@ -11,6 +11,7 @@ from uda4inst.errors import UserError
 # Below the working directory; database, masks, locks and image lists of the project lie in it.
 FOLDER: Final = Path("fiftyone")
 LISTS: Final = "lists"
+ASKED: Final = "images asked for"  # the saved view of those that were named
 _REMEDY: Final = (
     "Install it with all else in one call: make venv, or pip install -e '.[workbench,inspection]'."
 )

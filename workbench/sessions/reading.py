@@ -89,7 +89,7 @@ class Reading:
         plain = ReadImage(index, self.tree.size_of(index), record.image.stat().st_size)
         if not record.labels:
             return plain
-        path = self.folder / f"{number:06d}.png"
+        path = self.folder / f"{index:06d}.png"
         if not self.tree.has_instances:
             semantic = _write_semantic(self.tree.read_semantic(index), path)
             return ReadImage(index, plain.size, plain.file_bytes, semantic=semantic)

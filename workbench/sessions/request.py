@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,7 +21,7 @@ from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.structures import Domain
 
-FORMAT: Final = 1  # of our data sets in FiftyOne: another number has them built anew
+FORMAT: Final = 2  # of our data sets in FiftyOne: another number has them built anew
 # Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
 JUDGED_SPLITS: Final = ("val", "test")
 
@@ -50,20 +50,27 @@ class DataRequest:
         sides: the images, a domain or both.
         target_labels: whether labels of a target's training split are shown, as diagnostics.
         limit: images of each side, spread evenly; None for all.
+        also: names of images that are held whatever the limit.
     """
 
     title: str
     sides: tuple[Side, ...]
     target_labels: bool = False
     limit: int | None = None
+    also: tuple[str, ...] = ()
 
     def name(self) -> str:
-        """Return the data set's name in FiftyOne: the same for the same request alone."""
+        """Return the data set's name in FiftyOne: the same for the same request alone.
+
+        All that differ in `also` share one, in which images come together; those without any, on
+        which predictions are judged, have another.
+        """
         places = [
             (side.domain, str(Path(side.ref.root).resolve()), side.ref.model_dump_json())
             for side in self.sides
         ]
-        facts = repr((places, self.target_labels, self.limit)).encode()
+        named = ("also",) if self.also else ()
+        facts = repr((places, self.target_labels, self.limit, *named)).encode()
         return f"data-{plain(self.title)}-{hashlib.sha256(facts).hexdigest()[:8]}"
 
 
@@ -82,6 +89,11 @@ class OpenSide:
     tree: ImageTree
     labels: LabelState
     chosen: tuple[int, ...]
+
+    def holding(self, names: Collection[str]) -> OpenSide:
+        """Return the side with those of its images chosen as well that have one of the names."""
+        named = (i for i in range(len(self.tree)) if self.tree.basename(i) in names)
+        return replace(self, chosen=tuple(sorted({*self.chosen, *named})))
 
     def fingerprint(self) -> str:
         """Return what changes with the files, how they are read, and how they are kept here.
@@ -179,14 +191,24 @@ def _title(ref: DatasetRef) -> str:
 
 
 def open_sides(request: DataRequest) -> list[OpenSide]:
-    """List the images of a request; labels that are not shown are not looked for.
+    """List the images of a request, but for those that are held whatever the limit.
+
+    Labels that are not shown are not looked for.
 
     Raises:
-        UserError: a tree is missing or incomplete, or the limit is below 1.
+        UserError: a tree is missing or incomplete, the limit is below 1, or none of the images has
+            a name that was asked for.
     """
     if request.limit is not None and request.limit < 1:
         raise UserError(f"limit must be at least 1, got {request.limit}. Leave it out for all.")
-    return [_open(side, request) for side in request.sides]
+    sides = [_open(side, request) for side in request.sides]
+    known = (side.tree.basename(index) for side in sides for index in range(len(side.tree)))
+    if strangers := set(request.also).difference(known):
+        raise UserError(
+            f"--also must name images of the data set, got {', '.join(sorted(strangers))} "
+            f"({request.title}). Names are those of image_name in FiftyOne."
+        )
+    return sides
 
 
 def _open(side: Side, request: DataRequest) -> OpenSide:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from uda4inst.classes import CATEGORY_GROUPS, THING_NAMES
+from workbench.sessions.installed import ASKED
 from workbench.sessions.library import fo
 
 RARE_CLASSES: Final = "rare-class images"
@@ -34,6 +35,12 @@ def save_data_views(dataset: fo.Dataset) -> None:
         if total:
             own = dataset.filter_labels("ground_truth", F("label") == name)
             _save(dataset, f"class {name}", own, f"The objects of {name} alone.")
+
+
+def save_named_view(dataset: fo.Dataset, names: Collection[str]) -> None:
+    """Save the view of the images that were last asked for by name."""
+    named = dataset.match(fo.ViewField("image_name").is_in(list(names)))
+    _save(dataset, ASKED, named, "Images that were asked for by name.")
 
 
 def whole_view(dataset: fo.Dataset) -> str:

@@ -115,6 +115,13 @@ class DataSets:
         return value if isinstance(value, Mapping) else {}
 
 
+def place_in(session: SessionState, side: Side, count: int) -> int:
+    """Return the place of the image that a side of so many shows, from 0."""
+    data = session.data
+    place = data.source_position if side == "source" else data.target_position
+    return min(max(place, 0), count - 1)
+
+
 def labels_wanted(session: SessionState, side: Side) -> bool:
     """Whether a side is opened with labels: the target's only when a person asks for them."""
     return side == "source" or session.data.target_labels

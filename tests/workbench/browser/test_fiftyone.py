@@ -25,6 +25,13 @@ def sessions(bench: Workbench) -> list[psutil.Process]:
     return psutil.Process(bench.process.pid).children(recursive=True)
 
 
+def close_session(bench: Workbench) -> None:
+    """Close the one session there is, and wait until it has ended."""
+    bench.page.locator("#fiftyone button").first.click()
+    bench.page.locator("#fiftyone-sessions [data-close]").click()
+    bench.page.locator("#fiftyone").wait_for(state="hidden", timeout=_START)
+
+
 def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(bench: Workbench) -> None:
     page = bench.page
     bench.open()
@@ -52,12 +59,36 @@ def test_fiftyone__opened_from_the_data_page_looked_at_and_closed(bench: Workben
 
     running = sessions(bench)
     assert "mongod" in [process.name() for process in running]
-    page.locator("#fiftyone button").first.click()
-    page.locator("#fiftyone-sessions [data-close]").click()
-    page.locator("#fiftyone").wait_for(state="hidden", timeout=_START)
+    close_session(bench)
     _, left = psutil.wait_procs(running, timeout=inspection.PATIENCE)
     assert left == []
     bench.wait_hidden("#data-fiftyone-status")
+
+
+def test_fiftyone__a_semantic_run_opened_from_error_maps_shows_the_class_that_is_picked(
+    pixels: Workbench,
+) -> None:
+    bench, page = pixels, pixels.page
+    bench.open()
+    bench.on_run("pixels")
+    bench.tab("error_maps")
+    bench.choose("error-maps-class", "vegetation")
+    bench.wait_for("#error-maps-title-a", r"evaluated images\s*IoU")
+    page.locator("#error-maps-fiftyone").click()
+    status = page.locator("#error-maps-fiftyone-status")
+    picked = status.locator("a").first
+    picked.wait_for(timeout=_START)
+    assert "iou_pixels_student_16: errors of vegetation" in picked.inner_text()
+    bench.wait_for("#error-maps-fiftyone-status", r"images by error\s*6")
+    with page.context.expect_page() as opened:
+        picked.click()
+    grid = opened.value
+    grid.wait_for_selector(_TILE)
+    for field in ("run_pixels_student_16_wrong", "iou_pixels_student_16_mIoU"):
+        grid.get_by_text(field, exact=True).first.wait_for()
+    grid.screenshot(path=bench.shots / "fiftyone_semantic.png")
+    grid.close()
+    close_session(bench)
 
 
 def test_fiftyone__a_mistake_is_one_message_on_the_page(bench: Workbench) -> None:

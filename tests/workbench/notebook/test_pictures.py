@@ -122,6 +122,7 @@ def test_error_maps__count_what_is_missed(tmp_path: Path, toy_tree: Path) -> Non
     stepper = error_maps({"cars alone": cars, "everything": everything})
     assert stepper.choices["image"] == (1, 2)
     for text in stepper.sheet(row=["everything"], image=[1, 2]).text.split("; "):
+        assert text.startswith("everything, student at step 3, ")
         assert " 0 found too much" in text
         assert text.endswith(" 0 missed")
     missed = [

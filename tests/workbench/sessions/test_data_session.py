@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import inspection
@@ -19,6 +20,7 @@ from uda4inst.errors import UserError
 from uda4inst.structures import InstanceMap, SemanticMap
 from workbench.sessions import building, convert, data_session, reading, samples
 from workbench.sessions.data_session import open_data_session
+from workbench.sessions.installed import ASKED
 from workbench.sessions.library import fo
 from workbench.sessions.request import open_sides, request_tree
 
@@ -86,6 +88,78 @@ def test_open__views_show_what_they_are_called(source: fo.Dataset) -> None:
     assert set(cars.distinct("ground_truth.detections.label")) == {"car"}
     assert cars.count("ground_truth.detections") == source.sum("counts.car")
     assert len(source.load_saved_view("images without objects")) == 0
+
+
+def test_open__an_image_asked_for_is_added_to_those_that_are_there(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = request_tree("urbansyn", tree, limit=3)  # rgb_0001, rgb_0005 and rgb_0008
+    first = open_data_session(replace(few, also=("rgb_0002",)))
+    assert first.dataset.values("image_name") == ["rgb_0001", "rgb_0002", "rgb_0005", "rgb_0008"]
+    maps = {path: Path(path).read_bytes() for path in first.dataset.values("semantic.mask_path")}
+
+    read: list[int] = []
+    reading_of = reading.Reading.__call__
+
+    def noted(self: reading.Reading, number: int) -> reading.ReadImage:
+        read.append(self.chosen[number])
+        return reading_of(self, number)
+
+    monkeypatch.setattr(reading.Reading, "__call__", noted)
+    second = open_data_session(replace(few, also=("rgb_0004",)))
+    assert read == [3]
+    assert second.dataset.name == first.dataset.name
+    assert not second.summary["built"]
+    assert sorted(second.dataset.values("image_name"))[1:3] == ["rgb_0002", "rgb_0004"]
+    assert second.dataset.load_saved_view(ASKED).values("image_name") == ["rgb_0004"]
+    assert {path: Path(path).read_bytes() for path in maps} == maps
+    labels = UrbanSyn(tree).read_labels(3)
+    added = second.dataset.one(fo.ViewField("image_name") == "rgb_0004")
+    assert np.array_equal(as_instances(added).ids.numpy(), labels.ids)
+
+    again = open_data_session(replace(few, also=("rgb_0002", "rgb_0008")))
+    assert (read, again.summary["images"]) == ([3], 5)
+    asked = again.dataset.load_saved_view(ASKED).values("image_name")
+    assert sorted(asked) == ["rgb_0002", "rgb_0008"]
+    assert open_data_session(few).summary["images"] == 3  # predictions are judged on these
+
+
+def test_open__an_image_asked_for_is_noticed_when_it_changes(tree: Path) -> None:
+    request = replace(request_tree("urbansyn", tree, limit=2), also=("rgb_0003",))
+    open_data_session(request)
+    picture = tree / "rgb" / "rgb_0003.png"
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    again = open_data_session(replace(request, also=("rgb_0006",)))
+    assert again.summary["built"]
+    assert again.dataset.values("image_name") == ["rgb_0001", "rgb_0003", "rgb_0006", "rgb_0008"]
+    for kind in ("rgb", "ss", "panoptic"):
+        (tree / kind / f"{kind}_0003.png").unlink()
+    less = open_data_session(replace(request, also=("rgb_0006",)))
+    assert less.dataset.values("image_name") == ["rgb_0001", "rgb_0006", "rgb_0008"]
+
+
+def test_open__an_image_asked_for_that_is_damaged_leaves_the_others(tree: Path) -> None:
+    request = replace(request_tree("urbansyn", tree, limit=2), also=("rgb_0003",))
+    open_data_session(request)
+    palette(tree / "rgb" / "rgb_0006.png")
+    with pytest.raises(UserError, match="rgb_0006"):
+        open_data_session(replace(request, also=("rgb_0006",)))
+    again = open_data_session(request)
+    assert (again.summary["built"], again.summary["images"]) == (False, 3)
+
+
+def test_open__an_addition_that_was_killed_is_not_made_twice(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(request_tree("urbansyn", tree, limit=2), also=("rgb_0003",))
+    open_data_session(request)
+    other = replace(request, also=("rgb_0006",))
+    with monkeypatch.context() as patch:
+        patch.setattr(data_session, "save_data_views", interrupt)  # it is added by then
+        with pytest.raises(KeyboardInterrupt):
+            open_data_session(other)
+    mended = open_data_session(other).dataset
+    assert sorted(mended.values("image_name")) == ["rgb_0001", "rgb_0003", "rgb_0006", "rgb_0008"]
 
 
 def test_open__again_reads_nothing(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,11 @@ def test_name__is_one_for_one_request(toy: Path) -> None:
     name = request_tree("urbansyn", root).name()
     assert request_tree("urbansyn", root / ".." / "urbansyn").name() != ""
     assert request_tree("urbansyn", root).name() == name
-    assert request_tree("urbansyn", root, limit=2).name() != name
+    few = request_tree("urbansyn", root, limit=2)
+    assert few.name() != name
+    asked = replace(few, also=("rgb_0002",)).name()
+    assert asked not in (few.name(), name)
+    assert replace(few, also=("rgb_0003", "rgb_0004")).name() == asked
     assert request_tree("urbansyn", root, target_labels=True).name() != name
 
 
@@ -78,6 +83,18 @@ def test_open_sides__limit_is_spread(toy: Path) -> None:
     assert few.chosen == (0, 4, 7)
     (all_of_them,) = open_sides(request_tree("urbansyn", toy / "urbansyn", limit=100))
     assert all_of_them.chosen == tuple(range(8))
+
+
+def test_open_sides__unknown_images_are_named(toy: Path) -> None:
+    request = replace(request_tree("urbansyn", toy / "urbansyn"), also=("rgb_0001", "nobody"))
+    with pytest.raises(UserError, match="--also must name images of the data set, got nobody"):
+        open_sides(request)
+
+
+def test_holding__adds_images_by_name(toy: Path) -> None:
+    (few,) = open_sides(request_tree("urbansyn", toy / "urbansyn", limit=2))
+    assert few.holding(["rgb_0003", "rgb_0008", "of another side"]).chosen == (0, 2, 7)
+    assert few.chosen == (0, 7)
 
 
 def test_fingerprint__changes_with_the_files(toy: Path, tmp_path: Path) -> None:

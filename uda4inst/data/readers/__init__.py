@@ -42,7 +42,7 @@ def format_class(name: str) -> type[ImageTree]:
     if name in DATASETS:
         return DATASETS[name]
     hint = did_you_mean(name.lower(), DATASETS) or " Choose one of these."
-    raise UserError(f"NAME must be a format ({', '.join(DATASETS)}), got {name!r}.{hint}")
+    raise UserError(f"FORMAT must be one of {', '.join(DATASETS)}, got {name!r}.{hint}")
 
 
 def truth_class(name: str) -> type[ImageTree]:

@@ -32,7 +32,7 @@ from workbench.pages.data.markup import check_report, class_bars, shares_basis
 from workbench.services import Services
 from workbench.session import Overlay, SessionState
 from workbench.stores.class_shares import Shares
-from workbench.stores.data_sets import SIDES, Side, labels_wanted
+from workbench.stores.data_sets import SIDES, Side, labels_wanted, place_in
 from workbench.ui import markup
 from workbench.ui.palette import class_css, css
 from workbench.ui.views import UNCHANGED, Framed, Skip, Unchanged
@@ -180,9 +180,7 @@ def look_at(services: Services, session: SessionState, side: Side) -> Shown:
             return Shown(problem=markup.empty(*_NO_FOLDER))
         wanted = labels_wanted(session, side)
         tree = services.data_sets.open(ref, side, labels=wanted)
-        data = session.data
-        position = data.source_position if side == "source" else data.target_position
-        position = min(max(position, 0), len(tree) - 1)
+        position = place_in(session, side, len(tree))
         image = tree.read_image(position)
         if wanted:
             labels = tree.read_labels(position)

@@ -36,11 +36,13 @@ def embeddings(
     remote: Remote = False,
     events: Events = False,
 ) -> None:
-    """Show where a run's networks hold source, target and mixed images, and the domains' gap.
+    """Show where a run's networks hold images, and how far apart the domains are.
 
-    A map of every network and step, from its own features, in the Embeddings panel: colour it by
-    domain, lasso what you want to see. The gap is the squared maximum mean discrepancy, 0 for equal
-    distributions; two halves of the target beside it say what chance makes.
+    A map of every network and step, from its own features, in the
+    Embeddings panel: colour it by domain, lasso what you want to see.
+    The gap is the squared maximum mean discrepancy, 0 for equal
+    distributions; two halves of the target beside it say what chance
+    makes.
     """
     if network not in ("student", "teacher"):
         raise UserError(f"--network must be student or teacher, got {network!r}.")

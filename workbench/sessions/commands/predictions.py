@@ -36,7 +36,8 @@ def predictions(
 ) -> None:
     """Show predictions made elsewhere, side by side, each object right or wrong.
 
-    AP is that of `uda4inst evaluate --predictions`. Saved views are those of `inspect run`.
+    AP is that of `uda4inst evaluate --predictions`. Saved views are those
+    of `inspect run`.
     """
     from workbench.sessions.request import JUDGED_SPLITS, request_tree
 
