@@ -9,7 +9,7 @@ seen photographs. The neutral "val" split is of other scenes, which the stream n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -34,17 +34,43 @@ PARTS: Final = (
 )
 
 
-class StreamRecipe(Protocol):
-    """What the stream follows; see `recipes.toystreets_start.PretrainRecipe`."""
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """What made a pre-trained start; written beside the weights.
 
-    steps: int
-    clean_steps: int
-    part_share: float
-    batch_size: int
-    size: Size
-    small_size: Size
-    small_steps: int
-    seed: int
+    Args:
+        preset: the network; of one for semantic maps the backbone alone is kept.
+        steps: optimizer updates.
+        clean_steps: the first so many see clean scenes, all others photographed ones.
+        part_share: chance of each of `PARTS` in a photographed scene.
+        batch_size: scenes an update.
+        size: (height, width) of the scenes.
+        small_size: size of the first scenes: cheaper steps, and objects at another scale.
+        small_steps: how many steps see small scenes.
+        lr: peak learning rate, the same for all parts (nothing is pre-trained yet).
+        warmup_steps: linear warm-up, then a cosine to 1 % of the peak.
+        clip_norm: gradient norm bound over all parameters.
+        num_points: points of the mask losses; 128x256 scenes have 2,048 mask logits.
+        seed: of weights, scenes and points.
+        judged: clean scenes of the neutral "val" split that a network for semantic maps is judged
+            on in the end, before its head goes.
+    """
+
+    preset: str = "tiny"
+    steps: int = 14_000
+    clean_steps: int = 3_000
+    part_share: float = 0.4
+    batch_size: int = 4
+    size: Size = (128, 256)
+    small_size: Size = (96, 192)
+    small_steps: int = 6_000
+    lr: float = 5e-4
+    warmup_steps: int = 300
+    weight_decay: float = 0.05
+    clip_norm: float = 0.1
+    num_points: int = 2048
+    seed: int = 0
+    judged: int = 100
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,7 @@ _Item = tuple[Tensor, Tensor, Tensor, Tensor]
 class NeutralStream(Dataset[_Item]):
     """The scenes of a pre-training, one after another."""
 
-    def __init__(self, recipe: StreamRecipe, start: int = 0) -> None:
+    def __init__(self, recipe: PretrainRecipe, start: int = 0) -> None:
         self.recipe = recipe
         self.start = start * recipe.batch_size
 

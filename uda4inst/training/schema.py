@@ -19,6 +19,7 @@ from uda4inst.methods.base import MethodConfig
 from uda4inst.methods.updates import Algorithm
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
+from uda4inst.models.semantic.start import STARTS, TOYSTREETS
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
@@ -89,9 +90,9 @@ class ModelConfig(Settings):
     )
     weights: str | None = Field(
         default=None,
-        description="Start from these weights: toystreets (in the package, tiny only), a name on "
-        "the Hugging Face hub, a local folder in that format, or a .safetensors file. Empty: "
-        "from scratch.",
+        description="Start from these weights: toystreets (in the package, for presets that end "
+        "in tiny: Mask2Former whole, of the others the backbone), a name on the Hugging Face hub, "
+        "a local folder in that format, or a .safetensors file. Empty: from scratch.",
     )
     num_points: int = Field(
         default=12544,
@@ -112,10 +113,11 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _check_weights(self) -> ModelConfig:
-        if self.weights == "toystreets" and self.preset != "tiny":
+        if self.weights == TOYSTREETS and self.preset not in (known := ("tiny", *STARTS)):
             raise ValueError(
-                "model.weights=toystreets is the start of preset tiny, got model.preset="
-                f"{self.preset}. Set model.weights=null, or name weights of {self.preset}"
+                f"model.weights=toystreets is the start of presets {', '.join(known)}, got "
+                f"model.preset={self.preset}. Set model.weights=null, or name weights of "
+                f"{self.preset}"
             )
         return self
 
@@ -409,6 +411,7 @@ LATER: Final = (
     "method.pool.colours",
     "method.pool.pseudo_labels",
     "model.deformable_kernel",
+    "data.source_short_sides",
     "optim.algorithm",
     "optim.momentum",
     "data.source.only_hash",

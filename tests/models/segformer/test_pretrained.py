@@ -104,5 +104,5 @@ def test_build_semantic__says_how_to_fetch_a_hub_checkpoint_by_hand(
 
 
 def test_build_semantic__refuses_what_is_no_place() -> None:
-    with pytest.raises(UserError, match=r"must be null, a hub name.*got 'toystreets'"):
-        build_semantic("mit_tiny", weights="toystreets")
+    with pytest.raises(UserError, match=r"must be null, 'toystreets' with mit_tiny.*got 'no file'"):
+        build_semantic("mit_tiny", weights="no file")

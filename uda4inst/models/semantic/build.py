@@ -14,6 +14,7 @@ from uda4inst.models.hub import HUB_NAME
 from uda4inst.models.network import LoadReport
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
 from uda4inst.models.semantic.network import SemanticNetwork, SemanticPreset
+from uda4inst.models.semantic.start import STARTS, TOYSTREETS, load_start
 from uda4inst.models.storage import load_network_file
 
 SEMANTIC_PRESETS: Final[dict[str, SemanticPreset]] = {
@@ -35,8 +36,9 @@ def build_semantic(
 
     Args:
         preset: one of `SEMANTIC_PRESETS`.
-        weights: None for a fresh start (from torch's generator, so seed it first); a name on the
-            Hugging Face hub of an ImageNet backbone such as "nvidia/mit-b2" or, for SegFormer, of a
+        weights: None for a fresh start (from torch's generator, so seed it first); "toystreets" for
+            the small backbone in the package, where `STARTS` has one; a name on the Hugging Face
+            hub of an ImageNet backbone such as "nvidia/mit-b2" or, for SegFormer, of a
             whole network such as "nvidia/segformer-b2-finetuned-cityscapes-1024-1024"; a folder in
             that format; or a .safetensors file written by `save_network`.
         num_classes: what a pixel can be. A class head of another size in `weights` is not loaded.
@@ -64,6 +66,10 @@ def _load_weights(network: SemanticNetwork, weights: str | Path | None) -> LoadR
     """Fill a network; see `build_semantic` for what `weights` may be."""
     if weights is None:
         return LoadReport(source="fresh initialisation", loaded=0)
+    preset = network.preset.name
+    if weights == TOYSTREETS and preset in STARTS:
+        source = f"the package's ToyStreets start, {network.backbone_prefix.removesuffix('.')}"
+        return load_start(network, STARTS[preset], source=source)
     path = Path(weights).expanduser()
     if path.is_dir():
         return network.load_checkpoint(str(path), source=f"folder {path}")
@@ -72,6 +78,7 @@ def _load_weights(network: SemanticNetwork, weights: str | Path | None) -> LoadR
     if HUB_NAME.fullmatch(str(weights)):
         return network.load_checkpoint(str(weights), source=f"hub checkpoint {weights}")
     raise UserError(
-        "model.weights must be null, a hub name (owner/name), an existing folder or a .safetensors "
-        f"file, got {str(weights)!r}. Check the path."
+        f"model.weights must be null, {TOYSTREETS!r} with {', '.join(STARTS)}, a hub name "
+        f"(owner/name), an existing folder or a .safetensors file, got {str(weights)!r} with "
+        f"{preset}. Check the path."
     )

@@ -16,6 +16,7 @@ from uda4inst.models.network import LoadReport
 from uda4inst.models.semantic.network import SemanticNetwork
 from uda4inst.models.storage import read_tensors, refuse_misfits, save_tensors
 
+TOYSTREETS: Final = "toystreets"  # what the configuration calls them all
 _FOLDER: Final = Path(__file__).parents[1] / "weights"
 _MIT, _RESNET = (_FOLDER / f"toystreets_{kind}.safetensors" for kind in ("mit", "resnet"))
 STARTS: Final[Mapping[str, Path]] = {
