@@ -1,4 +1,4 @@
-"""Colour jitter against Python's own colour conversions and per-pixel loops; blur against OpenCV."""
+"""Colour jitter against Python's own conversions and per-pixel loops; blur against OpenCV."""
 
 from __future__ import annotations
 
