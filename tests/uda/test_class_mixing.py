@@ -47,7 +47,7 @@ def test_half_of_the_classes__the_lowest_of_those_present(
 
 def test_half_of_the_classes__every_class_is_drawn_alike() -> None:
     ids, generator = ids_of([[1, 4, 9, 16]]), torch.Generator().manual_seed(0)
-    counts = dict.fromkeys((1, 4, 9, 16), 0)
+    counts: dict[int, int] = {1: 0, 4: 0, 9: 0, 16: 0}
     for _ in range(800):
         for chosen in chosen_classes(ids, torch.rand(19, generator=generator)):
             counts[chosen] += 1

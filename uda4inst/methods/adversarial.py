@@ -35,7 +35,6 @@ from pydantic import Field
 from uda4inst.methods.base import (
     Figure,
     LossTerm,
-    Method,
     MethodConfig,
     MethodContext,
     MethodSpec,
@@ -47,7 +46,7 @@ from uda4inst.methods.semantic_steps import (
     pseudo_labelled_view,
 )
 from uda4inst.methods.steps import prediction_losses, sample_view
-from uda4inst.methods.updates import OptimizerSettings, Other, Update
+from uda4inst.methods.updates import OptimizerSettings, Other, Update, Weights, take_over
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, TargetSample
 from uda4inst.uda.domain_game import DomainGame, DomainGameConfig
@@ -79,11 +78,9 @@ class Adversarial:
         if config.pseudo_labels_from is not None:
             self.labeller = copy.deepcopy(context.student).requires_grad_(False).eval()
 
-    def begin(self, before: Method | None) -> None:
+    def begin(self, before: Weights) -> None:
         """Keep the discriminator of the stage before."""
-        if isinstance(before, Adversarial):
-            learned = before.game.discriminator.state_dict()
-            self.game.discriminator.load_state_dict(learned)
+        take_over(self.game.discriminator, before, "discriminator")
 
     @property
     def networks(self) -> Mapping[str, Network]:

@@ -36,11 +36,9 @@ from jaxtyping import Float32
 from pydantic import Field
 from torch import Tensor
 
-from uda4inst.methods.adversarial import Adversarial
 from uda4inst.methods.base import (
     Figure,
     LossTerm,
-    Method,
     MethodConfig,
     MethodContext,
     MethodSpec,
@@ -52,7 +50,7 @@ from uda4inst.methods.semantic_steps import (
     pseudo_labelled_view,
 )
 from uda4inst.methods.steps import prediction_losses, sample_view
-from uda4inst.methods.updates import OptimizerSettings, Other, Update
+from uda4inst.methods.updates import OptimizerSettings, Other, Update, Weights, take_over
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
 from uda4inst.uda.domain_game import DomainGame, DomainGameConfig
@@ -106,17 +104,12 @@ class MetaPseudoLabels:
         """Student and teacher."""
         return {"student": self.context.student, "teacher": self.teacher}
 
-    def begin(self, before: Method | None) -> None:
-        """Let the network of the stage before teach, with its discriminator; begin a new student.
-
-        Where there was no such stage in this run, the teacher's discriminator begins anew.
-        """
+    def begin(self, before: Weights) -> None:
+        """Let the network of the stage before teach, with its discriminator; renew the student."""
         student = self.context.student
         self.teacher.load_state_dict(student.state_dict())
         student.load_state_dict(self.context.build_start().state_dict())
-        if isinstance(before, Adversarial):
-            learned = before.game.discriminator.state_dict()
-            self.teacher_game.discriminator.load_state_dict(learned)
+        take_over(self.teacher_game.discriminator, before, "discriminator")
 
     @torch.no_grad()
     def prepare(self, batch: DomainBatch, step: int) -> Views:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import nn
 
-from uda4inst.methods.base import LossTerm, Method, Views
+from uda4inst.errors import UserError
+from uda4inst.methods.base import LossTerm, Views
 from uda4inst.settings import Settings
 
 Algorithm = Literal["adamw", "adam", "sgd", "rmsprop"]
 STUDENT: Final = "student"  # the name of the network that every method trains
+Weights = Mapping[str, Mapping[str, Any]]  # of networks, by name
 
 
 class OptimizerSettings(Settings):
@@ -81,10 +83,31 @@ class TrainsOthers(Protocol):
 class BeginsAfresh(Protocol):
     """A method that does something when its stage begins, and not when a run goes on within it."""
 
-    def begin(self, before: Method | None) -> None:
+    def begin(self, before: Weights) -> None:
         """Take the networks over as the stage before left them.
 
         Args:
-            before: the method of that stage; None where the run has none.
+            before: weights of what that stage trained beside the student, by name; empty where
+                there was nothing, or no such stage.
+
+        Raises:
+            UserError: they are of other networks.
         """
         ...
+
+
+def take_over(network: nn.Module, before: Weights, name: str) -> None:
+    """Fill a network with what the stage before made of it, if there is such.
+
+    Raises:
+        UserError: it is of another architecture.
+    """
+    if name not in before:
+        return
+    try:
+        network.load_state_dict(before[name])
+    except RuntimeError as error:
+        raise UserError(
+            f"stage 2 must go on with the {name} of stage 1, got one of another architecture. Set "
+            "method.game.discriminator to what the run of training.stage2_from had."
+        ) from error

@@ -114,7 +114,7 @@ class Session:
         at_start = 1 if config.training.boundary > 0 else 2
         self.stage = self._build_stage(checkpoint.stage if checkpoint else at_start)
         if checkpoint is None:
-            self._begin()
+            self._begin(_others_of_start(config))
         else:
             if checkpoint.manifest.get("config_hash") != self.config_hash:
                 log.warning("config.yaml has changed since the checkpoint was written.")
@@ -122,14 +122,15 @@ class Session:
 
     def enter_stage_2(self) -> None:
         """Start the method with a new optimizer and schedule; the student stays."""
-        before = self.stage.method
+        before = self._others()
         self.stage = self._build_stage(2)
         self._begin(before)
 
-    def _begin(self, before: Method | None = None) -> None:
-        """Tell the method that its stage begins, if it asks to be told."""
+    def _begin(self, before: Mapping[str, Mapping[str, Any]]) -> None:
+        """Tell the method that its stage begins, and what there is to go on with, if it asks."""
         if isinstance(self.stage.method, BeginsAfresh):
-            self.stage.method.begin(before)
+            kept = {name: other["weights"] for name, other in before.items() if "weights" in other}
+            self.stage.method.begin(kept)
 
     def stages_to_come(self) -> Iterator[Stage]:
         """Yield this stage and those after it, each made anew, for a rehearsal."""
@@ -267,6 +268,14 @@ def _trained_beside(method: Method) -> dict[str, Trained]:
         )
         for name, other in method.others.items()
     }
+
+
+def _others_of_start(config: Config) -> dict[str, Any]:
+    """Return what the checkpoint that stage 2 starts from holds beside its student."""
+    if not config.training.stage2_from:
+        return {}
+    start = checkpoint_at(config.training.stage2_from, root=Path(config.run.root))
+    return start.load(OTHERS) if OTHERS in start.manifest["files"] else {}
 
 
 def build_student(
