@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ON_ALL_CORES := -n logical --dist loadfile
+# Two tiers beside each other, each one's words in one piece; one after the other by a make before 4.
+SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
 
 LOWEST := .venv-lowest
 LOWEST_STAMP := $(LOWEST)/.installed
@@ -19,7 +21,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app notebooks record-notebooks test test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
+.PHONY: app notebooks record-notebooks test test-inspection test-browser test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -36,16 +38,22 @@ record-notebooks: $(STAMP) toystreets
 	$(BIN)/python -m workbench.notebook.record $(NOTEBOOKS)
 
 # Unit tests, whole runs through the command line, the GPU path on a stand-in (skipped, with the
-# reason, where there is no C++ compiler), all on all cores; then FiftyOne with its database (skipped,
-# with the reason, where it is not installed), the notebooks at smoke scale (as well), and the app in
-# a browser (skipped, with the reason, where there is no Chromium). Files stay whole, so that what a
-# file's tests share is made once.
+# reason, where there is no C++ compiler), the notebooks at smoke scale (skipped where they are not
+# installed), all on all cores; then FiftyOne with its database (skipped where it is not installed)
+# beside the app in a browser (skipped where there is no Chromium), which both wait a lot. Files stay
+# whole, so that what a file's tests share is made once; but of whole runs, of which single ones take
+# minutes, a core that is done takes from another.
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
-	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m e2e
+	$(BIN)/python -m pytest -q -n logical --dist worksteal -m e2e
 	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs tests/fake_cuda
-	$(BIN)/python -m pytest -q -m inspection -rs tests/workbench/sessions
 	$(BIN)/python -m pytest -q -n logical --dist loadgroup -m notebooks -rs tests/notebooks
+	$(MAKE) $(SIDE_BY_SIDE) test-inspection test-browser
+
+test-inspection: $(STAMP)
+	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m inspection -rs tests/workbench/sessions
+
+test-browser: $(STAMP)
 	$(BIN)/python -m pytest -q -m browser -rs tests/workbench/browser
 
 # The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.

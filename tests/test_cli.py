@@ -457,7 +457,7 @@ def trained(workplace: Path, method: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [n for n, spec in METHODS.items() if "instances" in spec.tasks])
 def test_train__every_method_from_the_command_line(workplace: Path, method: str) -> None:
     done = trained(workplace, method)
     assert done.returncode == 0, done.stderr
@@ -496,7 +496,8 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
         assert result["cityscapes"] == results[network]["cityscapes"]
     again = process("evaluate", "uda4inst", "--json", "--protocol", "coco", cwd=workplace)
     for network, result in json.loads(again.stdout)["results"].items():
-        assert result == {"coco": results[network]["coco"]}
+        assert result["coco"] == results[network]["coco"]
+        assert "cityscapes" not in result
     (workplace / "list.txt").write_text(images[0].stem)
     some = process("evaluate", "uda4inst", "--json", "--images", "list.txt", cwd=workplace)
     assert json.loads(some.stdout)["images"] == 1

@@ -168,6 +168,12 @@ class DataConfig(Settings):
         description="Before cutting, the shorter side is resized to one of these at random "
         "(authors' code: 1024 times 1.0 to 2.0).",
     )
+    source_short_sides: tuple[_Side, ...] | None = Field(
+        None,
+        min_length=1,
+        description="The same of source images, where they are resized otherwise (DAFormer: GTA5 "
+        "to 704, Cityscapes to 512). Empty: as short_sides.",
+    )
     long_side_max: int = Field(
         2048,
         ge=32,

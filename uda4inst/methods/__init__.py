@@ -64,7 +64,7 @@ def stage1_config(config: MethodConfig) -> MethodConfig:
         return config
     kind = METHODS[spec.stage1].config
     shared = config.model_dump(include=set(kind.model_fields) - {"name"})
-    return kind.model_validate({**spec.stage1_settings, **shared, "name": spec.stage1})
+    return kind.model_validate({**shared, **spec.stage1_settings, "name": spec.stage1})
 
 
 def foreign_keys(values: Mapping[str, Any]) -> frozenset[str]:

@@ -246,7 +246,7 @@ class MethodSpec:
         tasks: names of the tasks it works on.
         stage1: name of the method its stage 1 is; None where both stages are the method itself.
         networks: names of the networks it has, the student first.
-        stage1_settings: of its stage 1 where they are not that method's defaults.
+        stage1_settings: of its stage 1, whatever the method's own are.
     """
 
     build: Callable[[MethodContext, Any], Method]

@@ -18,8 +18,9 @@ ARRAYS: Final = "arrays.npz"
 View = Literal["source", "target", "valid", "pseudo"]
 # Of a run that learns the class of every pixel: "semantic" are trainIds, 255 ignore, "weight" what
 # each counts in the loss; of "pseudo", "best" are the likeliest classes before any threshold, and
-# "confidence" their probabilities. Probabilities and weights are in 1/255, rounded.
-Part = Literal["ids", "labels", "origin", "semantic", "weight", "best", "confidence"]
+# "confidence" their probabilities; "domains" of "target" is what a discriminator says of its
+# domain, 1 for target. Probabilities and weights are in 1/255, rounded.
+Part = Literal["ids", "labels", "origin", "semantic", "weight", "best", "confidence", "domains"]
 
 
 def array_name(view: View | str, index: int, part: Part | None = None) -> str:

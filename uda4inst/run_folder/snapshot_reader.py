@@ -116,7 +116,8 @@ class SnapshotItem:
 
     `valid` is False on the ego vehicle; None in snapshots that do not say. The semantic images are
     the source crop, the labelled target crop and the mixed images of runs that learn the class of
-    every pixel, and so are the pixels' pseudo-labels.
+    every pixel, and so are the pixels' pseudo-labels. `domains` is what a discriminator says of
+    every pixel of the target crop, 255 for target for sure.
     """
 
     source_id: str
@@ -134,6 +135,7 @@ class SnapshotItem:
     pixel_labels: PixelLabelImage | None = None
     s2t_semantic: SemanticImage | None = None
     t2s_semantic: SemanticImage | None = None
+    domains: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,7 @@ def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -
         pixel_labels=_pixel_labels(arrays, index, target),
         s2t_semantic=_semantic(arrays, "s2t", index),
         t2s_semantic=_semantic(arrays, "t2s", index),
+        domains=None if target is None else _map_of(arrays, "target", index, "domains", target),
     )
 
 

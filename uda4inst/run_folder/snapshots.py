@@ -139,6 +139,8 @@ def _add_pixels(arrays: Arrays, views: Views, index: int) -> None:
         arrays[array_name("pseudo", index, "best")] = labels.best.cpu().numpy()
         arrays[array_name("pseudo", index, "confidence")] = _of_255(labels.confidence)
         _add_semantic_map(arrays, "pseudo", index, labels.learned)
+    if domains := views.shown.get("domains"):
+        arrays[array_name("target", index, "domains")] = _of_255(domains[index])
     for name, all_mixed in views.class_mixed.items():
         if index < len(all_mixed):
             mixed = all_mixed[index]

@@ -49,22 +49,24 @@ def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
             table = _class_table(results, protocol, network, metric)
             if table:
                 yield table
-        if results.suite.task.class_sets:
-            yield _parts_table(results, protocol, network)
+        parts = _parts_table(results, protocol, network)
+        if parts:
+            yield parts
 
 
-def _parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:
-    """Return the headline's means over parts of the classes, which other papers report."""
+def _parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table | None:
+    """Return the headline's means over parts of the classes; None where there are none."""
     task = results.suite.task
-    lines = [
-        (
-            row.label,
-            *(
-                _cell(row.statistic(network, protocol, task.measures[0], classes), row)
-                for classes in task.class_sets.values()
-            ),
-        )
+    sets = task.class_sets.values()
+    means = [
+        [row.statistic(network, protocol, task.measures[0], classes) for classes in sets]
         for row in results.rows
+    ]
+    if not any(found for line in means for found in line):
+        return None
+    lines = [
+        (row.label, *(_cell(found, row) for found in line))
+        for row, line in zip(results.rows, means, strict=True)
     ]
     notes = [
         f"{name}: the mean of {task.class_measures[0]} over {', '.join(classes)}."

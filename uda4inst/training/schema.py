@@ -411,6 +411,7 @@ LATER: Final = (
     "method.pool.colours",
     "method.pool.pseudo_labels",
     "model.deformable_kernel",
+    "data.source_short_sides",
     "optim.algorithm",
     "optim.momentum",
     "data.source.only_hash",

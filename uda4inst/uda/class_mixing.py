@@ -14,10 +14,10 @@ from torch import Tensor
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 from uda4inst.ops.jitter import StrongView
 from uda4inst.settings import Settings
-from uda4inst.structures import Sample, SemanticMap, TargetSample, moved
+from uda4inst.structures import Sample, SemanticMap, TargetSample
 from uda4inst.uda.mixing import Origin
 from uda4inst.uda.pixel_labels import PixelLabels
-from uda4inst.uda.randomness import step_generator
+from uda4inst.uda.randomness import drawn_for, step_generator
 
 _CLASSES: Final = len(SEMANTIC_CLASSES)
 
@@ -92,7 +92,8 @@ class ClassMixer:
         mixed: list[ClassMixed] = []
         for crop, below, known in zip(source, target, labels, strict=True):
             semantic = crop.known_semantic()
-            chosen = half_of_the_classes(semantic.ids, torch.rand(_CLASSES, generator=generator))
+            order = drawn_for(crop.image.device, torch.rand(_CLASSES, generator=generator))
+            chosen = half_of_the_classes(semantic.ids, order)
             view = StrongView.draw(
                 strength=config.jitter_strength,
                 jitter_chance=config.jitter_chance,
@@ -117,7 +118,8 @@ def half_of_the_classes(
 
     Args:
         ids: trainIds, 255 ignore.
-        order: a random number in [0, 1) a class; the present classes of the lowest are chosen.
+        order: a random number in [0, 1) a class, on the device of `ids`; the present classes of the
+            lowest are chosen.
         from_train_id: classes before this one are not chosen, nor counted.
         rounded: whether ceil(n / 2) of n are chosen, or floor(n / 2) and at least one.
 
@@ -127,7 +129,7 @@ def half_of_the_classes(
     present = torch.zeros(IGNORE_TRAIN_ID + 1, dtype=torch.bool, device=ids.device)
     present = present.scatter(0, flat, True)[:_CLASSES]
     present[:from_train_id] = False
-    keys = torch.where(present, moved(order, ids.device), 2.0)  # behind every present class
+    keys = torch.where(present, order, 2.0)  # behind every present class
     place = keys.argsort(stable=True).argsort()
     count = present.sum()
     half = (count + 1) // 2 if rounded == "up" else (count // 2).clamp(min=1)

@@ -19,7 +19,7 @@ from uda4inst.uda.class_mixing import ClassMixed, half_of_the_classes, mix_class
 from uda4inst.uda.edges import boundary_band
 from uda4inst.uda.mixing import Origin
 from uda4inst.uda.pixel_labels import PixelLabels
-from uda4inst.uda.randomness import step_generator
+from uda4inst.uda.randomness import drawn_for, step_generator
 
 # Road, sidewalk, building, wall and fence are never pasted: they would cover the target whole.
 FIRST_PASTED: Final = 5
@@ -79,7 +79,7 @@ class TwoViews:
         generator = step_generator(seed=self.seed, rank=self.rank, step=step)
         drawn: list[Drawn] = []
         for above, below in zip(source, target, strict=True):
-            order = torch.rand(_CLASSES, generator=generator)
+            order = drawn_for(above.image.device, torch.rand(_CLASSES, generator=generator))
             pasted = half_of_the_classes(
                 above.known_semantic().ids, order, from_train_id=FIRST_PASTED, rounded="down"
             )

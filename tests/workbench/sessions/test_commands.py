@@ -20,10 +20,12 @@ inspection.require_database()
 
 from browser_bench import free_port
 from pymongo.errors import AutoReconnect
+from typer.testing import CliRunner
 
 from uda4inst.doctor import find_mongod
 from uda4inst.errors import UserError
 from workbench.sessions.building import DataSession
+from workbench.sessions.commands import inspect_app
 from workbench.sessions.commands.showing import How, show
 
 pytestmark = pytest.mark.inspection
@@ -84,7 +86,7 @@ def test_headless__prints_one_summary_and_leaves_nothing_running(
     wait_until_gone(tmp_path)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_session__answers_and_ends_with_its_database(
     start: Start, toy: Path, tmp_path: Path, ending: signal.Signals
 ) -> None:
@@ -129,6 +131,9 @@ def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_pa
     assert guardian is not None
     first, other = (one, two) if guardian.ppid() == one.pid else (two, one)
 
+    children = [
+        child for pid in addresses for child in psutil.Process(pid).children(recursive=True)
+    ]
     # Whoever started the database leaves it, and what it printed, to who is still there.
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=_PATIENCE)
@@ -141,6 +146,8 @@ def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_pa
     other.communicate(timeout=_PATIENCE)
     assert other.returncode == 0
     wait_until_gone(tmp_path)
+    _, left = psutil.wait_procs(children, timeout=_PATIENCE)
+    assert left == []
 
 
 def test_headless__uses_a_mongodb_of_ones_own(start: Start, toy: Path, tmp_path: Path) -> None:
@@ -197,13 +204,20 @@ def test_show__a_database_that_goes_away_is_one_message(events: bool) -> None:
         pytest.param(("--source", "x", "--split", "val"), "must stand alone", id="source-split"),
     ],
 )
-def test_inspect_data__mistake_is_one_message_and_exit_code_2(
-    start: Start, tmp_path: Path, arguments: tuple[str, ...], words: str
+def test_inspect_data__mistake_is_one_message_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
-    process = start(*arguments, "--headless")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(inspect_app, ["data", *arguments, "--headless"])
+    assert isinstance(result.exception, UserError)
+    assert words in str(result.exception)
+    assert result.output == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_data__mistake_ends_the_program_with_2(start: Start, tmp_path: Path) -> None:
+    process = start("urbansyn", "nowhere", "--headless")
     out, err = process.communicate(timeout=_PATIENCE)
-    assert process.returncode == 2
-    assert out == ""
-    assert err.startswith("error: ")
-    assert words in err
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("error: ROOT must be the data set's folder")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ authors drop source images that have no object of their category module.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -169,6 +169,10 @@ class PairedDataset(Dataset[RawItem]):
             long_side_max=config.long_side_max,
             flip=config.flip,
         )
+        sides = config.source_short_sides
+        self._source_policy = (
+            self._policy if sides is None else replace(self._policy, short_sides=sides)
+        )
         self._target_ref: TargetRef = config.target
         self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
         trees = trees or open_trees(config, mode=mode, labels=labels)
@@ -233,7 +237,7 @@ class PairedDataset(Dataset[RawItem]):
         if self._labels != "semantic" or not (by_class or config.max_class_share is not None):
             return None
         return CropRules(
-            self._policy,
+            self._source_policy,
             max_class_share=config.max_class_share,
             class_pixels=config.rare_class_pixels / 2,
         )
@@ -269,7 +273,8 @@ class PairedDataset(Dataset[RawItem]):
         read = self._read_labels(dataset, index, _size(image))
         rules = None if draw is None else self._crop_rules
         if rules is None or draw is None or isinstance(read, InstanceArrays):
-            transform = self._policy.draw(_size(image), generator)
+            policy = self._source_policy if dataset is self._source else self._policy
+            transform = policy.draw(_size(image), generator)
         else:
             again = stream_generator(Stream.CROP_AGAIN, seed=self._seed, number=draw)
             by_class = self._choice.by_class
