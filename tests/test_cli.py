@@ -87,7 +87,16 @@ def test_cli__version_has_the_commit(uda4inst: Cli, monkeypatch: pytest.MonkeyPa
 def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:
     code, out, _ = uda4inst("--help")
     assert code == 0
-    for command in ("train", "resume", "evaluate", "predict", "data", "pretrain", "doctor"):
+    for command in (
+        "train",
+        "resume",
+        "evaluate",
+        "predict",
+        "bench",
+        "data",
+        "pretrain",
+        "doctor",
+    ):
         assert command in out
 
 
@@ -210,6 +219,23 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     for name, of_class in expected["coco"]["per_class"].items():
         assert rows[name][2:] == percent(of_class)
     assert out.splitlines()[-1].endswith(f"split train, images {len(judged)}")
+
+
+def test_evaluate__predictions_by_pixels(uda4inst: Cli, judged: ImageTree) -> None:
+    arguments = ("--predictions", "results.json", "--target", str(judged.root), "--split", "train")
+    command = ("evaluate", *arguments, "--format", "urbansyn", "--protocol", "thing_pixels")
+    expected = evaluate_predictions(Path("results.json"), judged, protocols=["thing_pixels"])
+    code, out, err = uda4inst(*command, "--json")
+    assert (code, err, json.loads(out)) == (0, "", expected)
+    code, out, err = uda4inst(*command, "--protocol", "coco")
+    assert (code, err) == (0, "")
+    rows = {name: cells for name, *cells in table_cells(out)}
+    pixels = expected["thing_pixels"]
+    assert rows["all"][:2] == [f"{100 * pixels[m]:.1f}" for m in ("mIoU", "accuracy")]
+    assert rows["car"][0] == f"{100 * pixels['per_class']['car']['IoU']:.1f}"
+    assert len(rows["all"]) == 4
+    code, _, err = uda4inst(*command[:-1], "pascal")
+    assert (code, "among cityscapes, coco, thing_pixels, got" in err) == (2, True)
 
 
 def test_evaluate__some_images_alone(uda4inst: Cli, judged: ImageTree) -> None:
@@ -431,7 +457,7 @@ def trained(workplace: Path, method: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [n for n, spec in METHODS.items() if "instances" in spec.tasks])
 def test_train__every_method_from_the_command_line(workplace: Path, method: str) -> None:
     done = trained(workplace, method)
     assert done.returncode == 0, done.stderr
@@ -468,6 +494,10 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
     assert again.returncode == 0, again.stderr
     for network, result in json.loads(again.stdout)["results"].items():
         assert result["cityscapes"] == results[network]["cityscapes"]
+    again = process("evaluate", "uda4inst", "--json", "--protocol", "coco", cwd=workplace)
+    for network, result in json.loads(again.stdout)["results"].items():
+        assert result["coco"] == results[network]["coco"]
+        assert "cityscapes" not in result
     (workplace / "list.txt").write_text(images[0].stem)
     some = process("evaluate", "uda4inst", "--json", "--images", "list.txt", cwd=workplace)
     assert json.loads(some.stdout)["images"] == 1

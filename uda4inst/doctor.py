@@ -162,16 +162,21 @@ def _detectron2() -> Iterator[Diagnosis]:
 
 
 def _weights() -> Iterator[Diagnosis]:
-    own = Path(__file__).parent / "models" / "weights" / "toystreets.safetensors"
-    if own.exists():
-        yield Diagnosis("ToyStreets start", "good", f"{own.stat().st_size / 2**20:.1f} MiB")
-    else:
-        yield Diagnosis(
-            "ToyStreets start",
-            "broken",
-            f"missing ({own})",
-            f"Install the package again, or make it: uda4inst pretrain toystreets {own}",
-        )
+    folder = Path(__file__).parent / "models" / "weights"
+    starts = {"tiny": "toystreets", "mit": "toystreets_mit", "resnet": "toystreets_resnet"}
+    files = {kind: folder / f"{name}.safetensors" for kind, name in starts.items()}
+    for kind, own in files.items():
+        if not own.exists():
+            yield Diagnosis(
+                "ToyStreets start",
+                "broken",
+                f"missing ({own})",
+                "Install the package again, or make it: uda4inst pretrain toystreets "
+                f"{own} --start {kind}",
+            )
+    if all(own.exists() for own in files.values()):
+        sizes = ", ".join(f"{k} {f.stat().st_size / 2**20:.1f} MiB" for k, f in files.items())
+        yield Diagnosis("ToyStreets start", "good", sizes)
     from huggingface_hub.constants import HF_HUB_CACHE
 
     found = sorted(p.name for p in Path(HF_HUB_CACHE).glob("models--facebook--mask2former-*"))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from uda4inst.data import class_counts as module
-from uda4inst.data.class_counts import class_counts
-from uda4inst.data.readers import UrbanSyn
-from uda4inst.data.tree import DatasetOptions, ObjectFilter
+from uda4inst.data.class_counts import class_counts, pixel_counts
+from uda4inst.data.readers import Cityscapes, UrbanSyn
+from uda4inst.data.tree import DatasetOptions, ImageTree, ObjectFilter
+from uda4inst.formats.image_list import ImageList
 from uda4inst.toystreets.write import ToyStreetsTree
+
+Count = Callable[[ImageTree], NDArray[np.int64]]
 
 
 @pytest.fixture(autouse=True)
@@ -35,24 +40,54 @@ def test_class_counts__processes_agree(
     dataset = UrbanSyn(tree.source_root)
     alone = class_counts(dataset)
     monkeypatch.setattr(module, "_PATIENCE", -1.0)
-    np.testing.assert_array_equal(module._count(dataset, 2), alone)
+    np.testing.assert_array_equal(module._count(dataset, module._INSTANCES, 2), alone)
 
 
-def test_class_counts__read_once(tree: ToyStreetsTree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_counts__equal_a_slow_count(tree: ToyStreetsTree) -> None:
     dataset = UrbanSyn(tree.source_root)
-    first = class_counts(dataset)
-    monkeypatch.setattr(UrbanSyn, "read_labels", None)
-    np.testing.assert_array_equal(class_counts(UrbanSyn(tree.source_root)), first)
+    counts = pixel_counts(dataset)
+    ignored = 0
+    for index in range(len(dataset)):
+        pixels = dataset.read_semantic(index).ravel().tolist()
+        assert counts[index].tolist() == [pixels.count(train_id) for train_id in range(19)]
+        ignored += len(pixels) - int(counts[index].sum())
+    assert ignored > 0
 
 
-def test_class_counts__a_changed_file_counts_anew(own_tree: ToyStreetsTree) -> None:
+@pytest.mark.parametrize("count", [class_counts, pixel_counts])
+def test_counts__read_once(
+    tree: ToyStreetsTree, monkeypatch: pytest.MonkeyPatch, count: Count
+) -> None:
+    first = count(UrbanSyn(tree.source_root))
+    for name in ("read_instances", "read_semantic"):
+        monkeypatch.setattr(UrbanSyn, name, None)
+    np.testing.assert_array_equal(count(UrbanSyn(tree.source_root)), first)
+
+
+def test_counts__of_another_data_set_are_not_taken(
+    tree: ToyStreetsTree, own_tree: ToyStreetsTree
+) -> None:
+    one = pixel_counts(UrbanSyn(tree.source_root))
+    listed = DatasetOptions(only=ImageList(("rgb_0003",), "hash"))
+    np.testing.assert_array_equal(
+        pixel_counts(UrbanSyn(tree.source_root, options=listed)), one[2:3]
+    )
+    other = Cityscapes(own_tree.target_root, "train")
+    found = pixel_counts(other)
+    expected = np.bincount(other.read_semantic(0).ravel(), minlength=256)[:19]
+    np.testing.assert_array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("count", [class_counts, pixel_counts])
+def test_counts__a_changed_file_counts_anew(own_tree: ToyStreetsTree, count: Count) -> None:
     dataset = UrbanSyn(own_tree.source_root)
-    before = class_counts(dataset)
+    before = count(dataset)
+    assert before[0].tolist() != before[1].tolist()
     one, other = dataset.records[0], dataset.records[1]
     for path, source in zip(one.labels, other.labels, strict=True):
         path.write_bytes(source.read_bytes())
         os.utime(path, ns=(1, 1))
-    after = class_counts(dataset)
+    after = count(dataset)
     np.testing.assert_array_equal(after[0], before[1])
 
 

@@ -10,14 +10,14 @@ from torch import nn
 from uda4inst.evaluation.embeddings import domain_gap, embed
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.network import Network
-from uda4inst.models.segformer.network import build_segformer
+from uda4inst.models.semantic.build import build_semantic
 
 
 def networks() -> list[Network]:
     torch.manual_seed(0)
     return [
         build_model("tiny", weights=None)[0],
-        build_segformer("mit_tiny", weights=None)[0],
+        build_semantic("mit_tiny", weights=None)[0],
     ]
 
 

@@ -95,6 +95,9 @@ class Streets:
     def read_instance_ids(self, index: int) -> NDArray[np.integer]:
         return CityscapesLabels(self.root, "val").read_instance_ids(index)
 
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        return CityscapesLabels(self.root, "val").read_semantic(index)
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> ToyStreetsTree:
@@ -164,7 +167,7 @@ def test_evaluate_model__limit_and_protocols(streets: Streets) -> None:
 
 
 def test_evaluate_model__unknown_protocol_lists_the_known(streets: Streets) -> None:
-    with pytest.raises(UserError, match=r"among cityscapes, coco, got \['voc'\]"):
+    with pytest.raises(UserError, match=r"among cityscapes, coco, thing_pixels, got \['voc'\]"):
         evaluate_model(ReadsColors(), streets, device="cpu", protocols=["voc"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,9 +17,15 @@ from torch import Tensor, nn
 
 from uda4inst.classes import TRAIN_ID_TO_LABEL
 from uda4inst.errors import UserError
-from uda4inst.evaluation.semantic import CLASS_NAMES, SemanticScores, evaluate_semantic, segment
+from uda4inst.evaluation.semantic import (
+    CLASS_NAMES,
+    CLASS_SETS,
+    SemanticScores,
+    evaluate_semantic,
+    segment,
+)
 from uda4inst.formats.label_maps import LabelMaps
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.prediction import SemanticPrediction
 
 ROAD, CAR, SKY, IGNORE = 0, 13, 10, 255
 
@@ -106,6 +113,53 @@ def test_semantic_scores__equal_the_official_tool(tmp_path: Path, seed: int) -> 
     judged = confusion[TRAIN_ID_TO_LABEL[:19]]
     right = confusion.diagonal()[TRAIN_ID_TO_LABEL[:19]]
     assert found["accuracy"] == right.sum() / judged.sum()
+    # The official means are over all classes; those over fewer follow from its class scores.
+    for key, names in CLASS_SETS.items():
+        theirs = [expected["classScores"][name] for name in names]
+        known = [score for score in theirs if not np.isnan(score)]
+        assert found[key] == (pytest.approx(np.mean(known), abs=1e-12) if known else None)
+    ids = TRAIN_ID_TO_LABEL[:19]
+    np.testing.assert_array_equal(found["confusion"], confusion[np.ix_(ids, ids)])
+    np.testing.assert_array_equal(found["no_class"], confusion[ids, 0])
+
+
+def test_class_sets__are_synthias() -> None:
+    sets = {key: {CLASS_NAMES.index(n) for n in names} for key, names in CLASS_SETS.items()}
+    assert sets["mIoU16"] == set(range(19)) - {9, 14, 16}
+    assert sets["mIoU13"] == sets["mIoU16"] - {3, 4, 5}
+    assert sets["mIoU_things"] == set(range(11, 19))
+
+
+def written() -> dict[str, Any]:
+    scores = SemanticScores()
+    scores.add(row(ROAD, ROAD, CAR, CAR, IGNORE), row(ROAD, CAR, CAR, IGNORE, SKY))
+    return json.loads(json.dumps(scores.to_json()))
+
+
+def test_semantic_scores__are_read_back_from_their_json() -> None:
+    found = SemanticScores.from_json(written(), where="a file")
+    assert found is not None
+    assert found.to_json() == written()
+    earlier = {key: written()[key] for key in ("mIoU", "accuracy", "per_class")}
+    assert SemanticScores.from_json(earlier, where="a file") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("confusion", [[1, 2], [3, 4]]),
+        ("confusion", [[0] * 19] * 18 + [[0] * 18]),
+        ("confusion", "many"),
+        ("confusion", None),
+        ("confusion", [[0.5] * 19] * 19),
+        ("no_class", [-1] * 19),
+        ("no_class", [0] * 18),
+        ("no_class", None),
+    ],
+)
+def test_semantic_scores__damaged_counts_are_refused(key: str, value: object) -> None:
+    with pytest.raises(UserError, match=r"confusion must be 19 lists .* \(a file\)"):
+        SemanticScores.from_json(written() | {key: value}, where="a file")
 
 
 def official_result(predictions: list[str], truths: list[str]) -> tuple[dict[str, Any], np.ndarray]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from painter import Painter
 from torch import Tensor
 
+from uda4inst.classes import LABEL_TO_TRAIN_ID
 from uda4inst.detections import Detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.semantic import segment
@@ -24,7 +25,7 @@ from uda4inst.formats.run_starts import encode_runs, run_starts
 from uda4inst.models.mask2former.decode import decode, full_masks, with_masks
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.precision import inference_precision
-from uda4inst.models.segformer.network import build_segformer
+from uda4inst.models.semantic.build import build_semantic
 from uda4inst.structures import InstanceMap, moved
 from uda4inst.uda.mixing import Mixed, Origin, mix
 from uda4inst.uda.pseudo_labels import select, valid_shares
@@ -250,7 +251,7 @@ def test_detect__an_image_that_cannot_be_read_is_told(gpu: Device) -> None:
 
 def test_segment__waits_once_a_batch(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network, _ = build_segformer("mit_tiny", weights=None)
+    network, _ = build_semantic("mit_tiny", weights=None)
     here = list(segment(network, pictures(2, (64, 128)), device="cpu"))
     there_network, waits = network.to("cuda"), Waits(monkeypatch)
     gpu.clear()
@@ -277,6 +278,9 @@ class OnePicture:
         ids = np.full(SIZE, 7, dtype=np.int32)
         ids[: SIZE[0] // 4, : SIZE[1] // 4] = 26000
         return ids
+
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        return LABEL_TO_TRAIN_ID[np.minimum(self.read_instance_ids(index), 26)]
 
 
 def test_evaluate_model__gives_the_cpus_numbers_and_file(gpu: Device, tmp_path: Path) -> None:

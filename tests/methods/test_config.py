@@ -170,7 +170,11 @@ def run_config(batch_size: int, **method: Any) -> Config:
     tree = {"format": "cityscapes", "root": "somewhere"}
     data = {"source": {**tree, "format": "urbansyn"}, "target": tree}
     training = {"batch_size": batch_size}
-    return Config.model_validate({"data": data, "method": method, "training": training})
+    name = method.get("name", "uda4inst")
+    instances = name not in METHODS or "instances" in METHODS[name].tasks
+    model = {"preset": "tiny" if instances else "mit_tiny"}
+    values = {"data": data, "method": method, "training": training, "model": model}
+    return Config.model_validate(values)
 
 
 def test_thirds__need_a_batch_of_threes() -> None:

@@ -95,3 +95,17 @@ def test_remade__makes_one_tensor_again_and_keeps_the_others() -> None:
 
     torch.testing.assert_close(found, wanted)
     assert made == [False]
+
+
+def test_recomputed__moves_running_statistics_once() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    again = copy.deepcopy(plain)
+    images = torch.randn(2, 2, 4, 4)
+
+    wanted = torch.autograd.grad(plain(images).square().sum(), list(plain.parameters()))
+    found = torch.autograd.grad(Recomputed(again)(images).square().sum(), list(again.parameters()))
+
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(again.state_dict(), plain.state_dict())
+    assert plain.get_submodule("1").get_buffer("num_batches_tracked") == 1

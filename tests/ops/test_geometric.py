@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,15 @@ def test_policy__no_flip_when_off() -> None:
     still = GeometricPolicy((32, 64), (32,), 2048, flip=False)
     generator = np.random.default_rng(0)
     assert not any(still.draw((32, 64), generator).flip for _ in range(50))
+
+
+def test_geometric_policy__another_place_is_all_that_changes() -> None:
+    policy = GeometricPolicy(crop=(4, 5), short_sides=(6, 9), long_side_max=40, flip=True)
+    drawn = policy.draw((6, 8), np.random.default_rng(0))
+    generator = np.random.default_rng(1)
+    moved = [policy.draw_place(drawn, generator) for _ in range(600)]
+    assert {replace(one, offset=drawn.offset) for one in moved} == {drawn}
+    room = [have - want for have, want in zip(drawn.resized, drawn.crop, strict=True)]
+    assert {one.offset for one in moved} == {
+        (y, x) for y in range(room[0] + 1) for x in range(room[1] + 1)
+    }

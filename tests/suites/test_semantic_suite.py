@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from statistics import mean
 
+import pytest
 from suite_factory import write_semantic_finished, write_suite
 
 from uda4inst.classes import SEMANTIC_CLASSES
+from uda4inst.evaluation.semantic import CLASS_SETS
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import expand
@@ -38,11 +41,11 @@ def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None
     assert found.suite.task is SEMANTIC
     assert found.protocols == ("pixels",)
     oracle = found.row("oracle")
-    mean = oracle.statistic("student", "pixels", "mIoU")
+    whole = oracle.statistic("student", "pixels", "mIoU")
     sidewalk = oracle.statistic("student", "pixels", "accuracy", "sidewalk")
-    assert mean is not None
+    assert whole is not None
     assert sidewalk is not None
-    assert (mean.mean, sidewalk.mean) == (30.0, 51.0)
+    assert (whole.mean, sidewalk.mean) == (30.0, 51.0)
     assert oracle.statistic("student", "pixels", "mIoU", "train") is None
     paths = write_report(found, tmp_path / "report", networks=["student"])
     assert {path.name for path in paths} >= {"report.md", "report.csv", "report.tex", "fig4.png"}
@@ -59,3 +62,14 @@ def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None
         if (line["row"], line["metric"], line["class"]) == ("oracle", "mIoU", "road")
     ]
     assert (float(road["mean"]), road["paper"]) == (30.0, "")
+    assert "## mIoU over parts of the classes, Cityscapes pixel protocol, student" in text
+    # The k-th class has k points more than the first, and train none.
+    more = [mean(NAMES.index(n) for n in names if n != "train") for names in CLASS_SETS.values()]
+    (table,) = [part for part in text.split("## ") if part.startswith("mIoU over parts")]
+    (row,) = [line for line in table.splitlines() if line.startswith("| w/o UDA |")]
+    cells = [float(cell.split()[0]) for cell in row.split("|")[2:-1]]
+    assert cells == [pytest.approx(20 + m, abs=0.051) for m in more]
+    assert "mIoU13: the mean of IoU over road, sidewalk, building, traffic light," in text
+    means = {line["metric"]: line["mean"] for line in lines if line["row"] == "oracle"}
+    expected = [pytest.approx(30 + m, abs=1e-3) for m in more]
+    assert [float(means[name]) for name in CLASS_SETS] == expected

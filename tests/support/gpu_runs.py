@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_cuda.device import Crossing, Device
 
+from uda4inst.methods.updates import Update
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training import launch
 from uda4inst.training.batches import open_batches, open_data
@@ -76,7 +77,7 @@ class Steps:
     Args:
         losses: by name, of every step.
         crossings: of every step.
-        without_gradient: parameters that got none, in any step.
+        without_gradient: parameters that got none before their update, in any step.
     """
 
     losses: list[dict[str, float]]
@@ -106,10 +107,19 @@ def take_steps(config: Config, gpu: Device | None) -> Steps:
         batches = open_batches(config, processes, open_data(config).trees, first_step=0)
         steps = Steps([], [], set())
 
+        updates: Iterator[Update] = iter(())
+
         def look_at_gradients(phase: Phase) -> None:
-            if phase == "update":
+            nonlocal updates
+            if phase == "prepare":
+                updates = iter(session.stage.updates)
+            elif phase == "update":
+                trained = {name: session.stage.trained[name] for name in next(updates).trains}
                 steps.without_gradient.update(
-                    name for name, p in session.student.named_parameters() if p.grad is None
+                    f"{name}.{parameter}"
+                    for name, one in trained.items()
+                    for parameter, values in one.network.named_parameters()
+                    if values.requires_grad and values.grad is None
                 )
 
         for step in range(STEPS):

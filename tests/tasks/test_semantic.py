@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError
-from uda4inst.models.segformer.loss import pixel_cross_entropy
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.loss import pixel_cross_entropy
+from uda4inst.models.semantic.prediction import Auxiliary, SemanticPrediction
 from uda4inst.structures import InstanceMap, Sample, SemanticMap
 from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import StudentView
@@ -56,6 +57,26 @@ def test_build_loss__one_term_a_view_each_normalised_on_its_own() -> None:
     for of_view, made, shown in zip(parts, predictions, views, strict=True):
         maps = [target for target in shown.targets if isinstance(target, SemanticMap)]
         assert torch.equal(of_view[0].value, pixel_cross_entropy(made, maps))
+
+
+@pytest.mark.parametrize(
+    ("weights", "names"),
+    [((0.1,), ("aux",)), ((1.0, 1.0), ("aux1", "aux2"))],
+    ids=["one head", "two heads"],
+)
+def test_build_loss__a_term_more_for_every_auxiliary_head(
+    weights: tuple[float, ...], names: tuple[str, ...]
+) -> None:
+    heads = tuple(Auxiliary(prediction(1), weight) for weight in weights)
+    found = replace(prediction(1), aux=heads)
+    shown = view("source", 4)
+    (parts,) = SEMANTIC.build_loss(num_points=1).parts([found], [shown])
+    assert [(p.name, p.weight) for p in parts] == [
+        ("pixels", 1.0),
+        *zip(names, weights, strict=True),
+    ]
+    for part, head in zip(parts[1:], heads, strict=True):
+        assert torch.equal(part.value, pixel_cross_entropy(head.prediction, [semantic_map(4)]))
 
 
 def test_target_of__is_the_semantic_map_or_an_error() -> None:

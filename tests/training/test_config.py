@@ -253,6 +253,7 @@ def test_config_hash__of_the_oracle_is_blind_to_source_colours(minimal: Path) ->
 def test_schema__names_agree_with_their_owners() -> None:
     presets = [name for task in TASKS.values() for name in task.presets]
     protocols = [name for task in TASKS.values() for name in task.protocols]
+    protocols += [name for task in TASKS.values() for name in task.further_protocols]
     assert get_args(schema.PresetName) == tuple(presets)
     assert get_args(schema.ProtocolName) == tuple(protocols)
 
@@ -262,6 +263,14 @@ def test_load_config__semantic_maps_are_judged_by_their_own_protocol(minimal: Pa
     assert load_config(minimal, semantic).evaluation.protocols == ("pixels",)
     with pytest.raises(UserError, match=r"protocols must be of pixels.*got cityscapes"):
         load_config(minimal, [*semantic, "evaluation.protocols=[cityscapes]"])
+
+
+def test_load_config__instances_are_judged_by_pixels_on_request_alone(minimal: Path) -> None:
+    assert "thing_pixels" not in load_config(minimal).evaluation.protocols
+    asked = load_config(minimal, ["evaluation.protocols=[cityscapes,thing_pixels]"])
+    assert asked.evaluation.protocols == ("cityscapes", "thing_pixels")
+    with pytest.raises(UserError, match=r"of cityscapes, coco, thing_pixels, by which.*got pixels"):
+        load_config(minimal, ["evaluation.protocols=[pixels]"])
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.support.published_trees import LABEL_IDS, scene
+from uda4inst import cli
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.commands.evaluate import evaluate
 from uda4inst.commands.predict import predict
@@ -108,7 +109,12 @@ def test_semantic_run__leaves_a_whole_folder(unbroken: RunDir, toy: Path) -> Non
     assert set(found) == {"student"}
     assert set(found["student"]) == {"pixels"}
     scores = found["student"]["pixels"]
-    assert list(scores) == ["mIoU", "accuracy", "per_class"]
+    means = ["mIoU", "accuracy", "mIoU16", "mIoU13", "mIoU_things", "accuracy_things"]
+    assert list(scores) == [*means, "per_class", "confusion", "no_class"]
+    assert all(0 <= scores[name] <= 1 for name in means)
+    read = SemanticScores.from_json(scores, where=unbroken.path)
+    assert read is not None
+    assert read.to_json() == scores
     assert list(scores["per_class"]) == [c.name for c in SEMANTIC_CLASSES]
     # The stored maps are what was judged, beside ground truth read here by hand.
     maps = LabelMaps(unbroken.evaluation / "predictions" / "00000020" / "student.zip")
@@ -139,12 +145,10 @@ def test_semantic_run__same_seed_same_numbers(
     assert_same_end(train(settings(short_run, tmp_path, "again")), unbroken)
 
 
-@pytest.mark.parametrize("point", ["in-stage-2", "while-evaluating"])
-def test_semantic_run__killed_and_resumed(
-    unbroken: RunDir, short_run: Overrides, tmp_path: Path, point: str
-) -> None:
-    marker = tmp_path / "marker"
-    arguments = [point, str(marker), "train", PRESET, *settings(short_run, tmp_path, "killed")]
+def kill(point: str, overrides: list[str], root: Path) -> RunDir:
+    """Start a run called "killed", and kill it at a point."""
+    marker = root / "marker"
+    arguments = [point, str(marker), "train", PRESET, *overrides]
     with subprocess.Popen(
         [sys.executable, str(DRIVER), *arguments],
         stderr=subprocess.DEVNULL,
@@ -159,10 +163,49 @@ def test_semantic_run__killed_and_resumed(
                 time.sleep(0.02)
         finally:
             child.send_signal(signal.SIGKILL)
-    run = RunDir(tmp_path / "killed")
+    run = RunDir(root / "killed")
     assert json.loads(run.status.read_text())["state"] == "running"
+    return run
+
+
+@pytest.mark.parametrize("point", ["in-stage-2", "while-evaluating"])
+def test_semantic_run__killed_and_resumed(
+    unbroken: RunDir, short_run: Overrides, tmp_path: Path, point: str
+) -> None:
+    run = kill(point, settings(short_run, tmp_path, "killed"), tmp_path)
     assert launch.resume(run).state == "finished"
     assert_same_end(run, unbroken)
+
+
+@pytest.mark.parametrize(
+    ("preset", "terms"),
+    [
+        ("daformer_tiny", ("pixels",)),
+        ("deeplab_tiny", ("pixels", "aux")),
+        ("bisenet_tiny", ("pixels", "aux1", "aux2")),
+    ],
+)
+def test_semantic_run__of_every_family_learns_and_resumes(
+    short_run: Overrides, tmp_path: Path, preset: str, terms: tuple[str, ...]
+) -> None:
+    chosen = f"model.preset={preset}"
+    whole = train(settings(short_run, tmp_path, "whole", chosen))
+    lines = metrics(whole)
+    assert {tuple(line["losses"]) for line in lines} == {tuple(f"source/{t}" for t in terms)}
+    assert lines[-1]["losses"]["source/pixels"] < lines[0]["losses"]["source/pixels"]
+    run = kill("in-stage-2", settings(short_run, tmp_path, "killed", chosen), tmp_path)
+    assert launch.resume(run).state == "finished"
+    assert_same_end(run, whole)
+
+
+def test_bench__takes_a_runs_network(
+    unbroken: RunDir, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = ["--size", "64x96", "--repeats", "1", "--warm-up", "0", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["uda4inst", "bench", str(unbroken.path), *quick])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert "mit_tiny, student of step 20 of unbroken\n" in capsys.readouterr().out
 
 
 def test_semantic_run__evaluated_again_gives_the_same_digits(unbroken: RunDir) -> None:

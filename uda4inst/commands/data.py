@@ -81,6 +81,13 @@ def _pretrain() -> None:
 @pretrain_app.command("toystreets")
 def pretrain(
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            help="Which: tiny, the Mask2Former of that preset; mit or resnet, the backbone of the "
+            "presets for semantic maps that end in tiny."
+        ),
+    ] = "tiny",
     steps: Annotated[
         int | None, typer.Option(help="Optimizer updates; default: those of the shipped start.")
     ] = None,
@@ -88,13 +95,15 @@ def pretrain(
     workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Pre-train the tiny network on neutral ToyStreets: the start that the package carries."""
+    """Pre-train a tiny network on neutral ToyStreets: the starts that the package carries."""
     from dataclasses import replace
 
-    from recipes.toystreets_start import PretrainRecipe, pretrain_toystreets
+    from recipes.toystreets_start import RECIPES, pretrain_toystreets
     from uda4inst.commands.terminal import counting
 
-    recipe = replace(PretrainRecipe(), seed=seed)
+    if start not in RECIPES:
+        raise UserError(f"--start must be one of {', '.join(RECIPES)}, got {start!r}.")
+    recipe = replace(RECIPES[start], seed=seed)
     if steps is not None:
         recipe = replace(recipe, steps=steps)
     with counting("steps") as show:

@@ -18,6 +18,7 @@ from uda4inst.commands.data_reports import (
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
+    from uda4inst.data.tree import ImageTree
     from uda4inst.formats.image_list import ImageList
     from uda4inst.tasks.base import Task
 
@@ -50,13 +51,20 @@ def evaluate(
             "predictions, and nothing is written."
         ),
     ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Judge by this protocol: cityscapes, coco or thing_pixels; may be given several "
+            "times. Of a run: its stored predictions, and nothing is written."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
 ) -> None:
     """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     from uda4inst.data.readers import truth_class
-    from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
     from uda4inst.formats.image_list import read_image_list
     from uda4inst.tasks.instances import INSTANCES
 
@@ -72,10 +80,15 @@ def evaluate(
         kind = truth_class(target_format)
         require_root(target)
         truth = kind(target, split, options=options_of(annotations, unnumbered))
-        result = evaluate_predictions(predictions, truth, only=only)
+        protocols = protocol or PROTOCOLS
+        result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES
     else:
-        result = _of_images(str(run), step, root, only) if only else _of_run(str(run), step, root)
+        result = (
+            _of_stored(str(run), step, root, only, protocol)
+            if only or protocol
+            else _of_run(str(run), step, root)
+        )
         parts, task = result["results"], _task_of(str(run), root)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
@@ -98,8 +111,14 @@ def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
         )
 
 
-def _of_images(name: str, step: int | None, root: Path, only: ImageList) -> dict[str, Any]:
-    """Judge a run's stored predictions of some images; nothing is written."""
+def _of_stored(
+    name: str,
+    step: int | None,
+    root: Path,
+    only: ImageList | None,
+    protocols: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Judge a run's stored predictions of some images or by some protocols; nothing is written."""
     from uda4inst.evaluation.scoring import evaluate_predictions
     from uda4inst.run_folder.evaluations import (
         evaluated_steps,
@@ -115,25 +134,39 @@ def _of_images(name: str, step: int | None, root: Path, only: ImageList) -> dict
     config = load_config(run.config)
     if config.task is not INSTANCES:
         raise UserError(
-            f"evaluate --images must be given a run of instances, got one of {config.task.name} "
-            f"({run.path}). Leave --images out, or set data.val.only for a new run."
+            "evaluate --images and --protocol must be given a run of instances, got one of "
+            f"{config.task.name} ({run.path}). Leave them out, or set data.val.only for a new run."
         )
     known = evaluated_steps(run)
     chosen = step if step is not None else known[-1] if known else None
     networks = [] if chosen is None else predicting_networks(run, chosen)
     if chosen is None or not networks:
         raise UserError(
-            f"evaluate --images must be given a run with stored predictions, got none of step "
-            f"{chosen} ({run.path}). Evaluate it first: uda4inst evaluate {run.path}"
+            "evaluate --images and --protocol must be given a run with stored predictions, got "
+            f"none of step {chosen} ({run.path}). Evaluate it first: uda4inst evaluate {run.path}"
         )
-    dataset, protocols = require_validation(config), config.evaluation.protocols
+    dataset = require_validation(config)
+    if only is None and config.evaluation.limit is not None:
+        only = _first(dataset, config.evaluation.limit)
     results = {
         network: evaluate_predictions(
-            predictions_file(run, chosen, network), dataset, protocols=protocols, only=only
+            predictions_file(run, chosen, network),
+            dataset,
+            protocols=protocols or config.evaluation.protocols,
+            only=only,
         )
         for network in networks
     }
-    return {"step": chosen, "images": len(dataset.places(only)), "results": results}
+    count = len(dataset) if only is None else len(dataset.places(only))
+    return {"step": chosen, "images": count, "results": results}
+
+
+def _first(dataset: ImageTree, count: int) -> ImageList:
+    """Return the images that an evaluation of the first so many judged."""
+    from uda4inst.formats.image_list import ImageList
+
+    names = (dataset.basename(index) for index in range(min(count, len(dataset))))
+    return ImageList(tuple(sorted(names)))
 
 
 def _task_of(name: str, root: Path) -> Task:
@@ -149,21 +182,33 @@ def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from uda4inst.tasks.base import measures_of
+
     protocols = [key for key, value in result.items() if isinstance(value, Mapping)]
+    measures, of_class = zip(*(measures_of(task, p) for p in protocols), strict=True)
     table = Table("class", title=f"{name}, per cent")
-    for protocol in protocols:
-        table.add_column(f"{protocol} {task.measures[0]}", justify="right")
-        table.add_column(task.measures[1], justify="right")
-    table.add_row("all", *_cells([result[p] for p in protocols], task.measures))
+    for protocol, (first, second) in zip(protocols, measures, strict=True):
+        table.add_column(f"{protocol} {first}", justify="right")
+        table.add_column(second, justify="right")
+    table.add_row("all", *_cells([result[p] for p in protocols], measures))
     for label in result[protocols[0]]["per_class"]:
         values = [result[p]["per_class"][label] for p in protocols]
-        table.add_row(label, *_cells(values, task.class_measures))
+        table.add_row(label, *_cells(values, of_class))
+    for key in task.class_sets:
+        means = [_percent(result[p].get(key)) for p in protocols]
+        table.add_row(key, *(cell for mean in means for cell in (mean, "")))
     Console().print(table)
 
 
-def _cells(values: Sequence[Mapping[str, Any] | None], measures: Sequence[str]) -> list[str]:
+def _cells(
+    values: Sequence[Mapping[str, Any] | None], measures: Sequence[Sequence[str]]
+) -> list[str]:
     """Return every protocol's measures of one row."""
-    return [_percent(None if v is None else v[measure]) for v in values for measure in measures]
+    return [
+        _percent(None if value is None else value[measure])
+        for value, names in zip(values, measures, strict=True)
+        for measure in names
+    ]
 
 
 def _percent(value: float | None) -> str:

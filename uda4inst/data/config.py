@@ -168,6 +168,12 @@ class DataConfig(Settings):
         description="Before cutting, the shorter side is resized to one of these at random "
         "(authors' code: 1024 times 1.0 to 2.0).",
     )
+    source_short_sides: tuple[_Side, ...] | None = Field(
+        None,
+        min_length=1,
+        description="The same of source images, where they are resized otherwise (DAFormer: GTA5 "
+        "to 704, Cityscapes to 512). Empty: as short_sides.",
+    )
     long_side_max: int = Field(
         2048,
         ge=32,
@@ -194,8 +200,24 @@ class DataConfig(Settings):
         gt=0,
         le=100,
         description="Draw source images by class, rare classes more often: probability "
-        "proportional to exp((1 - share) / temperature), 0.01 to 0.1 is strong. Empty: every "
-        "image equally often, as in the paper.",
+        "proportional to exp((1 - share) / temperature), 0.01 to 0.1 is strong; the share is of "
+        "all instances, or of all pixels where semantic maps are learned (DAFormer: 0.01). Empty: "
+        "every image equally often, as in the paper.",
+    )
+    rare_class_pixels: int = Field(
+        3000,
+        ge=0,
+        description="With rare_class_temperature, where semantic maps are learned: an image is "
+        "drawn for a class that it shows more than so many pixels of, and its crop should show "
+        "more than half as many (DAFormer: 3000). Small images need less.",
+    )
+    max_class_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Where semantic maps are learned: cut source images elsewhere, up to ten "
+        "times, while one class has a larger share of the crop's labelled pixels (DAFormer: "
+        "0.75). Empty: cut anywhere.",
     )
     align_offline: bool = Field(
         False,

@@ -23,6 +23,7 @@ from uda4inst.evaluation.scoring import (
     PROTOCOLS,
     ImagesDone,
     accumulators,
+    judge_image,
     results_json,
     to_json,
     write_resampled_ap,
@@ -65,6 +66,10 @@ class EvaluationSet(Protocol):
         """Return the labels as raw Cityscapes instance ids, (H, W)."""
         ...
 
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        """Return trainIds, 255 ignore, (H, W); asked for by "thing_pixels" alone."""
+        ...
+
 
 def evaluate_model(
     model: nn.Module,
@@ -89,7 +94,7 @@ def evaluate_model(
         model: a `Mask2Former`, on `device`.
         dataset: images with raw Cityscapes annotation.
         device: where the forward runs.
-        protocols: which of "cityscapes" and "coco".
+        protocols: which of `scoring.ALL_PROTOCOLS`.
         top_k: detections an image (100, the authors' `test_topk_per_image`).
         short_side: resize images to this shorter side first (1024 in the paper, which changes
             nothing at Cityscapes' own 1024x2048); None takes them as they are. Masks always come
@@ -104,7 +109,7 @@ def evaluate_model(
 
     Returns:
         `AP`, `AP50` and `per_class` for every protocol, in [0, 1], null for classes without
-        ground truth.
+        ground truth; by "thing_pixels" what `ThingPixels.to_json` says.
 
     Raises:
         UserError: a protocol is unknown, a file cannot be read, or annotation and image differ in
@@ -128,8 +133,7 @@ def evaluate_model(
             instance_ids = dataset.read_instance_ids(index)
             size = (int(instance_ids.shape[0]), int(instance_ids.shape[1]))
             _check_size(size, detections, names[index])
-            for accumulator in scores.values():
-                accumulator.add(instance_ids, detections)
+            judge_image(scores, dataset, index, detections, instance_ids=instance_ids)
             write(to_line(ImagePredictions(names[index], size, detections)))
             if progress is not None:
                 progress(index + 1, count)

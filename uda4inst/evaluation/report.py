@@ -11,7 +11,12 @@ from uda4inst.classes import THING_NAMES
 MISSING: Final = "-"
 COLUMNS: Final = ("run", "step", "network", "protocol", "AP", "AP50", *THING_NAMES)
 _TEXT_COLUMNS: Final = 4  # the first, aligned left
-PROTOCOL_NAMES: Final = {"cityscapes": "Cityscapes", "coco": "COCO", "pixels": "Cityscapes pixel"}
+PROTOCOL_NAMES: Final = {
+    "cityscapes": "Cityscapes",
+    "coco": "COCO",
+    "pixels": "Cityscapes pixel",
+    "thing_pixels": "thing pixel",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""AP of predictions made elsewhere, or stored earlier: from files to numbers, without a network."""
+"""Scores of predictions made elsewhere or stored earlier: from files, without a network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.parallel import in_order
@@ -17,6 +20,8 @@ from uda4inst.evaluation.coco_ap import CocoAP
 from uda4inst.evaluation.found import KEY, found_above, found_json
 from uda4inst.evaluation.resampling import resampled_ap, write_resampled
 from uda4inst.evaluation.results import restrict
+from uda4inst.evaluation.thing_pixels import PROTOCOL as THING_PIXELS
+from uda4inst.evaluation.thing_pixels import ThingPixels
 from uda4inst.formats.cityscapes_submission import MaskLine, read_submission
 from uda4inst.formats.coco import read_results
 from uda4inst.formats.image_list import ImageList
@@ -24,14 +29,16 @@ from uda4inst.formats.predictions import ScoredMask, basename, read_predictions
 from uda4inst.structures import Size
 
 ImagesDone = Callable[[int, int], None]  # images done, images in all
-Accumulator = CityscapesAP | CocoAP
+Accumulator = CityscapesAP | CocoAP | ThingPixels
 Entries = Sequence[ScoredMask | MaskLine]
 
-_ACCUMULATORS: Final[Mapping[str, type[CityscapesAP] | type[CocoAP]]] = {
+_ACCUMULATORS: Final[Mapping[str, type[Accumulator]]] = {
     "cityscapes": CityscapesAP,
     "coco": CocoAP,
+    THING_PIXELS: ThingPixels,
 }
-PROTOCOLS: Final = tuple(_ACCUMULATORS)
+PROTOCOLS: Final = ("cityscapes", "coco")  # AP, unless others are asked for
+ALL_PROTOCOLS: Final = tuple(_ACCUMULATORS)
 
 
 def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
@@ -42,8 +49,51 @@ def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
     """
     unknown = [p for p in protocols if p not in _ACCUMULATORS]
     if unknown or not protocols:
-        raise UserError(f"protocols must be among {', '.join(PROTOCOLS)}, got {list(protocols)}.")
+        known = ", ".join(ALL_PROTOCOLS)
+        raise UserError(f"protocols must be among {known}, got {list(protocols)}.")
     return {protocol: _ACCUMULATORS[protocol]() for protocol in protocols}
+
+
+class JudgedSet(Protocol):
+    """What judging needs of a data set; a labelled `uda4inst.data.tree.ImageTree` has it."""
+
+    def read_instance_ids(self, index: int) -> NDArray[np.integer]:
+        """Return the labels as raw Cityscapes instance ids, (H, W)."""
+        ...
+
+    def read_semantic(self, index: int) -> NDArray[np.uint8]:
+        """Return trainIds, 255 ignore, (H, W); asked for by pixel protocols alone."""
+        ...
+
+
+def judge_image(
+    scores: Mapping[str, Accumulator],
+    dataset: JudgedSet,
+    index: int,
+    detections: Sequence[ScoredMask],
+    *,
+    instance_ids: NDArray[np.integer] | None = None,
+) -> None:
+    """Take one image into accumulators; each gets the labels it judges by.
+
+    Args:
+        scores: accumulators by protocol.
+        dataset: its labels are the ground truth.
+        index: of the image.
+        detections: of its size.
+        instance_ids: its raw ids, where they were read already.
+
+    Raises:
+        UserError: a file cannot be read.
+        ValueError: sizes differ.
+    """
+    for accumulator in scores.values():
+        if isinstance(accumulator, ThingPixels):
+            accumulator.add(dataset.read_semantic(index), detections)
+            continue
+        if instance_ids is None:
+            instance_ids = dataset.read_instance_ids(index)
+        accumulator.add(instance_ids, detections)
 
 
 def results_json(
@@ -53,11 +103,15 @@ def results_json(
 
     That of Cityscapes has counts of what is `found` above a score beside AP.
     """
-    results = {protocol: accumulator.result() for protocol, accumulator in scores.items()}
-    if len(classes) < len(THING_NAMES):
-        results = {protocol: restrict(result, classes) for protocol, result in results.items()}
-    parts = {protocol: result.to_json() for protocol, result in results.items()}
+    parts: dict[str, Any] = {}
     for protocol, accumulator in scores.items():
+        if isinstance(accumulator, ThingPixels):
+            parts[protocol] = accumulator.to_json(classes)
+            continue
+        result = accumulator.result()
+        if len(classes) < len(THING_NAMES):
+            result = restrict(result, classes)
+        parts[protocol] = result.to_json()
         if isinstance(accumulator, CityscapesAP):
             parts[protocol][KEY] = found_json(found_above(accumulator.judged(), names=classes))
     return parts
@@ -106,7 +160,7 @@ def evaluate_predictions(
             there.
         dataset: opened with labels, which have instances; of Cityscapes' `CityscapesLabels` will
             do.
-        protocols: which of "cityscapes" and "coco".
+        protocols: which of `ALL_PROTOCOLS`.
         only: judge these images alone; None for all.
         workers: processes that share the images; more than one pays for hundreds of full-size
             images.
@@ -114,7 +168,8 @@ def evaluate_predictions(
 
     Returns:
         Where it came from (`predictions`, `target`, `split`), `images`, and for every protocol
-        `AP`, `AP50` and `per_class`, in [0, 1], null for classes without ground truth.
+        `AP`, `AP50` and `per_class`, in [0, 1], null for classes without ground truth; by
+        "thing_pixels" what `ThingPixels.to_json` says.
 
     Raises:
         UserError: anything about the files that the user can mend, naming file and line or entry.
@@ -197,7 +252,7 @@ class _ImageScore:
     Args:
         dataset: its labels are the ground truth.
         entries: the detections of every image.
-        protocols: which of "cityscapes" and "coco".
+        protocols: which of `ALL_PROTOCOLS`.
         places: indices of the judged images.
     """
 
@@ -214,8 +269,7 @@ class _ImageScore:
         size = (int(ids.shape[0]), int(ids.shape[1]))
         detections = _loaded(self.entries[index], size)
         try:
-            for accumulator in scores.values():
-                accumulator.add(ids, detections)
+            judge_image(scores, self.dataset, index, detections, instance_ids=ids)
         except ValueError as error:
             raise UserError(f"{error} ({self.dataset.basename(index)})") from error
         return scores
@@ -226,6 +280,9 @@ def _merge(scores: Accumulator, part: Accumulator) -> None:
     if isinstance(scores, CityscapesAP):
         assert isinstance(part, CityscapesAP)
         scores.merge(part)
-    else:
+    elif isinstance(scores, CocoAP):
         assert isinstance(part, CocoAP)
+        scores.merge(part)
+    else:
+        assert isinstance(part, ThingPixels)
         scores.merge(part)

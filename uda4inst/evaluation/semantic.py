@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,16 +14,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
+from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import infer
+from uda4inst.evaluation.pixel_pairs import count_pairs
 from uda4inst.evaluation.resampling import resampled_iou, resampled_path, write_resampled
+from uda4inst.evaluation.thing_pixels import things_of
 from uda4inst.formats.label_maps import writing_label_maps
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import Size
 
 CLASS_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in SEMANTIC_CLASSES)
 _CLASSES: Final = len(SEMANTIC_CLASSES)
+# SYNTHIA shows neither terrain nor truck nor train; the older count also leaves out wall, fence and
+# pole. The names are those of the means in an evaluation.
+_NOT_IN_SYNTHIA: Final = ("terrain", "truck", "train")
+_NOT_IN_THIRTEEN: Final = (*_NOT_IN_SYNTHIA, "wall", "fence", "pole")
+CLASS_SETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "mIoU16": tuple(name for name in CLASS_NAMES if name not in _NOT_IN_SYNTHIA),
+    "mIoU13": tuple(name for name in CLASS_NAMES if name not in _NOT_IN_THIRTEEN),
+    "mIoU_things": THING_NAMES,
+}
 
 
 class SemanticScores:
@@ -51,13 +62,12 @@ class SemanticScores:
             raise ValueError(
                 f"predicted must have the truth's size {truth.shape}, got {predicted.shape}."
             )
-        for name, ids in (("truth", truth), ("predicted", predicted)):
-            if bad := np.unique(ids[(ids >= _CLASSES) & (ids != IGNORE_TRAIN_ID)]).tolist():
+        pairs = count_pairs(truth, predicted)
+        for name, axis in (("truth", 1), ("predicted", 0)):
+            foreign = pairs.sum(axis=axis)[_CLASSES:IGNORE_TRAIN_ID]
+            if bad := (np.flatnonzero(foreign) + _CLASSES).tolist():
                 raise ValueError(f"{name} must hold trainIds 0..{_CLASSES - 1} or 255, got {bad}.")
-        seen = truth != IGNORE_TRAIN_ID
-        columns = np.minimum(predicted[seen], _CLASSES).astype(np.intp)
-        pairs = truth[seen].astype(np.intp) * (_CLASSES + 1) + columns
-        counts = np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+        counts = pairs[:_CLASSES][:, [*range(_CLASSES), IGNORE_TRAIN_ID]]
         self.counts += counts
         return counts
 
@@ -102,18 +112,54 @@ class SemanticScores:
         return float(np.diagonal(self.counts).sum() / total) if total else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all scores as JSON holds them; null for classes neither there nor predicted."""
+        """Return all scores as JSON holds them; null for classes neither there nor predicted.
+
+        Beside mIoU over all classes there are the means of `CLASS_SETS`, and accuracy with all
+        classes but the things merged (`thing_pixels`). `from_json` reads the counts back.
+        """
         iou, accuracies = self.iou(), self.accuracies()
         return {
             "mIoU": self.miou(),
             "accuracy": self.accuracy(),
+            **{name: self.miou(classes) for name, classes in CLASS_SETS.items()},
+            "accuracy_things": things_of(self.counts).to_json()["accuracy"],
             "per_class": {
                 name: None
                 if iou[name] is None
                 else {"IoU": iou[name], "accuracy": accuracies[name]}
                 for name in CLASS_NAMES
             },
+            "confusion": self.counts[:, :_CLASSES].tolist(),
+            "no_class": self.counts[:, _CLASSES].tolist(),
         }
+
+    @classmethod
+    def from_json(cls, result: Mapping[str, object], *, where: object) -> SemanticScores | None:
+        """Return the scores of which `to_json` was written; None where counts were not yet kept.
+
+        Args:
+            result: what an evaluation holds of the protocol.
+            where: the file, for the message.
+
+        Raises:
+            UserError: the counts are no such matrix.
+        """
+        if "confusion" not in result:
+            return None
+        scores = cls()
+        try:
+            columns = np.array(result.get("no_class"))[:, None]
+            counts = np.concatenate([np.array(result["confusion"]), columns], axis=1)
+            fits = counts.shape == scores.counts.shape and counts.dtype == np.int64
+        except (ValueError, IndexError):
+            fits, counts = False, scores.counts
+        if not fits or counts.min() < 0:
+            raise UserError(
+                f"confusion must be {_CLASSES} lists of {_CLASSES} pixel counts, and no_class one "
+                f"such list, got something else ({where}). Evaluate the run again."
+            )
+        scores.counts = counts
+        return scores
 
 
 class SemanticSet(Protocol):
@@ -151,7 +197,7 @@ def evaluate_semantic(
     The network is left in the mode it came in, and no random number is drawn.
 
     Args:
-        model: a `SegFormer`, on `device`.
+        model: a network for semantic maps, on `device`.
         dataset: images with trainIds.
         device: where the forward runs.
         short_side: resize images to this shorter side first; None takes them as they are. Classes
@@ -197,7 +243,7 @@ def segment(
     """Yield the trainId of every pixel of every image, at the image's own size.
 
     Args:
-        model: a `SegFormer`, on `device`; it is in its own mode again between images.
+        model: a network for semantic maps, on `device`; it is in its own mode again between images.
         images: RGB, uint8 (H, W, 3), of any sizes; equal neighbours share a forward.
         device: where the forward runs.
         short_side: as in `evaluate_semantic`.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 from uda4inst.errors import UserError
-from uda4inst.evaluation.error_maps import BACKGROUND, VOID_CLASS, ErrorIndex
+from uda4inst.evaluation.error_maps import VOID_CLASS, ErrorIndex
+from uda4inst.evaluation.pixel_pairs import count_pairs
 
 _ORDERED: Final = tuple(sorted(SEMANTIC_CLASSES, key=lambda c: (not c.is_thing, c.train_id)))
 ERROR_CLASSES: Final[tuple[str, ...]] = tuple(c.name for c in _ORDERED)
@@ -62,10 +63,8 @@ def index_semantic_errors(
                 f"predictions must have the annotation's size {truth.shape}, got "
                 f"{predicted.shape} ({name}). Choose the data set they were made on."
             )
-        seen = truth != IGNORE_TRAIN_ID
-        pairs = class_numbers(truth)[seen].astype(np.intp) * _COUNT
-        pairs += class_numbers(predicted, ignore=BACKGROUND)[seen]
-        counts[place] = np.bincount(pairs, minlength=_COUNT**2).reshape(_COUNT, _COUNT)
+        pairs = count_pairs(truth, predicted)
+        counts[place, 1:] = pairs[list(TRAIN_IDS)][:, [IGNORE_TRAIN_ID, *TRAIN_IDS]]
         if progress is not None:
             progress(place + 1, len(names))
     return ErrorIndex(tuple(names), counts, score_threshold=0.0)

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final, Union, cast
 
 from pydantic import BeforeValidator, Field
 
-from uda4inst.methods import oracle, source_only, uda4inst
+from uda4inst.methods import (
+    adversarial,
+    dacs,
+    daformer,
+    ehtdi,
+    meta_pseudo_labels,
+    oracle,
+    source_only,
+    uda4inst,
+)
 from uda4inst.methods.base import MethodConfig, MethodSpec
 from uda4inst.methods.registry import Methods
 
@@ -19,6 +28,11 @@ METHODS: Final = Methods(
         "source_only": source_only.SPEC,
         "oracle": oracle.SPEC,
         "uda4inst": uda4inst.SPEC,
+        "dacs": dacs.SPEC,
+        "daformer": daformer.SPEC,
+        "ehtdi": ehtdi.SPEC,
+        "adversarial": adversarial.SPEC,
+        "meta_pseudo_labels": meta_pseudo_labels.SPEC,
     }
 )
 # What a configuration that names no method means.
@@ -45,12 +59,12 @@ def default_config() -> MethodConfig:
 
 def stage1_config(config: MethodConfig) -> MethodConfig:
     """Return the configuration of a method's stage 1: another method's, of what they share."""
-    name = METHODS[config.name].stage1
-    if name is None:
+    spec = METHODS[config.name]
+    if spec.stage1 is None:
         return config
-    kind = METHODS[name].config
+    kind = METHODS[spec.stage1].config
     shared = config.model_dump(include=set(kind.model_fields) - {"name"})
-    return kind.model_validate({**shared, "name": name})
+    return kind.model_validate({**shared, **spec.stage1_settings, "name": spec.stage1})
 
 
 def foreign_keys(values: Mapping[str, Any]) -> frozenset[str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float32
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from uda4inst.classes import (
     CATEGORY_GROUPINGS,
@@ -26,9 +26,18 @@ from uda4inst.classes import (
 from uda4inst.detections import Detections
 from uda4inst.models.network import Network
 from uda4inst.settings import Settings
-from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample, require
+from uda4inst.structures import (
+    DomainBatch,
+    InstanceMap,
+    Sample,
+    SemanticMap,
+    TargetSample,
+    require,
+)
 from uda4inst.tasks.base import Loss, Task
+from uda4inst.uda.class_mixing import ClassMixed
 from uda4inst.uda.mixing import Mixed
+from uda4inst.uda.pixel_labels import PixelLabels
 from uda4inst.uda.rare_class_pool import PoolEntry
 
 # What a method is shown: labelled source images alone, pairs of these and unlabelled target images,
@@ -37,7 +46,7 @@ Mode = Literal["source", "pair", "labelled"]
 # Images (B, 3, H, W) in [0, 1] to predictions: the student, or what wraps it across processes.
 Forward = Callable[[Tensor], Any]
 # A network that is not trained, and images: its prediction, in the precision that was asked for.
-Infer = Callable[[Network, Tensor], Any]
+Infer = Callable[[nn.Module, Tensor], Any]
 # Mixed images of one direction, one a pair; None for a pair that is not mixed this way.
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
@@ -170,10 +179,25 @@ class MethodConfig(Settings):
         return self
 
 
-def in_full_precision(network: Network, images: Tensor) -> Any:
+def in_full_precision(network: nn.Module, images: Tensor) -> Any:
     """Return a network's prediction in fp32, whatever precision is set around."""
     with torch.autocast(images.device.type, enabled=False):
         return network(images)
+
+
+def _as_it_is(network: nn.Module) -> Forward:
+    """Return a network that one process trains in full precision."""
+    return network
+
+
+def _unknown_start() -> Network:
+    """Stand for the start where nobody said what it was."""
+    raise ValueError("MethodContext.build_start must be given to a method that needs it, got none.")
+
+
+def _unknown_rate() -> float:
+    """Stand for the learning rate where nobody said what it is."""
+    raise ValueError("MethodContext.learning_rate must be given to a method that needs it.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +210,9 @@ class MethodContext:
         loss: the task's, on the student's device.
         forward: how the student is run; across processes, the wrapper.
         infer: how a network is run that is not trained, such as a teacher.
+        wrap: makes what runs a network that is trained beside the student, as `forward` runs that.
+        build_start: makes the network that the run started from, with the weights it had then.
+        learning_rate: the student's at this step.
         seed: the run's seed.
         rank: index of this process.
         steps: of the stage; 0 where that is not known.
@@ -196,6 +223,9 @@ class MethodContext:
     loss: Loss
     forward: Forward
     infer: Infer = in_full_precision
+    wrap: Callable[[nn.Module], Forward] = _as_it_is
+    build_start: Callable[[], Network] = _unknown_start
+    learning_rate: Callable[[], float] = _unknown_rate
     seed: int = 0
     rank: int = 0
     steps: int = 0
@@ -216,6 +246,7 @@ class MethodSpec:
         tasks: names of the tasks it works on.
         stage1: name of the method its stage 1 is; None where both stages are the method itself.
         networks: names of the networks it has, the student first.
+        stage1_settings: of its stage 1, whatever the method's own are.
     """
 
     build: Callable[[MethodContext, Any], Method]
@@ -223,6 +254,7 @@ class MethodSpec:
     tasks: frozenset[str]
     stage1: str | None = None
     networks: tuple[str, ...] = ("student",)
+    stage1_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,11 +301,16 @@ class Views:
         detections: the teacher's, before any threshold, per target crop.
         pseudo_labels: those kept; slot k is detection k, label -1 when it was dropped.
             Ignore pixels where the teacher is unsure, if that is asked for.
+        pixel_labels: what a network says of every target crop's pixels (semantic methods).
         mixed: images by direction.
+        class_mixed: the same of semantic methods.
+        class_maps: classes of mixed images as far as they are known, where a loss asks for them.
         pool: the rare-class pool after this step, oldest first.
         thresholds: the score that a detection of each class had to exceed, infinite for classes
             that are not learned; None where there are no pseudo-labels.
         facts: settings worth knowing beside the pictures, as JSON has them.
+        shown: what `Method.losses` adds for people to see, by name: maps in [0, 1], one a target
+            crop, of any size. "domains" is what a discriminator says, 1 for target.
     """
 
     source: tuple[Sample, ...] = ()
@@ -281,12 +318,16 @@ class Views:
     labelled: tuple[Sample, ...] = ()
     detections: tuple[Detections, ...] = ()
     pseudo_labels: tuple[InstanceMap, ...] = ()
-    mixed: Mapping[str, tuple[Mixed | None, ...]] = field(
-        default_factory=dict[str, tuple[Mixed | None, ...]]
+    pixel_labels: tuple[PixelLabels, ...] = ()
+    mixed: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
+    class_mixed: Mapping[str, tuple[ClassMixed, ...]] = field(
+        default_factory=dict[str, tuple[ClassMixed, ...]]
     )
+    class_maps: tuple[SemanticMap, ...] = ()
     pool: tuple[PoolEntry, ...] = ()
     thresholds: Float32[Tensor, " 8"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    shown: dict[str, tuple[Tensor, ...]] = field(default_factory=dict[str, tuple[Tensor, ...]])
 
     def __post_init__(self) -> None:
         if not self.pseudo_labels:
@@ -301,6 +342,7 @@ class Views:
         )
 
 
+@runtime_checkable
 class Method(Protocol):
     """What the loop and the app know of a method.
 

@@ -34,6 +34,19 @@ def view_losses(
     batches = [torch.stack(tuple(view.images)) for view in views]
     forward = context.forward
     predictions = _forward_jointly(forward, batches) if joint else [forward(b) for b in batches]
+    yield from prediction_losses(views, predictions, context=context)
+
+
+def prediction_losses(
+    views: Sequence[StudentView], predictions: Sequence[Any], *, context: MethodContext
+) -> Iterator[LossTerm]:
+    """Yield the parts of every view's loss as "view/part", of what the student has said.
+
+    Args:
+        views: at least one.
+        predictions: the student's, one a view.
+        context: its loss.
+    """
     for view, parts in zip(views, context.loss.parts(predictions, views), strict=True):
         for part in parts:
             yield LossTerm(f"{view.name}/{part.name}", part.value, view.weight * part.weight)

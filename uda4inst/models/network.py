@@ -40,6 +40,22 @@ class Network(nn.Module):
         """
 
 
+class FeaturesOnly(nn.Module):
+    """A network of which only the backbone is wanted.
+
+    Args:
+        network: the whole.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return `Network.features`."""
+        return self.network.features(images)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """What became of the tensors of a network when weights were loaded.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -51,7 +53,8 @@ class Recomputed(nn.Module):
     """A module that keeps its inputs alone, and is computed again in the backward pass.
 
     It adopts the module's parts under the same names. Random draws are repeated, so that drop path
-    drops what it dropped. Without gradients it is the module.
+    drops what it dropped; running statistics of batch norms are not moved a second time. Without
+    gradients it is the module.
 
     Args:
         module: has no weights of its own beside those of its parts.
@@ -70,4 +73,25 @@ class Recomputed(nn.Module):
         (module,) = self._whole
         if not torch.is_grad_enabled():
             return module(*arguments, **named)
-        return checkpoint(module, *arguments, use_reentrant=False, **named)
+        return checkpoint(
+            module,
+            *arguments,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), _fixed_statistics(module)),
+            **named,
+        )
+
+
+@contextmanager
+def _fixed_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of the batch norms in a module as they are."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        # what is kept for the backward pass must be what was kept before, so they are still there
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -33,16 +33,30 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.flo
         path: file to write.
         dtype: of floating-point tensors in the file; half precision halves it (a shipped start).
     """
-    tensors = {
-        name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
     facts = network.architecture
-    header = {"format": FORMAT} | {name: str(facts[name]) for name in ("preset", "num_classes")}
+    header = {name: str(facts[name]) for name in ("preset", "num_classes")}
+    save_tensors(network.state_dict(), path, header=header, dtype=dtype)
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, *, header: Mapping[str, str], dtype: torch.dtype
+) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Args:
+        tensors: by name, on any device.
+        path: file to write.
+        header: of the file; the format is added.
+        dtype: of floating-point tensors in the file.
+    """
+    whole = {
+        name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in tensors.items()
+    }
     with whole_file(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
-        save_file(tensors, temporary, metadata=header)
+        save_file(whole, temporary, metadata={"format": FORMAT, **header})
         temporary.chmod(mode)
 
 
@@ -86,7 +100,7 @@ def load_network_file(network: Network, path: Path, *, source: str) -> LoadRepor
     Raises:
         UserError: the file is missing, damaged, or of another architecture.
     """
-    header, tensors = _read(path)
+    header, tensors = read_tensors(path)
     wanted_preset = network.architecture["preset"]
     preset = header.get("preset", wanted_preset)
     if preset != wanted_preset:
@@ -108,8 +122,12 @@ def load_network_file(network: Network, path: Path, *, source: str) -> LoadRepor
     return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
 
 
-def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    """Return header and tensors of a file, or say what is wrong with it."""
+def read_tensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """Return header and tensors of a file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     if not path.is_file():
         raise UserError(f"model.weights must exist, got {path}, which does not. Check the path.")
     try:

@@ -5,7 +5,7 @@ Arrays are numpy, uint8 pictures and integer maps, since this runs in the loader
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -107,14 +107,25 @@ class GeometricPolicy:
         which, down, right, mirror = generator.random(4)
         short_side = self.short_sides[int(which * len(self.short_sides))]
         resized = _resized(size, short_side, self.long_side_max)
-        room = [max(have - want, 0) for have, want in zip(resized, self.crop, strict=True)]
         return Transform(
             size=size,
             resized=resized,
-            offset=(int(down * (room[0] + 1)), int(right * (room[1] + 1))),
+            offset=self._offset(resized, down, right),
             crop=self.crop,
             flip=self.flip and bool(mirror < 0.5),
         )
+
+    def draw_place(self, transform: Transform, generator: np.random.Generator) -> Transform:
+        """Draw another place for the crop of a transform; all else about it stays.
+
+        Takes two numbers from the generator.
+        """
+        return replace(transform, offset=self._offset(transform.resized, *generator.random(2)))
+
+    def _offset(self, resized: Size, down: float, right: float) -> tuple[int, int]:
+        """Return the crop's place from two numbers in [0, 1)."""
+        room = [max(have - want, 0) for have, want in zip(resized, self.crop, strict=True)]
+        return int(down * (room[0] + 1)), int(right * (room[1] + 1))
 
 
 def _resized(size: Size, short_side: int, long_side_max: int) -> Size:

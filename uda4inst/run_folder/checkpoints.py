@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
+OTHERS: Final = "others.pt"
 MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
@@ -49,7 +50,9 @@ class Contents:
         step: optimizer updates done.
         stage: stage in which the last of them was done.
         networks: by name, the student first; none of them wrapped.
-        optimizer: the optimizer's state.
+        optimizer: the state of the student's.
+        others: by name, what is trained beside the student: its "optimizer", and its "weights"
+            unless it is one of `networks`.
         state: everything else (method, random numbers), loadable with `weights_only=True`.
         config_hash: of the run's configuration.
         kept: a checkpoint that is never removed to make room (the stage boundary).
@@ -62,6 +65,7 @@ class Contents:
     state: Mapping[str, Any]
     config_hash: str
     kept: bool
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,16 @@ class Checkpoint:
         return tensors_digest(self.folder / f"{name}{WEIGHTS}")
 
     def load(self, name: str) -> dict[str, Any]:
-        """Return the content of `optimizer.pt` or `state.pt`, on the CPU."""
+        """Return the content of `optimizer.pt`, `others.pt` or `state.pt`, on the CPU.
+
+        Raises:
+            UserError: the checkpoint has no such file.
+        """
+        if name not in self.manifest["files"]:
+            raise UserError(
+                f"checkpoint must hold {name}, got {', '.join(self.manifest['files'])} "
+                f"({self.folder}). It is one of another method: choose one of this run's."
+            )
         return torch.load(self.folder / name, map_location="cpu", weights_only=True)
 
     def check_architecture(self, network: Network) -> None:
@@ -179,6 +192,8 @@ def _write(folder: Path, contents: Contents) -> None:
     for name, network in contents.networks.items():
         save_network(network, folder / f"{name}{WEIGHTS}")
     write_synced(folder / OPTIMIZER, _packed(contents.optimizer))
+    if contents.others:
+        write_synced(folder / OTHERS, _packed(contents.others))
     write_synced(folder / STATE, _packed(contents.state))
     manifest = {
         "step": contents.step,
@@ -203,7 +218,8 @@ def _mebibytes(contents: Contents) -> int:
         return sum(size(item) for item in value) if isinstance(value, list | tuple) else 0
 
     networks = [network.state_dict() for network in contents.networks.values()]
-    return 1 + size([networks, contents.optimizer, contents.state]) // 2**20
+    values = [networks, contents.optimizer, contents.others, contents.state]
+    return 1 + size(values) // 2**20
 
 
 def _packed(value: Mapping[str, Any]) -> bytes:

@@ -16,8 +16,11 @@ ARRAYS: Final = "arrays.npz"
 # What every method may show; directions of mixing are views too, by the names methods give them.
 # "pseudo" has no image of its own: its ids lie on the target.
 View = Literal["source", "target", "valid", "pseudo"]
-# "semantic" are trainIds, 255 ignore, of a run that learns them.
-Part = Literal["ids", "labels", "origin", "semantic"]
+# Of a run that learns the class of every pixel: "semantic" are trainIds, 255 ignore, "weight" what
+# each counts in the loss; of "pseudo", "best" are the likeliest classes before any threshold, and
+# "confidence" their probabilities; "domains" of "target" is what a discriminator says of its
+# domain, 1 for target. Probabilities and weights are in 1/255, rounded.
+Part = Literal["ids", "labels", "origin", "semantic", "weight", "best", "confidence", "domains"]
 
 
 def array_name(view: View | str, index: int, part: Part | None = None) -> str:
@@ -77,5 +80,6 @@ class SnapshotFacts(TypedDict):
     min_visible_share: NotRequired[float]
     rare_classes: NotRequired[Sequence[str]]
     classes: NotRequired[Sequence[str]]
+    pixel_threshold: NotRequired[float]
     items: Sequence[ItemFacts]
     pool: NotRequired[Sequence[PoolFacts]]

@@ -21,6 +21,7 @@ from uda4inst.run_folder.snapshot_format import (
     ARRAYS,
     FACTS,
     ItemFacts,
+    Part,
     PoolFacts,
     SnapshotFacts,
     View,
@@ -61,10 +62,29 @@ class SemanticImage:
     Args:
         image: RGB, (H, W, 3).
         train_ids: 0..18, 255 ignore; (H, W).
+        weight: how much each pixel counts in the loss, 255 for 1; None where all count 1.
+        origin: as in `LabelledImage`.
     """
 
     image: Image
     train_ids: Image
+    weight: Image | None = None
+    origin: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLabelImage:
+    """A target image with its pseudo-labels of pixels.
+
+    Args:
+        learned: the labels that were learned, 255 where dropped, with weights.
+        best: the likeliest class of every pixel before any threshold, a trainId; (H, W).
+        confidence: its probability, 255 for 1; (H, W).
+    """
+
+    learned: SemanticImage
+    best: Image
+    confidence: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,9 @@ class SnapshotItem:
     """One position of the batch; views that were switched off are None.
 
     `valid` is False on the ego vehicle; None in snapshots that do not say. The semantic images are
-    the source crop and the labelled target crop of runs that learn the class of every pixel.
+    the source crop, the labelled target crop and the mixed images of runs that learn the class of
+    every pixel, and so are the pixels' pseudo-labels. `domains` is what a discriminator says of
+    every pixel of the target crop, 255 for target for sure.
     """
 
     source_id: str
@@ -110,6 +132,10 @@ class SnapshotItem:
     valid: NDArray[np.bool_] | None = None
     source_semantic: SemanticImage | None = None
     target_semantic: SemanticImage | None = None
+    pixel_labels: PixelLabelImage | None = None
+    s2t_semantic: SemanticImage | None = None
+    t2s_semantic: SemanticImage | None = None
+    domains: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,7 @@ class Snapshot:
             snapshots that do not say.
         unsure_threshold: what scored more than this, yet too little, was ignored; None: nothing.
         min_visible_share: see `uda4inst.uda.pseudo_labels.select`.
+        pixel_threshold: what makes a pixel's label sure, or kept; None for methods without.
     """
 
     step: int
@@ -140,6 +167,7 @@ class Snapshot:
     class_thresholds: Mapping[str, float] = field(default_factory=dict[str, float])
     unsure_threshold: float | None = None
     min_visible_share: float = 0.0
+    pixel_threshold: float | None = None
 
     @property
     def has_one_threshold(self) -> bool:
@@ -203,6 +231,7 @@ def _parsed(folder: Path) -> Snapshot:
         },
         unsure_threshold=None if (unsure := raw.get("unsure_threshold")) is None else float(unsure),
         min_visible_share=float(raw.get("min_visible_share", 0.0)),
+        pixel_threshold=None if (sure := raw.get("pixel_threshold")) is None else float(sure),
     )
 
 
@@ -247,6 +276,10 @@ def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -
         valid=_valid(arrays, index, target),
         source_semantic=_semantic(arrays, "source", index),
         target_semantic=_semantic(arrays, "target", index),
+        pixel_labels=_pixel_labels(arrays, index, target),
+        s2t_semantic=_semantic(arrays, "s2t", index),
+        t2s_semantic=_semantic(arrays, "t2s", index),
+        domains=None if target is None else _map_of(arrays, "target", index, "domains", target),
     )
 
 
@@ -261,15 +294,45 @@ def _valid(
     return valid.astype(bool)
 
 
-def _semantic(arrays: Mapping[str, NDArray[Any]], view: View, index: int) -> SemanticImage | None:
-    picture = arrays.get(array_name(view, index))
-    ids = arrays.get(array_name(view, index, "semantic"))
-    if picture is None or ids is None:
+def _semantic(
+    arrays: Mapping[str, NDArray[Any]],
+    view: View | str,
+    index: int,
+    *,
+    image: Image | None = None,
+) -> SemanticImage | None:
+    picture = image if image is not None else arrays.get(array_name(view, index))
+    if picture is None:
         return None
-    if ids.shape != picture.shape[:2]:
-        name = array_name(view, index, "semantic")
-        raise ValueError(f"{name} must have size {picture.shape[:2]}, got {ids.shape}")
-    return SemanticImage(picture, ids)
+    ids, weight, origin = (
+        _map_of(arrays, view, index, part, picture) for part in ("semantic", "weight", "origin")
+    )
+    return None if ids is None else SemanticImage(picture, ids, weight, origin)
+
+
+def _pixel_labels(
+    arrays: Mapping[str, NDArray[Any]], index: int, target: Image | None
+) -> PixelLabelImage | None:
+    learned = _semantic(arrays, "pseudo", index, image=target)
+    if learned is None:
+        return None
+    best, confidence = (
+        _map_of(arrays, "pseudo", index, part, learned.image) for part in ("best", "confidence")
+    )
+    if best is None or confidence is None:
+        raise ValueError(f"pseudo_best_{index} and pseudo_confidence_{index} must be there")
+    return PixelLabelImage(learned, best, confidence)
+
+
+def _map_of(
+    arrays: Mapping[str, NDArray[Any]], view: View | str, index: int, part: Part, picture: Image
+) -> Image | None:
+    """Return one value a pixel of a picture; None where there is none."""
+    name = array_name(view, index, part)
+    values = arrays.get(name)
+    if values is not None and values.shape != picture.shape[:2]:
+        raise ValueError(f"{name} must have size {picture.shape[:2]}, got {values.shape}")
+    return values
 
 
 def _labelled(

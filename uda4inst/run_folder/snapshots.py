@@ -33,7 +33,7 @@ from uda4inst.run_folder.snapshot_format import (
     array_name,
     patch_name,
 )
-from uda4inst.structures import InstanceMap, Sample
+from uda4inst.structures import InstanceMap, Sample, SemanticMap
 from uda4inst.uda.mixing import Mixed
 from uda4inst.uda.pseudo_labels import valid_shares
 from uda4inst.uda.rare_class_pool import PoolEntry
@@ -128,7 +128,25 @@ def _item(views: Views, index: int, arrays: Arrays) -> ItemFacts:
         arrays[array_name(name, index)] = _pixels(mixed.image)
         arrays[array_name(name, index, "origin")] = mixed.origin.cpu().numpy()
         _add_map(arrays, name, index, mixed.instances)
+    _add_pixels(arrays, views, index)
     return facts
+
+
+def _add_pixels(arrays: Arrays, views: Views, index: int) -> None:
+    """Add what a semantic method made of one item: pseudo-labels of pixels, mixed images."""
+    if index < len(views.pixel_labels):
+        labels = views.pixel_labels[index]
+        arrays[array_name("pseudo", index, "best")] = labels.best.cpu().numpy()
+        arrays[array_name("pseudo", index, "confidence")] = _of_255(labels.confidence)
+        _add_semantic_map(arrays, "pseudo", index, labels.learned)
+    if domains := views.shown.get("domains"):
+        arrays[array_name("target", index, "domains")] = _of_255(domains[index])
+    for name, all_mixed in views.class_mixed.items():
+        if index < len(all_mixed):
+            mixed = all_mixed[index]
+            arrays[array_name(name, index)] = _pixels(mixed.image)
+            arrays[array_name(name, index, "origin")] = mixed.origin.cpu().numpy()
+            _add_semantic_map(arrays, name, index, mixed.semantic)
 
 
 def _mixed(views: Views, index: int) -> Iterator[tuple[str, Mixed]]:
@@ -147,7 +165,13 @@ def _add_map(arrays: Arrays, view: str, index: int, instances: InstanceMap) -> N
 
 def _add_semantic(arrays: Arrays, view: View, index: int, sample: Sample) -> None:
     if sample.semantic is not None:
-        arrays[array_name(view, index, "semantic")] = sample.semantic.ids.cpu().numpy()
+        _add_semantic_map(arrays, view, index, sample.semantic)
+
+
+def _add_semantic_map(arrays: Arrays, view: View | str, index: int, semantic: SemanticMap) -> None:
+    arrays[array_name(view, index, "semantic")] = semantic.ids.cpu().numpy()
+    if semantic.weights is not None:
+        arrays[array_name(view, index, "weight")] = _of_255(semantic.weights)
 
 
 def _detections(views: Views, index: int) -> tuple[Sequence[DetectionFacts], Sequence[bool]]:
@@ -188,6 +212,11 @@ def _pool_item(entry: PoolEntry, number: int, arrays: Arrays) -> PoolFacts:
         times_drawn=entry.times_drawn,
         patch=patch,
     )
+
+
+def _of_255(values: Tensor) -> NDArray[np.uint8]:
+    """Return values in [0, 1] as bytes."""
+    return (values.float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

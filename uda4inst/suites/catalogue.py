@@ -10,10 +10,10 @@ from uda4inst.suites.own_tables import (
     ALIGNMENT,
     BALANCE,
     EXTENSIONS,
-    SEMANTIC_BOUNDS,
     THRESHOLD_SWEEP,
 )
 from uda4inst.suites.paper_tables import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
+from uda4inst.suites.semantic_tables import DAFORMER, EHTDI, META_PSEUDO_LABELS, SEMANTIC_BOUNDS
 
 SUITES: Final[Mapping[str, Suite]] = {
     suite.name: suite
@@ -28,5 +28,8 @@ SUITES: Final[Mapping[str, Suite]] = {
         EXTENSIONS,
         BALANCE,
         SEMANTIC_BOUNDS,
+        DAFORMER,
+        EHTDI,
+        META_PSEUDO_LABELS,
     )
 }

@@ -27,6 +27,9 @@ SuiteName = Literal[
     "extensions",
     "balance",
     "semantic",
+    "daformer",
+    "ehtdi",
+    "meta_pseudo_labels",
 ]
 Bound = Literal["lower_bound", "upper_bound"]
 Role = Literal["row"] | Bound
@@ -37,6 +40,9 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "synscapes": "Synscapes → Cityscapes",
     "synthia": "SYNTHIA → Cityscapes",
     "urbansyn_semantic": "UrbanSyn → Cityscapes, semantic",
+    "gta5_daformer": "GTA5 → Cityscapes, MiT with DAFormer's head",
+    "gta5_deeplab": "GTA5 → Cityscapes, DeepLabV2",
+    "gta5_bisenet": "GTA5 → Cityscapes, BiSeNet",
 }
 
 

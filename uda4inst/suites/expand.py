@@ -232,6 +232,7 @@ def _runs_of_row(
         **_of_its_method(
             {
                 **scale.settings_on(cell.scenes),
+                **scale.under.get(suite.name, {}),
                 **row.settings,
                 **_fitting(scale.suites.get(suite.name, {}), row),
             }

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from uda4inst.suites import paper
 from uda4inst.suites.definition import ORACLE, Row, Suite, self_training, source_training
-from uda4inst.tasks.semantic import SEMANTIC
 
 _SOURCE_ONLY: Final = Row(
     "source_only",
@@ -172,33 +171,4 @@ BALANCE: Final = Suite(
         ),
         ORACLE,
     ),
-)
-
-_SEMANTIC_BENCHMARK: Final = "urbansyn_semantic"
-
-SEMANTIC_BOUNDS: Final = Suite(
-    "semantic",
-    "Semantic segmentation: the bounds",
-    "Nineteen classes a pixel by SegFormer, trained on labelled source images and on labelled "
-    "target images. Not in the paper.",
-    (
-        Row(
-            "source_only",
-            "w/o UDA",
-            {"method.name": "source_only"},
-            benchmark=_SEMANTIC_BENCHMARK,
-            role="lower_bound",
-            classes=SEMANTIC.class_names,
-        ),
-        Row(
-            "oracle",
-            "upper bound (target labels)",
-            {"method.name": "oracle"},
-            benchmark=_SEMANTIC_BENCHMARK,
-            role="upper_bound",
-            classes=SEMANTIC.class_names,
-        ),
-    ),
-    task=SEMANTIC,
-    rare=(),
 )

@@ -28,6 +28,9 @@ class PaperNumbers:
         ap50: the same at IoU .50.
         class_ap: AP by class name; empty when not printed.
         class_ap50: AP50 by class name; empty when not printed.
+        miou: mean IoU of pixels over the classes, of semantic segmentation.
+        accuracy: share of pixels that is right, of semantic segmentation.
+        class_iou: IoU by class name; empty when not printed.
     """
 
     table: str
@@ -35,18 +38,27 @@ class PaperNumbers:
     ap50: float | None = None
     class_ap: Mapping[str, float] = field(default_factory=dict)
     class_ap50: Mapping[str, float] = field(default_factory=dict)
+    miou: float | None = None
+    accuracy: float | None = None
+    class_iou: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, measure: str, class_name: str | None = None) -> float | None:
         """Return one number, of all classes or of one; None when the paper has none.
 
         Args:
-            measure: AP or AP50; the paper prints no other.
+            measure: of the task; the papers print no other.
             class_name: None for all classes.
         """
         if class_name is None:
-            return {"AP": self.ap, "AP50": self.ap50}.get(measure)
-        by_class = {"AP": self.class_ap, "AP50": self.class_ap50}.get(measure, {})
-        return by_class.get(class_name)
+            means = {
+                "AP": self.ap,
+                "AP50": self.ap50,
+                "mIoU": self.miou,
+                "accuracy": self.accuracy,
+            }
+            return means.get(measure)
+        by_class = {"AP": self.class_ap, "AP50": self.class_ap50, "IoU": self.class_iou}
+        return by_class.get(measure, {}).get(class_name)
 
 
 def _by_class(values: Sequence[float], names: Sequence[str] = THING_NAMES) -> dict[str, float]:

@@ -190,6 +190,9 @@ def _numbers(
         paper_gap = results.paper_gap_closed(row, metric)
         gap = results.gap_closed(row, network, protocol, metric)
         yield f"{metric} gap", "all", paper_gap, gap
+    for name, classes in results.suite.task.class_sets.items():
+        own = row.statistic(network, protocol, results.suite.task.measures[0], classes)
+        yield name, "all", None, own
 
 
 def _spread_out(found: Statistic) -> tuple[float, float, float, int]:

@@ -191,10 +191,10 @@ class RowResult:
         )
 
     def statistic(
-        self, network: Network, protocol: ProtocolName, metric: str, class_name: str | None = None
+        self, network: Network, protocol: ProtocolName, metric: str, classes: Classes = None
     ) -> Statistic | None:
         """Return mean, spread and number of runs; None when no run has the number."""
-        return _statistic(list(self.by_cell(network, protocol, metric, class_name).values()))
+        return _statistic(list(self.by_cell(network, protocol, metric, classes).values()))
 
     def judged_network(self, evaluation: Evaluation | None, network: str) -> str:
         """Return the network that stands for one that the row's method does not have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ class Scale:
         presets: configuration by benchmark; rows of other benchmarks are not run.
         settings: values by dotted name, for every run; `{scenes}` is the scene set's folder.
         suites: more of them by suite, over those of the rows.
+        under: more of them by suite, under those of the rows.
         make_data: the command that makes its data; empty where they must be fetched.
         scenes: the scene sets it is run on; None where it has one data set a benchmark.
     """
@@ -57,6 +58,7 @@ class Scale:
     presets: Mapping[str, str]
     settings: Mapping[str, Any]
     suites: Mapping[str, Mapping[str, Any]]
+    under: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     make_data: str = ""
     scenes: SceneSets | None = None
 

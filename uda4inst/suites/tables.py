@@ -49,6 +49,32 @@ def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
             table = _class_table(results, protocol, network, metric)
             if table:
                 yield table
+        parts = _parts_table(results, protocol, network)
+        if parts:
+            yield parts
+
+
+def _parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table | None:
+    """Return the headline's means over parts of the classes; None where there are none."""
+    task = results.suite.task
+    sets = task.class_sets.values()
+    means = [
+        [row.statistic(network, protocol, task.measures[0], classes) for classes in sets]
+        for row in results.rows
+    ]
+    if not any(found for line in means for found in line):
+        return None
+    lines = [
+        (row.label, *(_cell(found, row) for found in line))
+        for row, line in zip(results.rows, means, strict=True)
+    ]
+    notes = [
+        f"{name}: the mean of {task.class_measures[0]} over {', '.join(classes)}."
+        for name, classes in task.class_sets.items()
+    ]
+    title = f"{task.measures[0]} over parts of the classes, {PROTOCOL_NAMES[protocol]} protocol, "
+    header = ("", *task.class_sets)
+    return Table(title + network, header, tuple(lines), (*notes, _provenance(results)))
 
 
 def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:

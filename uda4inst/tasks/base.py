@@ -7,7 +7,7 @@ on what is predicted. A task is found by the network's preset (`uda4inst.tasks.t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
 
+Measures = tuple[str, str]
 Target = InstanceMap | SemanticMap  # what a network learns to predict of one image
 
 
@@ -164,6 +165,16 @@ class Task(Protocol):
         ...
 
     @property
+    def further_protocols(self) -> Mapping[str, tuple[Measures, Measures]]:
+        """Ways to judge on request alone, each with its `measures` and `class_measures`."""
+        ...
+
+    @property
+    def class_sets(self) -> Mapping[str, tuple[str, ...]]:
+        """Parts of the classes over which the headline is a mean of its own, by its key."""
+        ...
+
+    @property
     def has_groups(self) -> bool:
         """Whether one network per category group can be trained."""
         ...
@@ -238,6 +249,10 @@ class Task(Protocol):
         """
         ...
 
+    def found(self, prediction: Any) -> Any:
+        """Return what a network finds in a batch, at the images' size, on its device."""
+        ...
+
     def predictions_name(self, network: str) -> str:
         """Return the name of the file that holds a network's predictions in a run folder."""
         ...
@@ -265,3 +280,8 @@ class Task(Protocol):
             OSError: the folder cannot be written to.
         """
         ...
+
+
+def measures_of(task: Task, protocol: str) -> tuple[Measures, Measures]:
+    """Return the measures of a protocol over all classes, and for one class."""
+    return task.further_protocols.get(protocol, (task.measures, task.class_measures))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,13 @@ from PIL import Image
 
 from uda4inst.atomic import whole_file
 from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.detections import Detections
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
 from uda4inst.evaluation.scoring import PROTOCOLS
+from uda4inst.evaluation.thing_pixels import CLASS_MEASURES as PIXEL_CLASS_MEASURES
+from uda4inst.evaluation.thing_pixels import MEASURES as PIXEL_MEASURES
+from uda4inst.evaluation.thing_pixels import PROTOCOL as THING_PIXELS
 from uda4inst.formats.predictions import (
     ImagePredictions,
     ScoredMask,
@@ -25,6 +29,7 @@ from uda4inst.formats.predictions import (
     writing_text,
 )
 from uda4inst.models.mask2former.criterion import Criterion
+from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
@@ -36,6 +41,7 @@ from uda4inst.tasks.base import (
     LabelledSet,
     Loss,
     LossPart,
+    Measures,
     StudentView,
     Task,
     TrainedNetwork,
@@ -93,6 +99,10 @@ class Instances:
     protocols: tuple[str, ...] = PROTOCOLS
     measures: tuple[str, str] = ("AP", "AP50")
     class_measures: tuple[str, str] = ("AP", "AP50")
+    further_protocols: Mapping[str, tuple[Measures, Measures]] = field(
+        default_factory=lambda: {THING_PIXELS: (PIXEL_MEASURES, PIXEL_CLASS_MEASURES)}
+    )
+    class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     has_groups: bool = True
 
     def build_network(
@@ -132,7 +142,7 @@ class Instances:
         predictions_path: Path | None = None,
         progress: ImagesDone | None = None,
     ) -> dict[str, Any]:
-        """Return AP and AP50 by every protocol; detections go into a predictions file."""
+        """Return the measures of every protocol; detections go into a predictions file."""
         return evaluate_model(
             network,
             dataset,
@@ -144,6 +154,10 @@ class Instances:
             predictions_path=predictions_path,
             progress=progress,
         )
+
+    def found(self, prediction: Prediction) -> list[Detections]:
+        """Return the detections of every image, with masks."""
+        return decode(prediction)
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the predictions file."""

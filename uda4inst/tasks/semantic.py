@@ -1,35 +1,37 @@
-"""Semantic segmentation: SegFormer, pixel-wise cross-entropy, mIoU as Cityscapes has it."""
+"""Semantic segmentation: its networks, pixel-wise cross-entropy, mIoU as Cityscapes has it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from uda4inst.atomic import whole_file
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.draw import overlay_semantic
 from uda4inst.errors import UserError
-from uda4inst.evaluation.semantic import evaluate_semantic, segment
+from uda4inst.evaluation.semantic import CLASS_SETS, evaluate_semantic, segment
 from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX, write_label_ids
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.segformer.loss import pixel_cross_entropy
-from uda4inst.models.segformer.network import build_segformer
-from uda4inst.models.segformer.prediction import SemanticPrediction
-from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
+from uda4inst.models.semantic.build import SEMANTIC_PRESETS, build_semantic
+from uda4inst.models.semantic.loss import pixel_cross_entropy
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import Labels, Sample, SemanticMap
 from uda4inst.tasks.base import (
     ImagesDone,
     LabelledSet,
     Loss,
     LossPart,
+    Measures,
     StudentView,
     Task,
     TrainedNetwork,
@@ -39,16 +41,27 @@ PROTOCOL: Final = "pixels"
 
 
 class SemanticLoss(Loss):
-    """Cross-entropy of every view's pixels. See `uda4inst.tasks.base.Loss`."""
+    """Cross-entropy of every view's pixels, by every head. See `uda4inst.tasks.base.Loss`."""
 
     def parts(
         self, predictions: Sequence[SemanticPrediction], views: Sequence[StudentView]
     ) -> list[tuple[LossPart, ...]]:
-        """Return the one term of every view."""
+        """Return a term of every view for the network, and one for each of its auxiliary heads.
+
+        They are "pixels", and "aux" for a single auxiliary head, "aux1", "aux2" for two.
+        """
         return [
-            (LossPart("pixels", pixel_cross_entropy(prediction, _maps(view)), 1.0),)
+            tuple(_parts(prediction, _maps(view)))
             for prediction, view in zip(predictions, views, strict=True)
         ]
+
+
+def _parts(prediction: SemanticPrediction, maps: Sequence[SemanticMap]) -> Iterator[LossPart]:
+    """Yield the terms of one view."""
+    yield LossPart("pixels", pixel_cross_entropy(prediction, maps), 1.0)
+    for number, head in enumerate(prediction.aux, start=1):
+        name = "aux" if len(prediction.aux) == 1 else f"aux{number}"
+        yield LossPart(name, pixel_cross_entropy(head.prediction, maps), head.weight)
 
 
 def _maps(view: StudentView) -> list[SemanticMap]:
@@ -65,10 +78,14 @@ class Semantic:
     name: str = "semantic"
     labels: Labels = "semantic"
     class_names: tuple[str, ...] = tuple(c.name for c in SEMANTIC_CLASSES)
-    presets: tuple[str, ...] = tuple(SEGFORMER_PRESETS)
+    presets: tuple[str, ...] = tuple(SEMANTIC_PRESETS)
     protocols: tuple[str, ...] = (PROTOCOL,)
     measures: tuple[str, str] = ("mIoU", "accuracy")
     class_measures: tuple[str, str] = ("IoU", "accuracy")
+    further_protocols: Mapping[str, tuple[Measures, Measures]] = field(
+        default_factory=dict[str, tuple[Measures, Measures]]
+    )
+    class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CLASS_SETS)
     has_groups: bool = False
 
     def build_network(
@@ -79,9 +96,9 @@ class Semantic:
         gradient_checkpointing: bool = False,
         deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
-        """Return a SegFormer, which has no deformable attention, and what was loaded into it."""
+        """Return a network, which has no deformable attention, and what was loaded into it."""
         del deformable_kernel
-        return build_segformer(
+        return build_semantic(
             preset, weights=weights, gradient_checkpointing=gradient_checkpointing
         )
 
@@ -127,6 +144,10 @@ class Semantic:
             progress=progress,
         )
         return {PROTOCOL: scores}
+
+    def found(self, prediction: SemanticPrediction) -> list[UInt8[Tensor, "H W"]]:
+        """Return the trainId of every pixel of every image."""
+        return prediction.classes()
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the predictions file."""

@@ -19,7 +19,7 @@ from uda4inst.models.memory import network_memory
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, SemanticMap, TargetSample
 from uda4inst.training.config import Config
 from uda4inst.training.session import Session, Stage, random_state, set_random_state
-from uda4inst.training.step import find_gradients, trained_parameters
+from uda4inst.training.step import find_gradients
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def try_step(session: Session, stage: Stage) -> None:
     """
     config, device = session.config, session.processes.device
     state = random_state()
-    parameters = trained_parameters(session)
+    parameters = [p for trained in stage.trained.values() for p in trained.parameters]
     missing = 0 if session.stage.optimizer.state else 2
     stand_ins = [torch.empty_like(p) for p in parameters for _ in range(missing)]
     try:

@@ -1,8 +1,8 @@
-"""The optimizer and its learning rates: Mask2Former's recipe, restarted at each stage.
+"""Optimizers and their learning rates: by default Mask2Former's recipe, restarted at each stage.
 
-AdamW, the backbone at a tenth of the learning rate, gradients clipped over the whole model. As in
-the authors' training script no weight decay acts on norms, embeddings (queries among them) and
-Swin's relative position tables; biases do decay there, and so do ours. One departure: the pixel
+That is AdamW, the backbone at a tenth of the learning rate, gradients clipped over the whole model.
+As in the authors' training script no weight decay acts on norms, embeddings (queries among them)
+and Swin's relative position tables; biases do decay there, and so do ours. One departure: the pixel
 decoder's level embedding, a bare parameter there that happens to decay, counts as an embedding.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from uda4inst.methods.updates import Algorithm
 from uda4inst.models.network import Network
 
 NORMS: Final = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
@@ -22,13 +23,16 @@ UNDECAYED_NAMES: Final = ("relative_position_bias_table", "position_embeddings",
 
 
 def build_optimizer(
-    network: Network,
+    network: nn.Module,
     *,
     lr: float,
     weight_decay: float,
-    backbone_lr_factor: float,
-) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters, in at most four groups.
+    backbone_lr_factor: float = 1.0,
+    algorithm: Algorithm = "adamw",
+    momentum: float = 0.9,
+    second_beta: float = 0.999,
+) -> torch.optim.Optimizer:
+    """Return an optimizer over the trainable parameters, in at most four groups.
 
     Each group carries `lr_factor` (its share of the learning rate) for `set_learning_rate`.
 
@@ -36,13 +40,19 @@ def build_optimizer(
         network: not wrapped for several processes.
         lr: learning rate of everything but the backbone.
         weight_decay: decay of the parameters that decay at all.
-        backbone_lr_factor: learning rate of the backbone as a share of `lr`.
+        backbone_lr_factor: learning rate of the backbone as a share of `lr`; without effect on what
+            has no backbone, such as a discriminator.
+        algorithm: which optimizer.
+        momentum: of sgd and rmsprop; the first beta of adam and adamw.
+        second_beta: of adam and adamw.
     """
     undecayed = undecayed_parameters(network)
+    backbone = network.backbone_prefix if isinstance(network, Network) else None
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            kind = (name.startswith(network.backbone_prefix), name in undecayed)
+            in_backbone = backbone is not None and name.startswith(backbone)
+            kind = (in_backbone, name in undecayed)
             groups.setdefault(kind, []).append(parameter)
     settings: list[dict[str, Any]] = []
     for (in_backbone, is_undecayed), parameters in sorted(groups.items(), key=lambda g: g[0]):
@@ -55,7 +65,16 @@ def build_optimizer(
                 "weight_decay": 0.0 if is_undecayed else weight_decay,
             }
         )
-    return torch.optim.AdamW(settings, fused=True)
+    betas = (momentum, second_beta)
+    match algorithm:
+        case "adamw":
+            return torch.optim.AdamW(settings, betas=betas, fused=True)
+        case "adam":
+            return torch.optim.Adam(settings, betas=betas, fused=True)
+        case "sgd":
+            return torch.optim.SGD(settings, lr=lr, momentum=momentum, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(settings, momentum=momentum)
 
 
 def undecayed_parameters(model: nn.Module) -> frozenset[str]:

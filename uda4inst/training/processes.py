@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uda4inst.errors import UserError
 from uda4inst.methods.base import Forward
-from uda4inst.models.network import Network
 from uda4inst.models.precision import Precision, inference_precision
 from uda4inst.models.storage import on_host
 from uda4inst.training.config import Config
@@ -119,7 +118,8 @@ class Processes:
             wrapped = DistributedDataParallel(
                 student,
                 device_ids=[self.device] if on_gpu else None,
-                broadcast_buffers=False,  # constants, equal everywhere
+                # Constants, or running statistics, which are judged on the first process alone.
+                broadcast_buffers=False,
             )
 
         def forward(images: Tensor) -> Any:
@@ -128,7 +128,7 @@ class Processes:
 
         return forward
 
-    def infer(self, network: Network, images: Tensor) -> Any:
+    def infer(self, network: nn.Module, images: Tensor) -> Any:
         """Return the prediction of a network that is not trained."""
         with inference_precision(self.inference_precision, self.device):
             return network(images)

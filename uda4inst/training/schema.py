@@ -16,8 +16,10 @@ from pydantic import Field, field_validator, model_validator
 from uda4inst.data.config import DataConfig
 from uda4inst.methods import METHODS, any_method_config, default_config
 from uda4inst.methods.base import MethodConfig
+from uda4inst.methods.updates import Algorithm
 from uda4inst.models.mask2former.kernels import DeformableKernel
 from uda4inst.models.precision import Precision
+from uda4inst.models.semantic.start import STARTS, TOYSTREETS
 from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
@@ -42,8 +44,21 @@ PresetName = Literal[
     "mit_b3",
     "mit_b4",
     "mit_b5",
+    "daformer_tiny",
+    "daformer_b0",
+    "daformer_b1",
+    "daformer_b2",
+    "daformer_b3",
+    "daformer_b4",
+    "daformer_b5",
+    "deeplab_tiny",
+    "deeplab_r50",
+    "deeplab_r101",
+    "bisenet_tiny",
+    "bisenet_r18",
+    "bisenet_r101",
 ]
-ProtocolName = Literal["cityscapes", "coco", "pixels"]
+ProtocolName = Literal["cityscapes", "coco", "pixels", "thing_pixels"]
 
 
 class RunConfig(Settings):
@@ -67,15 +82,17 @@ class ModelConfig(Settings):
     preset: PresetName = Field(
         default="tiny",
         description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
-        "is ToyStreets' own, the others have published COCO weights. SegFormer with this MiT "
-        "encoder, for semantic maps: mit_tiny (1 M) is ToyStreets' own, the others have published "
-        "weights (nvidia/mit-b0 to mit-b5).",
+        "is ToyStreets' own, the others have published COCO weights. For semantic maps: SegFormer "
+        "(mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 to mit-b5 "
+        "are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this ResNet, of "
+        "which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about 1 M) are "
+        "ToyStreets' own.",
     )
     weights: str | None = Field(
         default=None,
-        description="Start from these weights: toystreets (in the package, tiny only), a name on "
-        "the Hugging Face hub, a local folder in that format, or a .safetensors file. Empty: "
-        "from scratch.",
+        description="Start from these weights: toystreets (in the package, for presets that end "
+        "in tiny: Mask2Former whole, of the others the backbone), a name on the Hugging Face hub, "
+        "a local folder in that format, or a .safetensors file. Empty: from scratch.",
     )
     num_points: int = Field(
         default=12544,
@@ -91,15 +108,16 @@ class ModelConfig(Settings):
         default="torch",
         description="On a GPU, what samples the deformable attention of Mask2Former's pixel "
         "decoder in training: operations of torch, or one kernel in Triton, which writes no "
-        "samples and is not yet measured on a card. Elsewhere, and in SegFormer, it has no effect.",
+        "samples and is not yet measured on a card. Elsewhere it has no effect.",
     )
 
     @model_validator(mode="after")
     def _check_weights(self) -> ModelConfig:
-        if self.weights == "toystreets" and self.preset != "tiny":
+        if self.weights == TOYSTREETS and self.preset not in (known := ("tiny", *STARTS)):
             raise ValueError(
-                "model.weights=toystreets is the start of preset tiny, got model.preset="
-                f"{self.preset}. Set model.weights=null, or name weights of {self.preset}"
+                f"model.weights=toystreets is the start of presets {', '.join(known)}, got "
+                f"model.preset={self.preset}. Set model.weights=null, or name weights of "
+                f"{self.preset}"
             )
         return self
 
@@ -200,7 +218,7 @@ class TrainingConfig(Settings):
 
 
 class OptimConfig(Settings):
-    """AdamW and its learning rate; both start afresh at stage 2."""
+    """The student's optimizer and its learning rate; both start afresh at stage 2."""
 
     lr: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate (paper: 1e-4).")
     weight_decay: float = Field(
@@ -233,6 +251,12 @@ class OptimConfig(Settings):
     poly_power: float = Field(
         default=0.9, ge=0, le=10, description="Power of the poly decay over a stage."
     )
+    algorithm: Algorithm = Field(
+        default="adamw", description="Which optimizer (Mask2Former, DAFormer: adamw)."
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Of sgd and rmsprop; the first beta of adam and adamw."
+    )
 
 
 class EvaluationConfig(Settings):
@@ -247,8 +271,8 @@ class EvaluationConfig(Settings):
     protocols: tuple[ProtocolName, ...] = Field(
         default=("cityscapes", "coco"),
         min_length=1,
-        description="How to judge: instances by cityscapes and coco (which AP), semantic maps by "
-        "pixels (mIoU).",
+        description="How to judge: instances by cityscapes and coco (which AP) and, if asked for, "
+        "thing_pixels (mIoU of things, as semantic maps have it), semantic maps by pixels (mIoU).",
     )
     networks: Literal["both", "student", "teacher"] = Field(
         default="both", description="Which networks; where there is no teacher, the student alone."
@@ -302,10 +326,11 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_protocols(self) -> Config:
-        foreign = [p for p in self.evaluation.protocols if p not in self.task.protocols]
+        known = (*self.task.protocols, *self.task.further_protocols)
+        foreign = [p for p in self.evaluation.protocols if p not in known]
         if foreign:
             raise ValueError(
-                f"evaluation.protocols must be of {', '.join(self.task.protocols)}, by which "
+                f"evaluation.protocols must be of {', '.join(known)}, by which "
                 f"{self.task.name} are judged, got {', '.join(foreign)}. Leave it out for all"
             )
         return self
@@ -386,9 +411,14 @@ LATER: Final = (
     "method.pool.colours",
     "method.pool.pseudo_labels",
     "model.deformable_kernel",
+    "data.source_short_sides",
+    "optim.algorithm",
+    "optim.momentum",
     "data.source.only_hash",
     "data.target.only_hash",
     "data.val.only_hash",
+    "data.rare_class_pixels",
+    "data.max_class_share",
 )
 
 

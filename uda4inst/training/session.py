@@ -6,21 +6,24 @@ The loop (`loop.py`) says what happens when; what it happens to is built and sav
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from uda4inst.errors import UserError
 from uda4inst.methods import METHODS, stage1_config
 from uda4inst.methods.base import Method, MethodContext
+from uda4inst.methods.updates import STUDENT, BeginsAfresh, TrainsOthers, Update
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.run_folder.checkpoints import (
     MANIFEST,
     OPTIMIZER,
+    OTHERS,
     STATE,
     Checkpoint,
     Contents,
@@ -39,6 +42,26 @@ _STEP_STREAM = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A network that is trained.
+
+    Args:
+        network: itself, never a wrapper.
+        optimizer: of its parameters.
+        lr: its peak learning rate.
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    lr: float
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that are not frozen."""
+        return [p for p in self.network.parameters() if p.requires_grad]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Stage:
     """One of the two stages of a run.
 
@@ -48,7 +71,8 @@ class Stage:
         first: its first step.
         last: the step after its last one.
         method: what it trains.
-        optimizer: its own; a stage starts with a new one.
+        trained: the networks it updates, the student first; a stage starts with new optimizers.
+        updates: those of a step, in their order.
     """
 
     number: int
@@ -56,7 +80,13 @@ class Stage:
     first: int
     last: int
     method: Method
-    optimizer: torch.optim.Optimizer
+    trained: Mapping[str, Trained]
+    updates: tuple[Update, ...]
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The student's."""
+        return self.trained[STUDENT].optimizer
 
 
 class Session:
@@ -80,16 +110,26 @@ class Session:
         self.loss = config.task.build_loss(num_points=config.model.num_points)
         self.loss.to(processes.device)
         self.step = checkpoint.step if checkpoint else 0
+        self.lr = config.optim.lr
         at_start = 1 if config.training.boundary > 0 else 2
         self.stage = self._build_stage(checkpoint.stage if checkpoint else at_start)
-        if checkpoint:
+        if checkpoint is None:
+            self._begin()
+        else:
             if checkpoint.manifest.get("config_hash") != self.config_hash:
                 log.warning("config.yaml has changed since the checkpoint was written.")
             self._restore(checkpoint)
 
     def enter_stage_2(self) -> None:
         """Start the method with a new optimizer and schedule; the student stays."""
+        before = self.stage.method
         self.stage = self._build_stage(2)
+        self._begin(before)
+
+    def _begin(self, before: Method | None = None) -> None:
+        """Tell the method that its stage begins, if it asks to be told."""
+        if isinstance(self.stage.method, BeginsAfresh):
+            self.stage.method.begin(before)
 
     def stages_to_come(self) -> Iterator[Stage]:
         """Yield this stage and those after it, each made anew, for a rehearsal."""
@@ -107,6 +147,9 @@ class Session:
             self.loss,
             self.forward,
             infer=self.processes.infer,
+            wrap=self.processes.wrap,
+            build_start=self._build_start,
+            learning_rate=lambda: self.lr,
             seed=config.seed,
             rank=self.processes.rank,
             steps=training.boundary if number == 1 else training.stage2_steps,
@@ -117,14 +160,25 @@ class Session:
             lr=optim.lr,
             weight_decay=optim.weight_decay,
             backbone_lr_factor=optim.backbone_lr_factor,
+            algorithm=optim.algorithm,
+            momentum=optim.momentum,
         )
+        trained = {STUDENT: Trained(self.student, optimizer, optim.lr), **_trained_beside(method)}
+        updates = method.updates if isinstance(method, TrainsOthers) else [Update(method.losses)]
         first, last = (
             (0, training.boundary) if number == 1 else (training.boundary, training.total_steps)
         )
-        return Stage(number, settings.name, first, last, method, optimizer)
+        return Stage(number, settings.name, first, last, method, trained, tuple(updates))
+
+    def _build_start(self) -> Network:
+        """Return the network that the run started from, with its weights, on the device."""
+        state = random_state()
+        network, _ = build_student(self.config)
+        set_random_state(state)
+        return network.to(self.processes.device)
 
     def prepare_step(self) -> float:
-        """Seed this step's draws and set its learning rate, which is returned.
+        """Seed this step's draws and set its learning rates; the student's is returned.
 
         What a step draws follows from (seed, rank, step), so a resumed run repeats it.
         """
@@ -132,15 +186,17 @@ class Session:
         key = (self.config.seed, self.processes.rank, drawn, _STEP_STREAM)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))
         optim, stage = self.config.optim, self.stage
-        lr = optim.lr * learning_rate_share(
+        share = learning_rate_share(
             self.step - stage.first,
             steps=stage.last - stage.first,
             warmup_steps=optim.warmup_steps,
             warmup_start=optim.warmup_start,
             power=optim.poly_power,
         )
-        set_learning_rate(stage.optimizer, lr)
-        return lr
+        for trained in stage.trained.values():
+            set_learning_rate(trained.optimizer, trained.lr * share)
+        self.lr = optim.lr * share
+        return self.lr
 
     def contents(self) -> Contents | None:
         """Return what a checkpoint holds, on the first process; None on the others.
@@ -160,11 +216,29 @@ class Session:
             state={"processes": states, "sampler": {"step": self.step}},
             config_hash=self.config_hash,
             kept=self.stage.number == 1 and self.step == self.stage.last,
+            others=self._others(),
         )
 
+    def _others(self) -> dict[str, dict[str, Any]]:
+        """Return what a checkpoint holds of the networks trained beside the student."""
+        kept: dict[str, dict[str, Any]] = {}
+        for name, trained in self.stage.trained.items():
+            if name != STUDENT:
+                kept[name] = {"optimizer": trained.optimizer.state_dict()}
+                if name not in self.stage.method.networks:
+                    kept[name]["weights"] = trained.network.state_dict()
+        return kept
+
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Take over optimizer, method and random numbers."""
+        """Take over optimizers, method and random numbers."""
         self.stage.optimizer.load_state_dict(checkpoint.load(OPTIMIZER))
+        if len(self.stage.trained) > 1:
+            others = checkpoint.load(OTHERS)
+            for name, trained in self.stage.trained.items():
+                if name != STUDENT:
+                    trained.optimizer.load_state_dict(others[name]["optimizer"])
+                    if "weights" in others[name]:
+                        trained.network.load_state_dict(others[name]["weights"])
         states = checkpoint.load(STATE)["processes"]
         if len(states) != self.processes.count:
             log.warning(
@@ -179,6 +253,20 @@ class Session:
                 checkpoint.load_network(network, name)
         self.stage.method.load_state_dict(own["method"])
         set_random_state(own["rng"])
+
+
+def _trained_beside(method: Method) -> dict[str, Trained]:
+    """Return the networks that a method trains beside its student, each with a new optimizer."""
+    if not isinstance(method, TrainsOthers):
+        return {}
+    return {
+        name: Trained(
+            other.network,
+            build_optimizer(other.network, **other.optim.model_dump()),
+            other.optim.lr,
+        )
+        for name, other in method.others.items()
+    }
 
 
 def build_student(

@@ -1,7 +1,8 @@
 """One training step, and its first half for who only tries it.
 
-Seed and learning rate -> batch to views -> losses -> backward -> clip -> update -> what the method
-does after it (its teacher follows).
+Seed and learning rates -> batch to views -> losses -> backward -> clip -> update -> what the method
+does after it (its teacher follows). A method that trains others beside its student may make
+several updates, each with losses of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uda4inst.methods.base import LossTerm, Views
+from uda4inst.methods.updates import STUDENT, Update
 from uda4inst.structures import DomainBatch
 from uda4inst.training.session import Session, Stage
 
@@ -50,13 +52,20 @@ def take_step(session: Session, batch: DomainBatch, *, enter: Enter | None = Non
     enter = enter or _tell_nobody
     stage, accelerator = session.stage, session.processes.accelerator
     lr = session.prepare_step()
-    views, terms = find_gradients(session, stage, batch, enter=enter)
-    enter("update")
-    parameters = trained_parameters(session)
-    norm = accelerator.clip_grad_norm_(parameters, session.config.optim.clip_norm)
-    grad_norm = torch.as_tensor(norm if norm is not None else float("nan"))
-    stage.optimizer.step()
-    stage.optimizer.zero_grad(set_to_none=True)
+    enter("prepare")
+    views = stage.method.prepare(batch, session.step)
+    terms: list[LossTerm] = []
+    clip_norm, grad_norm = session.config.optim.clip_norm, torch.tensor(float("nan"))
+    for update in stage.updates:
+        terms += _go_backward(session, update, views, enter=enter)
+        enter("update")
+        for name in update.trains:
+            trained = stage.trained[name]
+            if name == STUDENT:
+                norm = accelerator.clip_grad_norm_(trained.parameters, clip_norm)
+                grad_norm = grad_norm if norm is None else torch.as_tensor(norm)
+            trained.optimizer.step()
+            trained.optimizer.zero_grad(set_to_none=True)
     stage.method.after_update(session.step)
     return Step(views, terms, lr, grad_norm)
 
@@ -64,10 +73,10 @@ def take_step(session: Session, batch: DomainBatch, *, enter: Enter | None = Non
 def find_gradients(
     session: Session, stage: Stage, batch: DomainBatch, *, enter: Enter | None = None
 ) -> tuple[Views, list[LossTerm]]:
-    """Do a step of a stage up to its gradients; the student keeps its weights.
+    """Do a step of a stage but for its updates; the networks keep their weights.
 
     Args:
-        session: whose student gets the gradients.
+        session: whose student gets the gradients, as do others that the stage trains.
         stage: its own, or one that is still to come.
         batch: of this process.
         enter: as in `take_step`.
@@ -78,16 +87,19 @@ def find_gradients(
     enter = enter or _tell_nobody
     enter("prepare")
     views = stage.method.prepare(batch, session.step)
-    enter("losses")
-    terms = list(stage.method.losses(views, session.step))
-    enter("backward")
-    session.processes.accelerator.backward(sum(term.weight * term.value for term in terms))
+    terms: list[LossTerm] = []
+    for update in stage.updates:
+        terms += _go_backward(session, update, views, enter=enter)
     return views, terms
 
 
-def trained_parameters(session: Session) -> list[nn.Parameter]:
-    """Return the student's parameters that are not frozen."""
-    return [p for p in session.student.parameters() if p.requires_grad]
+def _go_backward(session: Session, update: Update, views: Views, *, enter: Enter) -> list[LossTerm]:
+    """Find the losses of an update and their gradients; return the losses."""
+    enter("losses")
+    terms = list(update.losses(views, session.step))
+    enter("backward")
+    session.processes.accelerator.backward(sum(term.weight * term.value for term in terms))
+    return terms
 
 
 def _tell_nobody(_: Phase) -> None:

@@ -17,7 +17,7 @@ from uda4inst.models.precision import inference_precision
 from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
 from uda4inst.run_folder.evaluations import write_evaluation
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.tasks.base import Task
+from uda4inst.tasks.base import Task, measures_of
 from uda4inst.training.config import Config, config_hash, load_config
 
 log = logging.getLogger(__name__)
@@ -142,13 +142,16 @@ def evaluate_networks(
 
 
 def summary(result: Mapping[str, Any], task: Task) -> str:
-    """Return every protocol's measures on one line, in per cent."""
+    """Return every protocol's measures, and means over parts of the classes, in per cent."""
 
     def shown(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f}"
 
+    def names(protocol: str, values: Mapping[str, Any]) -> list[str]:
+        return [*measures_of(task, protocol)[0], *(n for n in task.class_sets if n in values)]
+
     return "; ".join(
-        f"{protocol} " + ", ".join(f"{name} {shown(values[name])}" for name in task.measures)
+        f"{protocol} " + ", ".join(f"{n} {shown(values[n])}" for n in names(protocol, values))
         for protocol, values in result.items()
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -104,5 +105,35 @@ def test_rare_class_sampler__low_temperature_is_the_rarest_class() -> None:
 
 
 def test_rare_class_sampler__refuses_a_set_without_instances() -> None:
-    with pytest.raises(ValueError, match="must hold an instance"):
+    with pytest.raises(ValueError, match="must hold an instance or a pixel"):
         RareClassSampler(np.zeros((2, 3), dtype=np.int64), temperature=1.0, seed=0)
+
+
+PIXELS = np.array([[90, 5, 0, 40], [80, 0, 0, 12], [70, 30, 0, 41]], dtype=np.int64)
+
+
+def slow_choice(draw: int, counts: np.ndarray, more_than: int) -> tuple[int, int]:
+    """The class and the image of a draw, written as in the paper."""
+    everything = sum(int(value) for row in counts for value in row)
+    shares = {c: sum(int(row[c]) for row in counts) / everything for c in range(4)}
+    there = [c for c in range(4) if shares[c] > 0]
+    weights = [math.exp((1 - shares[c]) / 0.5) for c in there]
+    bounds = list(itertools.accumulate(weight / sum(weights) for weight in weights))
+    generator = stream_generator(Stream.RARE_CLASS, seed=2, number=draw)
+    number = generator.random()
+    chosen = there[next(i for i, bound in enumerate(bounds) if number < bound)]
+    images = [i for i in range(len(counts)) if counts[i, chosen] > more_than]
+    return chosen, images[int(generator.integers(len(images)))]
+
+
+def test_rare_class_sampler__by_pixels_is_the_papers_rule() -> None:
+    sampler = RareClassSampler(PIXELS, temperature=0.5, seed=2, more_than=12)
+    drawn = [sampler.choose(draw) for draw in range(60)]
+    assert drawn == [slow_choice(draw, PIXELS, 12) for draw in range(60)]
+    assert [sampler(draw) for draw in range(60)] == [image for _, image in drawn]
+    assert set(drawn) == {(0, 0), (0, 1), (0, 2), (1, 2), (3, 0), (3, 2)}
+
+
+def test_rare_class_sampler__refuses_a_class_no_image_shows_enough_of() -> None:
+    with pytest.raises(ValueError, match=r"exceed more_than \(30\) in an image, .*\[90, 30, 41\]"):
+        RareClassSampler(PIXELS, temperature=0.5, seed=2, more_than=30)

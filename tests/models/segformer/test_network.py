@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from uda4inst.errors import UserError
-from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
-from uda4inst.models.segformer.loss import pixel_cross_entropy
-from uda4inst.models.segformer.network import (
-    SegFormer,
-    build_segformer,
-)
+from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD, cut_padding
+from uda4inst.models.segformer.network import SegFormer
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
+from uda4inst.models.semantic.build import build_semantic
+from uda4inst.models.semantic.loss import pixel_cross_entropy
 from uda4inst.structures import SemanticMap
 
 # published sizes, M parameters: Table 1 of the paper (19 to 150 classes change the second digit)
@@ -31,10 +30,12 @@ MILLIONS = {
 @pytest.fixture
 def network() -> SegFormer:
     torch.manual_seed(0)
-    return build_segformer("mit_tiny", weights=None)[0]
+    built, _ = build_semantic("mit_tiny", weights=None)
+    assert isinstance(built, SegFormer)
+    return built
 
 
-def gradient_of(network: SegFormer, images: torch.Tensor) -> torch.Tensor:
+def gradient_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     network.zero_grad()
     network(images).logits.square().mean().backward()
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
@@ -43,7 +44,7 @@ def gradient_of(network: SegFormer, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SEGFORMER_PRESETS)
 def test_presets__have_the_published_size(name: str) -> None:
     with torch.device("meta"):
-        network = SegFormer(SEGFORMER_PRESETS[name])
+        network = SEGFORMER_PRESETS[name].build(num_classes=19, gradient_checkpointing=False)
     assert network.architecture["parameters"] / 1e6 == pytest.approx(MILLIONS[name], rel=0.01)
     assert (network.architecture["preset"], network.architecture["num_classes"]) == (name, 19)
 
@@ -67,6 +68,16 @@ def test_forward__equals_the_library_on_normalised_padded_pixels(network: SegFor
         torch.testing.assert_close(network(images).logits, expected)
 
 
+def test_forward__gives_the_features_of_the_same_forward(network: SegFormer) -> None:
+    images = torch.rand(2, 3, 40, 65)
+    network.eval()
+    with torch.no_grad():
+        found = network(images)
+        assert found.features is not None
+        assert torch.equal(cut_padding(found.features, images), network.features(images))
+    assert found.aux == ()
+
+
 def test_forward__works_in_bf16_autocast(network: SegFormer) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         prediction = network(torch.rand(1, 3, 64, 64))
@@ -86,13 +97,13 @@ def test_parameters__all_get_gradients_and_backbone_and_head_are_found(network: 
 
 
 def test_forward__is_the_same_with_gradient_checkpointing(network: SegFormer) -> None:
-    other, _ = build_segformer("mit_tiny", weights=None, gradient_checkpointing=True)
+    other, _ = build_semantic("mit_tiny", weights=None, gradient_checkpointing=True)
     other.load_state_dict(network.state_dict())
     images = torch.rand(1, 3, 64, 64)
     expected = gradient_of(network, images)
     torch.testing.assert_close(gradient_of(other, images), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_build_segformer__names_the_presets_it_knows() -> None:
+def test_build_semantic__names_the_presets_it_knows() -> None:
     with pytest.raises(UserError, match=r"one of mit_tiny, mit_b0.*got 'mit_b9'.*Did you mean"):
-        build_segformer("mit_b9", weights=None)
+        build_semantic("mit_b9", weights=None)

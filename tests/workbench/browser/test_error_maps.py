@@ -42,12 +42,16 @@ def test_error_maps__semantic_run_is_judged_pixel_by_pixel(pixels: Workbench) ->
     pixels.wait_hidden("#error-maps-threshold")
     for picture in ("prediction-a", "errors-a", "truth"):
         pixels.wait_for_picture(f"error-maps-{picture}")
+    pixels.wait_for("#error-maps-confusions", r"Of the [\d,]+ pixels of .* were called")
+    pixels.wait_for("#error-maps-confusions", r"all 6 evaluated images of Cityscapes val")
     pixels.shoot("error_maps_semantic")
     everything = pixels.picture("error-maps-errors-a")
     pixels.choose("error-maps-class", "vegetation")
     pixels.wait_for("#error-maps-title-a", r"\d invented, [\d,]+ missed\)")
     pixels.wait_for("#error-maps-title-a", r"evaluated images\s*IoU \d+\.\d")
     pixels.wait_for_other_picture("error-maps-errors-a", everything)
+    pixels.wait_for("#error-maps-confusions", r"vegetation")
+    assert "pixels of road" not in pixels.text("#error-maps-confusions")
 
 
 def test_error_maps__images_of_a_list(instances: Workbench) -> None:

@@ -8,7 +8,7 @@ authors drop source images that have no object of their category module.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, THING_NAMES
-from uda4inst.data.class_counts import class_counts
+from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS
 from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.readers import DATASETS
 from uda4inst.data.records import InstanceArrays, check_same_size
+from uda4inst.data.stream.choice import choose_images, refuse_foreign_choices
 from uda4inst.data.stream.items import (
     ItemInstances,
     ItemSemantic,
@@ -32,12 +32,8 @@ from uda4inst.data.stream.items import (
     RawItem,
     TargetItem,
 )
-from uda4inst.data.stream.sampling import (
-    RareClassSampler,
-    Stream,
-    shuffled_index,
-    stream_generator,
-)
+from uda4inst.data.stream.sampling import Stream, shuffled_index, stream_generator
+from uda4inst.data.stream.source_crops import CropRules
 from uda4inst.data.tree import ImageTree, without
 from uda4inst.errors import UserError
 from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
@@ -162,9 +158,8 @@ class PairedDataset(Dataset[RawItem]):
     ) -> None:
         self._classes = None if classes is None or len(classes) == NUM_THINGS else classes
         self._labels: Labels = labels
-        if labels == "semantic":
-            learned_ref = config.target if mode == "labelled" else config.source
-            _refuse_choices_by_instance(config, learned_ref, self._classes)
+        learned_ref = config.target if mode == "labelled" else config.source
+        refuse_foreign_choices(config, learned_ref, self._classes, labels)
         self._pairing = config.pairing
         self._photometric = config.photometric
         self._seed = seed
@@ -174,6 +169,10 @@ class PairedDataset(Dataset[RawItem]):
             long_side_max=config.long_side_max,
             flip=config.flip,
         )
+        sides = config.source_short_sides
+        self._source_policy = (
+            self._policy if sides is None else replace(self._policy, short_sides=sides)
+        )
         self._target_ref: TargetRef = config.target
         self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
         trees = trees or open_trees(config, mode=mode, labels=labels)
@@ -182,7 +181,15 @@ class PairedDataset(Dataset[RawItem]):
         self._mode = mode
         learned = self._source if mode in ("source", "pair") else self._target
         assert learned is not None
-        self._learned, self._rare_sampler = self._choose_images(learned, config)
+        self._choice = choose_images(
+            learned,
+            config,
+            labels=labels,
+            classes=self._classes,
+            is_source=learned is self._source,
+            seed=seed,
+        )
+        self._crop_rules = self._rules(config)
         self._reference: ImageTree | None = None
         self._reference_statistics: dict[int, LabStatistics] = {}
         if config.align_offline and self._source is not None:
@@ -201,8 +208,8 @@ class PairedDataset(Dataset[RawItem]):
             return RawItem(source=source)
         if self._mode == "labelled":
             generator = stream_generator(Stream.TARGET_AUGMENTATION, seed=self._seed, number=draw)
-            position = self._target_index(draw, len(self._learned))
-            index = int(self._learned[position])
+            position = self._target_index(draw, len(self._choice.shown))
+            index = int(self._choice.shown[position])
             return RawItem(labelled=self._labelled_item(self._target, index, generator))
         return RawItem(source=source, target=self.target_crop(draw).item)
 
@@ -221,43 +228,29 @@ class PairedDataset(Dataset[RawItem]):
         """Read and augment the source image of a draw."""
         generator = stream_generator(Stream.SOURCE_AUGMENTATION, seed=self._seed, number=draw)
         index = self._source_index(draw)
-        return self._labelled_item(dataset, index, generator, align=self._reference is not None)
+        align = self._reference is not None
+        return self._labelled_item(dataset, index, generator, draw=draw, align=align)
 
-    def _choose_images(
-        self, dataset: ImageTree, config: DataConfig
-    ) -> tuple[Int64[np.ndarray, " M"], RareClassSampler | None]:
-        """Return which labelled images are shown, and what draws them by class if that is wanted.
-
-        The sampler counts within the images shown.
-        """
-        everything = np.arange(len(dataset))
-        if self._labels == "semantic":
-            return everything, None
-        temperature = config.rare_class_temperature if dataset is self._source else None
-        if temperature is None and not config.skip_empty:
-            return everything, None
-        counts = class_counts(dataset)
-        if self._classes is not None:
-            counts = counts[:, list(self._classes)]
-        shown = everything[counts.any(axis=1)] if config.skip_empty else everything
-        if not counts.any():
-            wanted = ", ".join(THING_NAMES[i] for i in self._classes or range(NUM_THINGS))
-            raise UserError(
-                f"images to learn from must show an object ({wanted}), got none in {len(counts)} "
-                f"({dataset.root}). Check it with `uda4inst data stats`, or loosen its filters."
-            )
-        if temperature is None:
-            return shown, None
-        return shown, RareClassSampler(counts[shown], temperature=temperature, seed=self._seed)
+    def _rules(self, config: DataConfig) -> CropRules | None:
+        """Return what source crops must show; None where anything will do."""
+        by_class = self._choice.by_class is not None
+        if self._labels != "semantic" or not (by_class or config.max_class_share is not None):
+            return None
+        return CropRules(
+            self._source_policy,
+            max_class_share=config.max_class_share,
+            class_pixels=config.rare_class_pixels / 2,
+        )
 
     def _source_index(self, draw: int) -> int:
         """Return the source image of a draw."""
-        if self._rare_sampler is not None:
-            return int(self._learned[self._rare_sampler(draw)])
+        shown, by_class = self._choice.shown, self._choice.by_class
+        if by_class is not None:
+            return int(shown[by_class(draw)])
         position = shuffled_index(
-            draw, count=len(self._learned), stream=Stream.SOURCE_ORDER, seed=self._seed
+            draw, count=len(shown), stream=Stream.SOURCE_ORDER, seed=self._seed
         )
-        return int(self._learned[position])
+        return int(shown[position])
 
     def _target_index(self, draw: int, count: int) -> int:
         """Return the target image of a draw: its own, or the source image's partner."""
@@ -271,38 +264,44 @@ class PairedDataset(Dataset[RawItem]):
         index: int,
         generator: np.random.Generator,
         *,
+        draw: int | None = None,
         align: bool = False,
     ) -> LabelledItem:
-        """Read and augment an image with its labels."""
+        """Read and augment an image with its labels; a source image's draw chooses its crop."""
         record = dataset.records[index]
         image = dataset.read_image(index)
-        transform = self._policy.draw(_size(image), generator)
-        labels = self._moved_labels(dataset, index, transform, _size(image))
+        read = self._read_labels(dataset, index, _size(image))
+        rules = None if draw is None else self._crop_rules
+        if rules is None or draw is None or isinstance(read, InstanceArrays):
+            policy = self._source_policy if dataset is self._source else self._policy
+            transform = policy.draw(_size(image), generator)
+        else:
+            again = stream_generator(Stream.CROP_AGAIN, seed=self._seed, number=draw)
+            by_class = self._choice.by_class
+            wanted = None if by_class is None else by_class.choose(draw)[0]
+            transform = rules.draw(read, wanted=wanted, generator=generator, again=again)
         if align:
             image = self._aligned(image, index)
         return LabelledItem(
             image=self._augment(image, transform, generator),
             sample_id=record.sample_id,
-            labels=labels,
+            labels=_moved_labels(read, transform),
         )
 
-    def _moved_labels(
-        self, dataset: ImageTree, index: int, transform: Transform, size: Size
-    ) -> ItemInstances | ItemSemantic:
-        """Read the labels that are asked for, and move them with their picture."""
+    def _read_labels(
+        self, dataset: ImageTree, index: int, size: Size
+    ) -> InstanceArrays | UInt8[np.ndarray, "H W"]:
+        """Read the labels that are asked for, of an image of this size."""
         record = dataset.records[index]
         if self._labels == "semantic":
             semantic = dataset.read_semantic(index)
             check_same_size(record, size, semantic.shape)
-            moved = transform.map(semantic, fill=IGNORE_TRAIN_ID)
-            return ItemSemantic(torch.from_numpy(np.ascontiguousarray(moved)))
+            return semantic
         instances = dataset.read_instances(index)
         check_same_size(record, size, instances.ids.shape)
-        if self._classes is not None:
-            others = ~np.isin(instances.labels, self._classes)
-            instances = without(instances, others, fill=0)
-        ids, kept = _move_instances(instances, transform)
-        return ItemInstances(torch.from_numpy(ids), torch.from_numpy(kept))
+        if self._classes is None:
+            return instances
+        return without(instances, ~np.isin(instances.labels, self._classes), fill=0)
 
     def _aligned(self, image: UInt8[np.ndarray, "H W 3"], index: int) -> UInt8[np.ndarray, "H W 3"]:
         """Return a source image with the LAB statistics of the target image drawn for it."""
@@ -348,27 +347,15 @@ class PairedDataset(Dataset[RawItem]):
         return self._valid[size]
 
 
-def _refuse_choices_by_instance(
-    config: DataConfig, learned: DatasetRef, classes: Sequence[int] | None
-) -> None:
-    """Raise where a setting that needs instances is made for training on semantic maps.
-
-    `data.skip_empty` is no such choice: every image has classes to learn.
-    """
-    offenders = [
-        name
-        for name, given in (
-            ("method.classes", classes is not None),
-            ("data.rare_class_temperature", config.rare_class_temperature is not None),
-            ("max_occlusion, max_truncation or min_area", learned.object_filter.is_active),
-        )
-        if given
-    ]
-    if offenders:
-        raise UserError(
-            "settings that choose by instance must be empty where semantic maps are learned, got "
-            f"{' and '.join(offenders)} ({learned.root}). Leave them out."
-        )
+def _moved_labels(
+    read: InstanceArrays | UInt8[np.ndarray, "H W"], transform: Transform
+) -> ItemInstances | ItemSemantic:
+    """Return labels moved with their picture."""
+    if isinstance(read, InstanceArrays):
+        ids, kept = _move_instances(read, transform)
+        return ItemInstances(torch.from_numpy(ids), torch.from_numpy(kept))
+    moved = transform.map(read, fill=IGNORE_TRAIN_ID)
+    return ItemSemantic(torch.from_numpy(np.ascontiguousarray(moved)))
 
 
 def _move_instances(

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     TARGET_AUGMENTATION = 4
     RARE_CLASS = 5
     COLOR_REFERENCE = 6
+    CROP_AGAIN = 7
 
 
 def stream_generator(stream: Stream, *, seed: int, number: int) -> np.random.Generator:
@@ -53,37 +54,52 @@ class RareClassSampler:
     """Draws images by class, rarer classes more often.
 
     A draw picks a class with probability proportional to exp((1 - f) / T), f being the class's
-    share of all instances, then one of the images that show it, both with replacement. Draw d is a
-    function of (seed, d), so processes and resumed runs need no state.
+    share of everything counted, then one of the images that show enough of it, both with
+    replacement. A class that is counted nowhere is never drawn. Draw d is a function of (seed, d),
+    so processes and resumed runs need no state.
 
     Args:
-        counts: instances of every class in every image, (images, classes).
+        counts: instances, or pixels, of every class in every image, (images, classes).
         temperature: T; the smaller, the more of the rarest class.
         seed: the run's seed.
+        more_than: an image shows enough of a class with a larger count than this. DAFormer: 3000
+            pixels; with instances one is enough.
 
     Raises:
-        ValueError: no image shows an instance.
+        ValueError: nothing is counted, or no image shows enough of a class.
 
-    Reference: Hoyer et al., DAFormer, CVPR 2022, sec. 3.3, on instances instead of pixels.
+    Reference: Hoyer et al., DAFormer, CVPR 2022, sec. 3.3.
     """
 
-    def __init__(self, counts: NDArray[np.int64], *, temperature: float, seed: int) -> None:
+    def __init__(
+        self, counts: NDArray[np.int64], *, temperature: float, seed: int, more_than: int = 0
+    ) -> None:
         totals = counts.sum(axis=0)
         if not totals.any():
-            raise ValueError("counts must hold an instance, got none in any image.")
+            raise ValueError("counts must hold an instance or a pixel, got none in any image.")
         classes = np.flatnonzero(totals)
+        highest = counts.max(axis=0)[classes]
+        if (highest <= more_than).any():
+            raise ValueError(
+                f"counts of every class must exceed more_than ({more_than}) in an image, got at "
+                f"most {highest.tolist()}."
+            )
         logits = (1.0 - totals[classes] / totals.sum()) / temperature
         weights = np.exp(logits - logits.max())
         self.classes: NDArray[np.int64] = classes
         self.probabilities: NDArray[np.float64] = weights / weights.sum()
-        self._images = [np.flatnonzero(counts[:, thing]) for thing in classes]
+        self._images = [np.flatnonzero(counts[:, number] > more_than) for number in classes]
         self._seed = seed
 
     def __call__(self, draw: int) -> int:
         """Return which image a draw shows."""
+        return self.choose(draw)[1]
+
+    def choose(self, draw: int) -> tuple[int, int]:
+        """Return the class of a draw, and which image shows it."""
         generator = stream_generator(Stream.RARE_CLASS, seed=self._seed, number=draw)
-        thing = int(generator.choice(len(self.classes), p=self.probabilities))
-        return int(generator.choice(self._images[thing]))
+        place = int(generator.choice(len(self.classes), p=self.probabilities))
+        return int(self.classes[place]), int(generator.choice(self._images[place]))
 
 
 class StepSampler(Sampler[list[int]]):

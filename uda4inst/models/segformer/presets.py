@@ -12,6 +12,7 @@ from typing import Final
 from transformers import SegformerConfig
 
 from uda4inst.classes import SEMANTIC_CLASSES
+from uda4inst.models.segformer.network import SegFormer
 
 _Four = tuple[int, int, int, int]
 
@@ -53,6 +54,15 @@ class SegFormerPreset:
             classifier_dropout_prob=self.head_dropout,
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
+        )
+
+    def build(self, *, num_classes: int, gradient_checkpointing: bool) -> SegFormer:
+        """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
+        return SegFormer(
+            self,
+            self.config(num_classes),
+            num_classes=num_classes,
+            gradient_checkpointing=gradient_checkpointing,
         )
 
 

@@ -15,7 +15,12 @@ from uda4inst.atomic import disk_errors
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import resampled_path
-from uda4inst.evaluation.scoring import accumulators, results_json, write_resampled_ap
+from uda4inst.evaluation.scoring import (
+    accumulators,
+    judge_image,
+    results_json,
+    write_resampled_ap,
+)
 from uda4inst.formats.predictions import (
     ImagePredictions,
     ScoredMask,
@@ -100,8 +105,7 @@ def _merge_step(
                     name = dataset.basename(index)
                     truth = dataset.read_instance_ids(index)
                     merged = merge_detections([part.get(name, ()) for part in parts])
-                    for accumulator in scores.values():
-                        accumulator.add(truth, merged)
+                    judge_image(scores, dataset, index, merged, instance_ids=truth)
                     size = (int(truth.shape[0]), int(truth.shape[1]))
                     write(to_line(ImagePredictions(name, size, merged)))
             names = [dataset.basename(index) for index in range(count)]

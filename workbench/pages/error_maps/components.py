@@ -48,6 +48,7 @@ class PictureSlots:
     prediction_b: gr.Image
     errors_b: gr.Image
     truth: gr.Image
+    confusions: gr.HTML
 
 
 class _Sides(TypedDict):
@@ -97,6 +98,7 @@ def build_pictures(position: gr.Slider) -> PictureSlots:
     with gr.Row():
         truth = _picture("Ground truth", "truth")
         gr.HTML(min_width=320, elem_classes="wb-spacer")
+    confusions = gr.HTML(elem_id="error-maps-confusions")
     return PictureSlots(
         position=position,
         facts=facts,
@@ -108,6 +110,7 @@ def build_pictures(position: gr.Slider) -> PictureSlots:
         prediction_b=prediction_b,
         errors_b=errors_b,
         truth=truth,
+        confusions=confusions,
     )
 
 

@@ -19,6 +19,7 @@ from uda4inst.evaluation.report import PROTOCOL_NAMES
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
 from workbench.pages.error_maps.choice import ordered, sides, valid_choice
+from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
@@ -51,6 +52,7 @@ class ErrorView:
     prediction_b: Image | None
     errors_b: Image | None
     truth: Image
+    confusions: str
 
 
 def error_view(services: Services, session: SessionState) -> Framed[ControlsView, ErrorView]:
@@ -88,7 +90,23 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
         prediction_b=prediction_b,
         errors_b=errors_b,
         truth=_truth(found, name, choice),
+        confusions=_confusions(services, [a, *([] if b is None else [b])], name, choice),
     )
+
+
+def _confusions(
+    services: Services, which: Sequence[Evaluated], name: str, choice: ErrorChoice
+) -> str:
+    """Return what is taken for what, of semantic maps; of instances nothing."""
+    parts: list[str] = []
+    for side, one in zip("AB", which, strict=False):
+        found = services.evaluations.predictions(one)
+        if isinstance(found, SemanticSet):
+            index = services.evaluations.index(one, choice.score_threshold)
+            title = f"{side}, {one.run}, {one.network} at step {one.step:,}"
+            data = f"{found.dataset.name} {found.dataset.split}"
+            parts.append(confusions(index, name, side=title, data=data, thing=choice.thing))
+    return "".join(parts)
 
 
 def _pictures(

@@ -13,8 +13,10 @@ from semantic_run import STEP, write_semantic_run
 
 from uda4inst.colors import ERROR_COLORS, RIGHT, WRONG
 from uda4inst.data.readers import Cityscapes
+from uda4inst.evaluation.error_maps import ErrorIndex
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps.choice import class_names, ordered, sides
+from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.pages.train.monitor import run_table
 from workbench.services import Services
@@ -83,6 +85,61 @@ def test_error_view__right_and_wrong_by_class(services: Services, run: Path) -> 
     road = shown(services, DEMO.on_errors(thing=ROAD))
     assert f"IoU {100 * scores['per_class']['road']['IoU']:.1f}" in road.title_a
     assert not np.array_equal(road.truth, whole.truth)
+
+
+def test_error_view__says_what_is_taken_for_what(
+    services: Services, run: Path, cars: dict[str, int], toy_tree: Path
+) -> None:
+    worst = min(cars, key=lambda name: (-cars[name], name))
+    text = shown(services, DEMO).confusions
+    everything = sum(cars.values())
+    assert (
+        f"Of the {cars[worst]:,} pixels of car, 100.0 % were called road ({cars[worst]:,} pixels; "
+        f"image {worst})."
+    ) in text
+    assert (
+        f"Of the {everything:,} pixels of car, 100.0 % were called road ({everything:,} pixels; "
+        f"all {len(cars)} evaluated images of Cityscapes val)."
+    ) in text
+    dataset = Cityscapes(toy_tree / "cityscapes", "val")
+    maps = [dataset.read_semantic(i) for i in range(len(dataset))]
+    roads = sum(int((ids == 0).sum()) for ids in maps)
+    assert f"Of the {roads:,} pixels of road, 100.0 % were rightly called road ({roads:,}" in text
+    assert f"<b>{sum(int((ids != 255).sum()) for ids in maps):,} judged pixels</b>" in text
+    assert text.count("<li>") == 2  # nothing else is wrong
+    assert f"A, pixels, student at step {STEP}" in text
+    only = shown(services, DEMO.on_errors(thing=CAR)).confusions
+    assert "pixels of car, 100.0 % were called road" in only
+    assert "pixels of road" not in only
+
+
+def test_error_view__both_sides_say_what_they_take_for_what(services: Services, run: Path) -> None:
+    text = shown(services, DEMO.on_errors(other_run="pixels")).confusions
+    assert text.count("what is taken for what") == 2
+    assert f"B, pixels, student at step {STEP}" in text
+
+
+def test_confusions__shares_are_of_the_true_class() -> None:
+    counts = np.zeros((2, 20, 20), dtype=np.int64)
+    counts[0, CAR + 1, CAR + 1], counts[0, CAR + 1, ROAD + 1], counts[0, CAR + 1, 0] = 60, 30, 10
+    counts[1, ROAD + 1, CAR + 1] = 7
+    index = ErrorIndex(("one", "other"), counts, score_threshold=0.0)
+    text = confusions(index, "one", side="A", data="Cityscapes val", thing=None)
+    assert "Of the 100 pixels of car, 30.0 % were called road (30 pixels; image one)." in text
+    assert "Of the 100 pixels of car, 10.0 % were called no class (10 pixels; image one)." in text
+    assert "Of the 7 pixels of road, 100.0 % were called car (7 pixels; all 2 evaluated" in text
+    assert "of road" not in text.partition("<section>")[2].partition("</section>")[0]
+    alone = confusions(index, "one", side="A", data="Cityscapes val", thing=ROAD)
+    assert "image one has none of road" in alone
+    unknown = confusions(index, "third", side="A", data="Cityscapes val", thing=None)
+    assert unknown.count("<section>") == 1
+
+
+def test_error_view__of_instances_nothing_is_taken_for_anything(
+    services: Services, write_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_run("demo", steps=40, tree=toy_tree / "cityscapes")
+    assert shown(services, SessionState(page="error_maps", run="demo")).confusions == ""
 
 
 def test_error_view__only_runs_of_one_kind_are_compared(

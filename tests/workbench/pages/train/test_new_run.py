@@ -159,4 +159,4 @@ def test_presets__settings_of_instances_are_hidden_for_semantic_maps(
 
 def test_preview__warns_of_weights_of_another_network(services: Services) -> None:
     html = new_run.preview(services, PRESET, values_with(services, model__preset="swin_t"))
-    assert "model.weights=toystreets is the start of preset tiny" in html
+    assert "model.weights=toystreets is the start of presets tiny, mit_tiny" in html

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uda4inst.classes import IGNORE_TRAIN_ID
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import SemanticMap
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from uda4inst.models.segformer.loss import pixel_cross_entropy
-from uda4inst.models.segformer.prediction import SemanticPrediction
+from uda4inst.models.semantic.loss import pixel_cross_entropy
+from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import SemanticMap
 
 SIZE = (6, 7)

@@ -1,0 +1,1 @@
+"""DAFormer: a MiT encoder, and a head that sees the context of all four levels."""
