@@ -117,6 +117,18 @@ def add_samples(dataset: fo.Dataset, batch: Sequence[fo.Sample]) -> None:
         ) from error
 
 
+def image_count(dataset: fo.Dataset) -> int:
+    """Return how many images a data set holds, having MongoDB count anew where it is mistaken.
+
+    Its quick count, which FiftyOne's page shows, can be wrong once a mongod was killed or died of a
+    full disk.
+    """
+    counted = dataset.count("id")
+    if counted != len(dataset):
+        fo.core.odm.get_db_conn().command("validate", dataset._sample_collection_name)
+    return counted
+
+
 def view_sizes(dataset: fo.Dataset) -> dict[str, int]:
     """Return how many images every saved view has, but for that of all."""
     names = (name for name in dataset.list_saved_views() if name != WHOLE)

@@ -23,6 +23,7 @@ from workbench.sessions.building import (
     Progress,
     add_samples,
     description_of,
+    image_count,
     load_own,
     media_folder,
     save_info,
@@ -178,7 +179,7 @@ def summary_of(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:
         "data_set": dataset.name,
         "title": known["title"],
         "built": built,
-        "images": len(dataset),
+        "images": image_count(dataset),
         "domains": domains,
         "views": view_sizes(dataset),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -157,7 +158,10 @@ def _no_answer(rule: str, error: Exception, folder: Path | None) -> str:
         if folder is None
         else f"Free space on the disk, or put the folder away to begin anew. {MONGOD_REMEDY}"
     )
-    return f"{rule}{log}, got {reason_of(error)}. {remedy}"
+    free = ""
+    if folder is not None and folder.is_dir():
+        free = f", with {shutil.disk_usage(folder).free >> 20:,} MiB free there"
+    return f"{rule}{log}, got {reason_of(error)}{free}. {remedy}"
 
 
 def _end_of_log(folder: Path) -> str:

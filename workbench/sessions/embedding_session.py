@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -283,14 +284,18 @@ def _add_map(
         if progress is not None:
             progress(f"Mapping images by {one.name}", len(found), len(paths))
     vectors, of = np.stack(found), np.array(domains)
-    brain.compute_visualization(
-        dataset,
-        embeddings=vectors,
-        method=facts["method"],
-        brain_key=one.key,
-        seed=_SEED,
-        progress=False,
-    )
+    quiet = {"verbose": False} if facts["method"] == "umap" else {}  # it prints among the summary
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_jobs value")  # of UMAP, which the seed keeps to one
+        brain.compute_visualization(
+            dataset,
+            embeddings=vectors,
+            method=facts["method"],
+            brain_key=one.key,
+            seed=_SEED,
+            progress=False,
+            **quiet,
+        )
     gaps = _gaps(vectors[of == "source"], vectors[of == "target"])
     save_info(dataset, maps={**maps, one.key: {**facts, **gaps}})
 

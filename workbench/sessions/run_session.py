@@ -116,8 +116,7 @@ def _compare(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> None:
         save_comparison_view(dataset, (first.title, first.key), (second.title, second.key))
     for first, second in _pairs(semantic):
         save_semantic_comparison(dataset, first, second)
-    if len(semantic) == len(predicted):
-        show_maps(dataset, semantic)
+    show_maps(dataset, semantic if len(semantic) == len(predicted) else ())
 
 
 def _pairs(predicted: Sequence[Judgeable]) -> Iterator[tuple[Judgeable, Judgeable]]:

@@ -90,11 +90,16 @@ def save_semantic_comparison(dataset: fo.Dataset, first: Judgeable, second: Judg
 
 
 def show_maps(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> None:
-    """Have the page show the maps at once: without being told, it shows objects alone."""
-    paths = [SEMANTIC, *(one.field for one in predicted)]
+    """Have the page show the maps at once: without being told, it shows objects alone.
+
+    Args:
+        dataset: whose page it is.
+        predicted: runs of semantic segmentation; none for the objects again.
+    """
+    paths = [SEMANTIC, *(one.field for one in predicted)] if predicted else []
     known = dataset.app_config.active_fields
-    if known is None or list(known.paths) != paths:
-        dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
+    if paths != ([] if known is None else list(known.paths)):
+        dataset.app_config.active_fields = fo.ActiveFields(paths=paths) if paths else None
         dataset.save()
 
 

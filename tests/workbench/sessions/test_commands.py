@@ -18,7 +18,7 @@ from inspection import environment, processes_in, wait_until_gone
 
 inspection.require_database()
 
-from browser_bench import free_port
+from browser_bench import ROOT, free_port
 from pymongo.errors import AutoReconnect
 from typer.testing import CliRunner
 
@@ -120,6 +120,36 @@ def test_session__a_database_left_behind_is_ended_by_the_next(
     assert json.loads(out)["images"] == 2, err
     assert not mongod.is_running()
     wait_until_gone(tmp_path)
+
+
+COUNTED = """
+import sys
+from pathlib import Path
+from workbench.sessions.data_session import open_data_session
+from workbench.sessions.request import request_tree
+session = open_data_session(request_tree("urbansyn", Path(sys.argv[1]), limit=5))
+print(session.summary["built"], session.summary["images"], len(session.dataset))
+"""
+
+
+def test_session__counts_images_anew_after_its_database_was_killed(
+    start: Start, toy: Path, tmp_path: Path
+) -> None:
+    session = start("urbansyn", str(toy / "urbansyn"), "--limit", "5", "--remote")
+    address_of(session)
+    (mongod,) = (p for p in processes_in(tmp_path) if p.name() == "mongod")
+    mongod.kill()  # what it counted quickly is lost with it
+    session.kill()
+    wait_until_gone(tmp_path)
+    again = subprocess.run(
+        [sys.executable, "-c", COUNTED, toy / "urbansyn"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.stdout.split() == ["False", "5", "5"], again.stderr
 
 
 def test_session__of_two_at_once_each_ends_alone(start: Start, toy: Path, tmp_path: Path) -> None:

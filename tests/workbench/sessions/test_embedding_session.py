@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import inspection
@@ -33,9 +34,14 @@ ShortRun = Callable[..., list[str]]
 Caplog = pytest.LogCaptureFixture
 
 
+HAS_UMAP = find_spec("umap") is not None
+
+
 @pytest.fixture(autouse=True)
 def _mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without UMAP, which a machine may have or not: its own test has it."""
     monkeypatch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
+    monkeypatch.setattr(embedding_session, "find_spec", lambda name: None)
 
 
 def forbidden(*values: object, **named: object) -> None:
@@ -180,9 +186,17 @@ def test_session__one_adds_maps_at_a_time(
     assert open_embedding_session(grouped_run, limit=4).summary["maps"] == session.summary["maps"]
 
 
-def test_session__umap_must_be_installed(
-    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not HAS_UMAP, reason="the extra `embeddings` is not installed")
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
+def test_session__umap_where_it_is_installed_prints_nothing(
+    grouped_run: RunDir, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(embedding_session, "find_spec", lambda name: None)
+    monkeypatch.setattr(embedding_session, "find_spec", find_spec)
+    session = open_embedding_session(grouped_run, limit=8, steps=[3])
+    assert {facts["method"] for facts in session.summary["maps"].values()} == {"umap"}
+    assert capfd.readouterr().out == ""  # the summary alone goes there
+
+
+def test_session__umap_must_be_installed(grouped_run: RunDir) -> None:
     with pytest.raises(UserError, match=r"pip install -e '.\[embeddings\]'"):
         open_embedding_session(grouped_run, method="umap")

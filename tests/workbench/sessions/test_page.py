@@ -170,7 +170,7 @@ def test_page__a_lasso_on_the_map_leaves_its_images(
     grouped_run: RunDir, port: int, page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
-    dataset = open_embedding_session(grouped_run, limit=8).dataset
+    dataset = open_embedding_session(grouped_run, limit=8, method="pca").dataset
     page.goto(address_of(dataset, port))
     open_panel(page, "Embeddings")
     page.get_by_text("student_3_person_rider").first.click()

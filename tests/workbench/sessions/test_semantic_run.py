@@ -13,17 +13,21 @@ import pytest
 
 inspection.require_database()
 
+from random_detections import draw
 from semantic_run import STEP, write_semantic_run
 
 from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic import SemanticScores
+from uda4inst.formats.coco import write_results
 from uda4inst.formats.label_maps import LabelMaps, writing_label_maps
 from uda4inst.run_folder.layout import RunDir
 from workbench.sessions import run_session
 from workbench.sessions.building import DataSession
 from workbench.sessions.convert import from_segmentation
+from workbench.sessions.foreign import open_foreign_session
 from workbench.sessions.predicted import Predicted, find_predicted
+from workbench.sessions.request import request_tree
 from workbench.sessions.run_session import open_run_session
 
 pytestmark = pytest.mark.inspection
@@ -121,6 +125,17 @@ def test_open__other_maps_take_the_place_of_the_former_and_two_runs_are_compared
     assert f"semantic student {STEP} above better student {STEP}" not in names
     gains = both.dataset.load_saved_view(above)
     assert len(gains) == sum(value < 1 for value in opened.dataset.values(f"{KEY}_mIoU"))
+
+
+def test_open__objects_are_shown_again_to_those_who_ask_for_objects(
+    opened: DataSession, tree: Cityscapes, tmp_path: Path
+) -> None:
+    write_results(tmp_path / "drawn.json", [draw(tree, 0, np.random.default_rng(0))])
+    request = request_tree("cityscapes", tree.root, split="val")
+    assert opened.dataset.app_config.active_fields.paths[0] == "semantic"
+    objects = open_foreign_session([tmp_path / "drawn.json"], request)
+    assert objects.dataset.name == opened.dataset.name
+    assert objects.dataset.app_config.active_fields is None
 
 
 def test_open__maps_of_other_images_are_refused(run: RunDir, tmp_path: Path) -> None:
