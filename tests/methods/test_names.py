@@ -16,6 +16,7 @@ CONFIGURATIONS = {
     "uda4inst/suites/definition.py",
     "uda4inst/suites/own_tables.py",
     "uda4inst/suites/paper_tables.py",
+    "uda4inst/suites/semantic_tables.py",
 }
 # Where a string decides something. A method may be called as the package is, whose name stands in
 # log names and commands too.

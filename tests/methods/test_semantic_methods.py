@@ -122,12 +122,12 @@ def test_daformer__distance_is_to_the_start_and_can_be_left_out() -> None:
     assert terms["source/features"].weight == 0.005
     around.student.eval()  # no dropout: the student is still its start
     terms = {t.name: t for t in method.losses(method.prepare(batch(block=32), 0), 0)}
-    assert float(terms["source/features"].value) == pytest.approx(0.0, abs=1e-4)
+    assert terms["source/features"].value.item() == pytest.approx(0.0, abs=1e-4)
     with torch.no_grad():
         for parameter in around.student.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     terms = {t.name: t for t in method.losses(method.prepare(batch(block=32), 0), 0)}
-    assert float(terms["source/features"].value) > 0.01
+    assert terms["source/features"].value.item() > 0.01
     plain = DAFormer(
         context("daformer_tiny"),
         DAFormerConfig.model_validate({"feature_distance": {"weight": 0.0}}),
@@ -173,7 +173,7 @@ def test_ehtdi__parts_and_where_pixels_come_from() -> None:
             "contrast/classes": 0.01,
         }
     )
-    assert all(math.isfinite(float(t.value)) for t in terms)
+    assert all(math.isfinite(t.value.item()) for t in terms)
 
 
 def test_adversarial__neither_side_moves_the_other() -> None:
@@ -251,7 +251,7 @@ def test_meta__feedback_is_the_reports_product(done: int, factor: float | None) 
     student = {t.name: t for t in method.losses(views, 0)}
     products = [
         sum(
-            t.weight * float(t.value)
+            t.weight * t.value.item()
             for n, t in student.items()
             if n.startswith(f"{side}/") and not n.endswith("adversarial")
         )
@@ -259,24 +259,24 @@ def test_meta__feedback_is_the_reports_product(done: int, factor: float | None) 
     ]
     teacher = {t.name: t for t in method.teacher_losses(views, 0)}
     expected = 1.0 if factor is None else factor * 0.01 * products[0] * products[1]
-    assert float(teacher["feedback"].value) == pytest.approx(expected, rel=1e-4)
+    assert teacher["feedback"].value.item() == pytest.approx(expected, rel=1e-4)
     assert teacher["feedback"].weight == 0
 
 
 def test_meta__feedback_by_improvement_is_what_the_update_did_on_source() -> None:
     method, views = meta(60, feedback="improvement")
     first = list(method.losses(views, 0))
-    before = sum(t.weight * float(t.value) for t in first if t.name.startswith("source/"))
+    before = sum(t.weight * t.value.item() for t in first if t.name.startswith("source/"))
     optimizer = torch.optim.SGD(method.context.student.parameters(), lr=0.5)
     total([t for t in first if t.name.startswith("source/")]).backward()
     optimizer.step()
     after_terms = list(method.losses(views, 0))
-    after = sum(t.weight * float(t.value) for t in after_terms if t.name.startswith("source/"))
+    after = sum(t.weight * t.value.item() for t in after_terms if t.name.startswith("source/"))
     list(method.losses(views, 0))
     method._before = (torch.tensor(before), torch.tensor(0.0))
     feedback = method._feedback(views)
-    assert float(feedback) == pytest.approx(before - after, rel=1e-3)
-    assert float(feedback) > 0
+    assert feedback.item() == pytest.approx(before - after, rel=1e-3)
+    assert feedback.item() > 0
 
 
 @pytest.mark.parametrize("chance", [0.0, 1.0])

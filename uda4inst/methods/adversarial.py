@@ -9,7 +9,7 @@ of class probabilities, source (x_S, y_S), target x_T:
     3  L_D   = (BCE(D(softmax f(x_S)), "source") + BCE(D(softmax f(x_T)), "target")) / 2
     4  f minimises L_seg + 0.001 L_adv,  D minimises L_D
 
-and once pseudo-labels are there (`pseudo_labels_from`, in stage 2), made by f as it was then, g:
+and once pseudo-labels are there (`pseudo_labels_from`), made by f as it was then, g:
 
     5  y'_T = argmax g(x_T) where max g(x_T) >= t_c,  t_c = min(0.9, median of c's confidences)
     6  f minimises L_seg + 0.001 L_adv + CE(f(x_T), y'_T)
@@ -163,8 +163,8 @@ class AdversarialConfig(MethodConfig):
         default=None,
         ge=0,
         le=1,
-        description="Share of stage 2 after which the student, as it is then, labels the target "
-        "images (rows + PL: 0, stage 1 having none). Empty: never.",
+        description="Share of the stage after which the student, as it is then, labels the target "
+        "images (rows + PL: 0.5, as both halves have 50 epochs). Empty: never.",
     )
     highest_threshold: float = Field(
         default=0.9,
@@ -183,7 +183,5 @@ SPEC = MethodSpec(
     Adversarial,
     AdversarialConfig,
     tasks=frozenset({"semantic"}),
-    stage1="adversarial",
-    stage1_settings={"pseudo_labels_from": None},
     networks=("student", "teacher"),
 )

@@ -233,6 +233,7 @@ def _runs_of_row(
             {
                 **scale.settings_on(cell.scenes),
                 **scale.under.get(suite.name, {}),
+                **scale.under.get(f"{suite.name}/{row.key}", {}),
                 **row.settings,
                 **_fitting(scale.suites.get(suite.name, {}), row),
             }

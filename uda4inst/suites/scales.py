@@ -48,7 +48,7 @@ class Scale:
         presets: configuration by benchmark; rows of other benchmarks are not run.
         settings: values by dotted name, for every run; `{scenes}` is the scene set's folder.
         suites: more of them by suite, over those of the rows.
-        under: more of them by suite, under those of the rows.
+        under: more of them by suite, and by "suite/row", under those of the rows.
         make_data: the command that makes its data; empty where they must be fetched.
         scenes: the scene sets it is run on; None where it has one data set a benchmark.
     """

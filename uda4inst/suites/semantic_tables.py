@@ -199,7 +199,7 @@ def _bisenet(key: str, label: str, method: str, settings: Mapping[str, Any], **m
     return _row(key, label, everything, benchmark=_BISENET, **more)
 
 
-_PSEUDO: Final[Mapping[str, Any]] = {"method.pseudo_labels_from": 0.0}
+_PSEUDO: Final[Mapping[str, Any]] = {"method.pseudo_labels_from": 0.5}
 _DSC_GAME: Final[Mapping[str, Any]] = {"method.game.discriminator": "dsc"}
 _lower, _upper = _bounds(_BISENET, oracle=_SUPERVISED)
 META_PSEUDO_LABELS: Final = _suite(
