@@ -2,14 +2,14 @@
 
 Report: "Real-time Domain Adaptation in Semantic Segmentation" with Meta Pseudo Labels, rows FCD,
 DSC and DSC + PL of its Table I, and its code (commit 1c64801). One step, student f, discriminator D
-of class probabilities, source (x_S, y_S), target x_T:
+of class probabilities, source (x_S, y_S), target x_T::
 
     1  L_seg = CE(f(x_S), y_S), auxiliary heads included
     2  L_adv = BCE(D(softmax f(x_T)), "source")
     3  L_D   = (BCE(D(softmax f(x_S)), "source") + BCE(D(softmax f(x_T)), "target")) / 2
     4  f minimises L_seg + 0.001 L_adv,  D minimises L_D
 
-and once pseudo-labels are there (`pseudo_labels_from`), made by f as it was then, g:
+and once pseudo-labels are there (`pseudo_labels_from`), made by f as it was then, g::
 
     5  y'_T = argmax g(x_T) where max g(x_T) >= t_c,  t_c = min(0.9, median of c's confidences)
     6  f minimises L_seg + 0.001 L_adv + CE(f(x_T), y'_T)

@@ -2,7 +2,7 @@
 
 Paper: Tranheden, Olsson, Pinto, Svensson, "DACS: Domain Adaptation via Cross-domain Mixed
 Sampling", WACV 2021 (arXiv 2007.08702). One step t, student f_w, teacher f_v, source (x_S, y_S),
-target x_T; lines 1 to 3 are `semantic_steps.ClassMixStep`:
+target x_T; lines 1 to 3 are `semantic_steps.ClassMixStep`::
 
     1  v <- a_t v + (1 - a_t) w,  a_t = min(1 - 1/(t + 1), 0.99)              EMA teacher
     2  y'_T = argmax f_v(x_T),  q = share of pixels with max f_v(x_T) >= 0.968  pseudo-labels

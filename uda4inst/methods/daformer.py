@@ -3,7 +3,7 @@
 Paper: Hoyer, Dai, Van Gool, "DAFormer: Improving Network Architectures and Training Strategies for
 Domain-Adaptive Semantic Segmentation", CVPR 2022 (arXiv 2111.14887). One step t, student f_w,
 teacher f_v, source (x_S, y_S), target x_T; f_0 is the student as it began; lines 1 to 3 are DACS's
-(`semantic_steps.ClassMixStep`):
+(`semantic_steps.ClassMixStep`)::
 
     0  x_S drawn by class, P(c) ~ exp((1 - f_c) / 0.01)     `data.rare_class_temperature`
     1  v <- a_t v + (1 - a_t) w,  a_t = min(1 - 1/(t + 1), 0.999)             EMA teacher

@@ -3,7 +3,7 @@
 Paper: Li et al., "Exploring High-quality Target Domain Information for Unsupervised Domain Adaptive
 Semantic Segmentation", ACM MM 2022. Its body was not at hand: formulas and numbers are those of the
 authors' code (commit 862502b). One step, student f, source (x_S, y_S), target x_T; "s"
-marks views of changed colours:
+marks views of changed colours::
 
     1  y'_T = argmax f(x_T)                                  pseudo-labels, no threshold
     2  m = half of y_S's classes from pole on, pasted on x_T and x_T^s: x_ST, x_ST^s     S2T

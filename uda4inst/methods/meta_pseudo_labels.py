@@ -4,7 +4,7 @@ Report: "Real-time Domain Adaptation in Semantic Segmentation" with Meta Pseudo 
 MPL of its Table I, and its code (commit 1c64801); after Pham et al., "Meta Pseudo Labels", CVPR
 2021. The teacher g is the network of `adversarial.py` with pseudo-labels, the student f begins
 anew. One step, discriminators D_f and D_g, source (x_S, y_S), target x_T, progress e in epochs of
-which there are 50:
+which there are 50::
 
     1  y'_T = argmax g(x_T) where max g(x_T) >= t_c,  t_c = min(0.9, median of c's confidences)
     2  f minimises CE(f(x_S), y_S) + 0.001 L_adv(f) + CE(f(x_T), y'_T);  D_f its own loss

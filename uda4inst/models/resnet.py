@@ -2,8 +2,8 @@
 
 Reference: He et al., Deep residual learning, CVPR 2016; Chen et al., DeepLab, TPAMI 2018, for the
 dilated one. The library's has the stride of a bottleneck in its 3x3 convolution, where the networks
-of the comparison methods have it in the first 1x1; published weights (microsoft/resnet-*) are of
-the former.
+of the comparison methods have it in the first 1x1; published weights (microsoft/resnet-50 and
+others) are of the former.
 """
 
 from __future__ import annotations

@@ -76,8 +76,7 @@ def weigh_by_quality(
 ) -> tuple[PixelLabels, ...]:
     """Return the labels, every pixel counting by the share of pixels that are sure.
 
-    q = |{p : confidence(p) >= threshold}| / |{p}| over all pixels of the image, hidden ones too.
-    Nothing is read back from the device.
+    The share is of all pixels of the image, hidden ones too. Nothing is read back from the device.
 
     Args:
         labels: one a target image.

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import SegformerForImageClassification, SegformerForSemanticSegmentation
 
 from uda4inst.errors import UserError
-from uda4inst.models.daformer.network import DAFormer
+from uda4inst.models.daformer.network import DAFormerNetwork
 from uda4inst.models.daformer.presets import DAFORMER_PRESETS
 from uda4inst.models.pixels import cut_padding
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS
@@ -32,10 +32,10 @@ MILLIONS = {
 
 
 @pytest.fixture
-def network() -> DAFormer:
+def network() -> DAFormerNetwork:
     torch.manual_seed(0)
     built, _ = build_semantic("daformer_tiny", weights=None)
-    assert isinstance(built, DAFormer)
+    assert isinstance(built, DAFormerNetwork)
     return built
 
 
@@ -68,7 +68,7 @@ def test_presets__published_sizes_drop_paths_and_channels_linearly_up_to_a_tenth
     assert rates == pytest.approx([0.1 * k / 51 for k in range(52)])
 
 
-def test_encoder__has_the_published_epsilons(network: DAFormer) -> None:
+def test_encoder__has_the_published_epsilons(network: DAFormerNetwork) -> None:
     epsilons = {n: m.eps for n, m in network.encoder.named_modules() if isinstance(m, nn.LayerNorm)}
     coarse = {name for name, eps in epsilons.items() if eps == 1e-6}
     fine = {name for name, eps in epsilons.items() if eps == 1e-5}
@@ -77,7 +77,7 @@ def test_encoder__has_the_published_epsilons(network: DAFormer) -> None:
     assert not any("patch_embeddings" in name or "sequence_reduction" in name for name in coarse)
 
 
-def test_forward__gives_logits_and_features_over_the_padded_image(network: DAFormer) -> None:
+def test_forward__gives_logits_and_features_over_the_padded_image(network: DAFormerNetwork) -> None:
     network.eval()
     images = torch.rand(2, 3, 50, 75)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_forward__gives_logits_and_features_over_the_padded_image(network: DAFor
     assert found.aux == ()
 
 
-def test_forward__works_in_bf16_autocast(network: DAFormer) -> None:
+def test_forward__works_in_bf16_autocast(network: DAFormerNetwork) -> None:
     labels = SemanticMap(torch.zeros(64, 64, dtype=torch.uint8))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = pixel_cross_entropy(network(torch.rand(1, 3, 64, 64)), [labels])
@@ -97,7 +97,9 @@ def test_forward__works_in_bf16_autocast(network: DAFormer) -> None:
     assert torch.isfinite(loss)
 
 
-def test_parameters__all_get_gradients_and_backbone_and_head_are_found(network: DAFormer) -> None:
+def test_parameters__all_get_gradients_and_backbone_and_head_are_found(
+    network: DAFormerNetwork,
+) -> None:
     network(torch.rand(2, 3, 64, 64)).logits.square().mean().backward()
     names = [name for name, _ in network.named_parameters()]
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
@@ -105,7 +107,7 @@ def test_parameters__all_get_gradients_and_backbone_and_head_are_found(network: 
     assert set(network.class_head) <= set(names)
 
 
-def test_forward__is_the_same_with_gradient_checkpointing(network: DAFormer) -> None:
+def test_forward__is_the_same_with_gradient_checkpointing(network: DAFormerNetwork) -> None:
     other, _ = build_semantic("daformer_tiny", weights=None, gradient_checkpointing=True)
     other.load_state_dict(network.state_dict())
     images = torch.rand(2, 3, 64, 64)

@@ -21,7 +21,7 @@ from uda4inst.models.semantic.network import SemanticNetwork, SemanticPreset
 from uda4inst.models.semantic.prediction import SemanticPrediction
 
 
-class DAFormer(SemanticNetwork):
+class DAFormerNetwork(SemanticNetwork):
     """Encoder and head.
 
     Args:

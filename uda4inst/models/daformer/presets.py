@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from uda4inst.models.daformer.head import FusionHead
-from uda4inst.models.daformer.network import DAFormer
+from uda4inst.models.daformer.network import DAFormerNetwork
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
 
 
@@ -42,9 +42,9 @@ class DAFormerPreset:
             dropout=self.head_dropout,
         )
 
-    def build(self, *, num_classes: int, gradient_checkpointing: bool) -> DAFormer:
+    def build(self, *, num_classes: int, gradient_checkpointing: bool) -> DAFormerNetwork:
         """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
-        return DAFormer(
+        return DAFormerNetwork(
             self,
             self.encoder.config(num_classes),
             self.head(num_classes),
