@@ -314,7 +314,7 @@ def test_check_tree__unknown_split(tree: ToyStreetsTree) -> None:
 
 @pytest.mark.parametrize("name", ["citiscapes", "Cityscapes"])
 def test_check_tree__unknown_format_suggests_the_nearest(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"must be a format .*Did you mean cityscapes\?"):
+    with pytest.raises(UserError, match=r"FORMAT must be one of .*Did you mean cityscapes\?"):
         check_tree(name, tmp_path)
 
 
