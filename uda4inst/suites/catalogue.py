@@ -13,7 +13,13 @@ from uda4inst.suites.own_tables import (
     THRESHOLD_SWEEP,
 )
 from uda4inst.suites.paper_tables import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
-from uda4inst.suites.semantic_tables import DAFORMER, EHTDI, META_PSEUDO_LABELS, SEMANTIC_BOUNDS
+from uda4inst.suites.semantic_tables import (
+    DAFORMER,
+    EHTDI,
+    META_PSEUDO_LABELS,
+    SEMANTIC_BOUNDS,
+    SEMANTIC_METHODS,
+)
 
 SUITES: Final[Mapping[str, Suite]] = {
     suite.name: suite
@@ -31,5 +37,6 @@ SUITES: Final[Mapping[str, Suite]] = {
         DAFORMER,
         EHTDI,
         META_PSEUDO_LABELS,
+        SEMANTIC_METHODS,
     )
 }

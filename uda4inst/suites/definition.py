@@ -30,6 +30,7 @@ SuiteName = Literal[
     "daformer",
     "ehtdi",
     "meta_pseudo_labels",
+    "semantic_methods",
 ]
 Bound = Literal["lower_bound", "upper_bound"]
 Role = Literal["row"] | Bound

@@ -243,3 +243,30 @@ META_PSEUDO_LABELS: Final = _suite(
         _upper,
     ),
 )
+
+
+# All of them on one network -----------------------------------------------------------------------
+
+_lower, _upper = _bounds(_DAFORMER_NET)
+
+
+def _beside(key: str, label: str, settings: Mapping[str, Any] = _NO_SAMPLING) -> Row:
+    everything = {"method.name": key, **settings}
+    return _row(key, label, everything, benchmark=_DAFORMER_NET)
+
+
+SEMANTIC_METHODS: Final = _suite(
+    "semantic_methods",
+    "Semantic methods side by side",
+    "Each method, its own settings, on DAFormer's network, so that what differs is the method; "
+    "the papers have each on another network. Rare-class sampling is DAFormer's alone.",
+    (
+        _lower,
+        _beside("adversarial", "adversarial (DSC)"),
+        _beside("meta_pseudo_labels", "Meta Pseudo Labels (DSC)"),
+        _beside("ehtdi", "EHTDI"),
+        _beside("dacs", "DACS"),
+        _beside("daformer", "DAFormer", {}),
+        _upper,
+    ),
+)

@@ -25,6 +25,7 @@ from uda4inst.run_folder.snapshot_reader import (
     SnapshotItem,
 )
 from uda4inst.uda.mixing import Origin
+from workbench.drawings.pixel_labels import gray_map, weight_map
 
 Image = NDArray[np.uint8]
 
@@ -53,6 +54,8 @@ class ItemPictures:
     pseudo_labels: PictureView
     s2t: PictureView
     t2s: PictureView
+    weights: PictureView
+    domains: PictureView
 
 
 def item_pictures(snapshot: Snapshot, item: SnapshotItem, *, marked: bool = True) -> ItemPictures:
@@ -67,15 +70,56 @@ def item_pictures(snapshot: Snapshot, item: SnapshotItem, *, marked: bool = True
     return ItemPictures(
         source=_source(item, marked=marked),
         target=_target(item, marked=marked),
-        pseudo_labels=PictureView(
-            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
-        ),
-        s2t=PictureView(
+        pseudo_labels=_pseudo_labels(item, off, marked=marked),
+        s2t=_class_mixed(item.s2t_semantic, "source", marked=marked)
+        or PictureView(
             _mixed(item.s2t, marked=marked), _pasted(item.s2t, "pseudo-labels were there", off)
         ),
-        t2s=PictureView(
+        t2s=_class_mixed(item.t2s_semantic, "pseudo-labels", marked=marked)
+        or PictureView(
             _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
         ),
+        weights=_weights(item),
+        domains=_domains(item),
+    )
+
+
+def _pseudo_labels(item: SnapshotItem, off: str, *, marked: bool) -> PictureView:
+    labels = item.pixel_labels
+    if labels is None:
+        return PictureView(
+            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
+        )
+    return _semantic(labels.learned, marked=marked)
+
+
+def _class_mixed(shown: SemanticImage | None, pasted: str, *, marked: bool) -> PictureView | None:
+    """Return an image mixed by class, and how much of it was pasted; None where there is none."""
+    if shown is None:
+        return None
+    view = _semantic(shown, marked=marked)
+    share = 0.0 if shown.origin is None else 100 * float((shown.origin > 0).mean())
+    text = f"{share:.0f} % of the pixels pasted from {pasted} · {view.text}"
+    return PictureView(view.picture, text)
+
+
+def _weights(item: SnapshotItem) -> PictureView:
+    shown = item.s2t_semantic
+    if shown is None or shown.weight is None:
+        return PictureView(None, "every pixel counts alike")
+    below = shown.weight[shown.origin == 0] if shown.origin is not None else shown.weight
+    mean = float(below.mean()) / 255 if below.size else 0.0
+    return PictureView(
+        weight_map(shown), f"white counts 1; the target's pixels {mean:.2f} on average"
+    )
+
+
+def _domains(item: SnapshotItem) -> PictureView:
+    if item.domains is None:
+        return PictureView(None, "no discriminator")
+    mean = float(item.domains.mean()) / 255
+    return PictureView(
+        gray_map(item.domains), f"white is target for sure, black source; {mean:.2f} on average"
     )
 
 
@@ -97,7 +141,7 @@ def _target(item: SnapshotItem, *, marked: bool) -> PictureView:
         return _semantic(item.target_semantic, marked=marked)
     if item.target is None:
         return PictureView(None, "no target image")
-    has_teacher = item.pseudo_labels is not None
+    has_teacher = item.pseudo_labels is not None or item.pixel_labels is not None
     return PictureView(
         _plain(item.target),
         "what the teacher sees" if has_teacher else "lends its colours to the source",

@@ -11,7 +11,7 @@ from workbench.notebook.groups import category_groups
 from workbench.notebook.labels import labels
 from workbench.notebook.losses import losses
 from workbench.notebook.project import provenance, start
-from workbench.notebook.snapshots import mixing, pool, thresholds
+from workbench.notebook.snapshots import confidence, mixing, pool, thresholds
 from workbench.notebook.stepper import Stepper
 from workbench.notebook.study import Study
 from workbench.notebook.terminal import command
@@ -22,6 +22,7 @@ __all__ = [
     "category_groups",
     "colour_alignment",
     "command",
+    "confidence",
     "error_maps",
     "inspect",
     "inspect_data",

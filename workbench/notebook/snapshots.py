@@ -13,6 +13,7 @@ from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir, module_names, numbered, read_config_values
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot, SnapshotItem, read_snapshot
 from uda4inst.uda.mixing import Origin
+from workbench.drawings import pixel_labels
 from workbench.drawings.mixing import PictureView, item_pictures
 from workbench.drawings.pool import on_checkerboard
 from workbench.drawings.pseudo_labels import picture, try_threshold
@@ -20,13 +21,13 @@ from workbench.notebook.shown import Captioned, Image
 from workbench.notebook.stepper import Stepper
 from workbench.stores.candidates import settle
 
-VIEWS: Final = ("source", "target", "pseudo_labels", "s2t", "t2s")
+VIEWS: Final = ("source", "target", "pseudo_labels", "s2t", "t2s", "weights", "domains")
 THRESHOLDS: Final = tuple(round(0.05 * k, 2) for k in range(1, 20))
 _CELL: Final = 168  # pixels, of a pool entry's place in the picture
 _BACKGROUND: Final = 245
 _IN_A_ROW: Final = 6
 
-ViewName = Literal["source", "target", "pseudo_labels", "s2t", "t2s"]
+ViewName = Literal["source", "target", "pseudo_labels", "s2t", "t2s", "weights", "domains"]
 
 
 def snapshots_of(run: RunDir, module: str | None = None) -> dict[int, Snapshot]:
@@ -51,12 +52,15 @@ def snapshots_of(run: RunDir, module: str | None = None) -> dict[int, Snapshot]:
     return {step: read_snapshot(run, step) for step in steps}
 
 
-def mixing(runs: Mapping[str, RunDir], *, module: str | None = None) -> Stepper:
+def mixing(
+    runs: Mapping[str, RunDir], *, module: str | None = None, views: Sequence[ViewName] = VIEWS[:5]
+) -> Stepper:
     """Step through what runs were trained on.
 
     Args:
         runs: by the name the control shows.
         module: category group of runs that have several; None for the first.
+        views: those that can be chosen.
     """
     found = {name: snapshots_of(run, module) for name, run in runs.items()}
     steps = _shared(found)
@@ -69,8 +73,41 @@ def mixing(runs: Mapping[str, RunDir], *, module: str | None = None) -> Stepper:
         text = f"{row}, step {step}, {view}: {shown.text}"
         return Captioned(_blank(item) if shown.picture is None else shown.picture, text)
 
-    choices = {"row": list(found), "step": steps, "pair": range(1, pairs + 1), "view": VIEWS}
+    choices = {"row": list(found), "step": steps, "pair": range(1, pairs + 1), "view": views}
     return Stepper(draw, choices, start={"view": "s2t", "step": steps[-1]})
+
+
+def confidence(runs: Mapping[str, RunDir]) -> Stepper:
+    """Step through confidence thresholds over what runs said of the target's pixels.
+
+    Args:
+        runs: of semantic methods with pseudo-labels, by the name the control shows.
+    """
+    found = {
+        name: {
+            step: snapshot
+            for step, snapshot in snapshots_of(run).items()
+            if snapshot.items and snapshot.items[0].pixel_labels is not None
+        }
+        for name, run in runs.items()
+    }
+    steps = _shared(found)
+
+    def draw(row: str, step: int, threshold: float) -> Captioned:
+        snapshot = found[row][step]
+        labels = snapshot.items[0].pixel_labels
+        assert labels is not None
+        trial = pixel_labels.try_confidence(threshold, labels, own=snapshot.pixel_threshold)
+        kept, learned = 100 * float(trial.kept.mean()), 100 * float(trial.learned.mean())
+        own = snapshot.pixel_threshold
+        text = (
+            f"{row}, step {step}: {kept:.1f} % of the pixels at least {threshold:g} sure; training "
+            f"({own:g}) learned {learned:.1f} % with a weight of {trial.weight:.2f}"
+        )
+        return Captioned(pixel_labels.picture(labels, trial), text)
+
+    choices = {"row": list(found), "step": steps, "threshold": THRESHOLDS}
+    return Stepper(draw, choices, start={"threshold": 0.8, "step": steps[-1]})
 
 
 def _shared(found: Mapping[str, Mapping[int, Snapshot]]) -> list[int]:
@@ -85,7 +122,8 @@ def _shared(found: Mapping[str, Mapping[int, Snapshot]]) -> list[int]:
 
 def _blank(item: SnapshotItem) -> Image:
     """Return the place of a view that was not made."""
-    there = [item.target, *(v.image for v in (item.source, item.s2t, item.t2s) if v is not None)]
+    views = (item.source, item.s2t, item.t2s, item.source_semantic)
+    there = [item.target, *(view.image for view in views if view is not None)]
     shape = next((image.shape for image in there if image is not None), (128, 256, 3))
     return np.full(shape, _BACKGROUND, dtype=np.uint8)
 

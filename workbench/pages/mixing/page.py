@@ -29,7 +29,7 @@ TITLE = "Mixing"
 QUESTION = "What does the student see at this step?"
 HINT = (
     "Where a method mixes, S2T pastes source instances, and pool entries, into the target image; "
-    "T2S pastes pseudo-labels into the source image."
+    "T2S pastes pseudo-labels into the source image. Semantic methods paste classes whole."
 )
 TICK_SECONDS = 2.0
 Image = NDArray[np.uint8]
@@ -44,6 +44,9 @@ class MixingView:
     pseudo_labels: PictureView
     s2t: PictureView
     t2s: PictureView
+    weights: PictureView
+    domains: PictureView
+    maps: gr.Row
     classes: str
     origins: str
 
@@ -67,6 +70,9 @@ class _Slots:
     pseudo_labels: _PictureSlot
     s2t: _PictureSlot
     t2s: _PictureSlot
+    maps: gr.Row
+    weights: _PictureSlot
+    domains: _PictureSlot
     origins: gr.HTML
 
 
@@ -86,6 +92,9 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
             pseudo_labels=nothing,
             s2t=nothing,
             t2s=nothing,
+            weights=nothing,
+            domains=nothing,
+            maps=gr.Row(visible=False),
             classes="",
             origins="",
         )
@@ -97,13 +106,18 @@ def draw(snapshot: Snapshot, index: int, *, marked: bool = True) -> MixingView:
         pseudo_labels=pictures.pseudo_labels,
         s2t=pictures.s2t,
         t2s=pictures.t2s,
+        weights=pictures.weights,
+        domains=pictures.domains,
+        maps=gr.Row(visible=item.s2t_semantic is not None or item.domains is not None),
         classes=_class_legend(item),
         origins=markup.legend(_ORIGIN_LEGEND) if item.s2t or item.t2s else "",
     )
 
 
 def _class_legend(item: SnapshotItem) -> str:
-    maps = [shown for shown in (item.source_semantic, item.target_semantic) if shown is not None]
+    learned = None if item.pixel_labels is None else item.pixel_labels.learned
+    every = (item.source_semantic, item.target_semantic, learned)
+    maps = [shown for shown in every if shown is not None]
     if maps:
         known = sorted({train_id for shown in maps for train_id in present(shown)})
         classes = [SEMANTIC_CLASSES[train_id] for train_id in known]
@@ -160,6 +174,9 @@ def _build_slots() -> _Slots:
     with gr.Row():
         s2t = _picture_slot("s2t", "S2T: source and pool into target")
         t2s = _picture_slot("t2s", "T2S: pseudo-labels into source")
+    with gr.Row(visible=False) as maps:
+        weights = _picture_slot("weights", "How much each pixel of S2T counts in the loss")
+        domains = _picture_slot("domains", "What the discriminator says of the target image")
     return _Slots(
         classes=classes,
         marked=marked,
@@ -168,6 +185,9 @@ def _build_slots() -> _Slots:
         pseudo_labels=pseudo_labels,
         s2t=s2t,
         t2s=t2s,
+        maps=maps,
+        weights=weights,
+        domains=domains,
         origins=origins,
     )
 

@@ -9,10 +9,12 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
-from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
-from uda4inst.run_folder.snapshot_reader import Snapshot
+from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.colors import DROPPED_COLOR, HALO, IGNORED_OBJECT_COLOR
+from uda4inst.run_folder.snapshot_reader import PixelLabelImage, Snapshot
 from uda4inst.uda.threshold_sweep import Settled
+from workbench.drawings import pixel_labels
+from workbench.drawings.pixel_labels import PixelTrial
 from workbench.drawings.pseudo_labels import Trial, picture, try_threshold
 from workbench.fiftyone_bar import FiftyOneBar, FiftyOneView, bar_view, build_head, wire_button
 from workbench.pages.pseudo_labels.inspection import inspected
@@ -25,10 +27,11 @@ from workbench.ui.palette import class_css, css
 from workbench.ui.views import Empty, Frame, Framed, Skip, Unchanged
 
 TITLE = "Pseudo-labels"
-QUESTION = "Which detections does a score threshold keep?"
+QUESTION = "Which pseudo-labels does a threshold keep?"
 HINT = (
-    "Score = class probability x mean mask probability, by the teacher. The slider works on the "
-    "stored detections; training is not touched."
+    "Score = class probability x mean mask probability, by the teacher; of semantic methods, the "
+    "probability of each pixel's likeliest class. The slider works on what is stored; training is "
+    "not touched."
 )
 TICK_SECONDS = 2.0
 _THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
@@ -64,6 +67,8 @@ def draw(
 ) -> ThresholdView | Empty:
     """Return what the session's threshold does to one item of a snapshot."""
     item = snapshot.items[index] if snapshot.items else None
+    if item is not None and item.pixel_labels is not None:
+        return _draw_pixels(services, state, snapshot, item.pixel_labels)
     if item is None or item.target is None or item.pseudo_labels is None:
         return Empty(
             markup.empty(
@@ -88,6 +93,74 @@ def draw(
         table=_table(candidates, trial, snapshot),
         curve=plots.draw(_curve(candidates, trial)),
         fiftyone=bar_view(services, state, inspected),
+    )
+
+
+def _draw_pixels(
+    services: Services, state: SessionState, snapshot: Snapshot, labels: PixelLabelImage
+) -> ThresholdView:
+    """Return what the session's threshold does to the pseudo-labels of pixels."""
+    own = snapshot.pixel_threshold
+    trial = pixel_labels.try_confidence(state.score_threshold, labels, own=own)
+    at_rest = state.score_threshold is None
+    return ThresholdView(
+        threshold=gr.Slider(value=trial.threshold) if at_rest else gr.skip(),
+        picture=pixel_labels.picture(labels, trial),
+        legend=_pixel_legend(labels, trial),
+        table=_pixel_table(labels, trial),
+        curve=plots.draw(_pixel_curve(labels, trial, own)),
+        fiftyone=bar_view(services, state, inspected),
+    )
+
+
+def _pixel_legend(labels: PixelLabelImage, trial: PixelTrial) -> str:
+    there = np.flatnonzero(pixel_labels.areas(labels, trial.kept))
+    shown = [SEMANTIC_CLASSES[k] for k in there]
+    entries = [(c.name, css(c.color)) for c in shown]
+    return markup.legend([*entries, ("less sure", css(HALO))])
+
+
+def _pixel_table(labels: PixelLabelImage, trial: PixelTrial) -> str:
+    """Return how much of the image each class takes: kept here, dropped, learned in training."""
+    whichs = {
+        "kept": trial.kept,
+        "dropped": ~trial.kept,
+        f"learned in training, weight {trial.weight:.2f}": trial.learned,
+    }
+    shares = [pixel_labels.areas(labels, which) for which in whichs.values()]
+    rows: list[list[str]] = []
+    for train_id, known in enumerate(SEMANTIC_CLASSES):
+        if any(share[train_id] for share in shares):
+            key = f'<i style="--key:{css(known.color)}"></i>{known.name}'
+            cells = [f"{100 * share[train_id]:.1f} %" for share in shares]
+            rows.append([f'<span class="wb-key">{key}</span>', *cells])
+    totals = [f"{100 * share.sum():.1f} %" for share in shares]
+    rows.append([f"<b>{text}</b>" for text in ("all", *totals)])
+    note = (
+        '<p class="wb-quiet">Shares of this target crop. Its labels are not looked at: what is '
+        "kept may be wrong.</p>"
+    )
+    return markup.table(["class", *whichs], rows, kind="wb-counts") + note
+
+
+def _pixel_curve(labels: PixelLabelImage, trial: PixelTrial, own: float | None) -> plots.Chart:
+    shares = 100 * pixel_labels.kept_curve(labels, _THRESHOLDS)
+    lines = [plots.Line("all", "var(--body-text-color)", shares.sum(axis=1))]
+    lines += [
+        plots.Line(known.name, css(known.color), shares[:, train_id])
+        for train_id, known in enumerate(SEMANTIC_CLASSES)
+        if shares[:, train_id].any()
+    ]
+    marks = [plots.Mark(trial.threshold, f"{trial.threshold:g}", strong=True)]
+    if own is not None and trial.threshold != own:
+        marks.append(plots.Mark(own, f"training {own:g}"))
+    return plots.Chart(
+        "Kept over the threshold, % of the image",
+        _THRESHOLDS,
+        lines,
+        x_name="confidence",
+        marks=marks,
+        height=220,
     )
 
 
