@@ -109,3 +109,20 @@ def test_semantic_method__resumed_ends_at_the_same_bits(
     shutil.copytree(whole.path, again.path)
     assert launch.resume(again, step=step).state == "finished"
     assert_same_end(again, whole)
+
+
+def test_meta__a_stage_1_run_on_its_own_is_as_good(short_run: Overrides, tmp_path: Path) -> None:
+    network = f"model.preset={NETWORKS['meta_pseudo_labels']}"
+    # Which steps are noisy is drawn by the step of the run, which differs.
+    common = [network, "evaluation.limit=1", "method.noise_chance=0"]
+    whole = short_run(tmp_path, "whole", "method.name=meta_pseudo_labels", *common)
+    launch.train(load_config(PRESET, whole))
+    stage1 = ["method.name=adversarial", "method.pseudo_labels_from=0.5", "training.stage2_steps=0"]
+    launch.train(load_config(PRESET, short_run(tmp_path, "stage1", *common, *stage1)))
+    from_it = f"training.stage2_from={tmp_path / 'stage1'}"
+    parted = short_run(tmp_path, "parted", "method.name=meta_pseudo_labels", *common, from_it)
+    launch.train(load_config(PRESET, parted))
+    last = {"whole": LAST, "parted": "00000012"}
+    for name in ("student.safetensors", "teacher.safetensors"):
+        one, other = (load_file(tmp_path / k / "checkpoints" / v / name) for k, v in last.items())
+        assert plain(one) == plain(other), name

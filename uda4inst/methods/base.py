@@ -211,7 +211,8 @@ class MethodContext:
         forward: how the student is run; across processes, the wrapper.
         infer: how a network is run that is not trained, such as a teacher.
         wrap: makes what runs a network that is trained beside the student, as `forward` runs that.
-        build_start: makes the network that the run started from, with the weights it had then.
+        build_start: makes the network as it was before any training, whichever run stage 2 goes on
+            from.
         learning_rate: the student's at this step.
         seed: the run's seed.
         rank: index of this process.

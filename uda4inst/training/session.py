@@ -155,7 +155,10 @@ class Session:
             rank=self.processes.rank,
             steps=training.boundary if number == 1 else training.stage2_steps,
         )
+        state = random_state()
+        torch.manual_seed(config.seed)  # networks of the method's own begin alike in every stage 2
         method = METHODS[settings.name].build(context, settings)
+        set_random_state(state)
         optimizer = build_optimizer(
             self.student,
             lr=optim.lr,
@@ -172,9 +175,13 @@ class Session:
         return Stage(number, settings.name, first, last, method, trained, tuple(updates))
 
     def _build_start(self) -> Network:
-        """Return the network that the run started from, with its weights, on the device."""
+        """Return the network that all stages started from, with its weights, on the device.
+
+        That is before any training, whichever run stage 2 goes on from.
+        """
         state = random_state()
-        network, _ = build_student(self.config)
+        training = self.config.training.model_copy(update={"stage2_from": None})
+        network, _ = build_student(self.config.model_copy(update={"training": training}))
         set_random_state(state)
         return network.to(self.processes.device)
 
