@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,7 +21,9 @@ from uda4inst.structures import Size
 def count_flops(network: nn.Module, size: Size, *, images: int = 1, channels: int = 3) -> int:
     """Return the operations of a forward in evaluation mode.
 
-    Nothing is computed and nothing changed: tensors of shapes alone go through the network.
+    Nothing is changed, and as a rule nothing computed: tensors of shapes alone go through the
+    network. One that asks for a value on its way, as Mask2Former of older `transformers` does,
+    does the forward.
 
     Args:
         network: on the CPU; takes images (B, C, H, W).
@@ -29,18 +31,22 @@ def count_flops(network: nn.Module, size: Size, *, images: int = 1, channels: in
         images: how many at once.
         channels: of the images.
     """
+    shape = (images, channels, *size)
     training = network.training
     network.eval()
-    counter = FlopCounterMode(display=False)
     try:
-        # attention as plain products, which the counter knows on every device
-        with (
-            FakeTensorMode(allow_non_fake_inputs=True),
-            sdpa_kernel(SDPBackend.MATH),
-            torch.no_grad(),
-            counter,
-        ):
-            network(torch.zeros(images, channels, *size))
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                return _counted(network, shape)
+        except DataDependentOutputException:
+            return _counted(network, shape)
     finally:
         network.train(training)
+
+
+def _counted(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the operations of a forward; attention as plain products, which the counter knows."""
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), counter:
+        network(torch.zeros(shape))
     return counter.get_total_flops()
