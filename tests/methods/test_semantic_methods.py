@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from uda4inst.errors import UserError
 from uda4inst.methods.adversarial import Adversarial, AdversarialConfig
 from uda4inst.methods.base import LossTerm, MethodContext
 from uda4inst.methods.dacs import DACS, DACSConfig
@@ -272,7 +273,6 @@ def test_meta__feedback_by_improvement_is_what_the_update_did_on_source() -> Non
     optimizer.step()
     after_terms = list(method.losses(views, 0))
     after = sum(t.weight * t.value.item() for t in after_terms if t.name.startswith("source/"))
-    list(method.losses(views, 0))
     method._before = (torch.tensor(before), torch.tensor(0.0))
     feedback = method._feedback(views)
     assert feedback.item() == pytest.approx(before - after, rel=1e-3)
@@ -294,3 +294,23 @@ def test_meta__each_update_moves_its_own(chance: float) -> None:
         ("student", "discriminator"),
         ("teacher", "teacher_discriminator"),
     ]
+
+
+def test_meta__a_setting_of_the_teachers_optimizer_leaves_the_others() -> None:
+    config = MetaPseudoLabelsConfig.model_validate({"teacher_optim": {"lr": 0.5}})
+    optim = MetaPseudoLabels(context(), config).others["teacher"].optim
+    assert (optim.algorithm, optim.lr, optim.weight_decay) == ("sgd", 0.5, 1e-4)
+
+
+def test_ehtdi__a_setting_of_the_views_leaves_the_others() -> None:
+    views = EHTDIConfig.model_validate({"views": {"blur_chance": 0.0}}).views
+    assert (views.blur_chance, views.gray_chance) == (0.0, 0.2)
+
+
+def test_take_over__a_discriminator_of_another_kind_is_refused() -> None:
+    method = MetaPseudoLabels(context(), MetaPseudoLabelsConfig())
+    other = Adversarial(
+        context(), AdversarialConfig.model_validate({"game": {"discriminator": "fcd"}})
+    )
+    with pytest.raises(UserError, match="discriminator of stage 1, got one of another kind"):
+        method.begin({"discriminator": other.game.discriminator.state_dict()})

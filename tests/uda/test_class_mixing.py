@@ -10,13 +10,13 @@ import torch
 from uda4inst.structures import Sample, SemanticMap, TargetSample
 from uda4inst.uda.class_mixing import (
     ClassMixer,
-    ClassMixingConfig,
+    StrongViewConfig,
     half_of_the_classes,
     mix_classes,
 )
 from uda4inst.uda.pixel_labels import PixelLabels
 
-PLAIN = ClassMixingConfig(jitter_chance=0.0, blur_chance=0.0)
+PLAIN = StrongViewConfig(jitter_chance=0.0, blur_chance=0.0)
 
 
 def ids_of(rows: list[list[int]]) -> torch.Tensor:
@@ -83,7 +83,7 @@ def pair(seed: int) -> tuple[Sample, TargetSample, PixelLabels]:
 
 def test_class_mixer__what_is_drawn_follows_from_seed_rank_and_step() -> None:
     source, target, labels = pair(0)
-    mixers = [ClassMixer(ClassMixingConfig(), seed=s, rank=r) for s, r in ((1, 0), (2, 0), (1, 1))]
+    mixers = [ClassMixer(StrongViewConfig(), seed=s, rank=r) for s, r in ((1, 0), (2, 0), (1, 1))]
     made = [m([source], [target], [labels], step=step)[0] for m in mixers for step in (4, 5)]
     again = mixers[0]([source], [target], [labels], step=4)[0]
     assert torch.equal(again.image, made[0].image)

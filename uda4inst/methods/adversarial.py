@@ -41,12 +41,13 @@ from uda4inst.methods.base import (
     Views,
 )
 from uda4inst.methods.semantic_steps import (
+    HighestThreshold,
     label_pixels_by_class,
     pixel_figures,
     pseudo_labelled_view,
 )
 from uda4inst.methods.steps import prediction_losses, sample_view
-from uda4inst.methods.updates import OptimizerSettings, Other, Update, Weights, take_over
+from uda4inst.methods.updates import OptimizerSettings, Other, Update, Weights
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, TargetSample
 from uda4inst.uda.domain_game import DomainGame, DomainGameConfig
@@ -80,7 +81,7 @@ class Adversarial:
 
     def begin(self, before: Weights) -> None:
         """Keep the discriminator of the stage before."""
-        take_over(self.game.discriminator, before, "discriminator")
+        self.game.take_over(before.get("discriminator"))
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -166,13 +167,7 @@ class AdversarialConfig(MethodConfig):
         description="Share of the stage after which the student, as it is then, labels the target "
         "images (rows + PL: 0.5, as both halves have 50 epochs). Empty: never.",
     )
-    highest_threshold: float = Field(
-        default=0.9,
-        ge=0,
-        le=1,
-        description="A class's pixels need at least its median confidence, and never more than "
-        "this (0.9).",
-    )
+    highest_threshold: HighestThreshold = 0.9
 
     def student_images(self, batch_size: int) -> int:
         """Return two images a pair: source and target."""

@@ -41,11 +41,16 @@ from uda4inst.methods.base import (
     MethodSpec,
     Views,
 )
-from uda4inst.methods.semantic_steps import ClassMixStep, class_mixed_view, pixel_figures
+from uda4inst.methods.semantic_steps import (
+    ClassMixStep,
+    MixedWeight,
+    class_mixed_view,
+    pixel_figures,
+)
 from uda4inst.methods.steps import prediction_losses, sample_view, view_losses
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
-from uda4inst.uda.class_mixing import ClassMixingConfig
+from uda4inst.uda.class_mixing import StrongViewConfig
 from uda4inst.uda.feature_hold import FeatureDistanceConfig, FeatureHold
 from uda4inst.uda.pixel_labels import QualityConfig
 
@@ -128,12 +133,10 @@ class DAFormerConfig(MethodConfig):
     quality: QualityConfig = Field(
         default_factory=QualityConfig, description="How much pseudo-labels of pixels count."
     )
-    class_mixing: ClassMixingConfig = Field(
-        default_factory=ClassMixingConfig, description="Class mixing."
+    class_mixing: StrongViewConfig = Field(
+        default_factory=StrongViewConfig, description="Class mixing."
     )
-    mixed_weight: float = Field(
-        default=1.0, ge=0, le=10, description="Weight of the loss on mixed images (DACS: 1)."
-    )
+    mixed_weight: MixedWeight = 1.0
     feature_distance: FeatureDistanceConfig = Field(
         default_factory=FeatureDistanceConfig,
         description="Distance of source features from the start's.",

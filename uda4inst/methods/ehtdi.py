@@ -56,7 +56,7 @@ from uda4inst.uda.contrast import position_contrast, prototype_contrast
 from uda4inst.uda.pixel_labels import PixelLabels, pixel_labels
 from uda4inst.uda.two_way_class_mixing import (
     TwoViews,
-    ViewsConfig,
+    TwoViewsConfig,
     at_borders,
     known_classes,
     source_into_target,
@@ -234,7 +234,7 @@ class EHTDIConfig(MethodConfig):
         le=10,
         description="Of the contrast of classes (EHTDI: 0.01, of SYNTHIA 0.008).",
     )
-    views: ViewsConfig = Field(default_factory=ViewsConfig, description="The strong views.")
+    views: TwoViewsConfig = Field(default_factory=TwoViewsConfig, description="The strong views.")
 
     def student_images(self, batch_size: int) -> int:
         """Return four images a pair: source, two mixed into target, one into source."""

@@ -45,12 +45,13 @@ from uda4inst.methods.base import (
     Views,
 )
 from uda4inst.methods.semantic_steps import (
+    HighestThreshold,
     label_pixels_by_class,
     pixel_figures,
     pseudo_labelled_view,
 )
 from uda4inst.methods.steps import prediction_losses, sample_view
-from uda4inst.methods.updates import OptimizerSettings, Other, Update, Weights, take_over
+from uda4inst.methods.updates import Algorithm, OptimizerSettings, Other, Update, Weights
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch
 from uda4inst.uda.domain_game import DomainGame, DomainGameConfig
@@ -109,7 +110,7 @@ class MetaPseudoLabels:
         student = self.context.student
         self.teacher.load_state_dict(student.state_dict())
         student.load_state_dict(self.context.build_start().state_dict())
-        take_over(self.teacher_game.discriminator, before, "discriminator")
+        self.teacher_game.take_over(before.get("discriminator"))
 
     @torch.no_grad()
     def prepare(self, batch: DomainBatch, step: int) -> Views:
@@ -224,6 +225,14 @@ def _main(terms: list[LossTerm]) -> Float32[Tensor, ""]:
     return torch.stack([term.weight * term.value for term in terms]).sum().detach()
 
 
+class TeacherOptimizerSettings(OptimizerSettings):
+    """The teacher's optimizer, whose values of its own hold when only some of them are set."""
+
+    algorithm: Algorithm = Field(default="sgd", description="Which optimizer (the code: sgd).")
+    lr: float = Field(default=1.25e-2, gt=0, le=1, description="Peak learning rate.")
+    weight_decay: float = Field(default=1e-4, ge=0, le=1, description="Of weights.")
+
+
 class MetaPseudoLabelsConfig(MethodConfig):
     """Meta Pseudo Labels. Defaults are the report's code's."""
 
@@ -237,17 +246,11 @@ class MetaPseudoLabelsConfig(MethodConfig):
     discriminator_optim: OptimizerSettings = Field(
         default_factory=OptimizerSettings, description="The discriminator's optimizer."
     )
-    teacher_optim: OptimizerSettings = Field(
-        default_factory=lambda: OptimizerSettings(algorithm="sgd", lr=1.25e-2, weight_decay=1e-4),
+    teacher_optim: TeacherOptimizerSettings = Field(
+        default_factory=TeacherOptimizerSettings,
         description="The teacher's optimizer (the code: SGD, 1.25e-2).",
     )
-    highest_threshold: float = Field(
-        default=0.9,
-        ge=0,
-        le=1,
-        description="A class's pixels need at least its median confidence, and never more than "
-        "this (0.9).",
-    )
+    highest_threshold: HighestThreshold = 0.9
     feedback: Literal["product", "improvement"] = Field(
         default="product",
         description="What tells the teacher how good its labels were: the product of the "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import torch
+from pydantic import Field
 
 from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.methods.base import Figure, MethodContext, Views
@@ -14,7 +14,7 @@ from uda4inst.models.ema import EmaTeacher
 from uda4inst.models.network import Network
 from uda4inst.structures import DomainBatch, SemanticMap, TargetSample
 from uda4inst.tasks.base import StudentView
-from uda4inst.uda.class_mixing import ClassMixer, ClassMixingConfig
+from uda4inst.uda.class_mixing import ClassMixer, StrongViewConfig
 from uda4inst.uda.class_thresholds import class_thresholded
 from uda4inst.uda.pixel_labels import (
     PixelLabels,
@@ -24,6 +24,20 @@ from uda4inst.uda.pixel_labels import (
 )
 
 _NAMES: Final = tuple(c.name for c in SEMANTIC_CLASSES)
+# Settings of several methods, written once.
+MixedWeight = Annotated[
+    float,
+    Field(ge=0, le=10, description="Weight of the loss on mixed images (DACS: 1)."),
+]
+HighestThreshold = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="A class's pixels need at least its median confidence, and never more than "
+        "this (0.9).",
+    ),
+]
 
 
 class ClassMixStep:
@@ -42,7 +56,7 @@ class ClassMixStep:
         *,
         ema_decay: float,
         quality: QualityConfig,
-        class_mixing: ClassMixingConfig,
+        class_mixing: StrongViewConfig,
     ) -> None:
         self.context = context
         self.quality = quality
@@ -109,11 +123,10 @@ def label_pixels_by_class(
     """
     teacher.eval()
     images = torch.stack([sample.image for sample in target])
-    prediction = context.infer(teacher, images)
-    found = class_thresholded(prediction.at_pixels(), highest=highest)
+    found = class_thresholded(context.infer(teacher, images).at_pixels(), highest=highest)
     return tuple(
-        replace(labels, learned=SemanticMap(ids))
-        for labels, ids in zip(pixel_labels(prediction), found.ids, strict=True)
+        PixelLabels(best, sure, SemanticMap(ids))
+        for best, sure, ids in zip(found.best, found.confidence.half(), found.ids, strict=True)
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 from pydantic import Field
 from torch import nn
 
-from uda4inst.errors import UserError
 from uda4inst.methods.base import LossTerm, Views
 from uda4inst.settings import Settings
 
@@ -94,20 +93,3 @@ class BeginsAfresh(Protocol):
             UserError: they are of other networks.
         """
         ...
-
-
-def take_over(network: nn.Module, before: Weights, name: str) -> None:
-    """Fill a network with what the stage before made of it, if there is such.
-
-    Raises:
-        UserError: it is of another architecture.
-    """
-    if name not in before:
-        return
-    try:
-        network.load_state_dict(before[name])
-    except RuntimeError as error:
-        raise UserError(
-            f"stage 2 must go on with the {name} of stage 1, got one of another architecture. Set "
-            "method.game.discriminator to what the run of training.stage2_from had."
-        ) from error

@@ -28,6 +28,7 @@ from uda4inst.atomic import (
     write_whole,
 )
 from uda4inst.errors import UserError
+from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_network_file, on_host, save_network, tensors_digest
 from uda4inst.run_folder.layout import RunDir, numbered, versions
@@ -39,7 +40,6 @@ MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
 WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
-STUDENT: Final = "student"  # the network that every method trains
 
 
 @dataclass(frozen=True, slots=True, eq=False)

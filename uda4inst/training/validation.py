@@ -12,9 +12,10 @@ from uda4inst.atomic import disk_errors
 from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import Network
 from uda4inst.models.precision import inference_precision
-from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, open_checkpoint
+from uda4inst.run_folder.checkpoints import Checkpoint, open_checkpoint
 from uda4inst.run_folder.evaluations import write_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks.base import Task, measures_of

@@ -22,22 +22,35 @@ from uda4inst.uda.randomness import drawn_for, step_generator
 _CLASSES: Final = len(SEMANTIC_CLASSES)
 
 
-class ClassMixingConfig(Settings):
-    """Class mixing and the strong view that follows it."""
+class StrongViewConfig(Settings):
+    """What is done to an image's colours and sharpness, its geometry kept."""
 
     jitter_strength: float = Field(
         default=0.2,
         ge=0,
         le=0.5,
-        description="Of the mixed image's colour jitter: brightness, contrast and saturation by so "
-        "much, hue by this share of the circle (DAFormer: 0.2, DACS: 0.25).",
+        description="Of the colour jitter: brightness, contrast and saturation by so much, hue by "
+        "this share of the circle (DAFormer: 0.2, DACS: 0.25).",
     )
     jitter_chance: float = Field(
-        default=0.8, ge=0, le=1, description="How often a mixed image's colours are jittered."
+        default=0.8, ge=0, le=1, description="How often colours are jittered."
     )
     blur_chance: float = Field(
-        default=0.5, ge=0, le=1, description="How often a mixed image is blurred."
+        default=0.5, ge=0, le=1, description="How often the image is blurred."
     )
+    gray_chance: float = Field(
+        default=0.0, ge=0, le=1, description="How often colours are taken off (EHTDI: 0.2)."
+    )
+
+    def draw(self, generator: torch.Generator) -> StrongView:
+        """Draw a view; see `StrongView.draw`."""
+        return StrongView.draw(
+            strength=self.jitter_strength,
+            jitter_chance=self.jitter_chance,
+            blur_chance=self.blur_chance,
+            gray_chance=self.gray_chance,
+            generator=generator,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +77,7 @@ class ClassMixer:
         rank: index of the process.
     """
 
-    def __init__(self, config: ClassMixingConfig, *, seed: int, rank: int) -> None:
+    def __init__(self, config: StrongViewConfig, *, seed: int, rank: int) -> None:
         self.config = config
         self.seed = seed
         self.rank = rank
@@ -88,18 +101,12 @@ class ClassMixer:
             step: the run's.
         """
         generator = step_generator(seed=self.seed, rank=self.rank, step=step)
-        config = self.config
         mixed: list[ClassMixed] = []
         for crop, below, known in zip(source, target, labels, strict=True):
             semantic = crop.known_semantic()
             order = drawn_for(crop.image.device, torch.rand(_CLASSES, generator=generator))
             chosen = half_of_the_classes(semantic.ids, order)
-            view = StrongView.draw(
-                strength=config.jitter_strength,
-                jitter_chance=config.jitter_chance,
-                blur_chance=config.blur_chance,
-                generator=generator,
-            )
+            view = self.config.draw(generator)
             pair = mix_classes(below.image, known.learned, crop.image, semantic, chosen)
             mixed.append(replace(pair, image=view.apply(pair.image)))
         return tuple(mixed)

@@ -22,11 +22,13 @@ class PixelPseudoLabels:
 
     Args:
         ids: trainIds, 255 where unsure.
+        best: the likeliest class, sure or not.
         confidence: probability of the likeliest class, sure or not, in [0, 1].
         thresholds: least confidence of every class, by image; NaN where an image does not show it.
     """
 
     ids: UInt8[Tensor, "B H W"]
+    best: UInt8[Tensor, "B H W"]
     confidence: Float32[Tensor, "B H W"]
     thresholds: Float32[Tensor, "B C"]
 
@@ -59,7 +61,7 @@ def class_thresholded(
     least = torch.cat([thresholds, thresholds.new_full((batch, 1), torch.inf)], dim=1)
     is_sure = confidence >= least.gather(1, labels.reshape(batch, -1)).view(batch, height, width)
     ids = winner.where(is_sure, IGNORE_TRAIN_ID).to(torch.uint8)
-    return PixelPseudoLabels(ids, confidence, thresholds)
+    return PixelPseudoLabels(ids, winner.to(torch.uint8), confidence, thresholds)
 
 
 def _lower_medians(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from pydantic import Field
 from torch import Tensor, nn
 
+from uda4inst.errors import UserError
 from uda4inst.models.discriminators import build_discriminator
 from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.settings import Settings
@@ -70,6 +71,25 @@ class DomainGame:
             device
         )
         self._judge = wrap(self.discriminator)
+
+    def take_over(self, weights: Mapping[str, Any] | None) -> None:
+        """Go on with a discriminator that has learned, if there is one.
+
+        Args:
+            weights: its `state_dict`; None leaves this one as it is.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        if weights is None:
+            return
+        try:
+            self.discriminator.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(
+                "stage 2 must go on with the discriminator of stage 1, got one of another kind. "
+                "Set method.game.discriminator to what the run of training.stage2_from had."
+            ) from error
 
     def play(self, source: SemanticPrediction, target: SemanticPrediction) -> Played:
         """Return both sides' losses on class probabilities of every pixel.

@@ -12,10 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
-from uda4inst.ops.jitter import StrongView
-from uda4inst.settings import Settings
 from uda4inst.structures import Sample, SemanticMap, TargetSample
-from uda4inst.uda.class_mixing import ClassMixed, half_of_the_classes, mix_classes
+from uda4inst.uda.class_mixing import (
+    ClassMixed,
+    StrongViewConfig,
+    half_of_the_classes,
+    mix_classes,
+)
 from uda4inst.uda.edges import boundary_band
 from uda4inst.uda.mixing import Origin
 from uda4inst.uda.pixel_labels import PixelLabels
@@ -26,20 +29,11 @@ FIRST_PASTED: Final = 5
 _CLASSES: Final = len(SEMANTIC_CLASSES)
 
 
-class ViewsConfig(Settings):
-    """The strong views: colours of each crop changed, its geometry kept."""
+class TwoViewsConfig(StrongViewConfig):
+    """The strong views of source and target crops."""
 
-    jitter_strength: float = Field(
-        default=0.2, ge=0, le=0.5, description="Of the strong views' colour jitter."
-    )
-    jitter_chance: float = Field(
-        default=0.8, ge=0, le=1, description="How often colours are jittered (EHTDI: 0.8)."
-    )
     gray_chance: float = Field(
         default=0.2, ge=0, le=1, description="How often colours are taken off (EHTDI: 0.2)."
-    )
-    blur_chance: float = Field(
-        default=0.5, ge=0, le=1, description="How often a strong view is blurred (EHTDI: 0.5)."
     )
 
 
@@ -67,7 +61,7 @@ class TwoViews:
         rank: index of the process.
     """
 
-    def __init__(self, config: ViewsConfig, *, seed: int, rank: int) -> None:
+    def __init__(self, config: TwoViewsConfig, *, seed: int, rank: int) -> None:
         self.config = config
         self.seed = seed
         self.rank = rank
@@ -83,19 +77,9 @@ class TwoViews:
             pasted = half_of_the_classes(
                 above.known_semantic().ids, order, from_train_id=FIRST_PASTED, rounded="down"
             )
-            views = [self._strong(generator) for _ in range(2)]
+            views = [self.config.draw(generator) for _ in range(2)]
             drawn.append(Drawn(pasted, views[0].apply(above.image), views[1].apply(below.image)))
         return tuple(drawn)
-
-    def _strong(self, generator: torch.Generator) -> StrongView:
-        config = self.config
-        return StrongView.draw(
-            strength=config.jitter_strength,
-            jitter_chance=config.jitter_chance,
-            blur_chance=config.blur_chance,
-            gray_chance=config.gray_chance,
-            generator=generator,
-        )
 
 
 def source_into_target(

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from uda4inst.data.files.images import read_picture
 from uda4inst.errors import UserError
 from uda4inst.evaluation.embeddings import domain_gap, embed
+from uda4inst.methods.updates import STUDENT
 from uda4inst.models.precision import inference_precision
-from uda4inst.run_folder.checkpoints import STUDENT, Checkpoint, complete_steps, open_checkpoint
+from uda4inst.run_folder.checkpoints import Checkpoint, complete_steps, open_checkpoint
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training.config import load_config
