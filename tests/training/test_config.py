@@ -10,7 +10,7 @@ from uda4inst.errors import UserError
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.methods import DEFAULT_METHOD
 from uda4inst.tasks import TASKS
-from uda4inst.training import schema
+from uda4inst.training import hashing, schema
 from uda4inst.training.config import Config, config_hash, load_config, preset_names, to_yaml
 
 MINIMAL = """
@@ -291,7 +291,7 @@ def test_schema__every_field_is_described(name: str, field: Any) -> None:
 
 def test_schema__unhashed_settings_exist() -> None:
     known = {name for name, _ in fields_of(Config)}
-    assert set(schema.UNHASHED) <= known
+    assert set(hashing.UNHASHED) <= known
 
 
 def test_load_config__a_fault_of_several_settings_blames_those_that_were_given() -> None:

@@ -7,15 +7,14 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from compared_runs import metrics, plain
 from safetensors.torch import load_file
 
 from uda4inst.methods import METHODS
 from uda4inst.run_folder.layout import RunDir, numbered
-from uda4inst.run_folder.metrics import VARYING_FIELDS
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training import launch
 from uda4inst.training.config import load_config
@@ -40,20 +39,6 @@ MORE = {
     "meta_pseudo_labels": ["method.feedback=improvement"],
 }
 LAST = "00000020"
-
-
-def metrics(run: RunDir) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in VARYING_FIELDS} for line in lines]
-
-
-def plain(value: Any) -> Any:
-    """Return nested tensors as something that compares."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 def assert_same_end(run: RunDir, reference: RunDir) -> None:

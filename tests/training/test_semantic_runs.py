@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from compared_runs import metrics, plain
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -31,7 +32,6 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic import SemanticScores
 from uda4inst.formats.label_maps import LabelMaps
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.metrics import VARYING_FIELDS
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training import launch
 from uda4inst.training.config import load_config
@@ -66,22 +66,8 @@ def oracle(short_run: Overrides, tmp_path_factory: pytest.TempPathFactory) -> Ru
     return train(short_run(root, "oracle", "method.name=oracle"))
 
 
-def metrics(run: RunDir) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in VARYING_FIELDS} for line in lines]
-
-
 def results(run: RunDir) -> dict[str, Any]:
     return json.loads(run.evaluation_of(20).read_text())["results"]
-
-
-def plain(value: Any) -> Any:
-    """Return nested tensors as something that compares."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 def assert_same_end(run: RunDir, reference: RunDir) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from compared_runs import metrics, plain
 from mini_network import TINY_MINI
 from safetensors.torch import load_file
 
@@ -26,7 +27,6 @@ from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.run_folder import checkpoints as checkpoint_module
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.metrics import VARYING_FIELDS
 from uda4inst.training import launch
 from uda4inst.training.config import load_config
 from uda4inst.training.journal import RunFailedError
@@ -52,22 +52,8 @@ def unbroken(short_run: Overrides, tmp_path_factory: pytest.TempPathFactory) -> 
         return train(short_run(tmp_path_factory.mktemp("runs"), "unbroken"))
 
 
-def metrics(run: RunDir) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in VARYING_FIELDS} for line in lines]
-
-
 def status(run: RunDir) -> dict[str, Any]:
     return json.loads(run.status.read_text())
-
-
-def plain(value: Any) -> Any:
-    """Return nested tensors as something that compares."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 def assert_same_end(run: RunDir, reference: RunDir) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from uda4inst.evaluation.speed import Speed
     from uda4inst.models.network import Network
     from uda4inst.tasks.base import Task
 
@@ -80,11 +81,7 @@ def bench(
             warm_up=warm_up,
         )
     facts |= {
-        "images_per_second": speed.per_second(batch),
-        "latency_p50_ms": 1000 * speed.latency(0.5),
-        "latency_p95_ms": 1000 * speed.latency(0.95),
-        "peak_memory_mib": speed.peak_bytes / 2**20,
-        "peak_memory_of": "tensors" if where.type == "cuda" else "process",
+        **_measured(speed, batch, where),
         "size": list(height_width),
         "batch": batch,
         "precision": precision,
@@ -94,6 +91,17 @@ def bench(
         **_machine(where),
     }
     typer.echo(json.dumps(facts, indent=2) if as_json else _described(facts))
+
+
+def _measured(speed: Speed, batch: int, where: torch.device) -> dict[str, Any]:
+    """Return what was measured, as it is told."""
+    return {
+        "images_per_second": speed.per_second(batch),
+        "latency_p50_ms": 1000 * speed.latency(0.5),
+        "latency_p95_ms": 1000 * speed.latency(0.95),
+        "peak_memory_mib": speed.peak_bytes / 2**20,
+        "peak_memory_of": "tensors" if where.type == "cuda" else "process",
+    }
 
 
 def _device(wanted: str) -> torch.device:

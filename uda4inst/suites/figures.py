@@ -9,7 +9,7 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 
 from uda4inst.atomic import whole_file
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network, ProtocolName, RowResult, View

@@ -22,7 +22,7 @@ from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
-from uda4inst.training.schema import hashed_values
+from uda4inst.training.hashing import hashed_values
 
 # Differences named in a refusal; more say no more.
 _NAMED: Final = 4

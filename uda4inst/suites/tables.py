@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.evaluation.resampling import RESAMPLES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.intervals import LEVEL, Interval

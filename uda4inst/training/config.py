@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.methods import METHODS, foreign_keys
-from uda4inst.training.schema import Config, config_hash, to_yaml
+from uda4inst.training.hashing import config_hash
+from uda4inst.training.schema import Config, to_yaml
 from uda4inst.training.yaml_dialect import YamlReader
 
 log = logging.getLogger(__name__)

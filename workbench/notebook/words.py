@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import View
 

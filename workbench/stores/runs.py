@@ -15,7 +15,7 @@ from pathlib import Path
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation

@@ -15,7 +15,7 @@ from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
 from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
 from workbench.pages.error_maps.choice import ordered, sides, valid_choice

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
-from uda4inst.evaluation.report import PROTOCOL_NAMES
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import PROTOCOLS, RowResult, Statistic, View
 from uda4inst.suites.tables import BEYOND, NOT_PUBLISHED, NOTHING, Table
