@@ -8,19 +8,24 @@ import time
 from collections.abc import Sequence
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.alive import this_host
+from uda4inst.run_folder.alive import creation_time, this_host
 from uda4inst.run_folder.control import Request, leave_request, pending_requests
 from uda4inst.run_folder.layout import RunDir, check_run_name
 from uda4inst.run_folder.start import (
     TRAINER,
     TrainerProcess,
+    ask_to_end,
     resume_arguments,
     start,
-    stop_process,
     train_arguments,
 )
 from uda4inst.run_folder.status import Status
-from workbench.jobs.queue_records import QueueRecord, write_config, write_record
+from workbench.jobs.queue_records import (
+    QueueRecord,
+    config_path,
+    write_config,
+    write_record,
+)
 from workbench.stores.groups import group_text, module_of
 from workbench.stores.runs import RunStore
 
@@ -129,7 +134,7 @@ class Jobs:
             )
         if status.state == "queued":
             # A trainer that is starting throws away what it finds in its mailbox.
-            self._terminate(status)
+            self._terminate(name, status)
             return
         self._leave(name, what)
 
@@ -160,19 +165,29 @@ class Jobs:
                 f"{' and '.join(map(group_text, live))}. Stop it first."
             )
 
-    def _terminate(self, status: Status) -> None:
+    def _terminate(self, name: str, status: Status) -> None:
+        """Signal a trainer that is starting: the process started for this run, and no other."""
         if status.pid is None or status.host != this_host():
             raise UserError(
                 f"a trainer that is starting can be stopped on its own machine only, "
                 f"{status.host or 'unknown'}. Stop it there, or wait until it runs."
             )
-        stop_process(status.pid)
+        started = status.process_started or 0.0
+        commands = (
+            train_arguments(config_path(self._store.root, name)),
+            resume_arguments(self._store.dir(name)),
+        )
+        if not ask_to_end(status.pid, started=started, any_of=commands):
+            raise UserError(
+                f"a process to stop must be the trainer of {name!r}, got another one, or none any "
+                f"more (pid {status.pid}). Nothing was done; look again in a moment."
+            )
 
     def _spawn(self, name: str, arguments: tuple[str, ...]) -> None:
         argv = (*self._trainer, *arguments)
         console = self._store.dir(name).console
-        started = time.time()
         child = start(argv, console=console, environment={"PYTHONUNBUFFERED": "1"})
+        started = creation_time(child.pid) or time.time()
         self._children.append(child)
         record = QueueRecord(
             name=name,
@@ -180,7 +195,6 @@ class Jobs:
             host=this_host(),
             started=started,
             argv=argv,
-            console=console,
         )
         write_record(self._store.root, record)
         logger.info("started %s: process %d", name, child.pid)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from uda4inst.errors import UserError
-from workbench.jobs.queue_records import read_record
+from uda4inst.run_folder.alive import creation_time, this_host
+from workbench.jobs.queue_records import QueueRecord, read_record, write_record
 from workbench.jobs.trainers import Jobs
 from workbench.stores.runs import RunStore
 
@@ -157,6 +159,24 @@ def test_request__starting_on_another_machine_is_left_alone(
     write_run(state="queued", host="gpu-box")
     with pytest.raises(UserError, match="on its own machine only, gpu-box"):
         jobs.request("demo", "stop")
+
+
+def test_request__process_that_is_no_trainer_of_the_run_is_left_alone(
+    jobs: Jobs, store: RunStore, runs_root: Path, write_run: Callable[..., Path]
+) -> None:
+    bystander = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    since = creation_time(bystander.pid)
+    write_run(state="queued", pid=bystander.pid, process_started=since)
+    write_record(
+        runs_root,
+        QueueRecord("other", bystander.pid, this_host(), since or 0.0, argv=("train", "other")),
+    )
+    for name in ("demo", "other"):
+        assert store.status(name).state == "queued"
+        with pytest.raises(UserError, match="must be the trainer of"):
+            jobs.request(name, "stop")
+    bystander.communicate(b"\n", timeout=20)
+    assert bystander.returncode == 0
 
 
 PEOPLE = "person-rider-motorcycle-bicycle"
