@@ -38,6 +38,8 @@ REQUESTABLE: dict[Request, frozenset[str]] = {
     "stop": frozenset({"queued", "running", "paused"}),
     "snapshot": frozenset({"running"}),
 }
+# Two clicks that far apart are one wish, over a slow line too.
+CLICKS_SECONDS = 3.0
 RESTARTABLE: frozenset[str] = frozenset({"stopped", "dead", "failed"})
 
 
@@ -65,16 +67,25 @@ class Jobs:
         self._trainer = tuple(trainer)
         self._lock = threading.Lock()
         self._children: list[TrainerProcess] = []
+        self._newest, self._newest_since = ("", ""), 0.0
 
-    def start(self, name: str, config_yaml: str) -> None:
-        """Start training a new run with a complete configuration.
+    def start(self, name: str, config_yaml: str, *, content: str = "") -> str:
+        """Start training a new run with a complete configuration, and return its name.
+
+        Args:
+            name: of the run.
+            config_yaml: its configuration.
+            content: what it trains, whatever its name. What was started a moment ago is not started
+                again by a second click: the name is that of the run that was.
 
         Raises:
             UserError: the name is no folder name or is taken.
         """
-        check_run_name(name)
-        run = self._store.dir(name)
+        run = self._store.dir(check_run_name(name))
         with self._lock:
+            started, newest = self._newest
+            if content and content == started and self._since_newest() < CLICKS_SECONDS:
+                return newest
             if not self._store.is_free(name):
                 raise UserError(
                     f"run.name must be new, got {name!r}, which exists in {self._store.root}. "
@@ -83,6 +94,8 @@ class Jobs:
             config = write_config(self._store.root, name, config_yaml)
             run.console.unlink(missing_ok=True)  # of an earlier start that failed
             self._spawn(name, train_arguments(config))
+            self._newest, self._newest_since = (content, name), time.monotonic()
+            return name
 
     def resume(self, name: str, *, step: int | None = None) -> None:
         """Start a trainer that continues a run from a checkpoint.
@@ -146,6 +159,9 @@ class Jobs:
         """Collect trainers that ended, so that they do not stay as zombies."""
         with self._lock:
             self._children = [child for child in self._children if child.poll() is None]
+
+    def _since_newest(self) -> float:
+        return time.monotonic() - self._newest_since
 
     def _leave(self, name: str, what: Request) -> None:
         leave_request(self._store.dir(name).control, what)

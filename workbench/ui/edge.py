@@ -1,7 +1,7 @@
 """The edge between Gradio and the handlers: names, and what happens to exceptions.
 
 Handlers are plain functions that raise ordinary errors. Here, and only here, they meet Gradio:
-`on_action` turns an error into a message on top of the page (`gr.Error`), `on_view` puts it into
+`on_action` turns an error into a message on top of the page (`toasts.py`), `on_view` puts it into
 the page in place of what could not be shown, so that a page refreshed by a timer says it once.
 """
 
@@ -20,6 +20,8 @@ from gradio.events import Dependency
 
 from uda4inst.errors import UserError
 from workbench.session import PageName, SessionState
+from workbench.ui.inputs import checked
+from workbench.ui.toasts import refusal
 from workbench.ui.views import UNCHANGED, UNEXPECTED, Frame, Updates, in_short, outcome_of
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ def on_action(
         **options: passed to the event.
     """
     return event(
-        _with_messages(handler),
+        _with_messages(handler, inputs),
         inputs=list(inputs),
         outputs=list(outputs),
         **_bound(name, outputs, options),
@@ -79,7 +81,7 @@ def on_view(
 
     @functools.wraps(view)
     def draw(*values: object) -> Updates:
-        return frame.updates(outcome_of(view, *values))
+        return frame.updates(outcome_of(lambda: view(*checked(inputs, values)), name))
 
     outputs = frame.outputs
     return event(draw, inputs=list(inputs), outputs=outputs, **_bound(name, outputs, options))
@@ -199,19 +201,15 @@ def _bound(name: str, outputs: Sequence[Block], options: dict[str, object]) -> d
     }
 
 
-def _with_messages(handler: Callable[..., T]) -> Callable[..., T]:
+def _with_messages(handler: Callable[..., T], inputs: Sequence[Component]) -> Callable[..., T]:
     @functools.wraps(handler)
     def guarded(*values: object) -> T:
         try:
-            return handler(*values)
-        except gr.Error:
-            raise
+            return handler(*checked(inputs, values))
         except UserError as error:
-            raise gr.Error(str(error), title="Please check", print_exception=False) from error
+            raise refusal(str(error), title="Please check") from error
         except Exception as error:
             logger.exception("%s failed", getattr(handler, "__name__", handler))
-            raise gr.Error(
-                UNEXPECTED.format(error=in_short(error)), title="Error", print_exception=False
-            ) from error
+            raise refusal(UNEXPECTED.format(error=in_short(error)), title="Error") from error
 
     return guarded
