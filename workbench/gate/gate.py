@@ -90,11 +90,11 @@ class Gate:
         if foreign:
             return _refused(403, foreign)
         kind = kind_of(request.method, request.url.path)
-        if kind == "unknown":
+        if kind == "unknown" or (kind == "login" and not self._doors.are_locked):
             return _not_there(request)
         if int(_digits(request.headers.get("content-length"))) > MOST_BYTES:
             return _refused(413, f"a request must have at most {MOST_BYTES >> 20} MiB")
-        if kind == "login" and self._doors.are_locked:
+        if kind == "login":
             return await self._log_in(request)
         has_key = self._doors.has_key(request.headers.get("cookie", ""))
         if kind == "public" or has_key:

@@ -21,7 +21,13 @@ PRESET = "toystreets_smoke"
 def started(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What would have been started."""
     calls: list[tuple[str, str]] = []
-    monkeypatch.setattr(services.jobs, "start", lambda name, text: calls.append((name, text)))
+
+    def start(name: str, text: str, *, content: str) -> str:
+        assert content
+        calls.append((name, text))
+        return name
+
+    monkeypatch.setattr(services.jobs, "start", start)
     return calls
 
 
