@@ -75,8 +75,8 @@ class Jobs:
         Args:
             name: of the run.
             config_yaml: its configuration.
-            content: what it trains, whatever its name. What was started a moment ago is not started
-                again by a second click: the name is that of the run that was.
+            content: what it trains, whatever its name. What is starting already is not started
+                again by a further click: the name is that of the run that is.
 
         Raises:
             UserError: the name is no folder name or is taken.
@@ -84,7 +84,7 @@ class Jobs:
         run = self._store.dir(check_run_name(name))
         with self._lock:
             started, newest = self._newest
-            if content and content == started and self._since_newest() < CLICKS_SECONDS:
+            if content and content == started and self._is_starting(newest):
                 return newest
             if not self._store.is_free(name):
                 raise UserError(
@@ -160,8 +160,10 @@ class Jobs:
         with self._lock:
             self._children = [child for child in self._children if child.poll() is None]
 
-    def _since_newest(self) -> float:
-        return time.monotonic() - self._newest_since
+    def _is_starting(self, newest: str) -> bool:
+        """Whether the newest run was asked for a moment ago, or its trainer has not signed yet."""
+        just_now = time.monotonic() - self._newest_since < CLICKS_SECONDS
+        return just_now or self._store.status(newest).state == "queued"
 
     def _leave(self, name: str, what: Request) -> None:
         leave_request(self._store.dir(name).control, what)

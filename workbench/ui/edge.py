@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
@@ -120,6 +120,7 @@ class Mounted:
         *,
         inputs: Sequence[Component] = (),
         outputs: Sequence[Component] = (),
+        trigger_mode: Literal["once", "always_last"] = "always_last",
     ) -> Dependency:
         """Bind a choice and return its event.
 
@@ -130,6 +131,7 @@ class Mounted:
             name: of the choice.
             inputs: components read beside the session.
             outputs: components written beside the session.
+            trigger_mode: whether what happens again while it is at work counts, the last time.
         """
         chosen = on_action(
             event,
@@ -137,7 +139,7 @@ class Mounted:
             name=f"{self.name}_{name}",
             inputs=[self.session, *inputs],
             outputs=[self.session, *outputs],
-            trigger_mode="always_last",
+            trigger_mode=trigger_mode,
         )
         self.redraw_after(chosen, name)
         return chosen

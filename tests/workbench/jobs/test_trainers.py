@@ -78,6 +78,18 @@ def test_start__runs_until_stopped(jobs: Jobs, store: RunStore, runs_root: Path)
     assert jobs.pending("demo") == []
 
 
+def test_start__further_clicks_are_no_further_runs(jobs: Jobs, store: RunStore) -> None:
+    assert jobs.start("slow", "", content="seed 1") == "slow"
+    jobs._newest_since -= 60  # its trainer still starts
+    assert jobs.start("slow_2", "", content="seed 1") == "slow"
+    assert jobs.start("other", "", content="seed 2") == "other"
+    assert jobs.start("other_2", "", content="seed 2") == "other"
+    wait_for(store, "running", "other")
+    jobs._newest_since -= 60
+    assert jobs.start("other_2", "", content="seed 2") == "other_2"
+    assert sorted(store.names()) == ["other", "other_2", "slow"]
+
+
 def test_start__trainer_lives_in_a_session_of_its_own(jobs: Jobs, store: RunStore) -> None:
     jobs.start("demo", "")
     pid = wait_for(store, "running").pid

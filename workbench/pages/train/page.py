@@ -148,6 +148,7 @@ def _wire_start(parts: NewRun, page: Mounted, services: Services) -> Dependency:
         "start",
         inputs=[parts.preset, parts.head, *form.inputs],
         outputs=[run_name],
+        trigger_mode="once",  # a second click is no second run; see also `Jobs.start`
     )
 
 
