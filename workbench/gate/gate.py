@@ -8,6 +8,7 @@ no more of Gradio than the page asks for.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -25,6 +26,7 @@ from workbench.gate.login_page import login_page
 # The largest thing a page sends is what a tick compares: tables and charts as HTML.
 MOST_BYTES: Final = 16 * 2**20
 _LOGIN_BYTES: Final = 4096
+_GONE: Final[Message] = {"type": "http.disconnect"}
 # Markup that got past everything else may load nothing and send nothing to anybody else; frames
 # are FiftyOne's. Gradio's page needs inline code.
 _POLICY: Final = "; ".join(
@@ -66,6 +68,11 @@ class Gate:
         self._exposure = exposure
         self._doors = doors
         self._folder = folder
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """End what browsers hold open, as if they had gone."""
+        self._closed.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -82,7 +89,9 @@ class Gate:
         if answer is None and scope["path"] == "/":
             scope = {**scope, "query_string": for_gradio(scope["query_string"])}
             cookie = "" if self._doors.are_locked else self._doors.open_cookie()
-        await (answer or self._app)(scope, _bounded(receive), _with_headers(send, cookie))
+        await (answer or self._app)(
+            scope, _bounded(receive, self._closed), _with_headers(send, cookie)
+        )
 
     async def _answer(self, request: Request) -> Response | None:
         """Return what is answered here; None for what goes through."""
@@ -159,17 +168,29 @@ def _digits(value: str | None) -> str:
     return value if value and value.isascii() and value.isdigit() else "0"
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Return what receives a request, ended when it is larger than it may be."""
-    left = MOST_BYTES
+def _bounded(receive: Receive, closed: asyncio.Event) -> Receive:
+    """Return what receives a request; it ends one that is too large, and all when the app does."""
+    left, is_whole = MOST_BYTES, False
 
     async def bounded() -> Message:
-        nonlocal left
-        message = await receive()
+        nonlocal left, is_whole
+        message = await (_or_closed(receive, closed) if is_whole else receive())
         left -= len(message.get("body", b""))
-        return message if left >= 0 else {"type": "http.disconnect"}
+        is_whole = not message.get("more_body", False)
+        return message if left >= 0 else _GONE
 
     return bounded
+
+
+async def _or_closed(receive: Receive, closed: asyncio.Event) -> Message:
+    """Return that the browser has gone, when it has or when the app ends."""
+    told, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(closed.wait())
+    try:
+        await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+        return told.result() if told.done() else _GONE
+    finally:
+        told.cancel()
+        ended.cancel()
 
 
 def _with_headers(send: Send, cookie: str) -> Send:

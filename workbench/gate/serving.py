@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import fastapi
@@ -24,8 +26,8 @@ from workbench.gate.gate import Gate
 _PREFIX: Final = "uda4inst-workbench-"
 # Gradio's variable: where pictures are put that browsers fetch.
 _FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
-# Browsers hold a connection open that ends with the app.
-_LAST_SECONDS: Final = 1
+# For what is at work when the app ends.
+_LAST_SECONDS: Final = 2
 
 
 @contextmanager
@@ -70,11 +72,17 @@ def serve_behind_gate(mount: Callable[[fastapi.FastAPI], object], exposure: Expo
     Raises:
         UserError: the address or the port cannot be had.
     """
-    with closing(_listen(exposure)) as listener, own_folder() as folder:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is tidied up
+    with (
+        suppress(KeyboardInterrupt),
+        closing(_listen(exposure)) as listener,
+        own_folder() as folder,
+    ):
         site = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         mount(site)
+        gate = behind_gate(site, exposure, folder)
         config = uvicorn.Config(
-            behind_gate(site, exposure, folder),
+            gate,
             log_level="error",
             server_header=False,
             timeout_graceful_shutdown=_LAST_SECONDS,
@@ -82,7 +90,20 @@ def serve_behind_gate(mount: Callable[[fastapi.FastAPI], object], exposure: Expo
             ssl_keyfile=exposure.key,
         )
         print(announcement(exposure), flush=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, gate).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends what browsers hold open before it waits for them to end."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end: Ctrl-C or SIGTERM."""
+        self._gate.close()
+        super().handle_exit(sig, frame)
 
 
 def _listen(exposure: Exposure) -> socket.socket:
