@@ -124,7 +124,7 @@ def workbench_command() -> Command:
         parameters.append(
             Parameter(
                 name=", ".join(action.option_strings),
-                value=(action.metavar or TYPES.get(action.type or str, "text")).lower(),
+                value=str(action.metavar or TYPES.get(action.type or str, "text")).lower(),
                 facts=tuple(facts),
                 help=action.help or "",
                 is_option=True,

@@ -7,7 +7,6 @@ again. What is kept is a cache by modification time, so that looking often costs
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -319,9 +318,7 @@ class RunStore:
             logger.warning("evaluation of %s cannot be read: %s", run.path, error)
             return {}, None, ""
         protocol, measure = task.protocols[0], task.measures[0]
-        ap = {
-            network: _number(found.value(network, protocol, measure)) for network in found.networks
-        }
+        ap = {network: found.value(network, protocol, measure) for network in found.networks}
         images = "" if found.images is None else f", {found.images:,} images"
         scored_by = f"{PROTOCOL_NAMES[protocol]} protocol; {found.dataset} {found.split}{images}"
         return ap, steps[-1], scored_by
@@ -338,12 +335,6 @@ def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
     rows = [row.rsplit("\r", 1)[-1].rstrip() for row in text.replace("\r\n", "\n").split("\n")]
     rows = rows[1:] if start else rows
     return "\n".join(rows[-lines - 1 :]).strip("\n")
-
-
-def _number(value: object) -> float | None:
-    """Return a score that an evaluation tells; None where it is no number."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
 
 
 def _unreadable(name: str, error: Exception) -> RunSummary:

@@ -55,11 +55,14 @@ def elsewhere(tmp_path: Path) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 def test_page_elsewhere__reaches_nothing(bench: Workbench, elsewhere: int, name: str) -> None:
-    page = bench.page.context.new_page()
+    context = bench.page.context.browser.new_context()
+    context.new_page().goto(f"http://127.0.0.1:{bench.port}/")
+    assert [cookie["sameSite"] for cookie in context.cookies()] == ["Strict"]
+    page = context.new_page()
     page.goto(f"http://{name}:{elsewhere}/foreign.html#http%3A%2F%2F127.0.0.1%3A{bench.port}")
     page.wait_for_function("window.reached")
     reached = page.evaluate("window.reached")
-    page.close()
+    context.close()
     assert reached == [False] * 5
 
 
@@ -83,7 +86,7 @@ def test_odd_folders_and_messages__are_text(bench: Workbench) -> None:
 
 @pytest.mark.parametrize("address", ["/?page=mixing", "/no/such/page"])
 def test_address__not_understood_opens_the_start_page(bench: Workbench, address: str) -> None:
-    page = bench.page.context.new_page()
+    page = bench.page.context.browser.new_page()
     page.goto(f"http://127.0.0.1:{bench.port}{address}")
     page.get_by_test_id("toast-text").get_by_text("is no address of the workbench").wait_for()
     page.wait_for_selector("#train-start")
