@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from uda4inst.errors import UserError
 from workbench.app import serve
+from workbench.gate.options import exposure_of, make_parser
 from workbench.services import make_services
 
 
 def main() -> None:
     """Parse the arguments, make the services and serve until interrupted."""
-    parser = argparse.ArgumentParser(description="UDA4Inst workbench")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument(
-        "--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets"
-    )
-    parser.add_argument("--suites", type=Path, default=Path("suites"), help="folder of the suites")
+    parser = make_parser()
     options = parser.parse_args()
-    services = make_services(options.runs, data_root=options.data, suites_root=options.suites)
-    serve(services, host=options.host, port=options.port)
+    try:
+        exposure = exposure_of(options)
+        services = make_services(options.runs, data_root=options.data, suites_root=options.suites)
+        serve(services, exposure)
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,14 @@ from typing import Final, Literal, Protocol, TypedDict
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import fastapi
 import gradio as gr
 from gradio.events import Dependency
 from gradio.themes import ThemeClass
 
 from workbench.fiftyone_list import build_list, wire_list
+from workbench.gate.exposure import Exposure
+from workbench.gate.serving import serve_behind_gate
 from workbench.header import build_header, wire_header
 from workbench.pages.data import page as data
 from workbench.pages.error_maps import page as error_maps
@@ -45,12 +48,13 @@ class PageModule(Protocol):
 
 
 class LaunchOptions(TypedDict):
-    """How the app is launched, in Gradio's words."""
+    """How the app is mounted, in Gradio's words."""
 
     theme: ThemeClass
     css_paths: Path
     footer_links: list[dict[str, str] | Literal["api", "gradio", "settings", "runs"]]
-    share: bool
+    run_history: bool
+    show_error: bool
     enable_monitoring: bool
     ssr_mode: bool
 
@@ -92,19 +96,31 @@ def build_app(services: Services) -> gr.Blocks:
     return app
 
 
-def serve(services: Services, *, host: str, port: int) -> None:
-    """Build the app and serve it until it is interrupted."""
-    app = build_app(services)
-    app.launch(server_name=host, server_port=port, **launch_options())
+def serve(services: Services, exposure: Exposure) -> None:
+    """Build the app and serve it until it is interrupted.
+
+    Args:
+        services: what the pages work with.
+        exposure: where it listens, and who may come in.
+
+    Raises:
+        UserError: the address or the port cannot be had.
+    """
+
+    def mount(site: fastapi.FastAPI) -> None:
+        gr.mount_gradio_app(site, build_app(services), path="", **launch_options())
+
+    serve_behind_gate(mount, exposure)
 
 
 def launch_options() -> LaunchOptions:
-    """Return how the app is launched, wherever it is."""
+    """Return how the app is mounted, wherever it is."""
     return {
         "theme": make_theme(),
         "css_paths": CSS_PATH,
         "footer_links": [],
-        "share": False,
+        "run_history": False,
+        "show_error": False,
         "enable_monitoring": False,
         "ssr_mode": False,
     }

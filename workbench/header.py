@@ -10,11 +10,13 @@ from typing import Final
 import gradio as gr
 from gradio.events import Dependency
 
+from workbench.gate.addresses import not_understood
 from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
 from workbench.ui.edge import Event, Mounted, on_action
+from workbench.ui.toasts import note
 from workbench.ui.views import Updates
 
 # Pages about one network; the others show the whole run, or its images.
@@ -109,9 +111,17 @@ def _wire_choices(
     app: gr.Blocks,
 ) -> dict[str, Dependency]:
     """Bind what puts the session on a run or a group; return the events after which it is."""
-    loaded = on_action(
-        app.load, lambda: first_session(services), name="app_load", outputs=[session]
-    )
+
+    def load(request: gr.Request) -> SessionState:
+        strange = not_understood(str(request.query_params))
+        if strange:
+            note(
+                f"{strange} is no address of the workbench. This is its start page.",
+                title="Not found",
+            )
+        return first_session(services)
+
+    loaded = on_action(app.load, load, name="app_load", outputs=[session])
     chosen = on_action(
         header.run.input,
         lambda state, run: state.on_run(run),

@@ -15,6 +15,7 @@ from workbench.stores.data_sets import DataSets
 from workbench.stores.evaluations import EvaluationStore
 from workbench.stores.groups import module_of
 from workbench.stores.metrics import MetricsStore
+from workbench.stores.places import Places
 from workbench.stores.presets import Presets
 from workbench.stores.runs import RunStore
 from workbench.stores.snapshots import SnapshotStore
@@ -38,6 +39,7 @@ class Services:
         checks: what is wrong with them.
         suites: the paper's tables and their runs.
         inspections: sessions of FiftyOne.
+        places: folders of files that may be named in the browser.
     """
 
     runs: RunStore
@@ -52,6 +54,7 @@ class Services:
     checks: Checks
     suites: SuiteStore
     inspections: Inspections
+    places: Places
 
     def group(self, session: SessionState) -> str | None:
         """Return the category group a session looks at; None for a run of one network."""
@@ -80,6 +83,7 @@ def make_services(
         suites_root: where the suites lie.
     """
     runs = RunStore(runs_root)
+    places = Places([Path.cwd(), runs_root, data_root, suites_root])
     return Services(
         runs=runs,
         metrics=MetricsStore(runs_root),
@@ -87,10 +91,11 @@ def make_services(
         candidates=CandidateStore(),
         evaluations=EvaluationStore(runs),
         jobs=Jobs(runs),
-        presets=Presets(runs_root=runs_root, data_root=data_root),
+        presets=Presets(runs_root=runs_root, data_root=data_root, places=places),
         data_sets=DataSets(runs, data_root=data_root),
         class_shares=ClassShares(),
         checks=Checks(runs_root),
-        suites=SuiteStore(suites_root),
+        suites=SuiteStore(suites_root, places),
         inspections=Inspections(),
+        places=places,
     )

@@ -7,15 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from uda4inst.run_folder.alive import creation_time
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.start import (
     STOPPED_CODES,
+    ask_to_end,
     device_settings,
     resume_arguments,
     start,
-    stop_process,
     train_arguments,
 )
 
@@ -90,13 +92,35 @@ def test_kill__ends_at_once(tmp_path: Path) -> None:
     assert child.wait() == -signal.SIGKILL
 
 
-def test_stop_process__started_by_another_and_ended_already(tmp_path: Path) -> None:
-    child = start(
-        [sys.executable, "-S", "-c", "import time; time.sleep(60)"], console=tmp_path / "c"
-    )
-    stop_process(child.pid)
+WAITING = "import time; time.sleep(60)"
+
+
+def test_ask_to_end__the_process_that_is_meant_and_no_other(tmp_path: Path) -> None:
+    child = start([sys.executable, "-S", "-c", WAITING, "train", "x"], console=tmp_path / "c")
+    since = creation_time(child.pid)
+    assert since is not None
+    mine = [["resume", "x"], ["train", "x"]]
+    assert not ask_to_end(child.pid, started=since + 60, any_of=mine)
+    assert not ask_to_end(child.pid, started=since - 60, any_of=mine)
+    assert not ask_to_end(child.pid, started=since, any_of=[["train", "y"], ["x", "train"]])
+    assert child.poll() is None
+    assert ask_to_end(child.pid, started=since, any_of=mine)
     assert child.wait() in STOPPED_CODES
-    stop_process(child.pid)
+    assert not ask_to_end(child.pid, started=since, any_of=mine)
+
+
+def test_ask_to_end__with_the_processes_it_has_started(tmp_path: Path) -> None:
+    code = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {WAITING!r}]); "
+    code += "print(p.pid, flush=True); p.wait()"
+    child = start([sys.executable, "-S", "-c", code, "check"], console=tmp_path / "c")
+    while not (tmp_path / "c").read_text().endswith("\n"):
+        assert child.poll() is None
+    below = int((tmp_path / "c").read_text())
+    since = creation_time(child.pid) or 0.0
+    assert ask_to_end(child.pid, started=since, any_of=[["check"]], group=True)
+    assert child.wait() in STOPPED_CODES
+    psutil.wait_procs([psutil.Process(below)] if psutil.pid_exists(below) else [], timeout=20)
+    assert creation_time(below) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asked of Linux' prctl")

@@ -65,7 +65,7 @@ class Workbench:
         deadline = time.monotonic() + PATIENCE / 1000
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/config", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5):
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)

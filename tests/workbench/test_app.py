@@ -47,7 +47,9 @@ def test_build_app__only_the_first_page_and_the_header_tick_at_first(app: gr.Blo
 
 def test_launch_options__ask_no_one_else() -> None:
     options = launch_options()
-    assert options["share"] is False
+    assert options["run_history"] is False
+    assert options["show_error"] is False
+    assert options["enable_monitoring"] is False
     assert options["footer_links"] == []
     css = Path(options["css_paths"]).read_text()
     assert "http" not in css

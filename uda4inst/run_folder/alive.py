@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -32,6 +33,21 @@ def creation_time(pid: int) -> float | None:
         return None
     except psutil.AccessDenied:
         return 0.0
+
+
+def runs_command(pid: int, arguments: Sequence[str]) -> bool:
+    """Return whether a process was started with these arguments, one after the other.
+
+    Args:
+        pid: process id on this machine.
+        arguments: as they were given to it, whatever comes before and after.
+    """
+    try:
+        command = psutil.Process(pid).cmdline()
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    wanted, count = list(arguments), len(arguments)
+    return any(command[i : i + count] == wanted for i in range(len(command) - count + 1))
 
 
 def is_alive(pid: int, *, signed_at: float, created: float | None = None) -> bool:

@@ -244,7 +244,8 @@ def module_names(run: RunDir, groups: Sequence[Sequence[str]] = ()) -> list[str]
     """
     if not run.is_grouped:
         return []
-    found = sorted(path.name for path in run.modules.iterdir() if path.is_dir())
+    folders = (path.name for path in run.modules.iterdir() if path.is_dir())
+    found = sorted(name for name in folders if RUN_NAME.fullmatch(name))
     order = [module_name(group) for group in groups]
     return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -306,7 +307,7 @@ def read_config_values(path: Path) -> Mapping[str, object]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         log.warning("%s cannot be read: %s", path, error)
         return {}
     return values if isinstance(values, dict) else {}
@@ -320,7 +321,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} must be readable JSON, got {error} ({path}).") from error
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from uda4inst.run_folder.alive import is_alive, runs_command
 from uda4inst.run_folder.layout import RunDir
 
 # Understands `train CONFIG` and `resume RUN`; tests put another in its place.
@@ -116,10 +117,30 @@ def start(
     return TrainerProcess(process)
 
 
-def stop_process(pid: int) -> None:
-    """Ask a process of this machine, started by whomever, to save and end; it may have ended."""
+def ask_to_end(
+    pid: int, *, started: float, any_of: Sequence[Sequence[str]], group: bool = False
+) -> bool:
+    """Ask a process of this machine, started by whomever, to save and end.
+
+    What files say of process ids may be old or wrong, so a process that does not look like the one
+    that is meant is left alone.
+
+    Args:
+        pid: its process id.
+        started: when it was started, unix seconds.
+        any_of: arguments one of which it was started with.
+        group: whether the processes that it has started are asked too.
+
+    Returns:
+        Whether it was asked; False where no such process runs.
+    """
+    if not is_alive(pid, signed_at=started, created=started):
+        return False
+    if not any(runs_command(pid, arguments) for arguments in any_of):
+        return False
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        (os.killpg if group else os.kill)(pid, signal.SIGTERM)
+    return True
 
 
 def _end_with_parent() -> None:

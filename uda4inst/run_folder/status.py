@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -26,6 +27,9 @@ State = Literal["queued", "running", "paused", "finished", "failed", "stopped"]
 # What a reader may find beyond what is written: the process is gone; nothing readable is there;
 # a category group's turn has not come.
 SeenState = Literal[State, "dead", "incomplete", "waiting"]
+# What a double holds exactly; no step, process or second since 1970 is beyond it.
+_LARGEST_COUNT: Final = 2**53
+_MOST_LETTERS: Final = 20_000
 LIVE_STATES: Final[frozenset[str]] = frozenset({"queued", "running", "paused"})
 
 
@@ -173,7 +177,8 @@ def read_status(run: RunDir) -> Status | None:
 def load_status(path: Path) -> Status:
     """Return the content of a `status.json`, not checked against the process.
 
-    A field that is missing or of another type is as if it were not written; the state must be one.
+    A field that is missing, of another type or no number of anything is as if it were not written;
+    the state must be one.
 
     Raises:
         FileNotFoundError: there is none.
@@ -183,7 +188,7 @@ def load_status(path: Path) -> Status:
         return _parsed(json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"status.json must hold the state of the run, got something unreadable ({path}: "
             f"{error}). Restart the run from a checkpoint, or delete the folder."
@@ -220,7 +225,7 @@ def _parsed(raw: object) -> Status:
         host=_text(values.get("host")),
         started=_text(values.get("started")),
         heartbeat=_number(values.get("heartbeat")) or 0.0,
-        error=None if error is None else str(error),
+        error=None if error is None else _text(str(error)),
         message=_text(values.get("message")),
         steps_per_second=_number(values.get("steps_per_second")),
         eta_seconds=_number(values.get("eta_seconds")),
@@ -228,12 +233,16 @@ def _parsed(raw: object) -> Status:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _LARGEST_COUNT else None
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if math.isfinite(value) and abs(value) <= _LARGEST_COUNT else None
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:_MOST_LETTERS] if isinstance(value, str) else ""

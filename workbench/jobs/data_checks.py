@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,8 @@ from typing import Any, Final, Literal
 from uda4inst.atomic import write_json
 from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
-from uda4inst.run_folder.alive import is_alive, this_host
+from uda4inst.run_folder.alive import creation_time, is_alive, this_host
+from uda4inst.run_folder.start import ask_to_end
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,6 @@ class Checks:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             argv = (*self._checker, *self.command(ref))
-            started = time.time()
             with (
                 (folder / "report.json").open("wb") as out,
                 (folder / _CONSOLE).open("wb") as console,
@@ -110,6 +109,7 @@ class Checks:
                     env={**os.environ, "PYTHONUNBUFFERED": "1", **_SHOW_PROGRESS},
                 )
             self._children.append(child)
+            started = creation_time(child.pid) or time.time()
             record = {"pid": child.pid, "host": this_host(), "started": started, "argv": argv}
             write_json(folder / "record.json", record)
         logger.info("checking %s: process %d", ref.root, child.pid)
@@ -124,10 +124,9 @@ class Checks:
         if self.look(ref).state != "running" or record is None:
             raise UserError("a check to stop must be running, got none. Nothing was done.")
         write_json(self._folder(ref) / "record.json", {**record, "stopped": True})
-        try:
-            os.killpg(record["pid"], signal.SIGTERM)
-        except ProcessLookupError:
-            logger.debug("process %s has ended by itself", record["pid"])
+        command = self.command(ref)
+        if not ask_to_end(record["pid"], started=record["started"], any_of=[command], group=True):
+            logger.debug("process %s has ended by itself, or is another one", record["pid"])
 
     def look(self, ref: DatasetRef) -> Check:
         """Return what is known of the check of a data set."""
@@ -135,17 +134,19 @@ class Checks:
         if record is None:
             return Check("none")
         self.reap()
-        folder, started = self._folder(ref), float(record["started"])
+        folder, started = self._folder(ref), record["started"]
         tail = _tail(folder / _CONSOLE)
         if record.get("stopped"):
             return Check("stopped", started=started)
-        if record["host"] == this_host() and is_alive(record["pid"], signed_at=started):
+        if record.get("host") == this_host() and is_alive(
+            record["pid"], signed_at=started, created=started
+        ):
             return Check("running", share=progress_of(tail), started=started)
         path = folder / "report.json"
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
             return Check("done", started=started, ended=path.stat().st_mtime, report=report)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return Check("failed", started=started, error=last_words(tail))
 
     def reap(self, *, timeout: float | None = None) -> None:
@@ -163,8 +164,9 @@ class Checks:
     def _record(self, ref: DatasetRef) -> Mapping[str, Any] | None:
         try:
             text = (self._folder(ref) / "record.json").read_text(encoding="utf-8")
-            return json.loads(text)
-        except (OSError, ValueError):
+            raw = json.loads(text)
+            return {**raw, "pid": int(raw["pid"]), "started": float(raw["started"])}
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def _folder(self, ref: DatasetRef) -> Path:

@@ -30,9 +30,8 @@ class QueueRecord:
         name: name of the run.
         pid: process id on `host`.
         host: machine it was started on.
-        started: unix seconds just before the start.
+        started: unix seconds of its start.
         argv: the command.
-        console: file that receives its output.
     """
 
     name: str
@@ -40,7 +39,6 @@ class QueueRecord:
     host: str
     started: float
     argv: tuple[str, ...]
-    console: Path
 
     @property
     def started_iso(self) -> str:
@@ -65,17 +63,28 @@ def read_record(root: Path, name: str) -> QueueRecord | None:
     """Return the record of a run, or None when there is none."""
     try:
         raw = json.loads((queue_folder(root, name) / _RECORD).read_text(encoding="utf-8"))
-        return QueueRecord(**{**raw, "argv": tuple(raw["argv"]), "console": Path(raw["console"])})
+        return QueueRecord(
+            name=name,
+            pid=int(raw["pid"]),
+            host=str(raw["host"]),
+            started=float(raw["started"]),
+            argv=tuple(map(str, raw["argv"])),
+        )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         logger.warning("queue record of %s cannot be read: %s", name, error)
         return None
 
 
+def config_path(root: Path, name: str) -> Path:
+    """Return where the configuration lies that a new run is started with."""
+    return queue_folder(root, name) / _WANTED
+
+
 def write_config(root: Path, name: str, config_yaml: str) -> Path:
     """Write the configuration a new run is started with, and return where it lies."""
-    path = queue_folder(root, name) / _WANTED
+    path = config_path(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, config_yaml)
     return path
@@ -85,7 +94,7 @@ def write_record(root: Path, record: QueueRecord) -> None:
     """Write the record of a run, whole or not at all."""
     folder = queue_folder(root, record.name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / _RECORD, {**asdict(record), "console": str(record.console)})
+    write_json(folder / _RECORD, asdict(record))
 
 
 def forget(root: Path, name: str) -> None:

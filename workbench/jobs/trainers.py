@@ -8,21 +8,26 @@ import time
 from collections.abc import Sequence
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.alive import this_host
+from uda4inst.run_folder.alive import creation_time, this_host
 from uda4inst.run_folder.control import Request, leave_request, pending_requests
 from uda4inst.run_folder.going_back import results_after
 from uda4inst.run_folder.layout import RunDir, check_run_name
 from uda4inst.run_folder.start import (
     TRAINER,
     TrainerProcess,
+    ask_to_end,
     resume_arguments,
     start,
-    stop_process,
     train_arguments,
 )
 from uda4inst.run_folder.status import Status
 from uda4inst.training.forks import fork
-from workbench.jobs.queue_records import QueueRecord, write_config, write_record
+from workbench.jobs.queue_records import (
+    QueueRecord,
+    config_path,
+    write_config,
+    write_record,
+)
 from workbench.stores.groups import group_text, module_of
 from workbench.stores.runs import RunStore
 
@@ -35,6 +40,8 @@ REQUESTABLE: dict[Request, frozenset[str]] = {
     "stop": frozenset({"queued", "running", "paused"}),
     "snapshot": frozenset({"running"}),
 }
+# Two clicks that far apart are one wish, over a slow line too.
+CLICKS_SECONDS = 3.0
 RESTARTABLE: frozenset[str] = frozenset({"stopped", "dead", "failed"})
 # One that has ended may still be begun again from an earlier checkpoint, as another run.
 FORKABLE: frozenset[str] = RESTARTABLE | {"finished"}
@@ -64,16 +71,25 @@ class Jobs:
         self._trainer = tuple(trainer)
         self._lock = threading.Lock()
         self._children: list[TrainerProcess] = []
+        self._newest, self._newest_since = ("", ""), 0.0
 
-    def start(self, name: str, config_yaml: str) -> None:
-        """Start training a new run with a complete configuration.
+    def start(self, name: str, config_yaml: str, *, content: str = "") -> str:
+        """Start training a new run with a complete configuration, and return its name.
+
+        Args:
+            name: of the run.
+            config_yaml: its configuration.
+            content: what it trains, whatever its name. What is starting already is not started
+                again by a further click: the name is that of the run that is.
 
         Raises:
             UserError: the name is no folder name or is taken.
         """
-        check_run_name(name)
-        run = self._store.dir(name)
+        run = self._store.dir(check_run_name(name))
         with self._lock:
+            started, newest = self._newest
+            if content and content == started and self._is_starting(newest):
+                return newest
             if not self._store.is_free(name):
                 raise UserError(
                     f"run.name must be new, got {name!r}, which exists in {self._store.root}. "
@@ -82,6 +98,8 @@ class Jobs:
             config = write_config(self._store.root, name, config_yaml)
             run.console.unlink(missing_ok=True)  # of an earlier start that failed
             self._spawn(name, train_arguments(config))
+            self._newest, self._newest_since = (content, name), time.monotonic()
+            return name
 
     def resume(self, name: str, *, step: int | None = None) -> str:
         """Start a trainer that continues a run from a checkpoint.
@@ -123,8 +141,12 @@ class Jobs:
                     f"{'the latest' if step is None else step}. Choose another, or start a new run."
                 )
             if forks:
+                asked, (started, newest) = f"{step} of {name}", self._newest
+                if asked == started and self._is_starting(newest):
+                    return newest
                 name = self._store.free_name(f"{name}_from_{step}")
                 run, step = fork(run, name, root=self._store.root, step=step)[0], None
+                self._newest, self._newest_since = (asked, name), time.monotonic()
             self._spawn(name, resume_arguments(run, step=step))
             return name
 
@@ -147,7 +169,7 @@ class Jobs:
             )
         if status.state == "queued":
             # A trainer that is starting throws away what it finds in its mailbox.
-            self._terminate(status)
+            self._terminate(name, status)
             return
         self._leave(name, what)
 
@@ -159,6 +181,11 @@ class Jobs:
         """Collect trainers that ended, so that they do not stay as zombies."""
         with self._lock:
             self._children = [child for child in self._children if child.poll() is None]
+
+    def _is_starting(self, newest: str) -> bool:
+        """Whether the newest run was asked for a moment ago, or its trainer has not signed yet."""
+        just_now = time.monotonic() - self._newest_since < CLICKS_SECONDS
+        return just_now or self._store.status(newest).state == "queued"
 
     def _leave(self, name: str, what: Request) -> None:
         leave_request(self._store.dir(name).control, what)
@@ -179,19 +206,29 @@ class Jobs:
                 f"{' and '.join(map(group_text, live))}. Stop it first."
             )
 
-    def _terminate(self, status: Status) -> None:
+    def _terminate(self, name: str, status: Status) -> None:
+        """Signal a trainer that is starting: the process started for this run, and no other."""
         if status.pid is None or status.host != this_host():
             raise UserError(
                 f"a trainer that is starting can be stopped on its own machine only, "
                 f"{status.host or 'unknown'}. Stop it there, or wait until it runs."
             )
-        stop_process(status.pid)
+        started = status.process_started or 0.0
+        commands = (
+            train_arguments(config_path(self._store.root, name)),
+            resume_arguments(self._store.dir(name)),
+        )
+        if not ask_to_end(status.pid, started=started, any_of=commands):
+            raise UserError(
+                f"a process to stop must be the trainer of {name!r}, got another one, or none any "
+                f"more (pid {status.pid}). Nothing was done; look again in a moment."
+            )
 
     def _spawn(self, name: str, arguments: tuple[str, ...]) -> None:
         argv = (*self._trainer, *arguments)
         console = self._store.dir(name).console
-        started = time.time()
         child = start(argv, console=console, environment={"PYTHONUNBUFFERED": "1"})
+        started = creation_time(child.pid) or time.time()
         self._children.append(child)
         record = QueueRecord(
             name=name,
@@ -199,7 +236,6 @@ class Jobs:
             host=this_host(),
             started=started,
             argv=argv,
-            console=console,
         )
         write_record(self._store.root, record)
         logger.info("started %s: process %d", name, child.pid)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.metrics import MetricsReader, flat_numbers
+from workbench.stores.groups import check_name
 from workbench.stores.recent import Recent
 
 PLOT_POINTS: Final = 150
@@ -162,7 +163,7 @@ class MetricsStore:
 
     def series(self, run: str) -> Series:
         """Return the thinned metrics of a run; empty before the first line."""
-        path = RunDir(self._root / run).metrics
+        path = RunDir(self._root / check_name(run)).metrics
         return self._readers.get(run, lambda: SeriesReader(path)).series()
 
 

@@ -8,9 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
+from uda4inst.errors import UserError
 from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import load_config, preset_names
 from uda4inst.training.schema import Config
+from workbench.stores.places import Places
 from workbench.ui.forms import Condition, FieldSpec, field_specs
 
 # The folder the presets' configurations name; `--data` puts another in its place.
@@ -21,6 +25,8 @@ _NOT_IN_FORM: Final = frozenset({"run.root", "method.classes"})
 _INSTANCES_ALONE: Final = frozenset(
     {"model.num_points", "model.deformable_kernel", "method.groups"}
 )
+# The end of the settings that name a file which is read when the configuration is.
+_IMAGE_LIST: Final = ".only"
 _OF_INSTANCES: Final = Condition("model.preset", INSTANCES.presets)
 
 
@@ -30,11 +36,13 @@ class Presets:
     Args:
         runs_root: becomes `run.root` of every run.
         data_root: the ToyStreets folder.
+        places: where image lists may lie.
     """
 
-    def __init__(self, *, runs_root: Path, data_root: Path) -> None:
+    def __init__(self, *, runs_root: Path, data_root: Path, places: Places) -> None:
         self._runs_root = runs_root
         self._data_root = data_root
+        self._places = places
         self._plain: dict[str, Mapping[str, Any]] = {}
         self._resolved: dict[str, Mapping[str, Any]] = {}
 
@@ -66,8 +74,12 @@ class Presets:
         """Return a preset with changed values.
 
         Raises:
-            UserError: a value is of the wrong type or out of range; the message names it.
+            UserError: a value is of the wrong type or out of range, or an image list is not in one
+                of the app's folders; the message names it.
         """
+        for key, _, value in (override.partition("=") for override in overrides):
+            if key.endswith(_IMAGE_LIST) and value != "null":
+                self._places.check(str(yaml.safe_load(value)), what=key)
         return load_config(preset, [*self._folders(preset), *overrides])
 
     def command(self, preset: str, overrides: Sequence[str]) -> str:
@@ -90,7 +102,13 @@ class Presets:
         return None
 
     def _folders(self, preset: str) -> list[str]:
-        """Return the overrides that put this app's folders into a preset, where they differ."""
+        """Return the overrides that put this app's folders into a preset, where they differ.
+
+        Raises:
+            UserError: it is no preset's name; a configuration file is not opened by its path.
+        """
+        if preset not in self.names:
+            raise UserError(f"preset must be one of {', '.join(self.names)}, got {preset!r}.")
         if preset not in self._plain:
             self._plain[preset] = load_config(preset).model_dump(mode="json")
         plain = self._plain[preset]

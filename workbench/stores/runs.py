@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
@@ -19,7 +20,7 @@ from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
-from uda4inst.run_folder.layout import RunDir, check_run_name, read_config_values
+from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
 from uda4inst.run_folder.status import Status, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
 from uda4inst.tasks import TASKS
@@ -30,6 +31,8 @@ from workbench.stores.file_cache import FileCache
 from workbench.stores.groups import check_name, groups_in, module_of, split_name
 
 logger = logging.getLogger(__name__)
+# Of an error that nobody foresaw.
+_ERROR_LETTERS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,18 @@ class RunStore:
         self._cache = FileCache()
 
     def names(self) -> list[str]:
-        """Return the names of all runs, the one that changed last first."""
-        names = {path.name: status_changed(RunDir(path)) for path in self._folders()}
+        """Return the names of all runs, the one that changed last first.
+
+        A folder whose name is not one of a run is none: `odd_folders` has it.
+        """
+        names = {
+            path.name: status_changed(RunDir(path))
+            for path in self._folders()
+            if RUN_NAME.fullmatch(path.name)
+        }
         for name in record_names(self.root):
             record = read_record(self.root, name)
-            if record is not None:
+            if record is not None and RUN_NAME.fullmatch(name):
                 names[name] = max(names.get(name, 0.0), record.started)
         return sorted(names, key=lambda name: (-names[name], name))
 
@@ -108,9 +118,17 @@ class RunStore:
             )
         return path
 
+    def odd_folders(self) -> list[str]:
+        """Return the names of folders that cannot be chosen, in the order of the alphabet."""
+        return sorted(p.name for p in self._folders() if not RUN_NAME.fullmatch(p.name))
+
     def dir(self, name: str) -> RunDir:
-        """Return where a run or a module lies, whether it is there or not."""
-        return RunDir(self.root / name)
+        """Return where a run or a module lies, whether it is there or not.
+
+        Raises:
+            UserError: the name cannot be that of one; nothing outside the folder of runs is opened.
+        """
+        return RunDir(self.root / check_name(name))
 
     def groups(self, name: str) -> list[str]:
         """Return the category groups with a network each; none for a run of one network."""
@@ -152,8 +170,7 @@ class RunStore:
         Raises:
             UserError: the name cannot be that of a run.
         """
-        check_name(name)
-        run, group = split_name(name)
+        run, group = split_name(check_name(name))
         written = self._written_status(name)
         if group is not None:
             return self._module_status(name, written, above=self.status(run))
@@ -162,7 +179,7 @@ class RunStore:
             if written is not None and _took_over(record, written):
                 forget(self.root, name)
             else:
-                return _status_of_record(record, written)
+                return _status_of_record(record, written, self.dir(name).console)
         if written is None:
             return Status(
                 state="incomplete",
@@ -173,7 +190,14 @@ class RunStore:
         return self._true_status(name, written)
 
     def summary(self, name: str) -> RunSummary:
-        """Return the table line of a run."""
+        """Return the table line of a run; of one that cannot be read, a line that says why."""
+        try:
+            return self._read_summary(name)
+        except Exception as error:  # whatever lies in a folder, the other lines are shown
+            logger.debug("run %r cannot be read", name, exc_info=True)
+            return _unreadable(name, error)
+
+    def _read_summary(self, name: str) -> RunSummary:
         task = self.task(name)
         ap, ap_step, scored_by = self._newest_ap(self.dir(name), task)
         return RunSummary(
@@ -188,8 +212,8 @@ class RunStore:
         )
 
     def summaries(self) -> list[RunSummary]:
-        """Return the table lines of all runs, the one that changed last first."""
-        return [self.summary(name) for name in self.names()]
+        """Return the table lines of all runs, the one that changed last first, odd folders last."""
+        return [self.summary(name) for name in (*self.names(), *self.odd_folders())]
 
     def config(self, name: str) -> Mapping[str, object]:
         """Return the resolved configuration a run wrote; empty when it has none yet."""
@@ -313,25 +337,33 @@ def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
     return "\n".join(rows[-lines - 1 :]).strip("\n")
 
 
+def _unreadable(name: str, error: Exception) -> RunSummary:
+    """Return the line of a run that cannot be read; its error names the file, or what it is."""
+    why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return RunSummary(name=name, status=Status(state="incomplete", error=why[:_ERROR_LETTERS]))
+
+
 def _took_over(record: QueueRecord, written: Status) -> bool:
     """Whether the trainer of the record, or a later one, has signed the run folder."""
     return written.pid == record.pid or written.heartbeat > record.started
 
 
-def _status_of_record(record: QueueRecord, written: Status | None) -> Status:
+def _status_of_record(record: QueueRecord, written: Status | None, console: Path) -> Status:
     base = written if written is not None and written.state != "incomplete" else None
     known = Status(
         state="failed",
         step=base.step if base else 0,
         steps=base.steps if base else 0,
         pid=record.pid,
+        process_started=record.started,
         host=record.host,
         started=record.started_iso,
         heartbeat=record.started,
     )
-    if record.host == this_host() and is_alive(record.pid, signed_at=record.started):
+    since = record.started
+    if record.host == this_host() and is_alive(record.pid, signed_at=since, created=since):
         return replace(known, state="queued", message="The trainer is starting.")
-    reason = tail_of(record.console, lines=12) if record.console.is_file() else ""
+    reason = tail_of(console, lines=12) if console.is_file() else ""
     return replace(known, error=reason or "The trainer ended before it wrote anything.")
 
 
@@ -339,5 +371,5 @@ def _start_time(status: Status) -> float:
     """Return when a run's trainer began (unix seconds), 0 where it does not say."""
     try:
         return datetime.fromisoformat(status.started).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.run_folder.snapshot_reader import Snapshot, read_snapshot, snapshot_changed
+from workbench.stores.groups import check_name
 from workbench.stores.recent import Recent
 
 
@@ -19,7 +20,7 @@ class SnapshotStore:
 
     def steps(self, run: str) -> list[int]:
         """Return the steps that have a snapshot, oldest first."""
-        return numbered(RunDir(self._root / run).snapshots)
+        return numbered(RunDir(self._root / check_name(run)).snapshots)
 
     def read(self, run: str, step: int) -> Snapshot:
         """Return the snapshot of a step.
@@ -27,7 +28,7 @@ class SnapshotStore:
         Raises:
             UserError: it is not kept any more, or cannot be read.
         """
-        place = RunDir(self._root / run)
+        place = RunDir(self._root / check_name(run))
         key = (place, step, snapshot_changed(place, step))
         return self._recent.get(key, lambda: read_snapshot(place, step))
 

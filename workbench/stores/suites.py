@@ -23,6 +23,7 @@ from uda4inst.suites.results import SuiteResults, collect
 from uda4inst.suites.rows import View
 from uda4inst.suites.scales import find_scale
 from workbench.stores.file_cache import FileCache
+from workbench.stores.places import Places
 from workbench.stores.recent import Recent
 from workbench.stores.runs import RunStore
 from workbench.stores.suite_exports import Export, chart_export
@@ -59,10 +60,12 @@ class SuiteStore:
 
     Args:
         root: folder of the suites; need not exist yet.
+        places: where other suites may lie; None for nowhere else.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, places: Places | None = None) -> None:
         self.root = root
+        self._places = places or Places([root])
         self._files = FileCache()
         self._results: Recent[Hashable, SuiteResults] = Recent(_SUITES_KEPT)
         self._charts: Recent[Hashable, Future[Export | None]] = Recent(_CHARTS_KEPT)
@@ -133,6 +136,7 @@ class SuiteStore:
 
     def _description(self, folder: Path) -> Mapping[str, Any]:
         """Return the content of suite.yaml."""
+        self._places.check(folder, what="SUITE_FOLDER")
         try:
             return self._files.read(
                 SuiteFolder(folder).description, lambda path: open_suite(path.parent)[1]

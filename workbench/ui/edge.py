@@ -1,7 +1,7 @@
 """The edge between Gradio and the handlers: names, and what happens to exceptions.
 
 Handlers are plain functions that raise ordinary errors. Here, and only here, they meet Gradio:
-`on_action` turns an error into a message on top of the page (`gr.Error`), `on_view` puts it into
+`on_action` turns an error into a message on top of the page (`toasts.py`), `on_view` puts it into
 the page in place of what could not be shown, so that a page refreshed by a timer says it once.
 """
 
@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
@@ -20,6 +20,8 @@ from gradio.events import Dependency
 
 from uda4inst.errors import UserError
 from workbench.session import PageName, SessionState
+from workbench.ui.inputs import checked
+from workbench.ui.toasts import refusal
 from workbench.ui.views import UNCHANGED, UNEXPECTED, Frame, Updates, in_short, outcome_of
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ def on_action(
         **options: passed to the event.
     """
     return event(
-        _with_messages(handler),
+        _with_messages(handler, inputs),
         inputs=list(inputs),
         outputs=list(outputs),
         **_bound(name, outputs, options),
@@ -79,7 +81,7 @@ def on_view(
 
     @functools.wraps(view)
     def draw(*values: object) -> Updates:
-        return frame.updates(outcome_of(view, *values))
+        return frame.updates(outcome_of(lambda: view(*checked(inputs, values)), name))
 
     outputs = frame.outputs
     return event(draw, inputs=list(inputs), outputs=outputs, **_bound(name, outputs, options))
@@ -118,6 +120,7 @@ class Mounted:
         *,
         inputs: Sequence[Component] = (),
         outputs: Sequence[Component] = (),
+        trigger_mode: Literal["once", "always_last"] = "always_last",
     ) -> Dependency:
         """Bind a choice and return its event.
 
@@ -128,6 +131,7 @@ class Mounted:
             name: of the choice.
             inputs: components read beside the session.
             outputs: components written beside the session.
+            trigger_mode: whether what happens again while it is at work counts, the last time.
         """
         chosen = on_action(
             event,
@@ -135,7 +139,7 @@ class Mounted:
             name=f"{self.name}_{name}",
             inputs=[self.session, *inputs],
             outputs=[self.session, *outputs],
-            trigger_mode="always_last",
+            trigger_mode=trigger_mode,
         )
         self.redraw_after(chosen, name)
         return chosen
@@ -199,19 +203,15 @@ def _bound(name: str, outputs: Sequence[Block], options: dict[str, object]) -> d
     }
 
 
-def _with_messages(handler: Callable[..., T]) -> Callable[..., T]:
+def _with_messages(handler: Callable[..., T], inputs: Sequence[Component]) -> Callable[..., T]:
     @functools.wraps(handler)
     def guarded(*values: object) -> T:
         try:
-            return handler(*values)
-        except gr.Error:
-            raise
+            return handler(*checked(inputs, values))
         except UserError as error:
-            raise gr.Error(str(error), title="Please check", print_exception=False) from error
+            raise refusal(str(error), title="Please check") from error
         except Exception as error:
             logger.exception("%s failed", getattr(handler, "__name__", handler))
-            raise gr.Error(
-                UNEXPECTED.format(error=in_short(error)), title="Error", print_exception=False
-            ) from error
+            raise refusal(UNEXPECTED.format(error=in_short(error)), title="Error") from error
 
     return guarded

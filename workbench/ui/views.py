@@ -191,14 +191,19 @@ def _values(view: object, *, prefix: str = "") -> Iterator[tuple[str, Update]]:
             yield f"{prefix}{field.name}", value
 
 
-def outcome_of(view: Callable[..., object], *values: object) -> object:
-    """Return what a view function returns; an error becomes a notice in the page."""
+def outcome_of(view: Callable[[], object], name: str = "") -> object:
+    """Return what a view function returns; an error becomes a notice in the page.
+
+    Args:
+        view: the function.
+        name: of it, for the log.
+    """
     try:
-        return view(*values)
+        return view()
     except UserError as error:
         return Empty(markup.problem(str(error)))
     except Exception as error:
-        logger.exception("%s failed", getattr(view, "__name__", view))
+        logger.exception("%s failed", name or getattr(view, "__name__", view))
         return Empty(markup.problem(UNEXPECTED.format(error=in_short(error))))
 
 

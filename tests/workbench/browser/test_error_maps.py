@@ -61,7 +61,7 @@ def test_error_maps__images_of_a_list(instances: Workbench) -> None:
     bench.tab("error_maps")
     bench.wait_for("#error-maps-facts", "1 of 6")
     name = page.locator("#error-maps-facts b").first.inner_text()
-    listed, strangers = bench.folder / "one.txt", bench.folder / "strangers.txt"
+    listed, strangers = bench.data / "one.txt", bench.data / "strangers.txt"
     listed.write_text(f"{name}\n")
     strangers.write_text("nobody\n")
     box = page.locator("#error-maps-images input")

@@ -41,12 +41,15 @@ def test_results__from_no_suite_to_its_files(
     assert name == "table5-toy-coco-teacher.png"
     assert picture.startswith(b"\x89PNG")
 
-    other = suite_factory.write_suite(tmp_path / "elsewhere" / "mine", "thresholds", values={})
+    other = suite_factory.write_suite(bench.data / "elsewhere" / "mine", "thresholds", values={})
     box = page.locator("#results-folder input")
     box.fill(str(other))
     box.press("Enter")
     bench.wait_for("#results-facts", "Score threshold of the pseudo-labels")
     box.fill(str(tmp_path))
+    box.press("Enter")
+    bench.wait_for("#results-notice", "must lie in one of the app's folders")
+    box.fill(str(bench.data))
     box.press("Enter")
     bench.wait_for("#results-notice", r"must hold a readable suite\.yaml")
     bench.shoot("results_wrong_folder")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ import psutil
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder.alive import creation_time, this_host
 from uda4inst.training.config import load_config, to_yaml
-from workbench.jobs.queue_records import read_record
+from workbench.jobs import trainers
+from workbench.jobs.queue_records import QueueRecord, read_record, write_record
 from workbench.jobs.trainers import Jobs
 from workbench.stores.runs import RunStore
 
@@ -79,6 +82,18 @@ def test_start__runs_until_stopped(jobs: Jobs, store: RunStore, runs_root: Path)
     assert jobs.pending("demo") == []
 
 
+def test_start__further_clicks_are_no_further_runs(jobs: Jobs, store: RunStore) -> None:
+    assert jobs.start("slow", "", content="seed 1") == "slow"
+    jobs._newest_since -= 60  # its trainer still starts
+    assert jobs.start("slow_2", "", content="seed 1") == "slow"
+    assert jobs.start("other", "", content="seed 2") == "other"
+    assert jobs.start("other_2", "", content="seed 2") == "other"
+    wait_for(store, "running", "other")
+    jobs._newest_since -= 60
+    assert jobs.start("other_2", "", content="seed 2") == "other_2"
+    assert sorted(store.names()) == ["other", "other_2", "slow"]
+
+
 def test_start__trainer_lives_in_a_session_of_its_own(jobs: Jobs, store: RunStore) -> None:
     jobs.start("demo", "")
     pid = wait_for(store, "running").pid
@@ -128,7 +143,11 @@ def write_whole_checkpoint(run: Path, step: int) -> None:
 
 @pytest.mark.parametrize("state", ["stopped", "finished"])
 def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
-    jobs: Jobs, store: RunStore, write_run: Callable[..., Path], state: str
+    jobs: Jobs,
+    store: RunStore,
+    write_run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
 ) -> None:
     run = write_run(steps=40, state=state, heartbeat=time.time() - 5)
     (run / "config.yaml").write_text(to_yaml(load_config("toystreets_smoke")))
@@ -136,12 +155,14 @@ def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
         write_whole_checkpoint(run, step)
     for number, name in enumerate(("demo_from_20", "demo_from_20_2")):
         assert jobs.resume("demo", step=20) == name
+        assert jobs.resume("demo", step=20) == name  # a double click
         wait_for(store, "running", name)
         assert (
             f"['resume', '{run.parent / name}']" in (run.parent / name / "console.txt").read_text()
         )
         assert store.checkpoints(name) == [20]
         assert len(store.names()) == number + 2
+        monkeypatch.setattr(trainers, "CLICKS_SECONDS", 0.0)
     assert store.checkpoints("demo") == [20, 40]
     assert store.status("demo").state == state
 
@@ -190,6 +211,24 @@ def test_request__starting_on_another_machine_is_left_alone(
     write_run(state="queued", host="gpu-box")
     with pytest.raises(UserError, match="on its own machine only, gpu-box"):
         jobs.request("demo", "stop")
+
+
+def test_request__process_that_is_no_trainer_of_the_run_is_left_alone(
+    jobs: Jobs, store: RunStore, runs_root: Path, write_run: Callable[..., Path]
+) -> None:
+    bystander = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    since = creation_time(bystander.pid)
+    write_run(state="queued", pid=bystander.pid, process_started=since)
+    write_record(
+        runs_root,
+        QueueRecord("other", bystander.pid, this_host(), since or 0.0, argv=("train", "other")),
+    )
+    for name in ("demo", "other"):
+        assert store.status(name).state == "queued"
+        with pytest.raises(UserError, match="must be the trainer of"):
+            jobs.request(name, "stop")
+    bystander.communicate(b"\n", timeout=20)
+    assert bystander.returncode == 0
 
 
 PEOPLE = "person-rider-motorcycle-bicycle"

@@ -182,7 +182,7 @@ def test_tail__log_before_console(store: RunStore, write_run: WriteRun) -> None:
     assert store.tail("demo") == "from the console"
 
 
-def make_record(root: Path, *, pid: int, started: float, console: Path | None = None) -> None:
+def make_record(root: Path, *, pid: int, started: float) -> None:
     write_record(
         root,
         QueueRecord(
@@ -191,22 +191,34 @@ def make_record(root: Path, *, pid: int, started: float, console: Path | None = 
             host=socket.gethostname(),
             started=started,
             argv=("train",),
-            console=console or root / "demo" / "console.txt",
         ),
     )
+
+
+def since() -> float:
+    created = creation_time(os.getpid())
+    assert created is not None
+    return created
 
 
 def test_status__started_process_is_queued_until_it_signs(
     store: RunStore, runs_root: Path, factories: Any
 ) -> None:
     runs_root.mkdir()
-    make_record(runs_root, pid=os.getpid(), started=time.time())
+    make_record(runs_root, pid=os.getpid(), started=since())
     assert store.names() == ["demo"]
     assert store.status("demo").state == "queued"
     assert not store.is_free("demo")
     factories.write_run(runs_root, steps=3)
     assert store.status("demo").state == "running"
     assert read_record(runs_root, "demo") is None
+
+
+def test_status__process_of_another_time_is_not_the_one_that_was_started(
+    store: RunStore, runs_root: Path
+) -> None:
+    make_record(runs_root, pid=os.getpid(), started=since() + 60)
+    assert store.status("demo").state == "failed"
 
 
 def test_status__process_that_never_signed_failed_with_its_words(
@@ -224,9 +236,8 @@ def test_status__process_that_never_signed_failed_with_its_words(
 def test_status__resuming_process_hides_the_old_state(
     store: RunStore, runs_root: Path, write_run: WriteRun
 ) -> None:
-    now = time.time()
-    write_run(steps=20, state="stopped", pid=1, heartbeat=now - 60)
-    make_record(runs_root, pid=os.getpid(), started=now)
+    write_run(steps=20, state="stopped", pid=1, heartbeat=since() - 60)
+    make_record(runs_root, pid=os.getpid(), started=since())
     status = store.status("demo")
     assert (status.state, status.step, status.steps) == ("queued", 20, 400)
 

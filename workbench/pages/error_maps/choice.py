@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
@@ -60,11 +59,12 @@ def ordered(services: Services, session: SessionState) -> Sequence[str]:
             "images must be in both evaluations to be compared, got none that are. "
             "Choose another run or step for B."
         )
-    return names if choice.images is None else _listed(services, a, names, Path(choice.images))
+    return names if choice.images is None else _listed(services, a, names, choice.images)
 
 
-def _listed(services: Services, a: Evaluated, names: Sequence[str], path: Path) -> Sequence[str]:
+def _listed(services: Services, a: Evaluated, names: Sequence[str], file: str) -> Sequence[str]:
     """Return the names that an image list has, in their order."""
+    path = services.places.check(file, what="image list")
     dataset = services.evaluations.predictions(a).dataset
     wanted = {dataset.basename(place) for place in dataset.places(read_image_list(path))}
     found = [name for name in names if name in wanted]

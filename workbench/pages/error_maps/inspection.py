@@ -29,7 +29,7 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     title = " and ".join(_title(one) for one in both)
     choice = valid_choice(services, state)
     if choice.images:
-        words += ["--images", choice.images]
+        words += ["--images", str(services.places.check(choice.images, what="image list"))]
         title += f", {choice.images}"
     views: tuple[str, ...] = (": images by error",)
     if choice.thing is not None:

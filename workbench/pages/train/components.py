@@ -7,6 +7,7 @@ from typing import Final
 
 import gradio as gr
 
+from workbench.pages.train import new_run
 from workbench.pages.train.run_form import RunForm, build_form
 from workbench.pages.train.view import LATEST
 from workbench.services import Services
@@ -25,6 +26,7 @@ _PICK_GROUP: Final = _PICK_RUN.replace("run", "group")
 class NewRun:
     """What starts a run."""
 
+    head: gr.HTML
     preset: gr.Dropdown
     form: RunForm
     command: gr.HTML
@@ -60,12 +62,12 @@ def build_new_run(services: Services) -> NewRun:
     """Create what starts a run."""
     names = services.presets.names
     first = DEFAULT_PRESET if DEFAULT_PRESET in names else names[0]
-    gr.HTML("<h3>New run</h3>")
+    head = gr.HTML(new_run.head(""))
     preset = gr.Dropdown(names, value=first, label="Preset", elem_id="train-preset")
     form = build_form(services.presets.fields, services.presets.resolved(first))
     command = gr.HTML(elem_id="train-command")
     start = gr.Button("Start training", variant="primary", elem_id="train-start")
-    return NewRun(preset=preset, form=form, command=command, start=start)
+    return NewRun(head=head, preset=preset, form=form, command=command, start=start)
 
 
 def build_table() -> TableSlot:

@@ -8,6 +8,7 @@ from datetime import datetime
 from html import escape
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.run_folder.layout import RUN_NAME
 from uda4inst.run_folder.status import Status
 from workbench.stores.groups import group_text
 from workbench.stores.metrics import Series
@@ -17,6 +18,7 @@ from workbench.ui.palette import LINE_COLORS, class_css
 
 # A live trainer signs every 2 s; say so when it has not for a while.
 SILENT_SECONDS = 15.0
+_METHOD_LETTERS, _DATE_LETTERS = 80, 30
 _MEASURE_HEAD = ' class="wb-num" title="newest evaluation, %"'
 
 
@@ -137,12 +139,14 @@ def _run_row(summary: RunSummary, *, chosen: bool, unit: str) -> str:
         if summary.ap_step is not None
         else ""
     )
-    name = escape(summary.name)
+    name, why = escape(summary.name), escape(status.error or "")
+    shown = f'<button type="button" class="wb-link" data-run="{name}">{name}</button>'
     steps = f"{status.step:,} / {status.steps:,}" if status.steps else "–"
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
-        f'<td><button type="button" class="wb-link" data-run="{name}">{name}</button></td>'
-        f"<td>{markup.chip(status.state)}</td><td>{escape(markup.method_text(summary)) or '–'}</td>"
+        f'<td class="wb-run-name">{shown if RUN_NAME.fullmatch(summary.name) else name}</td>'
+        f'<td title="{why}">{markup.chip(status.state)}</td>'
+        f"<td>{escape(markup.method_text(summary)[:_METHOD_LETTERS]) or '–'}</td>"
         f'<td class="wb-num">{steps}</td>'
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
@@ -289,5 +293,5 @@ def _speed(status: Status) -> str:
 def _when(started: str) -> str:
     try:
         return datetime.fromisoformat(started).astimezone().strftime("%d %b %H:%M")
-    except ValueError:
-        return started
+    except (ValueError, OverflowError):
+        return started[:_DATE_LETTERS]

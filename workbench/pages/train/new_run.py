@@ -30,8 +30,25 @@ def preview(services: Services, preset: str, values: Mapping[str, object]) -> st
     return f'<code class="wb-command">{command}</code>{notes}'
 
 
+def head(preset: str) -> str:
+    """Return the form's heading, which knows the preset that the form was filled with."""
+    return f'<h3 data-preset="{escape(preset)}">New run</h3>'
+
+
+def is_filled(shown: str | None, preset: str) -> bool:
+    """Whether the form holds a preset's values: not yet, for a moment after it was chosen.
+
+    Args:
+        shown: the heading.
+        preset: that is chosen.
+    """
+    return shown == head(preset)
+
+
 def start(services: Services, preset: str, values: Mapping[str, object]) -> str:
     """Start a run with the form's values and return its name.
+
+    Pressed again at once, nothing is started, and the name is that of the run that was.
 
     Raises:
         UserError: a value is wrong, the data are missing, or the name is taken.
@@ -41,8 +58,8 @@ def start(services: Services, preset: str, values: Mapping[str, object]) -> str:
     missing = services.presets.missing_data(config)
     if missing is not None:
         raise UserError(f"data must be there before training: {missing}")
-    services.jobs.start(config.run.name, to_yaml(config))
-    return config.run.name
+    nameless = config.model_copy(update={"run": None})
+    return services.jobs.start(config.run.name, to_yaml(config), content=repr(nameless))
 
 
 def fresh_values(services: Services, preset: str) -> dict[str, object]:

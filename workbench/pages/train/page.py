@@ -35,6 +35,7 @@ from workbench.ui.views import Frame, Updates
 TITLE = "Train"
 QUESTION = "How is training going, and what should run next?"
 TICK_SECONDS = 2.0
+_NAME_LETTERS = 255
 
 
 def request(services: Services, session: SessionState, what: Request) -> None:
@@ -94,15 +95,28 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
 
     def fill(preset: str) -> Updates:
         values = new_run.fresh_values(services, preset)
-        return {parts.command: new_run.preview(services, preset, values), **form.filled(values)}
+        command = new_run.preview(services, preset, values)
+        return {parts.head: new_run.head(preset), parts.command: command, **form.filled(values)}
+
+    def preview(preset: str, head: str | None, *read: object) -> object:
+        if not new_run.is_filled(head, preset):
+            return gr.skip()  # what fills the form says it
+        return new_run.preview(services, preset, form.values(read))
 
     opened: dict[str, Event] = {
         "train_fill": app.load,
         "train_choose_preset": parts.preset.input,
     }
     for name, event in opened.items():
-        outputs = [parts.command, *form.outputs]
-        on_action(event, fill, name=name, inputs=[parts.preset], outputs=outputs)
+        outputs = [parts.head, parts.command, *form.outputs]
+        on_action(
+            event,
+            fill,
+            name=name,
+            inputs=[parts.preset],
+            outputs=outputs,
+            trigger_mode="always_last",
+        )
     for name, chooser in form.choosers.items():
         on_action(
             chooser.input,
@@ -113,9 +127,9 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
         )
     on_action(
         lambda handler, **options: gr.on(form.changes, handler, **options),
-        lambda preset, *read: new_run.preview(services, preset, form.values(read)),
+        preview,
         name="train_preview",
-        inputs=[parts.preset, *form.inputs],
+        inputs=[parts.preset, parts.head, *form.inputs],
         outputs=[parts.command],
         trigger_mode="always_last",
     )
@@ -126,16 +140,20 @@ def _wire_start(parts: NewRun, page: Mounted, services: Services) -> Dependency:
     form = parts.form
     run_name = form.controls["run.name"]
 
-    def start(state: SessionState, preset: str, *read: object) -> Updates:
-        name = new_run.start(services, preset, form.values(read))
+    def start(state: SessionState, preset: str, head: str | None, *read: object) -> Updates:
+        values = form.values(read)
+        if not new_run.is_filled(head, preset):
+            values = new_run.fresh_values(services, preset)  # not those of the preset before
+        name = new_run.start(services, preset, values)
         return {page.session: state.on_run(name), run_name: new_run.free_name(services, name)}
 
     return page.on_choice(
         parts.start.click,
         start,
         "start",
-        inputs=[parts.preset, *form.inputs],
+        inputs=[parts.preset, parts.head, *form.inputs],
         outputs=[run_name],
+        trigger_mode="once",  # a second click is no second run; see also `Jobs.start`
     )
 
 
@@ -171,8 +189,16 @@ def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> Depende
 
 
 def _pick(state: SessionState, event: gr.EventData) -> SessionState:
-    return state.on_run(event.run)
+    return state.on_run(_named(event, "run"))
 
 
 def _pick_group(state: SessionState, event: gr.EventData) -> SessionState:
-    return state.on_group(event.group)
+    return state.on_group(_named(event, "group"))
+
+
+def _named(event: gr.EventData, what: str) -> str:
+    """Return the name that a click was on."""
+    name = getattr(event, what, None)
+    if not isinstance(name, str) or len(name) > _NAME_LETTERS:
+        raise UserError(f"{what} must be a name, got {type(name).__name__}. Reload the page.")
+    return name

@@ -166,9 +166,9 @@ def test_error_view__one_network_has_no_choice_of_group(services: Services, run:
     assert sides(services, DEMO.on_errors(group=PEOPLE))[0] == Evaluated("demo", 40, "teacher")
 
 
-def test_ordered__images_of_a_list_alone(services: Services, run: Path, tmp_path: Path) -> None:
+def test_ordered__images_of_a_list_alone(services: Services, run: Path) -> None:
     every = list(ordered(services, DEMO))
-    listed = tmp_path / "two.txt"
+    listed = services.runs.root / "two.txt"
     listed.write_text(f"# chosen\n{every[3]}\n{every[1]}\n")
     state = DEMO.on_errors(images=str(listed))
     assert ordered(services, state) == [every[1], every[3]]
@@ -186,15 +186,22 @@ def test_ordered__images_of_a_list_alone(services: Services, run: Path, tmp_path
     ],
 )
 def test_error_view__wrong_list_is_one_message(
-    services: Services, run: Path, tmp_path: Path, text: str | None, words: str
+    services: Services, run: Path, text: str | None, words: str
 ) -> None:
-    path = tmp_path / "list.txt"
+    path = services.runs.root / "list.txt"
     if text is not None:
         path.write_text(text)
     state = DEMO.on_errors(images=str(path))
     assert error_view(services, state).head.images.value == str(path)
     with pytest.raises(UserError, match=words):
         error_view(services, state).content()
+
+
+def test_ordered__list_outside_the_folders_of_the_app_is_not_opened(
+    services: Services, run: Path
+) -> None:
+    with pytest.raises(UserError, match="image list must lie in one of the app's folders"):
+        ordered(services, DEMO.on_errors(images="/etc/passwd"))
 
 
 def test_controls__offer_the_lists_that_fiftyone_wrote(

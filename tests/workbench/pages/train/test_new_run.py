@@ -21,7 +21,13 @@ PRESET = "toystreets_smoke"
 def started(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What would have been started."""
     calls: list[tuple[str, str]] = []
-    monkeypatch.setattr(services.jobs, "start", lambda name, text: calls.append((name, text)))
+
+    def start(name: str, text: str, *, content: str) -> str:
+        assert content
+        calls.append((name, text))
+        return name
+
+    monkeypatch.setattr(services.jobs, "start", start)
     return calls
 
 
@@ -69,6 +75,35 @@ def test_preview_and_start__name_what_is_wrong(
     with pytest.raises(UserError, match=message):
         new_run.start(services, PRESET, values)
     assert started == []
+
+
+def test_preset__is_a_name_and_no_file(services: Services, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("password: hunter2\n")
+    for preset in (str(secret), "../../etc/passwd", ""):
+        told = new_run.preview(services, preset, values_with(services))
+        assert "preset must be one of" in told
+        assert "hunter2" not in told
+        with pytest.raises(UserError, match="preset must be one of"):
+            new_run.start(services, preset, values_with(services))
+        with pytest.raises(UserError, match="preset must be one of"):
+            new_run.fresh_values(services, preset)
+
+
+def test_start__image_list_outside_the_folders_of_the_app_is_not_opened(
+    services: Services, started: list[tuple[str, str]]
+) -> None:
+    values = values_with(services, data__source__only="/etc/passwd")
+    assert "data.source.only must lie in" in new_run.preview(services, PRESET, values)
+    with pytest.raises(UserError, match=r"data\.source\.only must lie in one of the app's folders"):
+        new_run.start(services, PRESET, values)
+    assert started == []
+
+
+def test_is_filled__only_by_what_filled_it() -> None:
+    assert new_run.is_filled(new_run.head("a"), "a")
+    for heading in (new_run.head("b"), new_run.head(""), "", None):
+        assert not new_run.is_filled(heading, "a")
 
 
 def test_start__hands_over_the_whole_configuration(

@@ -1,0 +1,64 @@
+"""The options of `python app.py`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from workbench.gate.exposure import Exposure, is_loopback
+from workbench.gate.passwords import ask_password, read_passwords
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="UDA4Inst workbench")
+    add = parser.add_argument
+    add("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    add("--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets")
+    add("--suites", type=Path, default=Path("suites"), help="folder of the suites")
+    add("--port", type=int, default=7860, help="port to listen on")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; one that other machines reach needs a password",
+    )
+    add(
+        "--auth-file",
+        type=Path,
+        metavar="FILE",
+        help="passwords, a line user:password each, readable by its owner alone (chmod 600)",
+    )
+    add("--ssl-certfile", type=Path, metavar="FILE", help="TLS certificate, with its key: HTTPS")
+    add("--ssl-keyfile", type=Path, metavar="FILE", help="key of the TLS certificate")
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further name under which the app answers, as of a proxy; may be repeated",
+    )
+    return parser
+
+
+def exposure_of(options: argparse.Namespace) -> Exposure:
+    """Return how the app is to be reached, passwords read or asked for.
+
+    Args:
+        options: of `make_parser`.
+
+    Raises:
+        UserError: it would be open to others without a password, or a file is not right.
+    """
+    host: str = options.host.strip("[]")
+    if options.auth_file is not None:
+        passwords = read_passwords(options.auth_file)
+    else:
+        passwords = {} if is_loopback(host) else ask_password()
+    return Exposure(
+        host=host,
+        port=options.port,
+        allowed=tuple(options.allowed_host),
+        passwords=passwords,
+        certificate=options.ssl_certfile,
+        key=options.ssl_keyfile,
+    ).check()
