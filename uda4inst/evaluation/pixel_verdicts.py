@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
+from numpy.typing import NDArray
 
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES
 
@@ -28,11 +29,11 @@ class Verdicts:
     right: Int64[np.ndarray, " 19"]
     there: Int64[np.ndarray, " 19"]
 
-    def precision(self) -> Float64[np.ndarray, " 19"]:
+    def precision(self) -> NDArray[np.float64]:
         """Return the share of each class's kept pixels that is right; NaN where none is kept."""
         return _share(self.right, self.said)
 
-    def recall(self) -> Float64[np.ndarray, " 19"]:
+    def recall(self) -> NDArray[np.float64]:
         """Return the share of each class's pixels that is kept and right; NaN where none is."""
         return _share(self.right, self.there)
 
@@ -105,11 +106,9 @@ def judge_by_confidence(
     """
     labelled = truth != IGNORE_TRAIN_ID
     right = labelled & (best == truth)
-    curves = [
-        _from_above(best[which].astype(np.int64) * (_FULL + 1) + confidence[which])
-        for which in (labelled, right)
-    ]
-    return VerdictCurve(*curves, _by_class(truth[labelled]))
+    places = best.astype(np.int64) * (_FULL + 1) + confidence
+    said, found = _from_above(places[labelled]), _from_above(places[right])
+    return VerdictCurve(said, found, _by_class(truth[labelled]))
 
 
 def _from_above(places: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, "19 257"]:
@@ -123,7 +122,7 @@ def _by_class(train_ids: UInt8[np.ndarray, " N"]) -> Int64[np.ndarray, " 19"]:
     return np.bincount(train_ids, minlength=_CLASSES)
 
 
-def _share(some: np.ndarray | np.int64, of: np.ndarray | np.int64) -> Float64[np.ndarray, "..."]:
+def _share(some: np.ndarray | np.int64, of: np.ndarray | np.int64) -> np.ndarray:
     """Return some / of; NaN where there is nothing."""
     whole = np.asarray(of, dtype=np.float64)
     return np.divide(some, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
