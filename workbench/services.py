@@ -19,6 +19,7 @@ from workbench.stores.presets import Presets
 from workbench.stores.runs import RunStore
 from workbench.stores.snapshots import SnapshotStore
 from workbench.stores.suites import SuiteStore
+from workbench.stores.target_crops import TargetLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Services:
         metrics: logged values.
         snapshots: what `prepare` made.
         candidates: their detections, overlaps resolved.
+        target_labels: what the pixels of their target crops really are.
         evaluations: stored predictions beside ground truth.
         jobs: training processes.
         presets: configurations to begin with.
@@ -44,6 +46,7 @@ class Services:
     metrics: MetricsStore
     snapshots: SnapshotStore
     candidates: CandidateStore
+    target_labels: TargetLabels
     evaluations: EvaluationStore
     jobs: Jobs
     presets: Presets
@@ -85,6 +88,7 @@ def make_services(
         metrics=MetricsStore(runs_root),
         snapshots=SnapshotStore(runs_root),
         candidates=CandidateStore(),
+        target_labels=TargetLabels(runs_root),
         evaluations=EvaluationStore(runs),
         jobs=Jobs(runs),
         presets=Presets(runs_root=runs_root, data_root=data_root),

@@ -42,7 +42,7 @@ class Trained:
 PIXEL_OPTIONS = (
     "method.name=ehtdi",
     "model.preset=deeplab_tiny",
-    "method.confidence=0.2",
+    "method.confidence=0.08",
     "training.stage1_steps=1",
     "training.stage2_steps=3",
     "training.snapshot_every=1",

@@ -7,18 +7,23 @@ of the snapshot, and nowhere else. Nothing of this reaches training.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Int32, UInt8
+from numpy.typing import NDArray
 
 from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS
 from uda4inst.data.stream.dataset import PairedDataset, TargetCrop, open_dataset
 from uda4inst.data.tree import without
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.snapshot_reader import snapshot_changed
 from uda4inst.training.config import load_config
+from workbench.stores.recent import Recent
 
+Map = NDArray[np.uint8]
 _PROCESSES: Final = (1, 2, 4, 8, 16, 3, 5, 6, 7)  # that may have trained together; in vain is cheap
 
 
@@ -82,3 +87,41 @@ class TargetCrops:
         """Return the class of every pixel of a crop: trainIds, 255 where nothing is known."""
         train_ids = self._labelled.read_semantic(crop.index)
         return np.ascontiguousarray(crop.transform.map(train_ids, fill=IGNORE_TRAIN_ID))
+
+
+class TargetLabels:
+    """Labels of target crops of the runs under one folder; the few cut last stay in memory.
+
+    Args:
+        root: of the runs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._crops: Recent[tuple[RunDir, int], TargetCrops] = Recent(2)
+        self._maps: Recent[tuple[RunDir, int, int, int | None, int], Map | None] = Recent(8)
+
+    def semantic(
+        self, run: str, step: int, place: int, pixels: UInt8[np.ndarray, "H W 3"]
+    ) -> Map | None:
+        """Return the class of every pixel of a target crop; None where the crop is not found.
+
+        Args:
+            run: of a network.
+            step: of the snapshot.
+            place: position in the batch, from 0.
+            pixels: RGB, as the snapshot has them.
+
+        Raises:
+            UserError: the run's method sees no unlabelled target, or the target has no labels.
+        """
+        folder = RunDir(self._root / run)
+        written = folder.config.stat().st_mtime_ns
+        key = (folder, step, place, snapshot_changed(folder, step), written)
+        crops = self._crops.get((folder, written), lambda: TargetCrops(folder))
+        return self._maps.get(key, lambda: _cut(crops, pixels, step, place))
+
+
+def _cut(crops: TargetCrops, pixels: Map, step: int, place: int) -> Map | None:
+    crop = crops.find(pixels, step, place)
+    return None if crop is None else crops.semantic(crop)

@@ -89,7 +89,7 @@ def test_images__pixels_as_sure_as_the_threshold_are_kept(tmp_path: Path) -> Non
 
 def test_images__where_labels_were_dropped_what_is_left_was_kept(tmp_path: Path) -> None:
     made = semantic_snapshots.views(dropped=True)
-    low = made.facts | {"pixel_threshold": 0.999}  # the highest that any class has
+    low = {"pixel_threshold": 0.999}  # the highest that any class has
     made = Views(made.source, made.target, pixel_labels=made.pixel_labels, facts=low)
     target = drawn(tmp_path, made)["target"]
     assert np.array_equal(target.maps[KEPT_PIXELS] > 0, target.maps[PSEUDO_LABELS] == SKY)
