@@ -152,5 +152,5 @@ def test_draw__a_target_without_labels_is_one_message_beside_the_rest(
 
 def test_inspected__asks_for_labels_as_the_page_does(services: Services, crop: Crop) -> None:
     asked = CROPS.on_target_labels(True)
-    assert "--target-labels" in inspected(services, asked).inspection.words
-    assert "--target-labels" not in inspected(services, CROPS).inspection.words
+    assert "--target-labels" in inspected(services, asked).inspection.arguments
+    assert "--target-labels" not in inspected(services, CROPS).inspection.arguments
