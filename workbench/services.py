@@ -18,6 +18,7 @@ from workbench.stores.metrics import MetricsStore
 from workbench.stores.presets import Presets
 from workbench.stores.runs import RunStore
 from workbench.stores.snapshots import SnapshotStore
+from workbench.stores.speeds import SpeedStore
 from workbench.stores.suites import SuiteStore
 from workbench.stores.target_crops import TargetLabels
 
@@ -39,6 +40,7 @@ class Services:
         class_shares: how frequent classes are in them.
         checks: what is wrong with them.
         suites: the paper's tables and their runs.
+        speeds: how fast networks were measured to be.
         inspections: sessions of FiftyOne.
     """
 
@@ -54,6 +56,7 @@ class Services:
     class_shares: ClassShares
     checks: Checks
     suites: SuiteStore
+    speeds: SpeedStore
     inspections: Inspections
 
     def group(self, session: SessionState) -> str | None:
@@ -96,5 +99,6 @@ def make_services(
         class_shares=ClassShares(),
         checks=Checks(runs_root),
         suites=SuiteStore(suites_root),
+        speeds=SpeedStore(runs_root),
         inspections=Inspections(),
     )

@@ -3,36 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from speed_records import record
 
-from uda4inst.run_folder.speeds import SpeedRecord, append_speed, read_speeds
-
-FACTS: dict[str, Any] = {
-    "network": "mit_tiny, fresh weights",
-    "parameters": 1_000_000,
-    "gflops": 1.5,
-    "images_per_second": 20.0,
-    "latency_p50_ms": 50.0,
-    "latency_p95_ms": 60.0,
-    "peak_memory_mib": 300.0,
-    "peak_memory_of": "process",
-    "size": (64, 96),
-    "batch": 1,
-    "precision": "fp32",
-    "compiled": False,
-    "repeats": 2,
-    "warm_up": 1,
-    "device": "cpu",
-    "machine": "a machine, 2 cores",
-    "threads": 2,
-    "torch": "2.13.0",
-}
-
-
-def record(**changes: object) -> SpeedRecord:
-    return SpeedRecord(**{**FACTS, **changes})
+from uda4inst.run_folder.speeds import append_speed, read_speeds
 
 
 def test_append_speed__adds_a_line_and_leaves_the_others(tmp_path: Path) -> None:

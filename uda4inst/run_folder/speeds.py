@@ -58,12 +58,13 @@ class SpeedFile:
 
 
 def append_speed(path: Path, record: SpeedRecord) -> None:
-    """Add a measurement to a file, which is made where it is missing.
+    """Add a measurement to a file, which is made, with its folder, where it is missing.
 
     Raises:
         UserError: the disk is full or fails.
     """
     with disk_errors("the measurement", path, next_step="Free space, then measure again."):
+        path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_bytes() if path.exists() else b""
         if before and not before.endswith(b"\n"):
             before += b"\n"

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
 from uda4inst.suites import found, tables
+from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from workbench.pages.results.charts import charts
@@ -26,6 +27,7 @@ from workbench.pages.results.markup import (
     run_states,
     suite_facts,
 )
+from workbench.pages.results.speeds import speed_table
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.suite_exports import Export, text_exports
@@ -43,6 +45,7 @@ class HeadView:
     folder: gr.Dropdown
     protocol: gr.Radio
     network: str
+    speeds: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -64,8 +67,9 @@ class ResultsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesView:
-    """What changes by itself: how far the runs are, and the chart to take away."""
+    """What changes by itself: how far the runs are, the chart to take away, measured speeds."""
 
+    speeds: str | Skip = field(default_factory=gr.skip)
     runs: str | Skip = field(default_factory=gr.skip)
     chart: gr.DownloadButton | Skip = field(default_factory=gr.skip)
 
@@ -79,12 +83,14 @@ class OnScreen:
         facts: about it.
         runs: how far they are.
         chart: name of the file to take away, or None while there is none.
+        speeds: that were measured.
     """
 
     folder: str | None = None
     facts: str | None = None
     runs: str | None = None
     chart: str | None = None
+    speeds: str | None = None
 
 
 def results_view(services: Services, session: SessionState) -> Framed[HeadView, ResultsView]:
@@ -101,6 +107,7 @@ def results_view(services: Services, session: SessionState) -> Framed[HeadView, 
             choices=list(protocols), value=wanted if wanted in protocols else protocols[0]
         ),
         network=session.results.network,
+        speeds=_speeds(services, chosen),
     )
     return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
 
@@ -123,6 +130,9 @@ def results_tick(
     if folder is None or f'"{_short(store, folder)}"' not in (shown.facts or ""):
         return results_view(services, session)
     changes = ChangesView()
+    speeds = _speeds(services, folder)
+    if speeds != shown.speeds:
+        changes = replace(changes, speeds=speeds)
     states = run_states(store.runs(folder))
     if states != shown.runs:
         changes = replace(changes, runs=states)
@@ -138,6 +148,12 @@ def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
     if session.results.folder is not None:
         return checked_folder(session.results.folder)
     return next(iter(store.folders()), None)
+
+
+def _speeds(services: Services, folder: Path | None) -> str:
+    """Return the measured speeds of all runs, those of the suite too."""
+    more = () if folder is None else (SuiteFolder(folder).runs,)
+    return speed_table(services.speeds.found(more))
 
 
 def _protocols(store: SuiteStore, folder: Path | None) -> tuple[str, ...]:
