@@ -68,7 +68,7 @@ def _quality(one: Measured) -> str:
 def _measured_on(record: SpeedRecord) -> str:
     """Return machine, code and date, and over how many batches."""
     parts = [
-        record.time.replace("T", " "),
+        record.time[:16].replace("T", " "),  # to the minute
         record.machine,
         f"{record.threads} threads, torch {record.torch}",
         f"commit {record.commit}" if record.commit else "",

@@ -24,6 +24,7 @@ from workbench.pages.results.markup import (
     footnotes,
     found_table,
     means_table,
+    parts_table,
     run_states,
     suite_facts,
 )
@@ -184,7 +185,8 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
     view = _of_suite(results, view)
     means, *others = tables.tables(results, [view])
     apart = list(tables.difference_tables(results, *view))
-    by_class = others[len(apart) :]
+    parts = tables.parts_table(results, *view)
+    by_class = [table for table in others[len(apart) :] if table != parts]
     exports = text_exports(results, view)
     return ResultsView(
         facts=suite_facts(results, _short(store, folder)),
@@ -193,7 +195,7 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         latex=_button(exports["tex"]),
         chart=_chart_button(store.chart(folder, view)),
         runs=run_states(store.runs(folder)),
-        table=means_table(means, results, view),
+        table=means_table(means, results, view) + parts_table(parts),
         notes=footnotes(means.notes, view),
         differences=differences(apart),
         charts=charts(results, view),

@@ -10,10 +10,11 @@ import pytest
 from speed_records import record
 
 from uda4inst.errors import UserError
+from uda4inst.evaluation.semantic import CLASS_SETS
 from uda4inst.run_folder.layout import RunDir, runs_in
 from uda4inst.run_folder.speeds import append_speed
 from uda4inst.suites.folder import SuiteFolder
-from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.results import SuiteResults, collect
 from workbench.pages.results.page import choose
 from workbench.pages.results.speeds import speed_table
 from workbench.pages.results.view import (
@@ -219,3 +220,21 @@ def test_results_view__speeds_of_a_suites_runs_are_listed(services: Services, fo
     (run, *_) = runs_in(SuiteFolder(folder).runs)
     append_speed(run.speeds, record(network="of the suite"))
     assert "of the suite" in results_view(services, HERE).head.speeds
+
+
+def test_results_view__means_over_parts_of_the_classes(
+    services: Services, suite_factory: ModuleType
+) -> None:
+    folder = suite_factory.write_suite(services.suites.root / "ehtdi-toy", "ehtdi", {})
+    for name, miou in (("source_only", 0.2), ("mixing", 0.25), ("oracle", 0.3)):
+        suite_factory.write_semantic_finished(folder, f"{name}-seed0", miou)
+    view = shown(services)
+    assert "58.8" in view.table  # the paper's
+    assert "mIoU over parts of the classes" in view.table
+    mixing = collect(folder).row("mixing")
+    for name, classes in CLASS_SETS.items():
+        mean = mixing.statistic("student", "pixels", "mIoU", classes)
+        assert mean is not None
+        assert f">{name}</th>" in view.table
+        assert f"<b>{mean.mean:.1f}</b>" in view.table
+    assert "over parts" not in view.classes
