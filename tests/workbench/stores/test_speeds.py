@@ -76,7 +76,7 @@ def test_speed_table__says_what_was_measured_and_on_what() -> None:
     run = record(**more, network="<net>", images_per_second=123.4, latency_p50_ms=8.123)
     shown = speed_table(Speeds((Measured(run, Quality("mIoU", 0.4567, 80)),)))
     words = (
-        "&lt;net&gt;", "1 x 64x96, fp32", "cpu, compiled", "<b>123</b>", "8.12", "60", "300 MiB",
+        "&lt;net&gt;", "1 x 64x96, fp32", "cpu, compiled", "<b>123</b>", "8.12, 60 ms", "300 MiB",
         "1.00 M", "1.5", "mIoU 45.7 <small>(80 images)", "2026-11-26 09:30 ",
         "a machine, 2 cores", "2 threads, torch 2.13.0", "commit abc123", "2 batches after 1",
     )  # fmt: skip

@@ -11,11 +11,11 @@ from workbench.ui import markup
 
 COMMAND: Final = "uda4inst bench RUN --size 512x1024"
 _HEAD: Final = (
-    "network", "images", "device", "images/s", "p50", "p95", "memory", "parameters", "GFLOPs",
-    "quality", "measured",
+    "network", "images", "device", "images/s", "latency p50, p95", "memory", "parameters",
+    "GFLOPs", "quality", "measured",
 )  # fmt: skip
 _HINT: Final = (
-    "by uda4inst bench, the newest first; latency of a batch in ms; GFLOPs an image, two a "
+    "by uda4inst bench, the newest first; latency of a batch; GFLOPs an image, two a "
     "multiply-add. Compare rows of one machine, size and precision"
 )
 
@@ -43,8 +43,7 @@ def _row(one: Measured) -> list[str]:
         f"{record.batch} x {height}x{width}, {escape(record.precision)}",
         f"{escape(record.device)}, {mode}",
         f"<b>{_number(record.images_per_second)}</b>",
-        _number(record.latency_p50_ms),
-        _number(record.latency_p95_ms),
+        f"{_number(record.latency_p50_ms)}, {_number(record.latency_p95_ms)} ms",
         f"{record.peak_memory_mib:,.0f} MiB <small>{whose}</small>",
         f"{record.parameters / 1e6:.2f} M",
         _number(record.gflops),
