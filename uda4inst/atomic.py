@@ -100,7 +100,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 
 def put_in_place(temporary: Path, final: Path) -> None:
-    """Give a filled folder its final name, which must be free or an empty folder's.
+    """Give a filled folder, or a file, its final name, which must be free or an empty folder's.
 
     Raises:
         OSError: something else is there; both stay as they are.

@@ -1,4 +1,4 @@
-"""`uda4inst`: train, resume, evaluate, choose, predict, bench, tables, data, the installation.
+"""`uda4inst`: train, resume, fork, evaluate, choose, predict, bench, tables, data, installation.
 
 Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
 user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("resume")(train.resume)
+app.command("fork")(train.fork)
 app.command("evaluate")(evaluate.evaluate)
 app.command("choose")(choose.choose)
 app.command("predict")(predict.predict)

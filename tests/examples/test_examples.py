@@ -196,7 +196,7 @@ def test_own_method__of_a_package_trains_resumes_and_is_judged(
     whole = open_checkpoint(checkpoints)
     digests = {name: whole.digest(name) for name in ("student", "teacher")}
     assert (whole.step, whole.networks) == (20, ("student", "teacher"))
-    uda4inst("resume", "packaged", "--from", "15")
+    uda4inst("resume", "packaged", "--from", "15", "--replace")
     assert {name: open_checkpoint(checkpoints).digest(name) for name in digests} == digests
     results = json.loads(uda4inst("evaluate", "packaged", "--json"))["results"]
     assert list(results) == ["student", "teacher"]

@@ -84,7 +84,7 @@ def test_run__of_a_gpu_goes_on_without_one(
     state = torch.load(run.checkpoints / "00000003" / "state.pt", weights_only=True)
     assert {t.device.type for t in _tensors(state)} == {"cpu"}
     run.config.write_text(run.config.read_text().replace("device: auto", "device: cpu"))
-    assert launch.resume(run, step=3).state == "finished"
+    assert launch.resume(run, step=3, may_replace=True).state == "finished"
 
 
 def test_run__of_two_groups(gpu: Device, short_run: Overrides, tmp_path: Path) -> None:

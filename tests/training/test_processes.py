@@ -64,7 +64,7 @@ def test_two_processes__end_with_the_same_weights_and_resume_to_the_bit(
     counted = [sum(line["pseudo_labels"].values()) for line in lines if line["stage"] == 2]
     assert counted == [a + b for a, b in zip(first["counts"], second["counts"], strict=True)]
 
-    done = run_two(tmp_path / "resumed", "resume", str(run.path), "--from", "6")
+    done = run_two(tmp_path / "resumed", "resume", str(run.path), "--from", "6", "--replace")
     assert done.returncode == 0, done.stderr
     for before, after in zip((first, second), ends(tmp_path / "resumed"), strict=True):
         changed = [

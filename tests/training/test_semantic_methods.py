@@ -92,7 +92,7 @@ def test_semantic_method__resumed_ends_at_the_same_bits(
 ) -> None:
     again = RunDir(tmp_path / "again")
     shutil.copytree(whole.path, again.path)
-    assert launch.resume(again, step=step).state == "finished"
+    assert launch.resume(again, step=step, may_replace=True).state == "finished"
     assert_same_end(again, whole)
 
 

@@ -27,7 +27,7 @@ from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.run_folder import checkpoints as checkpoint_module
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.training import launch
+from uda4inst.training import forks, launch
 from uda4inst.training.config import load_config
 from uda4inst.training.journal import RunFailedError
 
@@ -75,6 +75,13 @@ def assert_same_end(run: RunDir, reference: RunDir) -> None:
         assert entries[0] == entries[1]
     results = [json.loads(r.evaluation_of(20).read_text())["results"] for r in (run, reference)]
     assert results[0] == results[1]
+
+
+def everything(run: RunDir) -> dict[str, bytes]:
+    """Every file of a run's results."""
+    parts = ("checkpoints", "evaluation", "snapshots", "metrics.jsonl", "config.yaml")
+    files = [path for part in parts for path in (run.path / part, *(run.path / part).rglob("*"))]
+    return {str(f.relative_to(run.path)): f.read_bytes() for f in files if f.is_file()}
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 300) -> None:
@@ -344,19 +351,62 @@ def test_run__full_disk_fails_clearly_and_resumes(
     assert_same_end(run, unbroken)
 
 
-def test_resume__from_an_older_checkpoint(unbroken: RunDir, tmp_path: Path) -> None:
+def test_resume__from_an_older_checkpoint_moves_aside_what_came_after(
+    unbroken: RunDir, tmp_path: Path
+) -> None:
     run = RunDir(tmp_path / "older")
     shutil.copytree(unbroken.path, run.path)
     newest = run.checkpoints / "00000020" / "student.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"student\.safetensors truncated.*--from 15"):
+    before = everything(run)
+    with pytest.raises(UserError, match=r"student\.safetensors truncated.*--from 15 --replace"):
         launch.resume(run)
-    assert launch.resume(run, step=15).state == "finished"
-    assert metrics(run) == metrics(unbroken)
-    one, other = (
-        load_file(r.checkpoints / "00000020/student.safetensors") for r in (run, unbroken)
-    )
-    assert [k for k in one if not torch.equal(one[k], other[k])] == []
+    with pytest.raises(UserError, match=r"has checkpoints 20; evaluations 20; .*fork.*--replace"):
+        launch.resume(run, step=15)
+    assert everything(run) == before
+    assert launch.resume(run, step=15, may_replace=True).state == "finished"
+    assert_same_end(run, unbroken)
+    (aside,) = (run.path / "replaced").iterdir()
+    moved = everything(RunDir(aside))
+    assert moved.items() <= before.items()
+    lost = {name for name in before if "00000020" in name}
+    assert lost <= moved.keys()
+    assert {"metrics.jsonl", "config.yaml"} <= moved.keys()
+
+
+def test_resume__unreadable_metrics_touch_nothing(unbroken: RunDir, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "unreadable")
+    shutil.copytree(unbroken.path, run.path)
+    lines = run.metrics.read_bytes().splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join([*lines[:2], b'{"step": \n', *lines[3:]]))
+    before = everything(run)
+    with pytest.raises(
+        UserError, match=r"metrics\.jsonl must have a JSON object .* line 3 is none"
+    ):
+        launch.resume(run, step=15, may_replace=True)
+    assert {name: content for name, content in everything(run).items() if name in before} == before
+
+
+@pytest.mark.parametrize("step", [8, 15])
+def test_fork__ends_as_the_run_it_comes_from(unbroken: RunDir, tmp_path: Path, step: int) -> None:
+    before = everything(unbroken)
+    new, begins = forks.fork(unbroken, "fork", root=tmp_path, step=step)
+    assert begins == step
+    assert status(new) | {"message": ""} == status(new) | {"state": "stopped", "message": ""}
+    assert json.loads(new.parent.read_text())["run"] == str(unbroken.path)
+    assert launch.resume(new).state == "finished"
+    assert_same_end(new, unbroken)
+    assert everything(unbroken) == before
+    with pytest.raises(UserError, match=r"run\.name must be new, got 'fork'"):
+        forks.fork(unbroken, "fork", root=tmp_path)
+
+
+def test_fork__of_a_step_without_checkpoint_leaves_nothing(
+    unbroken: RunDir, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"checkpoint must be one of the run's .*got step 7"):
+        forks.fork(unbroken, "fork", root=tmp_path, step=7)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_resume__a_finished_run_has_nothing_to_do(unbroken: RunDir, tmp_path: Path) -> None:

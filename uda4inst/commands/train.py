@@ -46,10 +46,17 @@ def resume(
         int | None,
         typer.Option(
             "--from",
-            help="Step of the checkpoint to go on from (default: the latest). What came after it "
-            "is removed and done again.",
+            help="Step of the checkpoint to go on from (default: the latest). A run that has "
+            "results after it needs --replace, or a fork.",
         ),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Move what came after the step into RUN/replaced/, then do the steps again.",
+        ),
+    ] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """Go on with a run that was stopped or killed; it ends as if it never had been."""
@@ -60,9 +67,26 @@ def resume(
     def work(watch: Callable[[Progress], None]) -> Outcome:
         from uda4inst.training.groups import category_groups
 
-        return category_groups.resume(found, step=step, watch=watch)
+        return category_groups.resume(found, step=step, may_replace=replace, watch=watch)
 
     _report(work, where=found.path)
+
+
+def fork(
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
+    name: Annotated[str, typer.Argument(help="Of the new run.")],
+    step: Annotated[
+        int | None,
+        typer.Option("--from", help="Step of the checkpoint (default: the latest)."),
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+) -> None:
+    """Make a run that begins at a checkpoint of another, which stays as it is."""
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training import forks
+
+    new, begins = forks.fork(find_run(run, root=root), name, root=root, step=step)
+    typer.echo(f"{new.path} begins at step {begins}; go on with: uda4inst resume {new.path}")
 
 
 def _report(work: Callable[[Callable[[Progress], None]], Outcome], *, where: Path) -> None:

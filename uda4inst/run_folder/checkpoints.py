@@ -335,8 +335,8 @@ def _older(folder: Path) -> str:
         return "There is no other checkpoint: start the run again under another name."
     older = [s for s in others if f"{s:08d}" < folder.name] or others
     return (
-        f"Go on from another one: `uda4inst resume {folder.parent.parent} --from {older[-1]}` "
-        f"(steps: {', '.join(str(s) for s in others)})."
+        f"Go on from another one: `uda4inst resume {folder.parent.parent} --from {older[-1]} "
+        f"--replace` (steps: {', '.join(str(s) for s in others)})."
     )
 
 

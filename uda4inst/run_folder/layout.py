@@ -74,6 +74,11 @@ class RunDir:
         return self.path / "command.json"
 
     @property
+    def parent(self) -> Path:
+        """The run and the step it was forked at, in a run that was."""
+        return self.path / "parent.json"
+
+    @property
     def log(self) -> Path:
         """What the trainer said."""
         return self.path / "log.txt"

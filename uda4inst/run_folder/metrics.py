@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from uda4inst.atomic import disk_errors
+from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -87,16 +88,36 @@ def cut_metrics(path: Path, first_step: int) -> None:
     """Cut the first line of `first_step` or later, and everything after it.
 
     A line that a killed process left half written goes too.
+
+    Raises:
+        UserError: a line before that is none of ours.
     """
-    if not path.exists():
-        return
+    if path.exists():
+        os.truncate(path, find_cut(path, first_step))
+
+
+def find_cut(path: Path, first_step: int) -> int:
+    """Return where `cut_metrics` would cut, in bytes; nothing is changed.
+
+    Raises:
+        UserError: a line before that is none of ours.
+    """
     end = 0
+    if not path.exists():
+        return end
     with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n") or json.loads(line)["step"] >= first_step:
+        for number, line in enumerate(file, start=1):
+            try:
+                is_last = not line.endswith(b"\n") or int(json.loads(line)["step"]) >= first_step
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(
+                    f"{path.name} must have a JSON object with a step in every line, line {number} "
+                    f"is none ({path}). Nothing was changed. Mend the line, or move the file away."
+                ) from error
+            if is_last:
                 break
             end += len(line)
-    os.truncate(path, end)
+    return end
 
 
 def flat_numbers(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

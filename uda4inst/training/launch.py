@@ -15,14 +15,14 @@ from uda4inst.data.tree import ImageTree, describe
 from uda4inst.errors import UserError
 from uda4inst.run_folder.checkpoints import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.run_folder.control import Control
+from uda4inst.run_folder.going_back import check_nothing_is_lost, results_after, set_aside
 from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
     create_run,
-    numbered,
     record_command,
 )
-from uda4inst.run_folder.metrics import MetricsLog
+from uda4inst.run_folder.metrics import MetricsLog, find_cut
 from uda4inst.run_folder.status import StatusFile
 from uda4inst.run_folder.trainer import locked
 from uda4inst.structures import DomainBatch
@@ -86,6 +86,7 @@ def resume(
     run: RunDir,
     *,
     step: int | None = None,
+    may_replace: bool = False,
     data: RunData | None = None,
     watch: Watch | None = None,
     control: Path | None = None,
@@ -93,17 +94,21 @@ def resume(
 ) -> Outcome:
     """Go on with a run from a checkpoint, or from its beginning when it has none yet.
 
+    Everything is read and checked before anything is moved or cut.
+
     Args:
         run: an existing run without a trainer.
-        step: step of the checkpoint; None for the latest. Later checkpoints, metrics, snapshots
-            and evaluations are removed: the run does those steps again.
+        step: step of the checkpoint; None for the latest.
+        may_replace: whether later checkpoints, snapshots and evaluations may be moved into
+            RUN/replaced/, where there are any.
         data: its data sets where they are open, and checked, already.
         watch: told about progress, on the first process.
         control: folder of requests; None for the run's own.
         above: told about changes of state, on the first process.
 
     Raises:
-        UserError: another trainer is at work; the checkpoint is damaged or of another network.
+        UserError: another trainer is at work; the checkpoint is damaged or of another network; or
+            the run has results after the step, which may not be replaced.
         RunFailedError: a loss is not finite.
     """
     config = load_config(run.config)
@@ -115,11 +120,13 @@ def resume(
             checkpoint = None
             if step is not None or latest_step(run.checkpoints) is not None:
                 checkpoint = open_checkpoint(run.checkpoints, step=step)
+            if step is not None and not may_replace:
+                processes.on_first(lambda: check_nothing_is_lost(run, step))
             if data is None:
                 data = open_data(config)
                 processes.on_first(data.check)
             parts = _build(config, processes, data, checkpoint=checkpoint)
-            processes.on_first(lambda: _go_back(run, parts.session))
+            processes.on_first(lambda: _go_back(run, parts.session, keeps_later=may_replace))
             return _work(run, parts, watch=watch, control=control, above=above)
     finally:
         processes.leave()
@@ -137,17 +144,20 @@ def _build(
     return _Parts(session, data.validation, batches)
 
 
-def _go_back(run: RunDir, session: Session) -> None:
-    """Remove what a resumed run will do again."""
+def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
+    """Take the run folder back to the session's step; what a run will do to the same bits goes."""
     step = session.step
+    find_cut(run.metrics, step)
+    aside = set_aside(run, step) if keeps_later else None
+    if aside is not None:
+        log.info("what came after step %d is in %s", step, aside)
     return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
-    for later in numbered(run.snapshots):
-        if later >= step:
-            remove_folder(run.snapshots / f"{later:08d}")
-    for later in numbered(run.evaluation):
-        if later > step:
-            run.evaluation_of(later).unlink()
-            remove_folder(run.predictions_of(later))
+    later = results_after(run, step)
+    for number in later.snapshots:
+        remove_folder(run.snapshot_of(number))
+    for number in later.evaluations:
+        run.evaluation_of(number).unlink()
+        remove_folder(run.predictions_of(number))
 
 
 def _work(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import this_host
 from uda4inst.run_folder.control import Request, leave_request, pending_requests
+from uda4inst.run_folder.going_back import results_after
 from uda4inst.run_folder.layout import RunDir, check_run_name
 from uda4inst.run_folder.start import (
     TRAINER,
@@ -20,6 +21,7 @@ from uda4inst.run_folder.start import (
     train_arguments,
 )
 from uda4inst.run_folder.status import Status
+from uda4inst.training.forks import fork
 from workbench.jobs.queue_records import QueueRecord, write_config, write_record
 from workbench.stores.groups import group_text, module_of
 from workbench.stores.runs import RunStore
@@ -34,6 +36,8 @@ REQUESTABLE: dict[Request, frozenset[str]] = {
     "snapshot": frozenset({"running"}),
 }
 RESTARTABLE: frozenset[str] = frozenset({"stopped", "dead", "failed"})
+# One that has ended may still be begun again from an earlier checkpoint, as another run.
+FORKABLE: frozenset[str] = RESTARTABLE | {"finished"}
 
 
 def live_groups(store: RunStore, name: str) -> list[str]:
@@ -79,13 +83,18 @@ class Jobs:
             run.console.unlink(missing_ok=True)  # of an earlier start that failed
             self._spawn(name, train_arguments(config))
 
-    def resume(self, name: str, *, step: int | None = None) -> None:
+    def resume(self, name: str, *, step: int | None = None) -> str:
         """Start a trainer that continues a run from a checkpoint.
+
+        From one with results after it a new run begins, NAME_from_STEP, and the run stays as it is.
 
         Args:
             name: an existing run without a living trainer.
             step: step of the checkpoint; None takes the latest. A run of several category groups
                 goes on from the latest alone.
+
+        Returns:
+            The name of the run that is trained.
 
         Raises:
             UserError: the run, or a network of it, is at work, or has no such checkpoint.
@@ -93,22 +102,31 @@ class Jobs:
         run = RunDir(self._store.folder(name))
         with self._lock:
             state = self._store.status(name).state
-            if state not in RESTARTABLE:
-                raise UserError(
-                    f"a run to restart must be stopped, dead or failed, {name!r} is {state}. "
-                    "Stop it first, or start a new run."
-                )
             groups = self._store.groups(name)
-            if groups:
+            if groups and state in RESTARTABLE:
                 self._check_whole(name, groups, step)
             known = self._store.checkpoints(name)
+            forks = not groups and step in known and results_after(run, step).is_lost
+            if state not in (FORKABLE if forks else RESTARTABLE):
+                raise UserError(
+                    f"a run to restart must be stopped, dead or failed, {name!r} is {state}. "
+                    + (
+                        "A new run can begin at an earlier checkpoint: choose one."
+                        if state == "finished"
+                        else "Stop it first, or start a new run."
+                    )
+                )
             if not groups and (not known or (step is not None and step not in known)):
                 steps = ", ".join(str(s) for s in known) or "none"
                 raise UserError(
                     f"checkpoint must be one of those of {name!r} (steps: {steps}), got "
                     f"{'the latest' if step is None else step}. Choose another, or start a new run."
                 )
+            if forks:
+                name = self._store.free_name(f"{name}_from_{step}")
+                run, step = fork(run, name, root=self._store.root, step=step)[0], None
             self._spawn(name, resume_arguments(run, step=step))
+            return name
 
     def request(self, name: str, what: Request) -> None:
         """Ask the trainer of a run for something; it obeys after the step it is in.
@@ -149,9 +167,10 @@ class Jobs:
         """Raise unless all groups of a run can go on together."""
         if step is not None:
             raise UserError(
-                f"a run of several category groups goes on from their latest checkpoints, got step "
+                "a run of several category groups goes on from their latest checkpoints, got step "
                 f"{step} for {name!r}. Choose the latest; a single group can be taken back by "
-                f"uda4inst resume {self._store.dir(name).module(groups[0]).path} --from {step}"
+                f"uda4inst resume {self._store.dir(name).module(groups[0]).path} --from {step} "
+                "--replace"
             )
         live = live_groups(self._store, name)
         if live:

@@ -1,12 +1,12 @@
 """A session for the program that started it: JSON lines out, and an end with standard input.
 
-Each line of standard output that is a JSON object with "event" says where the session is:
+Each line of standard output is a JSON object that says where the session is:
 
     {"event": "building", "doing": "Adding images", "done": 120, "total": 500}
     {"event": "open", "data_set": NAME, "title": TITLE, "images": 500, "address": ADDRESS,
      "views": [{"name": NAME, "images": 12, "address": ADDRESS}, ...]}
 
-What FiftyOne prints may stand between them. A mistake of the user is told as always: "error: " and
+What FiftyOne prints goes to standard error. A mistake of the user is told as always: "error: " and
 a message on standard error, exit code 2. The session ends when its standard input does, which
 happens whenever the program that holds the other end is gone, however it ended.
 """
@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import redirect_stdout
+from typing import Any, TextIO
 
 from workbench.sessions.building import DataSession, Progress
 from workbench.sessions.serve import address_of, serving, wait_for_end
@@ -37,10 +38,16 @@ def serve_for_program(
     Raises:
         UserError: whatever `build` raises, or the port is in use.
     """
-    session = build(_say_progress)[0]
-    with serving(session.dataset, port) as number:
-        _say("open", **opened(session, number, view))
-        wait_for_end()
+    out = sys.stdout
+
+    def say_progress(doing: str, done: int, total: int) -> None:
+        _say(out, "building", doing=doing, done=done, total=total)
+
+    with redirect_stdout(sys.stderr):
+        session = build(say_progress)[0]
+        with serving(session.dataset, port) as number:
+            _say(out, "open", **opened(session, number, view))
+            wait_for_end()
 
 
 def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[str, Any]:
@@ -56,10 +63,6 @@ def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[
     }
 
 
-def _say_progress(doing: str, done: int, total: int) -> None:
-    _say("building", doing=doing, done=done, total=total)
-
-
-def _say(event: str, **facts: Any) -> None:
-    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
-    sys.stdout.flush()
+def _say(out: TextIO, event: str, **facts: Any) -> None:
+    out.write(json.dumps({"event": event, **facts}) + "\n")
+    out.flush()

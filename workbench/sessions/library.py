@@ -66,6 +66,8 @@ import fiftyone as fo  # noqa: E402
 for _handler in (*logging.getLogger().handlers, *logging.getLogger("fiftyone").handlers):
     if isinstance(_handler, logging.StreamHandler) and _handler.stream is sys.stdout:
         _handler.setStream(sys.stderr)
+# At every page it copies its settings and warns of three that it wrote itself.
+logging.getLogger("fiftyone.core.config").setLevel(logging.ERROR)
 # What it would remember in the user's home: that it has said welcome.
 fo.constants.WELCOME_PATH = str(FOLDER.absolute() / "welcome.json")
 

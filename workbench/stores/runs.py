@@ -127,6 +127,19 @@ class RunStore:
         """
         return bool(self.groups(name) or self.checkpoints(name))
 
+    def free_name(self, wanted: str, *, stem: str | None = None) -> str:
+        """Return a name that a new run may have: the wanted one, else stem_2, stem_3, ...
+
+        Args:
+            wanted: the name.
+            stem: of the numbered ones; None for the name itself.
+        """
+        name, number = wanted, 1
+        while not self.is_free(name):
+            number += 1
+            name = f"{stem or wanted}_{number}"
+        return name
+
     def is_free(self, name: str) -> bool:
         """Return whether a new run may have this name; a failed start leaves it free."""
         run = self.dir(check_run_name(name))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 import time
@@ -11,6 +13,7 @@ import psutil
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.training.config import load_config, to_yaml
 from workbench.jobs.queue_records import read_record
 from workbench.jobs.trainers import Jobs
 from workbench.stores.runs import RunStore
@@ -111,6 +114,36 @@ def test_resume__passes_run_and_step(
     jobs.resume("demo", step=20)
     wait_for(store, "running")
     assert f"['resume', '{run}', '--from', '20']" in (run / "console.txt").read_text()
+
+
+def write_whole_checkpoint(run: Path, step: int) -> None:
+    folder = run / "checkpoints" / f"{step:08d}"
+    folder.mkdir(exist_ok=True)
+    weights = b"weights"
+    (folder / "student.safetensors").write_bytes(weights)
+    facts = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
+    manifest = {"step": step, "stage": 2, "files": {"student.safetensors": facts}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("state", ["stopped", "finished"])
+def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
+    jobs: Jobs, store: RunStore, write_run: Callable[..., Path], state: str
+) -> None:
+    run = write_run(steps=40, state=state, heartbeat=time.time() - 5)
+    (run / "config.yaml").write_text(to_yaml(load_config("toystreets_smoke")))
+    for step in (20, 40):
+        write_whole_checkpoint(run, step)
+    for number, name in enumerate(("demo_from_20", "demo_from_20_2")):
+        assert jobs.resume("demo", step=20) == name
+        wait_for(store, "running", name)
+        assert (
+            f"['resume', '{run.parent / name}']" in (run.parent / name / "console.txt").read_text()
+        )
+        assert store.checkpoints(name) == [20]
+        assert len(store.names()) == number + 2
+    assert store.checkpoints("demo") == [20, 40]
+    assert store.status("demo").state == state
 
 
 @pytest.mark.parametrize(

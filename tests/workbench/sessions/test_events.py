@@ -8,12 +8,19 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import inspection
 import psutil
 import pytest
 from inspection import PATIENCE, environment, processes_in, wait_until_gone
+
+from uda4inst.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.sessions.building import DataSession
 
 inspection.require_database()
 
@@ -76,3 +83,25 @@ def test_session__ends_with_a_program_that_is_killed(toy: Path, tmp_path: Path) 
     _, left = psutil.wait_procs(children, timeout=PATIENCE)
     assert left == []
     wait_until_gone(tmp_path)
+
+
+def test_serve_for_program__keeps_standard_output_for_events(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from workbench.sessions.events import serve_for_program
+
+    def build(progress: Callable[[str, int, int], None]) -> Sequence[DataSession]:
+        progress("Adding images", 1, 2)
+        print("\r\nCould not connect session, trying again")  # FiftyOne, where its start is slow
+        raise UserError("root must be there.")
+
+    with pytest.raises(UserError, match="root must be there"):
+        serve_for_program(build, None)
+    print("after")
+    said, beside = capfd.readouterr()
+    event, after = said.splitlines()
+    assert json.loads(event) == {
+        "event": "building", "doing": "Adding images", "done": 1, "total": 2,
+    }  # fmt: skip
+    assert after == "after"
+    assert "Could not connect" in beside

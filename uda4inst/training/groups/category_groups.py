@@ -78,21 +78,25 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
         raise
 
 
-def resume(run: RunDir, *, step: int | None = None, watch: Watch | None = None) -> Outcome:
+def resume(
+    run: RunDir, *, step: int | None = None, may_replace: bool = False, watch: Watch | None = None
+) -> Outcome:
     """Go on with a run of one or several groups.
 
     Args:
         run: an existing run without a trainer.
         step: step of the checkpoint; None for the latest. A run of several groups goes on from
             the latest alone.
+        may_replace: whether results after the step may be moved into RUN/replaced/.
         watch: told about progress, on the first process.
 
     Raises:
-        UserError: another trainer is at work; a checkpoint is damaged or of another network.
+        UserError: another trainer is at work; a checkpoint is damaged or of another network; or
+            there are results after the step, which may not be replaced.
         RunFailedError: a loss is not finite.
     """
     if not run.is_grouped:
-        return launch.resume(run, step=step, watch=watch)
+        return launch.resume(run, step=step, may_replace=may_replace, watch=watch)
     if step is not None:
         raise UserError(
             f"--from must be given for one category group of {run.name!r}, got the whole run. "

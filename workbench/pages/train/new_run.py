@@ -53,9 +53,4 @@ def fresh_values(services: Services, preset: str) -> dict[str, object]:
 
 def free_name(services: Services, wanted: str) -> str:
     """Return the name, or the next numbered one where it is taken."""
-    stem = re.sub(r"_\d+$", "", wanted)
-    name, number = wanted, 1
-    while not services.runs.is_free(name):
-        number += 1
-        name = f"{stem}_{number}"
-    return name
+    return services.runs.free_name(wanted, stem=re.sub(r"_\d+$", "", wanted))

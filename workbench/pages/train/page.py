@@ -42,10 +42,13 @@ def request(services: Services, session: SessionState, what: Request) -> None:
     services.jobs.request(_chosen(session), what)
 
 
-def restart(services: Services, session: SessionState, checkpoint: int | str | None) -> None:
-    """Continue the chosen run from the checkpoint of a step, or from the latest."""
+def restart(
+    services: Services, session: SessionState, checkpoint: int | str | None
+) -> SessionState:
+    """Continue the chosen run from its latest checkpoint, or a copy of it from an earlier one."""
     step = None if checkpoint is None or checkpoint == LATEST else int(checkpoint)
-    services.jobs.resume(_chosen(session), step=step)
+    name = services.jobs.resume(_chosen(session), step=step)
+    return session if name == session.run else session.on_run(name)
 
 
 def _chosen(session: SessionState) -> str:
@@ -79,8 +82,10 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     picked = mounted.on_choice(runs.table.pick, _pick, "pick_run")
     group_picked = mounted.on_choice(monitor.groups.pick, _pick_group, "pick_group")
     _wire_requests(monitor, mounted, services)
-    _wire_restart(monitor, mounted, services)
-    chosen = {"started": started, "picked": picked, "group_picked": group_picked}
+    restarted = _wire_restart(monitor, mounted, services)
+    chosen = {
+        "started": started, "restarted": restarted, "picked": picked, "group_picked": group_picked,
+    }  # fmt: skip
     return replace(mounted, run_chosen=chosen)
 
 
@@ -149,20 +154,19 @@ def _wire_requests(parts: RunSlots, page: Mounted, services: Services) -> None:
         page.redraw_after(asked, what)
 
 
-def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> None:
-    again = on_action(
-        parts.restart.click,
-        lambda state, step: restart(services, state, step),
-        name="train_restart",
-        inputs=[page.session, parts.checkpoint],
-    )
-    page.redraw_after(again, "restart")
+def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> Dependency:
     on_action(
         parts.checkpoint.focus,
         lambda state, chosen: checkpoint_choice(services, state, chosen),
         name="train_list_checkpoints",
         inputs=[page.session, parts.checkpoint],
         outputs=[parts.checkpoint],
+    )
+    return page.on_choice(
+        parts.restart.click,
+        lambda state, step: restart(services, state, step),
+        "restart",
+        inputs=[parts.checkpoint],
     )
 
 

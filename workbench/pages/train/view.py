@@ -10,7 +10,7 @@ import gradio as gr
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.status import Status
-from workbench.jobs.trainers import REQUESTABLE, RESTARTABLE, Request
+from workbench.jobs.trainers import FORKABLE, REQUESTABLE, RESTARTABLE, Request
 from workbench.pages.train import monitor
 from workbench.services import Services
 from workbench.session import SessionState
@@ -106,8 +106,10 @@ def _pseudo_labelled(services: Services, run: str, network: str) -> Sequence[str
 
 def _buttons(services: Services, run: str, status: Status, left: Sequence[str]) -> _Buttons:
     """Return the buttons, on where they mean something; `left` are groups that lost their run."""
-    can_restart = status.state in RESTARTABLE and services.runs.can_resume(run) and not left
-    words = "Restart from the latest" if services.runs.groups(run) else "Restart from checkpoint"
+    groups = services.runs.groups(run)
+    states = RESTARTABLE if groups else FORKABLE
+    can_restart = status.state in states and services.runs.can_resume(run) and not left
+    words = "Restart from the latest" if groups else "Restart from checkpoint"
 
     def button(request: Request, *, also: bool = False) -> gr.Button:
         return gr.Button(interactive=status.state in REQUESTABLE[request] or also)
@@ -133,7 +135,7 @@ def _remarks(services: Services, run: str, status: Status, left: Sequence[str]) 
     return [
         "A restart goes on from the latest checkpoint of every group; finished ones stay. All "
         "groups must end at one step, so an older checkpoint is chosen for a single group, in a "
-        f"terminal: uda4inst resume {first} --from STEP"
+        f"terminal: uda4inst resume {first} --from STEP --replace"
     ]
 
 

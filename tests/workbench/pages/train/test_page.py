@@ -35,7 +35,7 @@ def enabled(shown: TrainView) -> set[str]:
         ("queued", {"stop"}),
         ("running", {"pause", "stop", "snapshot"}),
         ("paused", {"unpause", "stop"}),
-        ("finished", set()),
+        ("finished", {"restart"}),
         ("stopped", {"restart"}),
         ("failed", {"restart"}),
     ],
@@ -113,9 +113,15 @@ def test_restart__from_the_chosen_checkpoint(
     services: Services, monkeypatch: pytest.MonkeyPatch, chosen: int | str | None, step: int | None
 ) -> None:
     asked: list[tuple[str, int | None]] = []
-    monkeypatch.setattr(services.jobs, "resume", lambda run, *, step: asked.append((run, step)))
-    train.restart(services, DEMO, chosen)
+
+    def resume(run: str, *, step: int | None) -> str:
+        asked.append((run, step))
+        return run if step is None else "demo_from_20"
+
+    monkeypatch.setattr(services.jobs, "resume", resume)
+    after = train.restart(services, DEMO, chosen)
     assert asked == [("demo", step)]
+    assert after.run == ("demo" if step is None else "demo_from_20")
 
 
 def test_request__shows_until_it_is_obeyed(
