@@ -64,6 +64,11 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def speeds(self) -> Path:
+        """How fast its networks were measured to be; of presets, in the folder of runs."""
+        return self.path / "bench.jsonl"
+
+    @property
     def command(self) -> Path:
         """How the run was started and resumed, and with which versions."""
         return self.path / "command.json"
