@@ -113,9 +113,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, short_run: Callable[..., l
 
 def test_bench__keeps_what_it_measured_of_a_run(bench: Cli, trained: Path) -> None:
     run = RunDir(trained / "measured")
-    measured = ["measured", *QUICK, "--root", str(trained), "--json"]
-    assert bench(*measured)[0] == 0
-    code, out, _ = bench(*measured)
+    arguments = ("measured", *QUICK, "--root", str(trained), "--json")
+    assert bench(*arguments)[0] == 0
+    code, out, _ = bench(*arguments)
     assert code == 0
     records = read_speeds(run.speeds).records
     assert len(records) == 2
