@@ -16,6 +16,7 @@ from site_text import MadeDirective, code, escape, fence
 from sphinx.application import Sphinx
 
 from uda4inst.cli import app as command_line
+from workbench.gate.options import make_parser
 
 TYPES = {str: "text", int: "integer", float: "number", Path: "path"}
 
@@ -109,6 +110,30 @@ def all_commands() -> list[Command]:
     return list(commands_below(root, name, context))
 
 
+def workbench_command() -> Command:
+    """Return the entry of `python app.py`."""
+    parser = make_parser()
+    parameters: list[Parameter] = []
+    for action in parser._actions:
+        if action.dest == "help":
+            continue
+        repeated = isinstance(action.default, list)
+        facts = ["may be repeated"] if repeated else []
+        if action.default is not None and not repeated:
+            facts.append(f"default {code(str(action.default))}")
+        parameters.append(
+            Parameter(
+                name=", ".join(action.option_strings),
+                value=str(action.metavar or TYPES.get(action.type or str, "text")).lower(),
+                facts=tuple(facts),
+                help=action.help or "",
+                is_option=True,
+            )
+        )
+    help_text = "Opens the workbench in the browser, from the folder of the repository."
+    return Command(parser.prog, f"{parser.prog} [OPTIONS]", help_text, tuple(parameters))
+
+
 def as_markdown(command: Command) -> str:
     """Return a command's section as Markdown."""
     parts = [f"## {code(command.name)}\n", f"```text\n{command.usage}\n```\n"]
@@ -131,7 +156,7 @@ class CommandsReference(MadeDirective):
 
     def made(self) -> str:
         """Return a section a command."""
-        return "\n".join(map(as_markdown, all_commands()))
+        return "\n".join(map(as_markdown, [*all_commands(), workbench_command()]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

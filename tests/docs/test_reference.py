@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import Field
 
 from uda4inst.settings import Settings
+from workbench.gate.options import make_parser
 
 pytest.importorskip("sphinx", reason="the extra docs is not installed")
 
@@ -69,6 +72,26 @@ def test_all_commands__own_and_plugged_in() -> None:
     assert {"uda4inst train", "uda4inst data check", "uda4inst inspect run"} <= set(commands)
     assert commands["uda4inst train"].usage == "uda4inst train CONFIG [KEY=VALUE...]"
     assert commands["uda4inst resume"].usage == "uda4inst resume RUN [OPTIONS]"
+
+
+def test_workbench_command__every_option_as_its_help_has_it() -> None:
+    options = {p.name: p for p in site_commands.workbench_command().parameters}
+    assert set(options) == {
+        word for action in make_parser()._actions for word in action.option_strings
+    } - {"-h", "--help"}
+    assert options["--port"].facts == ("default `7860`",)
+    assert (options["--port"].value, options["--auth-file"].value) == ("integer", "file")
+    assert options["--allowed-host"].facts == ("may be repeated",)
+    assert all(option.help for option in options.values())
+
+
+@pytest.mark.parametrize("page", ["docs/howto/workbench.md", "SECURITY.md"])
+def test_workbench_pages__name_options_that_there_are(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    known = {p.name for p in site_commands.workbench_command().parameters}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--version"}
+    assert named
+    assert named <= known
 
 
 def test_all_commands__options_with_value_range_and_default() -> None:

@@ -72,12 +72,12 @@ def serve_behind_gate(mount: Callable[[fastapi.FastAPI], object], exposure: Expo
     Raises:
         UserError: the address or the port cannot be had.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is tidied up
     with (
         suppress(KeyboardInterrupt),
         closing(_listen(exposure)) as listener,
         own_folder() as folder,
     ):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is tidied up
         site = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         mount(site)
         gate = behind_gate(site, exposure, folder)

@@ -118,13 +118,22 @@ def _view(view: SavedView, words: str = "") -> str:
 
 
 def _link(address: str, text: str) -> str:
+    if not _is_page(address):
+        return escape(text)
     return (
         f'<a class="wb-fiftyone-link" href="{escape(address)}" target="_blank" rel="noopener">'
         f"{escape(text)}</a>"
     )
 
 
+def _is_page(address: str) -> bool:
+    """Whether an address that a session told leads to a page and runs nothing in this one."""
+    return address.startswith(("http://", "https://"))
+
+
 def _frame(address: str) -> str:
+    if not _is_page(address):
+        return ""
     return (
         '<details class="wb-fiftyone-frame"><summary>Show it here</summary>'
         f'<iframe src="{escape(address)}" loading="lazy" title="FiftyOne"></iframe>'

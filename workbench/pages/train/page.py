@@ -185,6 +185,7 @@ def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> Depende
         lambda state, step: restart(services, state, step),
         "restart",
         inputs=[parts.checkpoint],
+        trigger_mode="once",
     )
 
 
