@@ -32,7 +32,7 @@ from uda4inst.errors import UserError
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
-from uda4inst.reading import open_regular, read_json, read_text
+from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
@@ -265,7 +265,7 @@ def _packed(value: Mapping[str, Any]) -> bytes:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_regular(path, limit=MAX_WEIGHTS) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "bytes": path.stat().st_size}
 

@@ -7,7 +7,6 @@ wrote) and `console.txt` (how far it is, and why it failed). It outlives page an
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -25,6 +24,7 @@ from typing import Any, Final, Literal
 from uda4inst.atomic import write_json
 from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
+from uda4inst.reading import open_regular, read_json
 from uda4inst.run_folder.alive import is_alive, this_host
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Checks:
             return Check("running", share=progress_of(tail), started=started)
         path = folder / "report.json"
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = read_json(path)
             return Check("done", started=started, ended=path.stat().st_mtime, report=report)
         except (OSError, ValueError):
             return Check("failed", started=started, error=last_words(tail))
@@ -162,8 +162,7 @@ class Checks:
 
     def _record(self, ref: DatasetRef) -> Mapping[str, Any] | None:
         try:
-            text = (self._folder(ref) / "record.json").read_text(encoding="utf-8")
-            return json.loads(text)
+            return read_json(self._folder(ref) / "record.json")
         except (OSError, ValueError):
             return None
 
@@ -209,7 +208,7 @@ def last_words(console: str) -> str:
 
 def _tail(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
             return file.read().decode("utf-8", "replace")
     except OSError:
