@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _KINDS: Final = {
 }
 
 
-def open_regular(path: Path, *, limit: int = MAX_DATA) -> BinaryIO:
+def open_regular(path: Path, *, limit: int = MAX_DATA) -> io.BufferedReader:
     """Open a regular file to read its bytes; whatever else has the name is refused, not waited for.
 
     Args:

@@ -187,7 +187,7 @@ def _content(line: bytes) -> dict[str, object]:
     """Return the object that a line is; an empty one where it is none."""
     try:
         found = _decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):  # the second of no UTF-8
         return {}
     return found if isinstance(found, dict) else {}
 
