@@ -91,12 +91,14 @@ def test_yaml__is_a_value_or_a_value_error(text: str) -> None:
 
 
 @given(json_of(STATUS))
+@example(json.dumps({**STATUS, "step": -1, "pid": -1}).encode())
 def test_status__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
     run = RunDir(tmp_path)
     put(run.status, data)
     attempt(load_status, run.status)
     found = read_status(run)
     assert found is None or 0 <= found.progress <= 1
+    assert found is None or found.pid is None or found.pid >= 0
 
 
 @given(json_of(EVALUATION))
@@ -148,6 +150,7 @@ OPTIMIZER = packed({"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [
 
 
 @given(spoiled(OPTIMIZER))
+@example(b"\x80K" + OPTIMIZER[2:])  # an archive to zipfile, a pickle of an old kind to torch
 def test_optimizer_file__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
     put(tmp_path / "optimizer.pt", data)
     files = {"optimizer.pt": {"bytes": len(data)}}

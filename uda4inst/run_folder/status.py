@@ -230,7 +230,7 @@ def _parsed(raw: object) -> Status:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int and value >= 0 else None
 
 
 def _number(value: object) -> float | None:
