@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
+import re
 import socket
 import zipfile
 from collections.abc import Callable
@@ -21,6 +23,98 @@ from uda4inst.reading import (
     read_json,
     read_text,
 )
+
+ROOT = Path(__file__).parent.parent
+
+# What reads a file or parses it, and so may stand in few places alone.
+PARSERS = (
+    "yaml.load",
+    "yaml.safe_load",
+    "json.load",
+    "json.loads",
+    "msgspec.json.decode",
+    "Image.open",
+    "JpegImageFile",
+    "cv2.imread",
+    "cv2.imdecode",
+    "np.load",
+    "torch.load",
+    "safe_open",
+    "load_file",
+    "gzip.open",
+    "zipfile.ZipFile",
+)
+# Where, with the number of places; one that is gone must be taken out here too.
+ALLOWED = {
+    "uda4inst/reading.py": 2,
+    "uda4inst/yaml_dialect.py": 1,
+    "uda4inst/pictures.py": 1,
+    "uda4inst/data/files/images.py": 1,  # pictures of data sets: headers are looked at first
+    "uda4inst/data/files/png.py": 3,  # the same
+    "uda4inst/data/readers/coco_file.py": 3,  # typed, of a file that `reading` opened
+    "uda4inst/formats/cityscapes_submission.py": 1,  # after `check_picture`
+    "uda4inst/formats/label_maps.py": 3,  # of a file that `reading` opened; one writes
+    "uda4inst/formats/predictions.py": 1,  # of a file that `reading` opened
+    "uda4inst/models/storage.py": 1,  # safetensors checks what a file declares
+    "uda4inst/run_folder/checkpoints.py": 2,  # of a file that `reading` opened
+    # Files of the package, the system, or the program itself.
+    "uda4inst/models/memory.py": 2,
+    "uda4inst/run_folder/commit.py": 1,
+    "uda4inst/suites/machine.py": 1,
+    "uda4inst/suites/scales.py": 1,
+    "uda4inst/toystreets/effects.py": 1,
+    "uda4inst/training/config.py": 1,
+    "workbench/sessions/database.py": 2,
+    "workbench/stores/suite_exports.py": 1,  # writes
+}
+
+
+def direct_reads(source: str) -> list[str]:
+    """Return the calls that read a file, or parse one, by a library or by hand."""
+    return [
+        ast.unparse(call)
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and is_read(ast.unparse(call.func), call)
+    ]
+
+
+def is_read(name: str, call: ast.Call) -> bool:
+    owner, _, last = name.rpartition(".")
+    if last in ("read_bytes", "read_text"):
+        return owner not in ("", "reading", "png")
+    is_open = last == "open" and owner not in ("os", "webbrowser")
+    return name in PARSERS or (is_open and any(re.fullmatch(r"'r[bt+]*'", a) for a in modes(call)))
+
+
+def modes(call: ast.Call) -> list[str]:
+    return [ast.unparse(a) for a in (*call.args, *(k.value for k in call.keywords))]
+
+
+def test_files__are_read_within_bounds_by_their_owners_alone() -> None:
+    paths = [path for name in ("uda4inst", "workbench") for path in (ROOT / name).rglob("*.py")]
+    found = {p.relative_to(ROOT).as_posix(): direct_reads(p.read_text("utf-8")) for p in paths}
+    assert {path: len(calls) for path, calls in found.items() if calls} == ALLOWED, {
+        path: calls for path, calls in found.items() if len(calls) != ALLOWED.get(path, 0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("json.loads(text)", 1),
+        ("path.read_text()", 1),
+        ("(folder / 'a').read_bytes()", 1),
+        ("path.open('rb')", 1),
+        ("open(path, mode='r')", 1),
+        ("read_text(path)", 0),
+        ("reading.read_bytes(path)", 0),
+        ("path.open('ab')", 0),
+        ("json.dumps(value)", 0),
+        ("services.data_sets.open(ref)", 0),
+    ],
+)
+def test_direct_reads__are_those_past_the_owners(source: str, expected: int) -> None:
+    assert len(direct_reads(source)) == expected
 
 
 def make_socket(path: Path) -> None:

@@ -20,7 +20,7 @@ class Outer(Settings):
     pair: tuple[Annotated[int, Field(ge=1)], float] = (1, 2.0)
     names: tuple[str, ...] = ()
     by_name: dict[str, int] = Field(default_factory=dict)
-    inner: Inner = Field(default_factory=lambda: Inner())
+    inner: Inner = Field(default=Inner(count=1))
 
     @model_validator(mode="before")
     @classmethod

@@ -18,13 +18,14 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_TEXT: Final = 2**26  # lists of names, and the JSON of runs: 64 MiB
 MAX_DATA: Final = 2**31  # annotations of a whole data set, arrays, metrics: 2 GiB
+MAX_WEIGHTS: Final = 2**36  # networks and what trains them: 64 GiB
 MAX_DEPTH: Final = 64  # of values in values; the deepest file of ours has 8
 MAX_DIGITS: Final = 19  # of a whole number: what 64 bits hold
 _KINDS: Final = {
@@ -35,7 +36,7 @@ _KINDS: Final = {
 }
 
 
-def open_regular(path: Path, *, limit: int = MAX_DATA) -> BinaryIO:
+def open_regular(path: Path, *, limit: int = MAX_DATA) -> io.BufferedReader:
     """Open a regular file to read its bytes; whatever else has the name is refused, not waited for.
 
     Args:
@@ -110,9 +111,9 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
         >>> parse_json('{"step": 3}')
         {'step': 3}
     """
-    numbers = {} if allow_nan else {"parse_constant": _refuse_constant, "parse_float": _finite}
+    strictly = {"parse_constant": _refuse_constant, "parse_float": _finite, "parse_int": _whole}
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_int=_whole, **numbers)
+        value = json.loads(text, object_pairs_hook=_unique, **({} if allow_nan else strictly))
     except RecursionError:
         raise _too_deep() from None
     _check_depth(value)

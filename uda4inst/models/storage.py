@@ -20,6 +20,7 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
+from uda4inst.reading import MAX_WEIGHTS, open_regular
 
 FORMAT: Final = "uda4inst-1"
 
@@ -67,7 +68,7 @@ def tensors_digest(path: Path) -> str:
     Equal networks have equal ones. Their files may differ: the entries of the header come in any
     order.
     """
-    with path.open("rb") as file:
+    with open_regular(path, limit=MAX_WEIGHTS) as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))  # the header and its length
         digest = hashlib.sha256()
         while part := file.read(2**20):

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from uda4inst.errors import UserError
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
-from uda4inst.reading import open_regular, read_json, read_text
+from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
@@ -42,6 +42,7 @@ MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
 WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
+_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
 _NEEDED: Final = (f"{STUDENT}{WEIGHTS}", OPTIMIZER, STATE)
 # What torch says of a file that is none of its own, or holds more than values.
 _NO_VALUES: Final = (
@@ -157,10 +158,7 @@ class Checkpoint:
         path = self.folder / name
         try:
             with open_regular(path, limit=int(self.manifest["files"][name]["bytes"])) as file:
-                with zipfile.ZipFile(file) as archive:  # as torch writes since 1.6, nothing packed
-                    if any(part.file_size > part.compress_size for part in archive.infolist()):
-                        raise ValueError("packed")
-                file.seek(0)
+                _require_archive(file)
                 found = torch.load(file, map_location="cpu", weights_only=True)
         except _NO_VALUES as error:  # whose text would have the file trusted
             raise self._other(name, type(error).__name__) from error
@@ -187,6 +185,20 @@ class Checkpoint:
                 f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
                 "checkpoint."
             )
+
+
+def _require_archive(file: BinaryIO) -> None:
+    """Raise unless a file is as torch writes them since 1.6: an archive, nothing in it packed.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
+    """
+    if file.read(len(_ARCHIVE)) != _ARCHIVE:
+        raise ValueError("no archive")
+    with zipfile.ZipFile(file) as archive:
+        if any(part.file_size > part.compress_size for part in archive.infolist()):
+            raise ValueError("packed")
+    file.seek(0)
 
 
 def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
@@ -265,7 +277,7 @@ def _packed(value: Mapping[str, Any]) -> bytes:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_regular(path, limit=MAX_WEIGHTS) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "bytes": path.stat().st_size}
 

@@ -134,10 +134,12 @@ def test_resume__passes_run_and_step(
 def write_whole_checkpoint(run: Path, step: int) -> None:
     folder = run / "checkpoints" / f"{step:08d}"
     folder.mkdir(exist_ok=True)
-    weights = b"weights"
-    (folder / "student.safetensors").write_bytes(weights)
-    facts = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
-    manifest = {"step": step, "stage": 2, "files": {"student.safetensors": facts}}
+    facts = {"bytes": 4, "sha256": hashlib.sha256(b"made").hexdigest()}
+    names = ("student.safetensors", "optimizer.pt", "state.pt")
+    for name in names:
+        (folder / name).write_bytes(b"made")
+    files = dict.fromkeys(names, facts)
+    manifest = {"step": step, "stage": 2, "architecture": {}, "files": files}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
