@@ -21,7 +21,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app notebooks record-notebooks test test-inspection test-browser test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
+.PHONY: app notebooks record-notebooks test soak test-inspection test-browser test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -94,6 +94,14 @@ gpu-wheels: $(STAMP)
 # On a machine with a GPU; no environment is made and nothing is fetched.
 gpu:
 	$(GPU_PYTHON) benchmarks/gpu.py
+
+# Property tests at length, with new examples each time: what is found belongs into the tests as an
+# explicit example. No longer than SOAK_SECONDS; what is not reached by then is no failure.
+SOAK_SECONDS ?= 1800
+SOAK_EXAMPLES ?= 2000
+soak: $(STAMP)
+	PROPERTIES=soak SOAK_EXAMPLES=$(SOAK_EXAMPLES) timeout $(SOAK_SECONDS) $(BIN)/python -m pytest \
+	  -q $(ON_ALL_CORES) tests/properties || test $$? -eq 124
 
 check: $(STAMP)
 	$(BIN)/ruff check .

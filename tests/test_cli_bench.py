@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 import torch
 
 from uda4inst import cli
+from uda4inst.run_folder.commit import current_commit
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.speeds import read_speeds
 from uda4inst.tasks import task_of
+from uda4inst.training import launch
+from uda4inst.training.config import load_config
 
 Cli = Callable[..., tuple[int, str, str]]
 QUICK = ("--size", "64x96", "--repeats", "2", "--warm-up", "1", "--device", "cpu")
@@ -88,3 +95,41 @@ def test_bench__refuses_with_one_message(
     assert err.startswith("error: ")
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, short_run: Callable[..., list[str]]) -> Path:
+    """A folder of runs with one in it, of one step."""
+    root = tmp_path_factory.mktemp("runs")
+    options = (
+        "training.stage1_steps=0",
+        "training.stage2_steps=1",
+        "training.snapshot_every=0",
+        "evaluation.limit=1",
+    )
+    launch.train(load_config("toystreets_semantic_smoke", short_run(root, "measured", *options)))
+    return root
+
+
+def test_bench__keeps_what_it_measured_of_a_run(bench: Cli, trained: Path) -> None:
+    run = RunDir(trained / "measured")
+    arguments = ("measured", *QUICK, "--root", str(trained), "--json")
+    assert bench(*arguments)[0] == 0
+    code, out, _ = bench(*arguments)
+    assert code == 0
+    records = read_speeds(run.speeds).records
+    assert len(records) == 2
+    assert json.loads(records[1].model_dump_json()) == json.loads(out)
+    last = records[1]
+    assert (last.run, last.step, last.of) == ("measured", 1, "student")
+    assert last.commit == current_commit()
+    assert datetime.fromisoformat(last.time).tzinfo is not None
+    bench("measured", *QUICK, "--root", str(trained), "--no-keep")
+    assert len(read_speeds(run.speeds).records) == 2
+
+
+def test_bench__of_a_preset_is_kept_when_asked(bench: Cli, tmp_path: Path) -> None:
+    for more in ((), ("--keep",)):
+        assert bench("mit_tiny", *QUICK, "--root", str(tmp_path), *more)[0] == 0
+    (kept,) = read_speeds(RunDir(tmp_path).speeds).records
+    assert (kept.network, kept.run) == ("mit_tiny, fresh weights", None)

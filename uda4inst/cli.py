@@ -68,6 +68,17 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Of names that are too long, folders that are closed, disks that are full.
+        reason = (error.strerror or str(error)).lower()
+        typer.echo(
+            f"error: file must be usable, got {reason} ({str(error.filename)[:300]}). Check its "
+            "name, its permissions and its disk.",
+            err=True,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)

@@ -19,7 +19,9 @@ from workbench.stores.places import Places
 from workbench.stores.presets import Presets
 from workbench.stores.runs import RunStore
 from workbench.stores.snapshots import SnapshotStore
+from workbench.stores.speeds import SpeedStore
 from workbench.stores.suites import SuiteStore
+from workbench.stores.target_crops import TargetLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Services:
         metrics: logged values.
         snapshots: what `prepare` made.
         candidates: their detections, overlaps resolved.
+        target_labels: what the pixels of their target crops really are.
         evaluations: stored predictions beside ground truth.
         jobs: training processes.
         presets: configurations to begin with.
@@ -38,6 +41,7 @@ class Services:
         class_shares: how frequent classes are in them.
         checks: what is wrong with them.
         suites: the paper's tables and their runs.
+        speeds: how fast networks were measured to be.
         inspections: sessions of FiftyOne.
         places: folders of files that may be named in the browser.
     """
@@ -46,6 +50,7 @@ class Services:
     metrics: MetricsStore
     snapshots: SnapshotStore
     candidates: CandidateStore
+    target_labels: TargetLabels
     evaluations: EvaluationStore
     jobs: Jobs
     presets: Presets
@@ -53,6 +58,7 @@ class Services:
     class_shares: ClassShares
     checks: Checks
     suites: SuiteStore
+    speeds: SpeedStore
     inspections: Inspections
     places: Places
 
@@ -89,6 +95,7 @@ def make_services(
         metrics=MetricsStore(runs_root),
         snapshots=SnapshotStore(runs_root),
         candidates=CandidateStore(),
+        target_labels=TargetLabels(runs_root),
         evaluations=EvaluationStore(runs),
         jobs=Jobs(runs),
         presets=Presets(runs_root=runs_root, data_root=data_root, places=places),
@@ -96,6 +103,7 @@ def make_services(
         class_shares=ClassShares(),
         checks=Checks(runs_root),
         suites=SuiteStore(suites_root, places),
+        speeds=SpeedStore(runs_root),
         inspections=Inspections(),
         places=places,
     )

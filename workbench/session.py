@@ -104,6 +104,7 @@ class SessionState:
         snapshot: step of the chosen snapshot, or None to follow the newest.
         item: position in the batch of the snapshot.
         score_threshold: tried on the Pseudo-labels page, or None for the training's own.
+        target_labels: whether the Pseudo-labels page judges pixels by the target's labels.
         errors: what the Error maps page shows.
         data: what the Data page shows.
         results: what the Results page shows.
@@ -115,6 +116,7 @@ class SessionState:
     snapshot: int | None = None
     item: int = 0
     score_threshold: float | None = None
+    target_labels: bool = False
     errors: ErrorChoice = ErrorChoice()
     data: DataChoice = DataChoice()
     results: ResultsChoice = ResultsChoice()
@@ -151,6 +153,10 @@ class SessionState:
     def on_threshold(self, score_threshold: float | None) -> SessionState:
         """Return the session trying another threshold (None: the training's own)."""
         return replace(self, score_threshold=score_threshold)
+
+    def on_target_labels(self, shown: bool) -> SessionState:
+        """Return the session with pseudo-labels of pixels judged by the target's labels, or not."""
+        return replace(self, target_labels=shown)
 
     def on_errors(self, **changes: object) -> SessionState:
         """Return the session with another choice of errors; a new order begins at its first."""

@@ -14,6 +14,7 @@ FILES = (
     "config.yaml",
     "status.json",
     "metrics.jsonl",
+    "bench.jsonl",
     "command.json",
     "snapshot.json",
     "arrays.npz",

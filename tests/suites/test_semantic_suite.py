@@ -73,3 +73,15 @@ def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None
     means = {line["metric"]: line["mean"] for line in lines if line["row"] == "oracle"}
     expected = [pytest.approx(30 + m, abs=1e-3) for m in more]
     assert [float(means[name]) for name in CLASS_SETS] == expected
+
+
+def test_csv__of_a_method_between_its_bounds(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "ehtdi-toy", "ehtdi", {})
+    for name, miou in (("source_only", 0.2), ("mixing", 0.25), ("oracle", 0.3)):
+        write_semantic_finished(folder, f"{name}-seed0", miou)
+    (_, table, *_) = write_report(collect(folder), tmp_path / "report", networks=["student"])
+    lines = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    found = {line["metric"]: line for line in lines if line["row"] == "mixing"}
+    assert float(found["mIoU gap"]["mean"]) == pytest.approx(50)
+    assert {*CLASS_SETS} <= set(found)
+    assert (found["mIoU16"]["low"], found["mIoU16"]["high"]) == ("", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,26 @@ class Trained:
     views: dict[int, Views]
 
 
-def train_and_keep_views(root: Path, short_run: Callable[..., list[str]]) -> Trained:
+# Snapshots at the steps 0 to 3; stage 2 begins at 1, and mixes both ways.
+PIXEL_OPTIONS = (
+    "method.name=ehtdi",
+    "model.preset=deeplab_tiny",
+    "method.confidence=0.08",
+    "training.stage1_steps=1",
+    "training.stage2_steps=3",
+    "training.snapshot_every=1",
+    "evaluation.stage1=false",
+    "evaluation.limit=1",
+)
+
+
+def train_and_keep_views(
+    root: Path,
+    short_run: Callable[..., list[str]],
+    *,
+    preset: str = "toystreets_smoke",
+    options: Sequence[str] = OPTIONS,
+) -> Trained:
     views: dict[int, Views] = {}
     write: Any = loop.write_snapshot
 
@@ -49,5 +68,5 @@ def train_and_keep_views(root: Path, short_run: Callable[..., list[str]]) -> Tra
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODEL_PRESETS, "tiny", TINY_MINI)
         patch.setattr(loop, "write_snapshot", write_and_keep)
-        train(load_config("toystreets_smoke", short_run(root, "seen_run", *OPTIONS)))
+        train(load_config(preset, short_run(root, "seen_run", *options)))
     return Trained(RunDir(root / "seen_run"), views)

@@ -10,9 +10,10 @@ import torch
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import Figure, LossTerm
+from uda4inst.models.mask2former.network import Mask2Former
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, TargetSample
-from uda4inst.training.journal import Journal, RunFailedError, StepFacts
+from uda4inst.training.journal import Journal, RunFailedError, StepFacts, check_weights
 
 Make = Callable[[int], Journal]
 
@@ -128,3 +129,26 @@ def test_journal__non_finite_names_term_step_and_samples(
     assert [s["sample_id"] for s in saved["source"]] == ["s1", "s1"]
     assert set(saved["target"][0]) == {"sample_id", "image", "valid"}
     assert (tmp_path / "m.jsonl").read_text() == ""
+
+
+def test_journal__says_when_the_loss_explodes(
+    journal: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = journal(1)
+    for step, value in enumerate([2.0, 3.0, 250.0, 500.0, 600.0, 6000.0, 900.0]):
+        one.record(facts(step), terms(value)[:1], grad_norm=torch.tensor(1.0), figures={})
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in said] == ["step 2", "step 5"]
+    assert "the loss is 125 and was as low as 1: the training explodes" in said[0]
+
+
+def test_check_weights__names_the_network_and_the_step(
+    make_mini: Callable[[int], Mask2Former],
+) -> None:
+    student, teacher = make_mini(0), make_mini(1)
+    check_weights({"student": student, "teacher": teacher}, 5)
+    name, parameter = next(iter(teacher.named_parameters()))
+    with torch.no_grad():
+        parameter.view(-1)[0] = float("nan")
+    with pytest.raises(RunFailedError, match=rf"teacher's {name} after step 5, which is not saved"):
+        check_weights({"student": student, "teacher": teacher}, 5)

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former, build_model
 from uda4inst.training.optim import (
     build_optimizer,
     learning_rate_share,
+    load_optimizer,
     set_learning_rate,
     undecayed_parameters,
 )
@@ -111,3 +115,49 @@ def test_learning_rate_share__linear_warm_up_times_poly(step: int, share: float)
 
 def test_learning_rate_share__without_warm_up_starts_full() -> None:
     assert learning_rate_share(0, steps=10, warmup_steps=0, warmup_start=0.0, power=0.9) == 1.0
+
+
+def stepped() -> tuple[nn.Linear, torch.optim.Optimizer]:
+    """Return a network of one layer after a step, and its optimizer."""
+    torch.manual_seed(0)
+    network = nn.Linear(2, 3)
+    optimizer = build_optimizer(network, lr=0.1, weight_decay=0.1)
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return network, optimizer
+
+
+def test_load_optimizer__goes_on_as_the_one_it_is_of() -> None:
+    _, optimizer = stepped()
+    other = build_optimizer(nn.Linear(2, 3), lr=0.1, weight_decay=0.1)
+    load_optimizer(other, optimizer.state_dict())
+    wanted, found = optimizer.state_dict(), other.state_dict()
+    assert found["param_groups"] == wanted["param_groups"]
+    for number, facts in wanted["state"].items():
+        assert all(torch.equal(found["state"][number][name], v) for name, v in facts.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(param_groups=[]), r"other groups of parameters"),
+        (lambda s: s.pop("param_groups"), r"no state of an optimizer"),
+        (lambda s: s.update(param_groups=None), r"no state of an optimizer"),
+        (lambda s: s.update(state=[1]), r"no state of an optimizer"),
+        (lambda s: s.update(state={0: 1}), r"no state of an optimizer"),
+        (lambda s: s.update(state={9: {"exp_avg": torch.zeros(3)}}), r"no state of an optimizer"),
+        (
+            lambda s: s["state"][0].update(exp_avg=torch.zeros(4)),
+            r"exp_avg of parameter 0",
+        ),
+        (lambda s: s["state"][0]["exp_avg"].fill_(float("nan")), r"numbers are not finite"),
+    ],
+)
+def test_load_optimizer__refuses_what_is_not_of_its_parameters(
+    change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    _, optimizer = stepped()
+    state = copy.deepcopy(optimizer.state_dict())
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        load_optimizer(build_optimizer(nn.Linear(2, 3), lr=0.1, weight_decay=0.1), state)

@@ -377,14 +377,22 @@ def test_resume__from_an_older_checkpoint_moves_aside_what_came_after(
 def test_resume__unreadable_metrics_touch_nothing(unbroken: RunDir, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "unreadable")
     shutil.copytree(unbroken.path, run.path)
-    lines = run.metrics.read_bytes().splitlines(keepends=True)
-    run.metrics.write_bytes(b"".join([*lines[:2], b'{"step": \n', *lines[3:]]))
+    run.metrics.unlink()
+    run.metrics.mkdir()
     before = everything(run)
-    with pytest.raises(
-        UserError, match=r"metrics\.jsonl must have a JSON object .* line 3 is none"
-    ):
+    with pytest.raises(UserError, match=r"metrics\.jsonl must be a readable file.*Nothing was"):
         launch.resume(run, step=15, may_replace=True)
-    assert {name: content for name, content in everything(run).items() if name in before} == before
+    assert everything(run) == before
+
+
+def test_resume__a_line_of_metrics_that_is_none_stays(unbroken: RunDir, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "unreadable")
+    shutil.copytree(unbroken.path, run.path)
+    lines = run.metrics.read_bytes().splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join([*lines[:2], b'{"step": \n', *lines[2:]]))
+    assert launch.resume(run, step=15, may_replace=True).state == "finished"
+    again = run.metrics.read_bytes().splitlines(keepends=True)
+    assert (again[:3], len(again)) == ([*lines[:2], b'{"step": \n'], len(lines) + 1)
 
 
 @pytest.mark.parametrize("step", [8, 15])

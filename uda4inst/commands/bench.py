@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,12 +14,12 @@ from uda4inst.commands.data import parse_size
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
     from uda4inst.evaluation.speed import Speed
     from uda4inst.models.network import Network
+    from uda4inst.run_folder.layout import RunDir
+    from uda4inst.run_folder.speeds import SpeedRecord
     from uda4inst.tasks.base import Task
 
 
@@ -48,6 +49,14 @@ def bench(
         int | None, typer.Option(help="Of a run: step of the checkpoint; default: the latest.")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Add what was measured to bench.jsonl in the run's folder, for the Results page; "
+            "of a preset, in --root. Default: of a run.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Measure images a second, latency and memory of a network; count parameters and operations.
@@ -60,12 +69,15 @@ def bench(
     from uda4inst.evaluation.speed import measure
     from uda4inst.models.flops import count_flops
     from uda4inst.models.precision import inference_precision
+    from uda4inst.run_folder.layout import RunDir
+    from uda4inst.run_folder.speeds import SpeedRecord, append_speed
 
     height_width = parse_size(size)
     where = _device(device)
-    title, task, networks = _networks(network, step=step, root=root)
+    chosen = _chosen(network, step=step, root=root)
+    networks = chosen.networks
     facts = {
-        "network": title,
+        **chosen.facts,
         "parameters": sum(p.numel() for one in networks for p in one.parameters()),
         "gflops": sum(count_flops(one, height_width) for one in networks) / 1e9,
     }
@@ -75,22 +87,25 @@ def bench(
     images = torch.rand(batch, 3, *height_width, device=where)
     with inference_precision(precision, where):
         speed = measure(
-            lambda: [task.found(forward(images)) for forward in forwards],
+            lambda: [chosen.task.found(forward(images)) for forward in forwards],
             device=where,
             repeats=repeats,
             warm_up=warm_up,
         )
-    facts |= {
+    record = SpeedRecord(
+        **facts,
         **_measured(speed, batch, where),
-        "size": list(height_width),
-        "batch": batch,
-        "precision": precision,
-        "compiled": compiled,
-        "repeats": repeats,
-        "warm_up": warm_up,
+        size=height_width,
+        batch=batch,
+        precision=precision,
+        compiled=compiled,
+        repeats=repeats,
+        warm_up=warm_up,
         **_machine(where),
-    }
-    typer.echo(json.dumps(facts, indent=2) if as_json else _described(facts))
+    )
+    if keep or (keep is None and chosen.run is not None):
+        append_speed((chosen.run or RunDir(root)).speeds, record)
+    typer.echo(record.model_dump_json(indent=2) if as_json else _described(record))
 
 
 def _measured(speed: Speed, batch: int, where: torch.device) -> dict[str, Any]:
@@ -120,46 +135,69 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
-def _networks(name: str, *, step: int | None, root: Path) -> tuple[str, Task, Sequence[Network]]:
-    """Return what to call the networks, their task, and them on the CPU.
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is measured: networks on the CPU, their run where they have one, and its facts."""
+
+    task: Task
+    networks: Sequence[Network]
+    facts: Mapping[str, Any]
+    run: RunDir | None = None
+
+
+def _chosen(name: str, *, step: int | None, root: Path) -> _Chosen:
+    """Return the network of a preset, or those of a run.
 
     Raises:
         UserError: there is neither a preset nor a run of that name.
     """
     from uda4inst.errors import did_you_mean
-    from uda4inst.run_folder.checkpoints import open_checkpoint
     from uda4inst.run_folder.layout import find_run
     from uda4inst.tasks import TASKS, task_of
-    from uda4inst.training.config import load_config
-    from uda4inst.training.groups.category_groups import modules_of
-    from uda4inst.training.validation import load_network
 
     presets = [preset for task in TASKS.values() for preset in task.presets]
     if name in presets:
         task = task_of(name)
-        return f"{name}, fresh weights", task, [task.build_network(name, weights=None)[0]]
+        fresh = [task.build_network(name, weights=None)[0]]
+        return _Chosen(task, fresh, {"network": f"{name}, fresh weights"})
     try:
         run = find_run(name, root=root)
     except UserError as error:
         hint = did_you_mean(name, presets)
         raise UserError(f"{error} Nor is it a network's preset.{hint}") from error
+    return _networks_of(run, step)
+
+
+def _networks_of(run: RunDir, step: int | None) -> _Chosen:
+    """Return the networks of a run: one, or one for each category group."""
     import torch
+
+    from uda4inst.run_folder.checkpoints import open_checkpoint
+    from uda4inst.training.config import load_config
+    from uda4inst.training.groups.category_groups import modules_of
+    from uda4inst.training.validation import load_network
 
     found: list[Network] = []
     titles: list[str] = []
+    sources: set[tuple[int, str]] = set()
     for module in modules_of(run) if run.is_grouped else [run]:
         config = load_config(module.config)
         checkpoint = open_checkpoint(module.checkpoints, step=step)
         chosen = checkpoint.networks[-1]
         found.append(load_network(config, checkpoint, chosen, torch.device("cpu")))
         titles.append(f"{config.model.preset}, {chosen} of step {checkpoint.step} of {module.name}")
-    return "; ".join(titles), load_config(run.config).task, found
+        sources.add((checkpoint.step, chosen))
+    facts: dict[str, Any] = {"network": "; ".join(titles), "run": run.path.absolute().name}
+    if len(sources) == 1:
+        facts["step"], facts["of"] = sources.pop()
+    return _Chosen(load_config(run.config).task, found, facts, run)
 
 
 def _machine(device: torch.device) -> Mapping[str, Any]:
-    """Return what was measured on."""
+    """Return what was measured on, with which code, and when."""
     import torch
 
+    from uda4inst.run_folder.commit import current_commit
     from uda4inst.suites.machine import hardware
 
     return {
@@ -167,24 +205,26 @@ def _machine(device: torch.device) -> Mapping[str, Any]:
         "machine": hardware(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "commit": current_commit(),
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 
 
-def _described(facts: Mapping[str, Any]) -> str:
-    """Return the facts as lines for people."""
-    height, width = facts["size"]
-    compiled = ", compiled" if facts["compiled"] else ""
-    whose = "tensors on the card" if facts["peak_memory_of"] == "tensors" else "whole process"
+def _described(record: SpeedRecord) -> str:
+    """Return what was measured as lines for people."""
+    height, width = record.size
+    compiled = ", compiled" if record.compiled else ""
+    whose = "tensors on the card" if record.peak_memory_of == "tensors" else "whole process"
     rows = {
-        "network": facts["network"],
-        "parameters": f"{facts['parameters'] / 1e6:.2f} M",
-        "operations": f"{facts['gflops']:.2f} GFLOP an image, two a multiply-add",
-        "images": f"{facts['batch']} of {height}x{width} at once, {facts['precision']}{compiled}",
-        "speed": f"{facts['images_per_second']:.2f} images a second",
-        "latency": f"p50 {facts['latency_p50_ms']:.1f} ms, p95 {facts['latency_p95_ms']:.1f} ms",
-        "peak memory": f"{facts['peak_memory_mib']:.0f} MiB ({whose})",
-        "measured": f"{facts['repeats']} batches after {facts['warm_up']} to warm up",
-        "machine": f"{facts['device']}; {facts['machine']}; {facts['threads']} threads of torch "
-        f"{facts['torch']}",
+        "network": record.network,
+        "parameters": f"{record.parameters / 1e6:.2f} M",
+        "operations": f"{record.gflops:.2f} GFLOP an image, two a multiply-add",
+        "images": f"{record.batch} of {height}x{width} at once, {record.precision}{compiled}",
+        "speed": f"{record.images_per_second:.2f} images a second",
+        "latency": f"p50 {record.latency_p50_ms:.1f} ms, p95 {record.latency_p95_ms:.1f} ms",
+        "peak memory": f"{record.peak_memory_mib:.0f} MiB ({whose})",
+        "measured": f"{record.repeats} batches after {record.warm_up} to warm up",
+        "machine": f"{record.device}; {record.machine}; {record.threads} threads of torch "
+        f"{record.torch}",
     }
     return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items())

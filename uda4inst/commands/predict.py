@@ -121,13 +121,16 @@ def _read(images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
     Raises:
         UserError: a file is no picture, or a damaged one.
     """
-    import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+
+    from uda4inst.pictures import MAX_PICTURE, decode_picture
+    from uda4inst.reading import read_bytes
 
     for path in images:
         try:
-            with Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                yield np.asarray(upright.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+            yield decode_picture(
+                read_bytes(path, limit=MAX_PICTURE),
+                lambda picture: ImageOps.exif_transpose(picture).convert("RGB"),
+            )
+        except (OSError, ValueError) as error:
             raise UserError(f"IMAGES must be readable pictures, got {error} ({path}).") from error

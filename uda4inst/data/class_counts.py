@@ -24,6 +24,7 @@ from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES
 from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
+from uda4inst.reading import read_array
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +114,8 @@ def _count(dataset: ImageTree, kind: _Kind, workers: int | None) -> NDArray[np.i
 
 def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.int64] | None:
     try:
-        counts = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        counts = read_array(path)
+    except (OSError, ValueError):
         return None
     return counts if counts.shape == shape and counts.dtype == np.int64 else None
 

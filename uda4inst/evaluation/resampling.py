@@ -11,7 +11,6 @@ detection counts as often as its image was drawn.
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from uda4inst.atomic import whole_file
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import JudgedClass
+from uda4inst.reading import read_arrays
 
 RESAMPLES: Final = 1000
 _SEED: Final = 20260
@@ -180,9 +180,9 @@ def read_resampled(path: Path) -> Resampled:
         UserError: the file is missing or damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            overall, by_class, images = (stored[n] for n in ("overall", "by_class", "images"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        stored = read_arrays(path)
+        overall, by_class, images = (stored[n] for n in ("overall", "by_class", "images"))
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"scores by resample must be a readable .npz, got {error} ({path}). Evaluate the run "
             "again."

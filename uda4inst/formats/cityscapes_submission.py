@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, THING_CLASSES
 from uda4inst.errors import UserError
@@ -28,6 +28,8 @@ from uda4inst.formats.predictions import (
     basename,
     writing_text,
 )
+from uda4inst.pictures import MAX_PICTURE, check_picture, decode_picture
+from uda4inst.reading import read_bytes, read_text
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS = 5
@@ -51,7 +53,7 @@ class MaskLine:
         """
         try:
             pixels = _read_mask(self.mask)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"mask must be a readable image, got {error} ({self.mask}, {self.where})."
             ) from error
@@ -136,7 +138,7 @@ def read_submission(folder: Path, names: Sequence[str]) -> dict[str, list[MaskLi
 def _read_lines(path: Path, root: Path, problems: list[str]) -> list[MaskLine]:
     """Return the lines of one text file; append what is wrong to `problems`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path.relative_to(root)}: not readable as text ({error})")
         return []
@@ -154,12 +156,13 @@ def _read_lines(path: Path, root: Path, problems: list[str]) -> list[MaskLine]:
 
 def _read_mask(path: Path) -> NDArray[np.bool_]:
     """Return True where an image, turned to 8-bit gray, is not 0."""
-    gray = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    data = read_bytes(path, limit=MAX_PICTURE)
+    check_picture(data)
+    gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if gray is not None and gray.dtype == np.uint8 and gray.ndim == 2:
         return np.minimum(gray, 1).view(np.bool_)
     # Anything but plain 8-bit gray goes the official tool's way: Pillow decides what is gray.
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L")) != 0
+    return decode_picture(data, lambda image: image.convert("L")) != 0
 
 
 def _parse_line(line: str, path: Path, root: Path, where: str) -> MaskLine:

@@ -28,6 +28,7 @@ from uda4inst.formats.predictions import (
 )
 from uda4inst.formats.rle import as_rle, rle_encode
 from uda4inst.ops.masks import box_xywh
+from uda4inst.reading import MAX_DATA, parse_json, read_bytes
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS: Final = 5
@@ -207,18 +208,20 @@ def _open(
 ) -> tuple[list[dict[str, Any]], dict[int | str, str] | None]:
     """Return the entries, and the image names by id where the file states them."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        # An entry's score that is no number is named with it.
+        document = parse_json(read_bytes(path, limit=MAX_DATA), allow_nan=True)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"COCO results must be a readable JSON file, got {error} ({path})."
         ) from error
     names: dict[int | str, str] | None = None
     if isinstance(document, dict) and {"images", "annotations"} <= document.keys():
         try:
-            names = {image["id"]: basename(image["file_name"]) for image in document["images"]}
-        except (KeyError, TypeError, AttributeError) as error:
+            names = _names_of(document["images"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"images of COCO results must have id and file_name, got an entry without ({path})."
+                "images of COCO results must have an id and a file_name, each once, got "
+                f"{type(error).__name__}: {error} ({path})."
             ) from error
         document = document["annotations"]
     if not isinstance(document, list) or not all(isinstance(e, dict) for e in document):
@@ -229,11 +232,26 @@ def _open(
     return document, names
 
 
+def _names_of(images: Sequence[Mapping[str, Any]]) -> dict[int | str, str]:
+    """Return the names of images by their ids, each of one image."""
+    names: dict[int | str, str] = {}
+    for image in images:
+        number, name = image["id"], basename(image["file_name"])
+        if isinstance(number, bool) or not isinstance(number, int | str):
+            raise TypeError(f"id {number!r:.80}")
+        if number in names:
+            raise ValueError(f"id {number!r:.80} twice")
+        names[number] = name
+    if len(set(names.values())) < len(names):
+        raise ValueError("an image under two ids")
+    return names
+
+
 def _name_of(
     image_id: object, sizes: Mapping[str, Size], names: Mapping[int | str, str] | None
 ) -> str:
     if not isinstance(image_id, int | str) or isinstance(image_id, bool):
-        raise ValueError(f"image_id must be a name or a number, got {image_id!r}")
+        raise ValueError(f"image_id must be a name or a number, got {image_id!r:.80}")
     if names is not None and image_id in names:
         name = names[image_id]
     elif isinstance(image_id, str):
@@ -249,7 +267,7 @@ def _name_of(
             )
         name = ordered[image_id - 1]
     if name not in sizes:
-        raise ValueError(f"image_id must name an image of the split, got {image_id!r}")
+        raise ValueError(f"image_id must name an image of the split, got {image_id!r:.80}")
     return name
 
 
@@ -262,11 +280,11 @@ def _label_of(category_id: object, *, cityscapes_ids: bool) -> int:
     known = ", ".join(f"{i} {c.name}" for i, c in enumerate(THING_CLASSES, start=1))
     raise ValueError(
         f"category_id must be one of {known}, or Cityscapes ids "
-        f"{_FIRST_INSTANCE_ID}..{_LAST_INSTANCE_ID} in every entry, got {category_id!r}"
+        f"{_FIRST_INSTANCE_ID}..{_LAST_INSTANCE_ID} in every entry, got {category_id!r:.80}"
     )
 
 
 def _score_of(score: object) -> float:
     if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
         return float(score)
-    raise ValueError(f"score must be a finite number, got {score!r}")
+    raise ValueError(f"score must be a finite number, got {score!r:.80}")

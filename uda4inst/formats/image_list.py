@@ -16,6 +16,7 @@ from typing import Final
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import basename
+from uda4inst.reading import read_text
 
 _COMMENT: Final = "#"
 _NAMED: Final = 3  # names that are shown of those that are unknown
@@ -74,7 +75,7 @@ def read_image_list(path: Path) -> ImageList:
         UserError: it cannot be read, or lists nothing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"image list must be a readable text file, one name a line, got {error} ({path})."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,19 @@ from PIL import Image
 from uda4inst.atomic import whole_file
 from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, TRAIN_ID_TO_LABEL
 from uda4inst.errors import UserError
+from uda4inst.pictures import MAX_PICTURE, decode_picture
+from uda4inst.reading import open_regular
 
 LABEL_IDS_SUFFIX: Final = "_labelIds.png"
+# What zipfile says of files that are none, are cut, or are packed in a way that it does not know.
+_DAMAGED: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)  # equal predictions give equal bytes
 
 
@@ -52,14 +64,14 @@ class LabelMaps:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with zipfile.ZipFile(path) as file:
-                self._members = frozenset(file.namelist())
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+                self._members = frozenset(archive.namelist())
         except FileNotFoundError as error:
             raise UserError(
                 f"predictions file must exist, got none ({path}). "
                 "Evaluate the run first: it writes this file."
             ) from error
-        except (OSError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise self._damaged(error) from error
 
     @property
@@ -80,12 +92,11 @@ class LabelMaps:
                 "Evaluate the run on these images."
             )
         try:
-            with (
-                zipfile.ZipFile(self._path) as file,
-                Image.open(io.BytesIO(file.read(member))) as p,
-            ):
-                ids = np.asarray(p)
-        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
+            with open_regular(self._path) as file, zipfile.ZipFile(file) as archive:
+                if archive.getinfo(member).file_size > MAX_PICTURE:
+                    raise ValueError(f"{member} of more than {MAX_PICTURE:,} bytes")
+                ids = decode_picture(archive.read(member))
+        except _DAMAGED as error:
             raise self._damaged(error) from error
         classes = ids[ids != IGNORE_TRAIN_ID]
         if ids.dtype != np.uint8 or ids.ndim != 2 or (classes >= len(SEMANTIC_CLASSES)).any():

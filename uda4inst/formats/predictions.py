@@ -23,9 +23,13 @@ from uda4inst.atomic import whole_file
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import Rle, foreground, rle_encode, run_lengths
+from uda4inst.pictures import MAX_PIXELS
+from uda4inst.reading import MAX_TEXT, open_regular, parse_json
 from uda4inst.structures import Size
 
 OUT_OF_CLASS = -1
+# What a file that is none, or whose lines are no predictions, raises when it is read.
+_DAMAGED: Final = (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, OverflowError)
 _CITYSCAPES_NAME: Final = re.compile(r"[A-Za-z-]+_\d{6}_\d{6}(?![^_.])")
 _ENDING: Final = re.compile(
     r"(_leftImg8bit|_gt(Fine|Coarse)_\w+)?(\.(png|jpe?g|webp|bmp|tiff?|txt|json))?$", re.IGNORECASE
@@ -165,17 +169,24 @@ def read_predictions(path: Path) -> Iterator[ImagePredictions]:
         UserError: the file is missing, truncated, or a line is not as described above.
     """
     whole = 0
+    known: set[str] = set()
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                yield _parse(json.loads(line))
+        with open_regular(path) as file, gzip.open(file) as lines:
+            while line := lines.readline(MAX_TEXT + 1):
+                if len(line) > MAX_TEXT:
+                    raise ValueError(f"a line of more than {MAX_TEXT:,} bytes")
+                found = _parse(parse_json(line))
+                if found.sample_id in known:
+                    raise ValueError(f"{found.sample_id!r} twice")
+                known.add(found.sample_id)
+                yield found
                 whole += 1
     except FileNotFoundError as error:
         raise UserError(
             f"predictions file must exist, got none ({path}). "
             "Evaluate the run first: it writes this file."
         ) from error
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"predictions file must be whole gzipped JSON lines, got {type(error).__name__}: "
             f"{error} ({path}, after line {whole}). Evaluate again to rewrite it."
@@ -183,13 +194,35 @@ def read_predictions(path: Path) -> Iterator[ImagePredictions]:
 
 
 def _parse(record: dict[str, Any]) -> ImagePredictions:
-    height, width = (int(v) for v in record["size"])
+    height, width = record["size"]
+    if type(height) is not int or type(width) is not int:
+        raise TypeError(f"size {height!r:.40}, {width!r:.40}")
+    if not 0 < height * width <= MAX_PIXELS or min(height, width) < 1:
+        raise ValueError(f"size {height}x{width}")
     detections = tuple(
         ScoredMask(
-            int(entry["label"]),
-            float(entry["score"]),
-            Rle(size=[height, width], counts=str(entry["rle"]["counts"])),
+            _label(entry["label"]),
+            _score(entry["score"]),
+            Rle(size=[height, width], counts=_text(entry["rle"]["counts"])),
         )
         for entry in record["detections"]
     )
-    return ImagePredictions(str(record["sample_id"]), (height, width), detections)
+    return ImagePredictions(_text(record["sample_id"]), (height, width), detections)
+
+
+def _label(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"label {value!r:.80}")
+    return value
+
+
+def _score(value: object) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise TypeError(f"score {value!r:.80}")
+    return float(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80}, which is no text")
+    return value

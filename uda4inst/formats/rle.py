@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda4inst.pictures import MAX_PIXELS
 from uda4inst.structures import Size
 
 _FIRST_CHARACTER: Final = 48
@@ -82,8 +83,10 @@ def run_lengths(rle: Rle) -> NDArray[np.int64]:
         [2, 2]
     """
     size, counts = rle["size"], rle["counts"]
-    if len(size) != 2 or min(size) < 0:
-        raise ValueError(f"run-length code must have the size [height, width], got {size}.")
+    if len(size) != 2 or not all(type(n) is int and 0 <= n <= MAX_PIXELS for n in size):
+        raise ValueError(f"run-length code must have the size [height, width], got {size!r:.80}.")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"run-length code must be of at most {MAX_PIXELS:,} pixels, got {size}.")
     return _read_runs(counts, size[0] * size[1], f"{size[0]}x{size[1]}").copy()
 
 
@@ -99,7 +102,8 @@ def _read_runs(counts: str, pixels: int, size: str) -> NDArray[np.int64]:
         # Every run but the first three is stored as the difference to the one two before it.
         lengths[1::2] = np.cumsum(lengths[1::2])
         lengths[2::2] = np.cumsum(lengths[2::2])
-    if not lengths.size or lengths.min() < 0 or lengths.sum() != pixels:
+    # None longer than all together, whose sum could run over.
+    if not (lengths.size and 0 <= lengths.min() <= lengths.max() <= pixels == lengths.sum()):
         raise ValueError(f"run-length code must fill {size} pixels, got {counts[:40]!r}.")
     return lengths
 

@@ -74,7 +74,7 @@ class Adversarial:
         self.others = {"discriminator": Other(self.game.discriminator, config.discriminator_optim)}
         self.updates = (Update(self.losses, ("student", "discriminator")),)
         self.steps_done = 0
-        # Labels the target images from some step on; it does not follow the student.
+        # Labels the target images from some step on; until then it is the student.
         self.labeller: Network | None = None
         if config.pseudo_labels_from is not None:
             self.labeller = copy.deepcopy(context.student).requires_grad_(False).eval()
@@ -82,6 +82,7 @@ class Adversarial:
     def begin(self, before: Weights) -> None:
         """Keep the discriminator of the stage before."""
         self.game.take_over(before.get("discriminator"))
+        self._copy_student()
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -104,14 +105,9 @@ class Adversarial:
         )
 
     def _label(self, target: Sequence[TargetSample]) -> tuple[PixelLabels, ...]:
-        """Return the pseudo-labels; none before their time, at which the student is copied."""
-        share, labeller = self.config.pseudo_labels_from, self.labeller
-        if labeller is None or share is None:
-            return ()
-        first = round(share * self.context.steps)
-        if self.steps_done == first:
-            labeller.load_state_dict(self.context.student.state_dict())
-        if self.steps_done < first:
+        """Return the pseudo-labels; none before their time."""
+        labeller = self.labeller
+        if labeller is None or self.steps_done < self._first_labels:
             return ()
         highest = self.config.highest_threshold
         return label_pixels_by_class(labeller, target, context=self.context, highest=highest)
@@ -132,8 +128,21 @@ class Adversarial:
             labelled = pseudo_labelled_view("target", views)
             yield from prediction_losses([labelled], [said_of_target], context=context)  # ....... 6
 
+    @torch.no_grad()
     def after_update(self, step: int) -> None:
-        """Nothing to do."""
+        """Let what will label be the student, until it does."""
+        del step
+        if self.steps_done <= self._first_labels:
+            self._copy_student()
+
+    @property
+    def _first_labels(self) -> int:
+        """Steps done before the first pseudo-labels."""
+        return round((self.config.pseudo_labels_from or 0.0) * self.context.steps)
+
+    def _copy_student(self) -> None:
+        if self.labeller is not None:
+            self.labeller.load_state_dict(self.context.student.state_dict())
 
     def figures(self, views: Views) -> Mapping[str, Figure]:
         """Return the share of target pixels that is labelled, and what the labels are of."""

@@ -1,7 +1,8 @@
 """Networks as safetensors of our own: written whole, read tensor by tensor.
 
-Only the class head may differ from the network at hand; it is then left as initialised and the
-report says so. Anything else that differs is refused by name.
+Of weights from elsewhere the class head alone may differ from the network at hand; it is then left
+as initialised and the report says so. Anything else that differs is refused by name, and so is all
+that differs in a file that a run goes on from.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
+from uda4inst.reading import MAX_WEIGHTS, open_regular
 
 FORMAT: Final = "uda4inst-1"
 
@@ -66,7 +68,7 @@ def tensors_digest(path: Path) -> str:
     Equal networks have equal ones. Their files may differ: the entries of the header come in any
     order.
     """
-    with path.open("rb") as file:
+    with open_regular(path, limit=MAX_WEIGHTS) as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))  # the header and its length
         digest = hashlib.sha256()
         while part := file.read(2**20):
@@ -98,8 +100,28 @@ def load_network_file(network: Network, path: Path, *, source: str) -> LoadRepor
         source: what the report calls it.
 
     Raises:
-        UserError: the file is missing, damaged, or of another architecture.
+        UserError: the file is missing, damaged, or of another architecture, or its numbers are not
+            finite.
     """
+    return _fill(network, path, source=source, may_differ=network.class_head)
+
+
+def load_own_network(network: Network, path: Path, *, source: str) -> LoadReport:
+    """Fill a network from a file written by `save_network` of such a one, tensor by tensor.
+
+    Args:
+        network: of the file's preset and classes.
+        path: the file.
+        source: what the report calls it.
+
+    Raises:
+        UserError: as `load_network_file`; or the class head has another size.
+    """
+    return _fill(network, path, source=source, may_differ=())
+
+
+def _fill(network: Network, path: Path, *, source: str, may_differ: Collection[str]) -> LoadReport:
+    """Fill a network; tensors that may differ in size are left as they are if they do."""
     header, tensors = read_tensors(path)
     wanted_preset = network.architecture["preset"]
     preset = header.get("preset", wanted_preset)
@@ -114,10 +136,15 @@ def load_network_file(network: Network, path: Path, *, source: str) -> LoadRepor
     }
     misfits = [
         f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in differing.difference(network.class_head)
+        for name in differing.difference(may_differ)
     ]
     refuse_misfits(path, misfits, wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys())
     kept = {name: tensor for name, tensor in tensors.items() if name not in differing}
+    if strange := not_finite(kept):
+        raise UserError(
+            f"model.weights must be finite numbers, got others in {listed(strange)} ({path}). "
+            "The training they come from failed: take an earlier checkpoint, or other weights."
+        )
     network.load_state_dict(kept, strict=False)
     return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
 
@@ -134,11 +161,21 @@ def read_tensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()  # not a mapping: it cannot be iterated over
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
             f"model.weights must be a complete .safetensors file, got {path} ({error}). "
             "It is truncated or of another format; copy or train it again."
         ) from error
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the tensors that hold a NaN or an infinite number, sorted."""
+    floats = {n: t for n, t in tensors.items() if t.is_floating_point()}
+    if not floats:
+        return []
+    # One look at the device for all of them.
+    found = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
+    return sorted(name for name, is_well in zip(floats, found, strict=True) if not is_well)
 
 
 def refuse_misfits(

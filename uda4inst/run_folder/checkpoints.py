@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
+import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ from uda4inst.atomic import (
 from uda4inst.errors import UserError
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_network_file, on_host, save_network, tensors_digest
+from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
+from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 
 OPTIMIZER: Final = "optimizer.pt"
@@ -40,6 +42,22 @@ MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
 WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
+_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
+_NEEDED: Final = (f"{STUDENT}{WEIGHTS}", OPTIMIZER, STATE)
+# What torch says of a file that is none of its own, or holds more than values.
+_NO_VALUES: Final = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +121,7 @@ class Checkpoint:
         return tuple(sorted(names, key=lambda name: name != STUDENT))
 
     def load_network(self, network: Network, name: str = STUDENT) -> LoadReport:
-        """Fill a network of the same architecture.
+        """Fill a network of the same architecture, in which nothing may differ.
 
         Args:
             network: to fill.
@@ -120,7 +138,7 @@ class Checkpoint:
             )
         self.check_architecture(network)
         file = self.folder / f"{name}{WEIGHTS}"
-        return load_network_file(network, file, source=str(file))
+        return load_own_network(network, file, source=str(file))
 
     def digest(self, name: str) -> str:
         """Return a hash of a network's weights: equal ones are of equal networks."""
@@ -130,14 +148,29 @@ class Checkpoint:
         """Return the content of `optimizer.pt`, `others.pt` or `state.pt`, on the CPU.
 
         Raises:
-            UserError: the checkpoint has no such file.
+            UserError: the checkpoint has no such file, or it holds something else.
         """
         if name not in self.manifest["files"]:
             raise UserError(
                 f"checkpoint must hold {name}, got {', '.join(self.manifest['files'])} "
                 f"({self.folder}). It is one of another method: choose one of this run's."
             )
-        return torch.load(self.folder / name, map_location="cpu", weights_only=True)
+        path = self.folder / name
+        try:
+            with open_regular(path, limit=int(self.manifest["files"][name]["bytes"])) as file:
+                _require_archive(file)
+                found = torch.load(file, map_location="cpu", weights_only=True)
+        except _NO_VALUES as error:  # whose text would have the file trusted
+            raise self._other(name, type(error).__name__) from error
+        if not isinstance(found, dict):
+            raise self._other(name, type(found).__name__)
+        return found
+
+    def _other(self, name: str, got: str) -> UserError:
+        return UserError(
+            f"{name} of a checkpoint must hold tensors and plain values by name, got something "
+            f"else ({got}; {self.folder / name}). {_older(self.folder)}"
+        )
 
     def check_architecture(self, network: Network) -> None:
         """Raise unless the checkpoint is one of this network.
@@ -152,6 +185,20 @@ class Checkpoint:
                 f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
                 "checkpoint."
             )
+
+
+def _require_archive(file: BinaryIO) -> None:
+    """Raise unless a file is as torch writes them since 1.6: an archive, nothing in it packed.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
+    """
+    if file.read(len(_ARCHIVE)) != _ARCHIVE:
+        raise ValueError("no archive")
+    with zipfile.ZipFile(file) as archive:
+        if any(part.file_size > part.compress_size for part in archive.infolist()):
+            raise ValueError("packed")
+    file.seek(0)
 
 
 def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
@@ -230,7 +277,7 @@ def _packed(value: Mapping[str, Any]) -> bytes:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_regular(path, limit=MAX_WEIGHTS) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "bytes": path.stat().st_size}
 
@@ -248,7 +295,7 @@ def _make_room(checkpoints: Path, *, kept: int) -> None:
 
 def _is_kept(folder: Path) -> bool:
     try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kept"])
+        return bool(read_json(folder / MANIFEST)["kept"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -256,7 +303,7 @@ def _is_kept(folder: Path) -> bool:
 def latest_step(checkpoints: Path) -> int | None:
     """Return the step of the newest complete checkpoint; None before the first."""
     try:
-        step = int((checkpoints / LATEST).read_text(encoding="utf-8"))
+        step = int(read_text(checkpoints / LATEST, limit=64))
     except (OSError, ValueError):
         step = None
     complete = complete_steps(checkpoints)
@@ -295,14 +342,17 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = {str(name): dict(facts) for name, facts in manifest["files"].items()}
-        step, _ = int(manifest["step"]), int(manifest["stage"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = _checked(read_json(path))
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"checkpoint must have a readable {MANIFEST}, got {type(error).__name__}: {error} "
-            f"({path}). {_older(folder)}"
+            f"checkpoint must have a readable {MANIFEST}, got {error} ({path}). {_older(folder)}"
         ) from error
+    files, step = manifest["files"], manifest["step"]
+    if len(folder.name) == 8 and folder.name.isdigit() and int(folder.name) != step:
+        raise UserError(
+            f"checkpoint must be of the step that its folder is named after, got step {step} "
+            f"({path}). {_older(folder)}"
+        )
     faults = [
         f"{name} {fault}"
         for name, facts in files.items()
@@ -314,6 +364,39 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"({folder}). {_older(folder)}"
         )
     return Checkpoint(folder, manifest)
+
+
+def _checked(manifest: Any) -> Mapping[str, Any]:
+    """Return a manifest that says what all say.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{type(manifest).__name__} in place of an object")
+    step, stage, files = (manifest.get(name) for name in ("step", "stage", "files"))
+    if type(step) is not int or step < 0:
+        raise ValueError(f"no step: {str(step)[:80]!r}")
+    if type(stage) is not int or stage not in (1, 2):
+        raise ValueError(f"no stage: {str(stage)[:80]!r}")
+    if not isinstance(manifest.get("architecture"), dict):
+        raise ValueError("no architecture")
+    if not isinstance(files, dict) or not all(map(_is_listed, files.items())):
+        raise ValueError("no files by name with sha256 and bytes")
+    if missing := [name for name in _NEEDED if name not in files]:
+        raise ValueError(f"files without {', '.join(missing)}")
+    return manifest
+
+
+def _is_listed(entry: tuple[str, Any]) -> bool:
+    """Whether a file of the folder is listed with what it must be."""
+    name, facts = entry
+    return (
+        Path(name).name == name
+        and isinstance(facts, dict)
+        and isinstance(facts.get("sha256"), str)
+        and type(facts.get("bytes")) is int
+    )
 
 
 def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:

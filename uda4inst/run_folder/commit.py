@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+from uda4inst.reading import parse_json
 
 _LENGTH: Final = 12
 _PACKAGE: Final = "uda4inst"
@@ -45,7 +46,7 @@ def _installed_commit() -> str | None:
     """Return the commit that pip noted when it installed the package from a repository."""
     try:
         noted = metadata.distribution(_PACKAGE).read_text("direct_url.json")
-        commit = json.loads(noted or "{}").get("vcs_info", {}).get("commit_id")
+        commit = parse_json(noted or "{}").get("vcs_info", {}).get("commit_id")
     except (metadata.PackageNotFoundError, ValueError, AttributeError):
         return None
     return str(commit)[:_LENGTH] if commit else None

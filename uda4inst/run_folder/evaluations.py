@@ -5,7 +5,6 @@ Numbers lie in [0, 1], None for classes without ground truth.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final, cast
 
 from uda4inst.atomic import write_json
 from uda4inst.errors import UserError
+from uda4inst.reading import read_json
 from uda4inst.run_folder.layout import RunDir
 
 # Of detections, and of semantic maps.
@@ -97,7 +97,7 @@ def read_evaluation(path: Path) -> Evaluation:
         UserError: it is missing or is not an evaluation.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"evaluation must be a readable JSON file, got {error} ({path}). "

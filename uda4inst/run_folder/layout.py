@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import re
@@ -15,11 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from uda4inst import reading
 from uda4inst.atomic import write_json, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.commit import current_commit
+from uda4inst.yaml_dialect import MAX_YAML, parse_yaml
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +61,11 @@ class RunDir:
     def metrics(self) -> Path:
         """One line a logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def speeds(self) -> Path:
+        """How fast its networks were measured to be; of presets, in the folder of runs."""
+        return self.path / "bench.jsonl"
 
     @property
     def command(self) -> Path:
@@ -304,10 +308,10 @@ def read_config_values(path: Path) -> Mapping[str, object]:
         FileNotFoundError: there is none.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(reading.read_text(path, limit=MAX_YAML))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read: %s", path, error)
         return {}
     return values if isinstance(values, dict) else {}
@@ -320,8 +324,8 @@ def read_json(path: Path) -> Any:
         UserError: it is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return reading.read_json(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path.name} must be readable JSON, got {error} ({path}).") from error
 
 

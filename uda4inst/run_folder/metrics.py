@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from uda4inst.atomic import disk_errors
-from uda4inst.errors import UserError
+from uda4inst.reading import open_regular
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -87,10 +87,10 @@ class MetricsLog:
 def cut_metrics(path: Path, first_step: int) -> None:
     """Cut the first line of `first_step` or later, and everything after it.
 
-    A line that a killed process left half written goes too.
+    A line that a killed process left half written goes too; one that cannot be read stays.
 
     Raises:
-        UserError: a line before that is none of ours.
+        OSError: it is no readable file.
     """
     if path.exists():
         os.truncate(path, find_cut(path, first_step))
@@ -100,21 +100,15 @@ def find_cut(path: Path, first_step: int) -> int:
     """Return where `cut_metrics` would cut, in bytes; nothing is changed.
 
     Raises:
-        UserError: a line before that is none of ours.
+        OSError: it is no readable file.
     """
     end = 0
     if not path.exists():
         return end
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                is_last = not line.endswith(b"\n") or int(json.loads(line)["step"]) >= first_step
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise UserError(
-                    f"{path.name} must have a JSON object with a step in every line, line {number} "
-                    f"is none ({path}). Nothing was changed. Mend the line, or move the file away."
-                ) from error
-            if is_last:
+    with open_regular(path) as file:
+        for line in file:
+            step = _step_of(_content(line))
+            if not line.endswith(b"\n") or (step is not None and step >= first_step):
                 break
             end += len(line)
     return end
@@ -167,13 +161,15 @@ class MetricsReader:
         """Return what is new; everything at the first look."""
         anew = False
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 anew = not self._continues(file)
                 if anew:
                     self._offset, self._last_line = 0, b""
                 file.seek(self._offset)
                 new = file.read()
-        except FileNotFoundError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                log.warning("%s cannot be read: %s", self.path, error)
             anew = self._offset > 0
             self._offset, self._last_line = 0, b""
             return NewLines(anew=anew)
@@ -193,11 +189,22 @@ class MetricsReader:
 
     def _parsed(self, lines: Sequence[bytes]) -> Iterator[tuple[int, Mapping[str, object]]]:
         for line in lines:
-            try:
-                found = _decode(line)
-            except msgspec.DecodeError:
-                found = None
-            if isinstance(found, dict) and isinstance(step := found.get("step"), int):
+            found = _content(line)
+            if (step := _step_of(found)) is not None:
                 yield step, found
             else:
                 log.warning("a line of %s cannot be read: %.80r", self.path, line)
+
+
+def _content(line: bytes) -> dict[str, object]:
+    """Return the object that a line is; an empty one where it is none."""
+    try:
+        found = _decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):  # the second of no UTF-8
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _step_of(content: Mapping[str, object]) -> int | None:
+    step = content.get("step")
+    return step if isinstance(step, int) and not isinstance(step, bool) else None

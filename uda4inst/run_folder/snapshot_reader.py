@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import Rle
+from uda4inst.reading import read_arrays, read_json
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_format import (
     ARRAYS,
@@ -28,9 +26,8 @@ from uda4inst.run_folder.snapshot_format import (
     array_name,
 )
 
-# What a damaged archive, and damaged facts about it, raise when they are read.
-_DAMAGED: Final = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-_UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OSError)
+# What damaged facts raise when they are read.
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError)
 
 Image = NDArray[np.uint8]
 Ids = NDArray[np.int32]
@@ -216,7 +213,7 @@ def _reason(error: Exception) -> str:
 
 
 def _parsed(folder: Path) -> Snapshot:
-    raw = cast(SnapshotFacts, json.loads((folder / FACTS).read_text(encoding="utf-8")))
+    raw = cast(SnapshotFacts, read_json(folder / FACTS))
     arrays = _read_arrays(folder / ARRAYS)
     return Snapshot(
         step=int(raw["step"]),
@@ -242,13 +239,10 @@ def _own_rare_classes(raw: SnapshotFacts) -> tuple[str, ...]:
 
 
 def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    # Opened here: numpy leaves a file it cannot read open, and advises to trust it.
-    with path.open("rb") as file:
-        try:
-            with np.load(file) as archive:
-                return {name: archive[name] for name in archive.files}
-        except _DAMAGED as error:
-            raise ValueError(f"{path.name} is cut or damaged") from error
+    try:
+        return read_arrays(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name} is cut or damaged") from error
 
 
 def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -> SnapshotItem:

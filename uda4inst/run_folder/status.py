@@ -6,7 +6,6 @@ written is still true is `uda4inst.run_folder.trainer`'s to say.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -18,10 +17,13 @@ from typing import Final, Literal, TypedDict, Unpack, cast, get_args
 
 from uda4inst.atomic import write_json
 from uda4inst.errors import UserError
+from uda4inst.reading import read_json
 from uda4inst.run_folder.alive import creation_time, this_host
 from uda4inst.run_folder.layout import RunDir
 
 log = logging.getLogger(__name__)
+
+MAX_STATUS: Final = 2**20  # bytes; pages read it every two seconds
 
 State = Literal["queued", "running", "paused", "finished", "failed", "stopped"]
 # What a reader may find beyond what is written: the process is gone; nothing readable is there;
@@ -185,7 +187,7 @@ def load_status(path: Path) -> Status:
         UserError: it holds something else.
     """
     try:
-        return _parsed(json.loads(path.read_bytes()))
+        return _parsed(read_json(path, limit=MAX_STATUS))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

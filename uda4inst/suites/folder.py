@@ -16,6 +16,7 @@ import yaml
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
+from uda4inst.reading import MAX_DATA, parse_json, read_bytes, read_text
 from uda4inst.run_folder.commit import current_commit
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.suites.catalogue import SUITES
@@ -23,6 +24,7 @@ from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import Expansion, RunSpec
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.hashing import hashed_values
+from uda4inst.yaml_dialect import MAX_YAML, parse_yaml
 
 # Differences named in a refusal; more say no more.
 _NAMED: Final = 4
@@ -82,8 +84,8 @@ def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
     """
     folder = SuiteFolder(path)
     try:
-        values = yaml.safe_load(folder.description.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = parse_yaml(read_text(folder.description, limit=MAX_YAML))
+    except (OSError, ValueError) as error:
         raise UserError(
             f"SUITE_FOLDER must hold a readable suite.yaml, got {' '.join(str(error).split())} "
             f"({path}). Make it with `uda4inst suite NAME`; it lies under --root."
@@ -178,12 +180,13 @@ def read_records(folder: SuiteFolder) -> dict[str, list[dict[str, Any]]]:
     """Return the lines by run; half a line, of a killed writer, is passed over."""
     found: dict[str, list[dict[str, Any]]] = {}
     if folder.records.is_file():
-        for line in folder.records.read_text(encoding="utf-8").splitlines():
+        for line in read_bytes(folder.records, limit=MAX_DATA).splitlines():
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError:
                 continue
-            found.setdefault(record.get("run", ""), []).append(record)
+            if isinstance(record, dict):
+                found.setdefault(str(record.get("run", "")), []).append(record)
     return found
 
 

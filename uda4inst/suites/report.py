@@ -123,8 +123,10 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
             facts += (network, protocol)
             for metric, name, paper, found in _numbers(results, row, protocol, network):
                 numbers = ("", "", "", 0) if found is None else _spread_out(found)
-                share = results.share_closed(row, network, protocol, metric.removesuffix(" gap"))
-                ends = (share.low, share.high) if share and metric.endswith(" gap") else ("", "")
+                of_gap = metric.removesuffix(" gap")
+                is_gap = of_gap != metric
+                share = results.share_closed(row, network, protocol, of_gap) if is_gap else None
+                ends = (share.low, share.high) if share else ("", "")
                 shown = "" if paper is None else paper
                 writer.writerow((*facts, metric, name, shown, *numbers, row.state, *ends, ""))
             for metric, name, other, found in _differences(results, row, protocol, network):

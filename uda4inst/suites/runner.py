@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Final, Literal
 
 from uda4inst.atomic import remove_folder
+from uda4inst.reading import open_regular
 from uda4inst.run_folder.commit import current_commit
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.start import (
@@ -297,7 +298,9 @@ def _size(path: Path) -> int:
 def _last_words(path: Path, since: int) -> str:
     """Return what a trainer said last: its error message, or the end of a traceback."""
     try:
-        said = path.read_bytes()[since:].decode("utf-8", errors="replace").strip()
+        with open_regular(path) as file:
+            file.seek(since)
+            said = file.read().decode("utf-8", errors="replace").strip()
     except OSError:
         return ""
     *_, message = re.split(r"^error: ", said, flags=re.MULTILINE)

@@ -8,9 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from uda4inst.errors import UserError
+from uda4inst.yaml_dialect import parse_yaml
 
 _FILE: Final = resources.files("uda4inst") / "suites" / "scales.yaml"
 
@@ -75,7 +74,7 @@ class Scale:
 
 def load_scales() -> dict[str, Scale]:
     """Return the scales by name."""
-    values = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    values = parse_yaml(_FILE.read_text(encoding="utf-8"))
     return {name: _read(name, fields) for name, fields in values.items()}
 
 

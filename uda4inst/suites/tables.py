@@ -49,12 +49,12 @@ def tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
             table = _class_table(results, protocol, network, metric)
             if table:
                 yield table
-        parts = _parts_table(results, protocol, network)
+        parts = parts_table(results, protocol, network)
         if parts:
             yield parts
 
 
-def _parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table | None:
+def parts_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table | None:
     """Return the headline's means over parts of the classes; None where there are none."""
     task = results.suite.task
     sets = task.class_sets.values()

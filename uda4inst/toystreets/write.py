@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any, Final
 from uda4inst.atomic import put_in_place, write_json
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.reading import read_json
 from uda4inst.structures import Size
 from uda4inst.toystreets.enough import Tally
 from uda4inst.toystreets.jobs import Render, Request, write_scenes
@@ -114,7 +114,7 @@ def write_toystreets(
 
 def _tree(out: Path) -> ToyStreetsTree:
     """Return what a finished folder holds."""
-    manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(out / MANIFEST)
     return ToyStreetsTree(out / "urbansyn", out / "cityscapes", manifest.get("judged"))
 
 
@@ -179,7 +179,7 @@ def _is_made(out: Path, wanted: dict[str, Any]) -> bool:
     if out.is_dir() and not any(out.iterdir()):
         return False
     try:
-        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        found = read_json(out / MANIFEST)
     except (OSError, ValueError):
         found = None
     if isinstance(found, dict):

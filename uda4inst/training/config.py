@@ -10,18 +10,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.methods import METHODS, foreign_keys
+from uda4inst.reading import read_text
 from uda4inst.training.hashing import config_hash
 from uda4inst.training.schema import Config, to_yaml
-from uda4inst.training.yaml_dialect import YamlReader
+from uda4inst.yaml_dialect import MAX_YAML, parse_yaml
 
 log = logging.getLogger(__name__)
 
 _CONFIGS: Final = resources.files("uda4inst") / "configs"
+_MOST_KEYS: Final = 16  # of an override; settings have three
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +92,29 @@ def check_config(
 def _read(path_or_preset: str | Path) -> tuple[str, str]:
     """Return the text of a configuration and where it is from."""
     path = Path(path_or_preset)
-    if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"configuration must be readable text, got {error} ({path})."
-            ) from error
     known = preset_names()
+    try:
+        if str(path_or_preset) not in known or path.is_file():
+            return read_text(path, limit=MAX_YAML), str(path)
+    except (FileNotFoundError, IsADirectoryError):
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration must be readable text, got {error} ({path}).") from error
     if str(path_or_preset) in known:
         text = (_CONFIGS / f"{path_or_preset}.yaml").read_text(encoding="utf-8")
         return text, f"preset {path_or_preset}"
     hint = did_you_mean(str(path_or_preset), known)
     raise UserError(
         f"CONFIG must be an existing YAML file or a preset ({', '.join(known)}), got "
-        f"{str(path_or_preset)!r}.{hint}"
+        f"{_shown(str(path_or_preset))}.{hint}"
     )
 
 
 def _parse_file(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.load(text, Loader=YamlReader)
-    except yaml.YAMLError as error:
-        # PyYAML's messages span lines; the place is what matters.
-        raise UserError(
-            f"configuration must be YAML, got {' '.join(str(error).split())} ({where})."
-        ) from error
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"configuration must be YAML, got {error} ({where}).") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -128,16 +126,17 @@ def _parse_file(text: str, where: str) -> dict[str, Any]:
 
 def _parse_override(text: str) -> _Override:
     key, equals, value = text.partition("=")
-    if not equals or not key or not all(key.split(".")):
+    keys = tuple(key.split("."))
+    if not equals or not all(keys) or len(keys) > _MOST_KEYS:
         raise UserError(
-            f"override must be written key.sub=value, got {text!r}. "
+            f"override must be written key.sub=value, got {_shown(text)}. "
             "For example: method.score_threshold=0.8"
         )
     try:
-        return _Override(text, tuple(key.split(".")), yaml.load(value, Loader=YamlReader))
-    except yaml.YAMLError as error:
+        return _Override(text, keys, parse_yaml(value))
+    except ValueError as error:
         raise UserError(
-            f"override must have a YAML value, got {text!r} ({' '.join(str(error).split())})."
+            f"override must have a YAML value, got {_shown(text)} ({error})."
         ) from error
 
 

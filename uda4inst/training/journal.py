@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,13 @@ from torch import Tensor
 
 from uda4inst.atomic import whole_file, whole_folder
 from uda4inst.methods.base import Figure, LossTerm
+from uda4inst.models.network import Network, listed
+from uda4inst.models.storage import not_finite
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, Sample
 from uda4inst.training.processes import Processes
+
+log = logging.getLogger(__name__)
 
 # Weight of the newest step in the smoothed time of a step.
 _NEWEST: Final = 0.1
@@ -89,6 +94,8 @@ class Journal:
         self._failed_batch = failed_batch
         self._pending: _Pending | None = None
         self._memory = psutil.Process()
+        self._lowest = math.inf
+        self._next_alarm = 100.0  # times the lowest loss
         self.last_loss: float | None = None
         self.seconds_per_step: float | None = None
 
@@ -146,6 +153,7 @@ class Journal:
         terms = pending.terms
         self.last_loss = math.fsum(t.weight * v for t, v in zip(terms, losses, strict=True))
         facts = pending.facts
+        self._watch(facts.step, self.last_loss)
         if self._metrics is None or facts.step % self._log_every:
             return
         line: dict[str, Any] = {
@@ -164,6 +172,21 @@ class Journal:
         line["images_per_second"] = round(images / max(facts.seconds, 1e-9), 3)
         line["memory_mib"] = round(self._memory_mib(), 1)
         self._metrics.append(line)
+
+    def _watch(self, step: int, loss: float) -> None:
+        """Say when the loss has grown a hundredfold, and with every further ten times."""
+        self._lowest = min(self._lowest, max(loss, 1.0))
+        if loss < self._next_alarm * self._lowest:
+            return
+        while loss >= self._next_alarm * self._lowest:
+            self._next_alarm *= 10
+        log.warning(
+            "step %d: the loss is %.4g and was as low as %.4g: the training explodes. Stop it, and "
+            "start again with a lower optim.lr.",
+            step,
+            loss,
+            self._lowest,
+        )
 
     def _over_processes(self, figure: Figure) -> Figure:
         """Return a figure of all processes together, or the first process's own."""
@@ -198,6 +221,25 @@ class Journal:
             )
         everyone = [m for m in self._processes.gather(message) if m]
         raise RunFailedError("\n".join(everyone) or message or "another process failed")
+
+
+def check_weights(networks: Mapping[str, Network], step: int) -> None:
+    """Raise if a network is lost: a checkpoint of it would take a good one's place.
+
+    Args:
+        networks: by name.
+        step: updates done, for the message.
+
+    Raises:
+        RunFailedError: weights are not finite.
+    """
+    for name, network in networks.items():
+        if strange := not_finite(network.state_dict()):
+            raise RunFailedError(
+                f"weights must be finite, got others in the {name}'s {listed(strange)} after step "
+                f"{step}, which is not saved. Resume from the checkpoint before, with a lower "
+                "optim.lr, or precision fp32."
+            )
 
 
 def save_batch(batch: DomainBatch, folder: Path) -> None:

@@ -147,7 +147,13 @@ def _build(
 def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
     """Take the run folder back to the session's step; what a run will do to the same bits goes."""
     step = session.step
-    find_cut(run.metrics, step)
+    try:
+        find_cut(run.metrics, step)
+    except OSError as error:
+        raise UserError(
+            f"{run.metrics.name} must be a readable file, got {error}. Nothing was changed. Move "
+            "it away, then resume again."
+        ) from error
     aside = set_aside(run, step) if keeps_later else None
     if aside is not None:
         log.info("what came after step %d is in %s", step, aside)

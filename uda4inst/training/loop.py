@@ -22,7 +22,12 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshots import write_snapshot
 from uda4inst.run_folder.status import StatusFile
 from uda4inst.structures import DomainBatch
-from uda4inst.training.journal import Journal, OtherProcessFailedError, StepFacts
+from uda4inst.training.journal import (
+    Journal,
+    OtherProcessFailedError,
+    StepFacts,
+    check_weights,
+)
 from uda4inst.training.session import Session
 from uda4inst.training.step import take_step
 from uda4inst.training.validation import (
@@ -181,6 +186,7 @@ class Trainer:
         if self.saved_step == self.session.step:
             return
         self.journal.settle()
+        check_weights(self.session.stage.method.networks, self.session.step)
         contents = self.session.contents()
         if contents is not None:
             self.journal.sync()

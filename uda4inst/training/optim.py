@@ -8,11 +8,11 @@ decoder's level embedding, a bare parameter there that happens to decay, counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from uda4inst.methods.updates import Algorithm
 from uda4inst.models.network import Network
@@ -120,3 +120,33 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every group its share of a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take over what `state_dict` of such an optimizer returned.
+
+    torch looks at the number of parameters alone and takes any numbers for theirs.
+
+    Raises:
+        ValueError: it is of other parameters, or holds numbers that are not finite.
+    """
+    try:
+        wanted = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+        if [group["params"] for group in state["param_groups"]] != wanted:
+            raise ValueError("other groups of parameters")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for number, facts in state["state"].items():
+            for name, value in facts.items():
+                if isinstance(value, Tensor):
+                    _check_like(value, parameters[number], f"{name} of parameter {number}")
+        optimizer.load_state_dict(dict(state))
+    except (TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"no state of an optimizer ({type(error).__name__})") from error
+
+
+def _check_like(value: Tensor, parameter: nn.Parameter, what: str) -> None:
+    """Raise unless a tensor is a count, or has a number for each of a parameter's."""
+    if value.ndim and value.shape != parameter.shape:
+        raise ValueError(f"{what} of shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"{what}, whose numbers are not finite")

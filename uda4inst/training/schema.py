@@ -22,7 +22,7 @@ from uda4inst.run_folder.layout import check_run_name
 from uda4inst.settings import Settings
 from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import Task
-from uda4inst.training.yaml_dialect import YamlWriter
+from uda4inst.yaml_dialect import YamlWriter
 
 if TYPE_CHECKING:
     AnyMethodConfig = MethodConfig

@@ -32,7 +32,12 @@ from uda4inst.run_folder.checkpoints import (
 )
 from uda4inst.run_folder.layout import find_run
 from uda4inst.training.config import Config, config_hash, load_config
-from uda4inst.training.optim import build_optimizer, learning_rate_share, set_learning_rate
+from uda4inst.training.optim import (
+    build_optimizer,
+    learning_rate_share,
+    load_optimizer,
+    set_learning_rate,
+)
 from uda4inst.training.processes import Processes
 
 log = logging.getLogger(__name__)
@@ -238,13 +243,29 @@ class Session:
         return kept
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Take over optimizers, method and random numbers."""
-        self.stage.optimizer.load_state_dict(checkpoint.load(OPTIMIZER))
+        """Take over optimizers, method and random numbers.
+
+        Raises:
+            UserError: they are not those of such a run.
+        """
+        try:
+            self._take_over(checkpoint)
+        except UserError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"checkpoint must hold what such a run leaves, got {type(error).__name__}: "
+                f"{str(error)[:300]} ({checkpoint.folder}). Go on from another one, or start the "
+                "run again under another name."
+            ) from error
+
+    def _take_over(self, checkpoint: Checkpoint) -> None:
+        load_optimizer(self.stage.optimizer, checkpoint.load(OPTIMIZER))
         if len(self.stage.trained) > 1:
             others = checkpoint.load(OTHERS)
             for name, trained in self.stage.trained.items():
                 if name != STUDENT:
-                    trained.optimizer.load_state_dict(others[name]["optimizer"])
+                    load_optimizer(trained.optimizer, others[name]["optimizer"])
                     if "weights" in others[name]:
                         trained.network.load_state_dict(others[name]["weights"])
         states = checkpoint.load(STATE)["processes"]

@@ -7,7 +7,6 @@ wrote) and `console.txt` (how far it is, and why it failed). It outlives page an
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any, Final, Literal
 from uda4inst.atomic import write_json
 from uda4inst.data.config import DatasetRef
 from uda4inst.errors import UserError
+from uda4inst.reading import open_regular, read_json
 from uda4inst.run_folder.alive import creation_time, is_alive, this_host
 from uda4inst.run_folder.start import ask_to_end
 
@@ -144,7 +144,7 @@ class Checks:
             return Check("running", share=progress_of(tail), started=started)
         path = folder / "report.json"
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = read_json(path)
             return Check("done", started=started, ended=path.stat().st_mtime, report=report)
         except (OSError, ValueError, RecursionError):
             return Check("failed", started=started, error=last_words(tail))
@@ -163,10 +163,9 @@ class Checks:
 
     def _record(self, ref: DatasetRef) -> Mapping[str, Any] | None:
         try:
-            text = (self._folder(ref) / "record.json").read_text(encoding="utf-8")
-            raw = json.loads(text)
+            raw = read_json(self._folder(ref) / "record.json")
             return {**raw, "pid": int(raw["pid"]), "started": float(raw["started"])}
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def _folder(self, ref: DatasetRef) -> Path:
@@ -211,7 +210,7 @@ def last_words(console: str) -> str:
 
 def _tail(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
             return file.read().decode("utf-8", "replace")
     except OSError:

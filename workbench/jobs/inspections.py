@@ -7,7 +7,6 @@ nowhere else, so sessions end with the app however the app ends; nothing of them
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final, Literal
 
 from uda4inst.errors import UserError
+from uda4inst.reading import parse_json
 from workbench.sessions.installed import require_fiftyone
 
 logger = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ def message_of(console: str, status: int) -> str:
 def _read_event(line: bytes) -> Mapping[str, Any] | None:
     """Return what a line changes in what is known of a session; None for other lines."""
     try:
-        said = json.loads(line)
+        said = parse_json(line)
         kind = said["event"]
         if kind == "building":
             return {key: said[key] for key in ("doing", "done", "total")}

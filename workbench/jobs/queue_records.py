@@ -6,7 +6,6 @@ Once the process has signed the run folder, that folder says more and the record
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from uda4inst.atomic import write_json, write_whole
+from uda4inst.reading import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def record_names(root: Path) -> list[str]:
 def read_record(root: Path, name: str) -> QueueRecord | None:
     """Return the record of a run, or None when there is none."""
     try:
-        raw = json.loads((queue_folder(root, name) / _RECORD).read_text(encoding="utf-8"))
+        raw = read_json(queue_folder(root, name) / _RECORD)
         return QueueRecord(
             name=name,
             pid=int(raw["pid"]),
@@ -72,7 +72,7 @@ def read_record(root: Path, name: str) -> QueueRecord | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         logger.warning("queue record of %s cannot be read: %s", name, error)
         return None
 

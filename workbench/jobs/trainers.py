@@ -141,8 +141,12 @@ class Jobs:
                     f"{'the latest' if step is None else step}. Choose another, or start a new run."
                 )
             if forks:
+                asked, (started, newest) = f"{step} of {name}", self._newest
+                if asked == started and self._is_starting(newest):
+                    return newest
                 name = self._store.free_name(f"{name}_from_{step}")
                 run, step = fork(run, name, root=self._store.root, step=step)[0], None
+                self._newest, self._newest_since = (asked, name), time.monotonic()
             self._spawn(name, resume_arguments(run, step=step))
             return name
 

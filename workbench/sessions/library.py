@@ -6,7 +6,6 @@ what neither of them says is set here. Nothing is started: that is `database.py`
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from uda4inst.reading import read_json
 from workbench.sessions.installed import FOLDER, require_fiftyone
 
 _PLACES: Final[Mapping[str, str]] = {
@@ -51,7 +51,7 @@ def _configured(environment: Mapping[str, str]) -> Mapping[str, object]:
     named = environment.get("FIFTYONE_CONFIG_PATH")
     try:
         path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, RuntimeError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

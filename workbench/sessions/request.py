@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
 from uda4inst.data.config import DatasetRef
@@ -20,6 +19,7 @@ from uda4inst.data.readers import DATASETS, format_class
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.structures import Domain
+from uda4inst.yaml_dialect import parse_yaml
 
 FORMAT: Final = 2  # of our data sets in FiftyOne: another number has them built anew
 # Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
@@ -175,8 +175,8 @@ def _read_ref(text: str, option: str) -> DatasetRef:
         UserError: it names none.
     """
     try:
-        return DatasetRef.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
+        return DatasetRef.model_validate(parse_yaml(text))
+    except ValueError as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         place = ".".join(str(part) for part in first["loc"]) if first else ""
         reason = f"{place}: {first['msg']}".removeprefix(": ") if first else "no YAML"

@@ -25,7 +25,7 @@ from workbench.sessions.library import fo
 from workbench.sessions.predicted import Judgeable
 from workbench.sessions.reading import write_png
 from workbench.sessions.samples import SEMANTIC, hex_color
-from workbench.sessions.seen.samples import field_name
+from workbench.sessions.seen.images import field_name
 from workbench.sessions.views import replace_view
 
 _WRONG: Final = "wrong"

@@ -17,6 +17,7 @@ from typing import Final
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.protocols import PROTOCOL_NAMES
+from uda4inst.reading import open_regular
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
@@ -326,7 +327,7 @@ class RunStore:
 
 def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
     """Return the last lines of a text file, reading only its end."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(0, 2)
         start = max(file.tell() - most_bytes, 0)
         file.seek(start)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from uda4inst.reading import read_bytes
 from uda4inst.suites.figures import write_charts
 from uda4inst.suites.report import csv_text, latex, markdown
 from uda4inst.suites.results import SuiteResults
@@ -44,7 +45,7 @@ def chart_export(results: SuiteResults, view: View) -> Export | None:
     with TemporaryDirectory() as folder:
         charts = write_charts(results, Path(folder), [view])
         if len(charts) < 2:
-            return Export(f"{name}.png", charts[0].read_bytes()) if charts else None
+            return Export(f"{name}.png", read_bytes(charts[0])) if charts else None
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for chart in charts:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import yaml
 
 from uda4inst.errors import UserError
+from uda4inst.yaml_dialect import YamlWriter, parse_yaml
 
 Kind = Literal["switch", "whole", "number", "choice", "choices", "text", "yaml"]
 # A part of a JSON schema.
@@ -154,8 +155,8 @@ def from_widget(spec: FieldSpec, value: object) -> object:
         return int(value)
     if spec.kind == "yaml" and isinstance(value, str):
         try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            return parse_yaml(value)
+        except ValueError as error:
             raise UserError(
                 f"{spec.key} must be a list such as [1, 2], got {value!r} (form). Correct it."
             ) from error
@@ -332,15 +333,15 @@ def _flow(value: object) -> str:
     """Return a value as YAML on one line, the way overrides are written."""
     if isinstance(value, str) and _reads_back(value):
         return value
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip()
+    text = yaml.dump(value, Dumper=YamlWriter, default_flow_style=True, width=10_000).strip()
     return text.removesuffix("...").strip()
 
 
 def _reads_back(text: str) -> bool:
     """Return whether YAML reads this text as itself, so that it needs no quotes."""
     try:
-        return yaml.safe_load(text) == text
-    except yaml.YAMLError:
+        return parse_yaml(text) == text
+    except ValueError:
         return False
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Final
 
 from workbench.stores.runs import RunSummary
+
+# Of what opens the target's labels for people to look at.
+TARGET_LABELS: Final = "Show the target's labels (never used for training)"
 
 
 def page_header(question: str, hint: str = "") -> str:

@@ -16,6 +16,7 @@ import pytest
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import creation_time, this_host
 from uda4inst.training.config import load_config, to_yaml
+from workbench.jobs import trainers
 from workbench.jobs.queue_records import QueueRecord, read_record, write_record
 from workbench.jobs.trainers import Jobs
 from workbench.stores.runs import RunStore
@@ -133,16 +134,22 @@ def test_resume__passes_run_and_step(
 def write_whole_checkpoint(run: Path, step: int) -> None:
     folder = run / "checkpoints" / f"{step:08d}"
     folder.mkdir(exist_ok=True)
-    weights = b"weights"
-    (folder / "student.safetensors").write_bytes(weights)
-    facts = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
-    manifest = {"step": step, "stage": 2, "files": {"student.safetensors": facts}}
+    facts = {"bytes": 4, "sha256": hashlib.sha256(b"made").hexdigest()}
+    names = ("student.safetensors", "optimizer.pt", "state.pt")
+    for name in names:
+        (folder / name).write_bytes(b"made")
+    files = dict.fromkeys(names, facts)
+    manifest = {"step": step, "stage": 2, "architecture": {}, "files": files}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished"])
 def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
-    jobs: Jobs, store: RunStore, write_run: Callable[..., Path], state: str
+    jobs: Jobs,
+    store: RunStore,
+    write_run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
 ) -> None:
     run = write_run(steps=40, state=state, heartbeat=time.time() - 5)
     (run / "config.yaml").write_text(to_yaml(load_config("toystreets_smoke")))
@@ -150,12 +157,14 @@ def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
         write_whole_checkpoint(run, step)
     for number, name in enumerate(("demo_from_20", "demo_from_20_2")):
         assert jobs.resume("demo", step=20) == name
+        assert jobs.resume("demo", step=20) == name  # a double click
         wait_for(store, "running", name)
         assert (
             f"['resume', '{run.parent / name}']" in (run.parent / name / "console.txt").read_text()
         )
         assert store.checkpoints(name) == [20]
         assert len(store.names()) == number + 2
+        monkeypatch.setattr(trainers, "CLICKS_SECONDS", 0.0)
     assert store.checkpoints("demo") == [20, 40]
     assert store.status("demo").state == state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,12 +14,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from uda4inst.data.files import png
 from uda4inst.errors import UserError
+from uda4inst.pictures import MAX_PICTURE
+from uda4inst.reading import open_regular
 from uda4inst.structures import Size
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 _START: Final = b"\xff\xd8"
 # A JPEG spends at least a bit on each 8x8 block: 512 pixels a byte. Twice that is left as slack.
 _MAX_PIXELS_A_BYTE: Final = 1024
+# What Pillow makes of a header that is none.
+_NO_JPEG: Final = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
 _RESTORE: Final = "Restore the file from its archive."
 
 
@@ -53,7 +58,7 @@ def picture_size(path: Path) -> Size:
     if _is_png(path):
         return png.read_header(path).size
     try:
-        with path.open("rb") as file:
+        with open_regular(path, limit=MAX_PICTURE) as file:
             return _jpeg_size(file, path)
     except OSError as error:
         raise png.unreadable(error, path) from error
@@ -76,7 +81,7 @@ def _is_png(path: Path) -> bool:
     if path.suffix.lower() == ".png":
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path, limit=MAX_PICTURE) as file:
             return file.read(len(png.SIGNATURE)) == png.SIGNATURE
     except OSError:
         return False
@@ -89,7 +94,7 @@ def _jpeg_size(file: BinaryIO, path: Path) -> Size:
     try:
         # Not by `Image.open`, which has limits of its own.
         image = JpegImageFile(file)
-    except (OSError, SyntaxError, ValueError) as error:
+    except _NO_JPEG as error:
         file.seek(0)
         if file.read(len(_START)) != _START:
             got = "an empty file" if file_bytes == 0 else "another kind of file"

@@ -20,7 +20,10 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 from PIL import Image
 
+from uda4inst import reading
 from uda4inst.errors import UserError
+from uda4inst.pictures import MAX_PICTURE, MAX_PIXELS
+from uda4inst.reading import open_regular
 from uda4inst.structures import Size
 
 Layout = Literal[
@@ -38,7 +41,6 @@ Layout = Literal[
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Turned by no mark: labels know nothing of them.
 READ_RGB: Final = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-MAX_PIXELS: Final = 2**26  # 8192x8192, the largest crop; 200 MB as RGB
 _END: Final = b"IEND\xaeB`\x82"  # kind and checksum of the last chunk
 _HEADER_BYTES: Final = 33  # signature, then the whole IHDR chunk
 _MAX_DEFLATE_RATIO: Final = 1032  # a deflate stream grows no more than this (RFC 1951: 258 B / 2 b)
@@ -81,7 +83,7 @@ def read_header(path: Path) -> PngHeader:
         UserError: the file is missing, unreadable or not a PNG.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, limit=MAX_PICTURE) as file:
             size = os.fstat(file.fileno()).st_size
             return _parse_header(file.read(_HEADER_BYTES), path, file_bytes=size)
     except OSError as error:
@@ -145,7 +147,7 @@ def read_bytes(path: Path) -> bytes:
         UserError: the file is missing or unreadable; the message has the path.
     """
     try:
-        return path.read_bytes()
+        return reading.read_bytes(path, limit=MAX_PICTURE)
     except OSError as error:
         raise unreadable(error, path) from error
 

@@ -21,6 +21,7 @@ from jaxtyping import Int64
 from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.records import FileFault, TreeError, shorten
 from uda4inst.errors import UserError
+from uda4inst.reading import MAX_DATA, read_bytes
 from uda4inst.structures import Size
 
 _log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
 def _decode(path: Path, kind: type[T]) -> T:
     """Return a file's content as one of the types above."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, limit=MAX_DATA)
         try:
             return msgspec.json.decode(data, type=kind)
         except msgspec.ValidationError:

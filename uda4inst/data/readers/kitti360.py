@@ -40,6 +40,7 @@ from uda4inst.data.records import (
 )
 from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
+from uda4inst.reading import read_text
 from uda4inst.structures import IGNORE_ID
 
 _SPLITS: Final = ("train", "val")
@@ -135,7 +136,7 @@ class _Frame:
 def _read_split(path: Path) -> Iterator[_Frame]:
     """Return the frames of a split file; blank lines and a byte order mark are no matter."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
     except OSError as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise UserError(f"split file must be readable, got {got} ({path}). {_GET}") from error

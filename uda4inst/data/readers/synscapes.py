@@ -12,7 +12,6 @@ Decisions where the format leaves room:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from uda4inst.data.records import (
 )
 from uda4inst.data.tree import ImageTree, ObjectFacts, require_whole
 from uda4inst.errors import UserError
+from uda4inst.reading import parse_json, read_text
 from uda4inst.structures import IGNORE_ID
 
 _KINDS: Final = {  # what messages call them -> folder, suffix
@@ -149,11 +149,11 @@ def _check_classes(classes: Int64[np.ndarray, " V"], path: Path) -> None:
 def _read_meta(path: Path) -> Mapping[str, Any]:
     """Return what a meta file says about instances: for each kind of fact, values by id."""
     try:
-        meta = json.loads(path.read_text(encoding="utf-8-sig"))
+        meta = parse_json(read_text(path, encoding="utf-8-sig"), allow_nan=True)
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise UserError(f"meta file must be readable, got {reason} ({path}). {_RESTORE}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"meta file must be JSON, got {error} ({path}). {_RESTORE}") from error
     instances = meta.get("instance") if isinstance(meta, dict) else None
     if not isinstance(instances, dict):

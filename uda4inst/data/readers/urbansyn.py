@@ -13,7 +13,6 @@ Decisions where the format leaves room:
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -39,6 +38,7 @@ from uda4inst.data.records import (
 )
 from uda4inst.data.tree import ImageTree, ObjectFacts, require_whole
 from uda4inst.errors import UserError
+from uda4inst.reading import parse_json, read_bytes
 from uda4inst.structures import IGNORE_ID
 
 _log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ def _find_objects(runs: RunLengths, semantic: UInt8[np.ndarray, " V"]) -> _Objec
 def _read_boxes(path: Path) -> dict[int, float]:
     """Return the occluded share of every box by object key."""
     try:
-        boxes = json.loads(path.read_text(encoding="utf-8"))
+        boxes = parse_json(read_bytes(path), allow_nan=True)
         return {
             (blue << 16 | green << 8 | red): float(box["occlusion_percentage"]) / 100
             for box in boxes
@@ -219,7 +219,7 @@ def _read_boxes(path: Path) -> dict[int, float]:
         }
     except OSError as error:
         raise UserError(f"bbox2d file must be readable, got {error} ({path}).") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             "bbox2d file must be a JSON list of boxes with color and occlusion_percentage, got "
             f"{type(error).__name__}: {error} ({path}). Restore the file from UrbanSyn."

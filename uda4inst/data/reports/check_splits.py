@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uda4inst.data.reports.findings import Finding, path_below
 from uda4inst.data.tree import ImageTree
+from uda4inst.reading import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _report(group: list[_Picture], wanted: Collection[str], root: Path) -> list[
 def _digest(path: Path) -> bytes | None:
     """Return the digest of a file's bytes, None where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "blake2b").digest()
     except OSError:
         return None

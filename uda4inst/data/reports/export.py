@@ -36,6 +36,7 @@ from uda4inst.data.records import LabelArrays, check_same_size
 from uda4inst.data.tree import ImageTree, to_instance_ids
 from uda4inst.errors import UserError
 from uda4inst.formats.coco import CocoImage, annotation, write_instances
+from uda4inst.reading import open_regular
 from uda4inst.structures import IGNORE_ID
 
 _FRAME: Final = 19  # the labelled frame of Cityscapes' snippets of 30
@@ -238,7 +239,7 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _is_png(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 

@@ -11,10 +11,9 @@ from uda4inst.data.readers import DATASETS
 from workbench.fiftyone_bar import FiftyOneBar
 from workbench.session import Overlay
 from workbench.stores.data_sets import Side
-from workbench.ui.markup import section
+from workbench.ui.markup import TARGET_LABELS, section
 
 _SPLITS: Final = ["train", "val"]
-_LABELS: Final = "Show the target's labels (never used for training)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def build_looks() -> tuple[gr.Radio, gr.Checkbox]:
             scale=2,
         )
         labels = gr.Checkbox(
-            False, label=_LABELS, elem_id="data-target-labels", min_width=320, scale=1
+            False, label=TARGET_LABELS, elem_id="data-target-labels", min_width=320, scale=1
         )
     return overlay, labels
 

@@ -20,6 +20,16 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     run, step = services.network(state), chosen_step(services, state)
     if run is None or step is None:
         raise UserError("a run to open must have a snapshot, got none. Choose another run.")
-    words = ("run", str(services.runs.root / run), "--show", "training", "--step", str(step))
+    words: tuple[str, ...] = (
+        "run",
+        str(services.runs.root / run),
+        "--show",
+        "training",
+        "--step",
+        str(step),
+    )
     title = f"what {shown_name(run)} saw at step {step:,}"
-    return Inspected(Inspection(title, words), (f"step {step}",))
+    if state.target_labels:
+        words += ("--target-labels",)
+        title += ", with the target's labels"
+    return Inspected(Inspection(title, tuple(words)), (f"step {step}",))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
-from uda4inst.colors import DROPPED_COLOR, HALO, IGNORED_OBJECT_COLOR
+from uda4inst.classes import THING_NAMES
+from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
 from uda4inst.run_folder.snapshot_reader import PixelLabelImage, Snapshot
 from uda4inst.uda.threshold_sweep import Settled
 from workbench.drawings import pixel_labels
-from workbench.drawings.pixel_labels import PixelTrial
 from workbench.drawings.pseudo_labels import Trial, picture, try_threshold
 from workbench.fiftyone_bar import FiftyOneBar, FiftyOneView, bar_view, build_head, wire_button
+from workbench.pages.pseudo_labels import pixels
 from workbench.pages.pseudo_labels.inspection import inspected
+from workbench.pages.pseudo_labels.pixels import THRESHOLDS
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
@@ -34,7 +34,6 @@ HINT = (
     "not touched."
 )
 TICK_SECONDS = 2.0
-_THRESHOLDS: Final[NDArray[np.float64]] = np.linspace(0.05, 0.995, 190, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +41,7 @@ class ThresholdView:
     """The picture, the numbers, and the slider where the training's own threshold is shown."""
 
     threshold: gr.Slider | Skip
+    target_labels: gr.Checkbox
     picture: NDArray[np.uint8]
     legend: str
     table: str
@@ -55,6 +55,7 @@ class _Slots:
 
     threshold: gr.Slider
     reset: gr.Button
+    target_labels: gr.Checkbox
     picture: gr.Image
     legend: gr.HTML
     table: gr.HTML
@@ -68,7 +69,7 @@ def draw(
     """Return what the session's threshold does to one item of a snapshot."""
     item = snapshot.items[index] if snapshot.items else None
     if item is not None and item.pixel_labels is not None:
-        return _draw_pixels(services, state, snapshot, item.pixel_labels)
+        return _draw_pixels(services, state, snapshot, index, item.pixel_labels)
     if item is None or item.target is None or item.pseudo_labels is None:
         return Empty(
             markup.empty(
@@ -88,6 +89,7 @@ def draw(
     trial = try_threshold(state.score_threshold, snapshot, item, candidates)
     return ThresholdView(
         threshold=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
+        target_labels=gr.Checkbox(visible=False),
         picture=picture(item, candidates, trial),
         legend=_legend(candidates, trial),
         table=_table(candidates, trial, snapshot),
@@ -97,70 +99,21 @@ def draw(
 
 
 def _draw_pixels(
-    services: Services, state: SessionState, snapshot: Snapshot, labels: PixelLabelImage
+    services: Services, state: SessionState, snapshot: Snapshot, index: int, labels: PixelLabelImage
 ) -> ThresholdView:
     """Return what the session's threshold does to the pseudo-labels of pixels."""
     own = snapshot.pixel_threshold
     trial = pixel_labels.try_confidence(state.score_threshold, labels, own=own)
+    truth = pixels.truth_of(services, state, snapshot.step, index, labels)
     at_rest = state.score_threshold is None
     return ThresholdView(
         threshold=gr.Slider(value=trial.threshold) if at_rest else gr.skip(),
+        target_labels=gr.Checkbox(value=state.target_labels, visible=True),
         picture=pixel_labels.picture(labels, trial),
-        legend=_pixel_legend(labels, trial),
-        table=_pixel_table(labels, trial),
-        curve=plots.draw(_pixel_curve(labels, trial, own)),
+        legend=pixels.legend(labels, trial),
+        table=pixels.table(labels, trial, truth),
+        curve=pixels.curves(labels, trial, own, truth),
         fiftyone=bar_view(services, state, inspected),
-    )
-
-
-def _pixel_legend(labels: PixelLabelImage, trial: PixelTrial) -> str:
-    there = np.flatnonzero(pixel_labels.areas(labels, trial.kept))
-    shown = [SEMANTIC_CLASSES[k] for k in there]
-    entries = [(c.name, css(c.color)) for c in shown]
-    return markup.legend([*entries, ("less sure", css(HALO))])
-
-
-def _pixel_table(labels: PixelLabelImage, trial: PixelTrial) -> str:
-    """Return how much of the image each class takes: kept here, dropped, learned in training."""
-    whichs = {
-        "kept": trial.kept,
-        "dropped": ~trial.kept,
-        f"learned in training, weight {trial.weight:.2f}": trial.learned,
-    }
-    shares = [pixel_labels.areas(labels, which) for which in whichs.values()]
-    rows: list[list[str]] = []
-    for train_id, known in enumerate(SEMANTIC_CLASSES):
-        if any(share[train_id] for share in shares):
-            key = f'<i style="--key:{css(known.color)}"></i>{known.name}'
-            cells = [f"{100 * share[train_id]:.1f} %" for share in shares]
-            rows.append([f'<span class="wb-key">{key}</span>', *cells])
-    totals = [f"{100 * share.sum():.1f} %" for share in shares]
-    rows.append([f"<b>{text}</b>" for text in ("all", *totals)])
-    note = (
-        '<p class="wb-quiet">Shares of this target crop. Its labels are not looked at: what is '
-        "kept may be wrong.</p>"
-    )
-    return markup.table(["class", *whichs], rows, kind="wb-counts") + note
-
-
-def _pixel_curve(labels: PixelLabelImage, trial: PixelTrial, own: float | None) -> plots.Chart:
-    shares = 100 * pixel_labels.kept_curve(labels, _THRESHOLDS)
-    lines = [plots.Line("all", "var(--body-text-color)", shares.sum(axis=1))]
-    lines += [
-        plots.Line(known.name, css(known.color), shares[:, train_id])
-        for train_id, known in enumerate(SEMANTIC_CLASSES)
-        if shares[:, train_id].any()
-    ]
-    marks = [plots.Mark(trial.threshold, f"{trial.threshold:g}", strong=True)]
-    if own is not None and trial.threshold != own:
-        marks.append(plots.Mark(own, f"training {own:g}"))
-    return plots.Chart(
-        "Kept over the threshold, % of the image",
-        _THRESHOLDS,
-        lines,
-        x_name="confidence",
-        marks=marks,
-        height=220,
     )
 
 
@@ -222,7 +175,7 @@ def _causes(candidates: Settled, snapshot: Snapshot) -> str:
 
 def _curve(candidates: Settled, trial: Trial) -> plots.Chart:
     threshold, own = trial.threshold, trial.own
-    counts = candidates.curve(_THRESHOLDS).astype(np.float64)
+    counts = candidates.curve(THRESHOLDS).astype(np.float64)
     lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
     lines += [
         plots.Line(name, class_css(name), counts[:, label])
@@ -234,7 +187,7 @@ def _curve(candidates: Settled, trial: Trial) -> plots.Chart:
         marks.append(plots.Mark(own, f"training {own:g}"))
     return plots.Chart(
         "Kept over the threshold",
-        _THRESHOLDS,
+        THRESHOLDS,
         lines,
         x_name="score threshold",
         marks=marks,
@@ -272,6 +225,12 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         inputs=[slots.threshold],
     )
     mounted.on_choice(slots.reset.click, lambda state: state.on_threshold(None), "reset")
+    mounted.on_choice(
+        slots.target_labels.input,
+        lambda state, shown: state.on_target_labels(bool(shown)),
+        "target_labels",
+        inputs=[slots.target_labels],
+    )
     return mounted
 
 
@@ -288,6 +247,14 @@ def _build_slots(fiftyone: FiftyOneBar) -> _Slots:
             buttons=[],
         )
         reset = gr.Button("Training's own", elem_id="pseudo-labels-reset", scale=0, min_width=150)
+        target_labels = gr.Checkbox(
+            False,
+            label=markup.TARGET_LABELS,
+            elem_id="pseudo-labels-target-labels",
+            min_width=320,
+            scale=3,
+            visible=False,
+        )
     with gr.Row():
         with gr.Column(scale=7, min_width=340):
             shown = gr.Image(
@@ -305,6 +272,7 @@ def _build_slots(fiftyone: FiftyOneBar) -> _Slots:
     return _Slots(
         threshold=threshold,
         reset=reset,
+        target_labels=target_labels,
         picture=shown,
         legend=legend,
         table=table,

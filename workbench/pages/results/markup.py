@@ -193,6 +193,23 @@ def found_table(table: Table | None) -> str:
     return "" if table is None else class_table(table, escape, notes=table.notes)
 
 
+def parts_table(table: Table | None) -> str:
+    """Return means over parts of the classes, and which these are; "" without any."""
+    if table is None:
+        return ""
+    *parts, _ = table.notes  # the last says where numbers come from, as under the table above
+    return f"<h4>{escape(table.title)}</h4>{_plain(table, _ours)}{_under(parts)}"
+
+
+def _ours(cell: str) -> str:
+    """Return a mean in bold with its spread, or what is there in its place."""
+    value, _, spread = cell.partition(" (")
+    low, _, high = spread.rstrip(")").partition("–")
+    if not spread:
+        return _quiet(cell)
+    return f"<b>{escape(value)}</b>" + (f" <small>({escape(spread)}</small>" if low != high else "")
+
+
 def class_table(
     table: Table, shown: Callable[[str], str] | None = None, *, notes: Sequence[str] = ()
 ) -> str:
@@ -203,7 +220,14 @@ def class_table(
         shown: makes HTML of a cell; by default the paper's number and ours.
         notes: under it; those of the whole report stand elsewhere.
     """
-    shown = shown or _pair
+    return (
+        f'<details class="wb-details"><summary>{escape(table.title)}</summary>'
+        f"{_plain(table, shown or _pair)}{_under(notes)}</details>"
+    )
+
+
+def _plain(table: Table, shown: Callable[[str], str]) -> str:
+    """Return a table whose cells are all made HTML alike."""
     head = "".join(
         f'<th class="{"wb-num" if i else "wb-row-label"}">{escape(name)}</th>'
         for i, name in enumerate(table.header)
@@ -215,10 +239,7 @@ def class_table(
             continue
         numbers = "".join(f'<td class="wb-num">{shown(cell)}</td>' for cell in cells[1:])
         body += f'<tr><td class="wb-row-label">{_label(cells[0])}</td>{numbers}</tr>'
-    return (
-        f'<details class="wb-details"><summary>{escape(table.title)}</summary>'
-        f"{_scrolled(head, body)}{_under(notes)}</details>"
-    )
+    return _scrolled(head, body)
 
 
 def _under(notes: Sequence[str]) -> str:

@@ -35,11 +35,12 @@ TICK_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _HeadSlots:
-    """What chooses a suite and how it is seen."""
+    """What chooses a suite and how it is seen, and what is there without one."""
 
     folder: gr.Dropdown
     protocol: gr.Radio
     network: gr.Radio
+    speeds: gr.HTML
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +60,27 @@ class _Slots:
     classes: gr.HTML
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changing:
+    """What changes by itself."""
+
+    runs: gr.HTML
+    chart: gr.DownloadButton
+    speeds: gr.HTML
+
+
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     """Create the page and bind its events."""
     del app
     gr.HTML(markup.page_header(QUESTION, HINT))
-    head = _build_head()
+    folder, protocol, network = _build_choices()
     notice, body = Frame.open("results")
     with body:
         slots = _build_slots()
-    frame = Frame.of(notice, body, {HeadView: head, ResultsView: slots, ChangesView: slots})
+    speeds = gr.HTML(elem_id="results-speeds")
+    head = _HeadSlots(folder=folder, protocol=protocol, network=network, speeds=speeds)
+    changing = _Changing(runs=slots.runs, chart=slots.chart, speeds=speeds)
+    frame = Frame.of(notice, body, {HeadView: head, ResultsView: slots, ChangesView: changing})
     timer = gr.Timer(TICK_SECONDS, active=False)
     mounted = Mounted(
         "results", session, frame, lambda state: results_view(services, state), [], timer
@@ -97,13 +110,14 @@ def _wire_timer(page: Mounted, head: _HeadSlots, slots: _Slots, services: Servic
         facts: str | None,
         runs: str | None,
         chart: dict[str, str] | None,
+        speeds: str | None,
     ) -> object:
         file = Path(chart["path"]).name if chart else None
-        return results_tick(
-            services, state, OnScreen(folder=folder, facts=facts, runs=runs, chart=file)
-        )
+        shown = OnScreen(folder=folder, facts=facts, runs=runs, chart=file, speeds=speeds)
+        return results_tick(services, state, shown)
 
-    page.on_tick(tick, inputs=[head.folder, slots.facts, slots.runs, slots.chart])
+    inputs = [head.folder, slots.facts, slots.runs, slots.chart, head.speeds]
+    page.on_tick(tick, inputs=inputs)
 
 
 def choose(state: SessionState, key: str, value: str | None) -> SessionState:
@@ -111,7 +125,7 @@ def choose(state: SessionState, key: str, value: str | None) -> SessionState:
     return state.on_results(**{key: value or None if key == "folder" else value})
 
 
-def _build_head() -> _HeadSlots:
+def _build_choices() -> tuple[gr.Dropdown, gr.Radio, gr.Radio]:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         folder = gr.Dropdown(
             [],
@@ -136,7 +150,7 @@ def _build_head() -> _HeadSlots:
             elem_id="results-network",
             min_width=220,
         )
-    return _HeadSlots(folder=folder, protocol=protocol, network=network)
+    return folder, protocol, network
 
 
 def _build_slots() -> _Slots:

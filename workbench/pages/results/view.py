@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
 from uda4inst.suites import found, tables
+from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from workbench.pages.results.charts import charts
@@ -23,9 +24,11 @@ from workbench.pages.results.markup import (
     footnotes,
     found_table,
     means_table,
+    parts_table,
     run_states,
     suite_facts,
 )
+from workbench.pages.results.speeds import speed_table
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.suite_exports import Export, text_exports
@@ -43,6 +46,7 @@ class HeadView:
     folder: gr.Dropdown
     protocol: gr.Radio
     network: str
+    speeds: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -64,8 +68,9 @@ class ResultsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesView:
-    """What changes by itself: how far the runs are, and the chart to take away."""
+    """What changes by itself: how far the runs are, the chart to take away, measured speeds."""
 
+    speeds: str | Skip = field(default_factory=gr.skip)
     runs: str | Skip = field(default_factory=gr.skip)
     chart: gr.DownloadButton | Skip = field(default_factory=gr.skip)
 
@@ -79,12 +84,14 @@ class OnScreen:
         facts: about it.
         runs: how far they are.
         chart: name of the file to take away, or None while there is none.
+        speeds: that were measured.
     """
 
     folder: str | None = None
     facts: str | None = None
     runs: str | None = None
     chart: str | None = None
+    speeds: str | None = None
 
 
 def results_view(services: Services, session: SessionState) -> Framed[HeadView, ResultsView]:
@@ -101,6 +108,7 @@ def results_view(services: Services, session: SessionState) -> Framed[HeadView, 
             choices=list(protocols), value=wanted if wanted in protocols else protocols[0]
         ),
         network=session.results.network,
+        speeds=_speeds(services, chosen),
     )
     return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
 
@@ -123,6 +131,9 @@ def results_tick(
     if folder is None or f'"{_short(store, folder)}"' not in (shown.facts or ""):
         return results_view(services, session)
     changes = ChangesView()
+    speeds = _speeds(services, folder)
+    if speeds != shown.speeds:
+        changes = replace(changes, speeds=speeds)
     states = run_states(store.runs(folder))
     if states != shown.runs:
         changes = replace(changes, runs=states)
@@ -138,6 +149,12 @@ def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
     if session.results.folder is not None:
         return checked_folder(session.results.folder)
     return next(iter(store.folders()), None)
+
+
+def _speeds(services: Services, folder: Path | None) -> str:
+    """Return the measured speeds of all runs, those of the suite too."""
+    more = () if folder is None else (SuiteFolder(folder).runs,)
+    return speed_table(services.speeds.found(more))
 
 
 def _protocols(store: SuiteStore, folder: Path | None) -> tuple[str, ...]:
@@ -168,7 +185,8 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
     view = _of_suite(results, view)
     means, *others = tables.tables(results, [view])
     apart = list(tables.difference_tables(results, *view))
-    by_class = others[len(apart) :]
+    parts = tables.parts_table(results, *view)
+    by_class = [table for table in others[len(apart) :] if table != parts]
     exports = text_exports(results, view)
     return ResultsView(
         facts=suite_facts(results, _short(store, folder)),
@@ -177,7 +195,7 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         latex=_button(exports["tex"]),
         chart=_chart_button(store.chart(folder, view)),
         runs=run_states(store.runs(folder)),
-        table=means_table(means, results, view),
+        table=means_table(means, results, view) + parts_table(parts),
         notes=footnotes(means.notes, view),
         differences=differences(apart),
         charts=charts(results, view),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,6 +14,7 @@ from jaxtyping import UInt8
 
 from uda4inst.uda.mixing import Origin
 from workbench.sessions.cutting import CutMask
+from workbench.sessions.reading import GROUND_TRUTH
 
 SeenDomain = Literal["source", "target", "S2T", "T2S", "pool"]
 DOMAINS: Final[tuple[SeenDomain, ...]] = ("source", "target", "S2T", "T2S", "pool")
@@ -22,9 +25,23 @@ PSEUDO_LABELS: Final = "pseudo_labels"
 DETECTIONS: Final = "detections"
 IGNORED_REGION: Final = "ignored"
 EGO_VEHICLE: Final = "ego_vehicle"
-# Fields of maps.
+# Fields of maps. Of runs that learn the class of every pixel, "pseudo_labels" is one as well.
 ORIGINS: Final = "origins"
 SEMANTIC: Final = "semantic"
+LIKELIEST: Final = "likeliest"
+KEPT_PIXELS: Final = "kept_pixels"
+VERDICTS: Final = "verdicts"
+CLASS_MAPS: Final = (SEMANTIC, PSEUDO_LABELS, LIKELIEST, GROUND_TRUTH)  # of trainIds
+# Fields of maps of 0..255.
+CONFIDENCE: Final = "confidence"
+WEIGHTS: Final = "weights"
+DISCRIMINATOR: Final = "discriminator"
+HEATMAPS: Final = (CONFIDENCE, WEIGHTS, DISCRIMINATOR)
+# Facts by class: shares of an image's pixels, and how right those are that are kept.
+SHARES: Final = "shares"
+KEPT_SHARES: Final = "kept"
+PRECISION: Final = "precision"
+RECALL: Final = "recall"
 
 KEPT, IGNORED, DROPPED = "kept", "ignored", "dropped"
 # Where an object of a mixed image comes from, in the words of the Mixing page.
@@ -34,6 +51,20 @@ ORIGIN_WORDS: Final[Mapping[int, str]] = {
     Origin.PSEUDO_LABEL: "pseudo-labels",
     Origin.POOL: "pool",
 }
+
+
+class PixelVerdict(IntEnum):
+    """What of a pixel's pseudo-label is right; the values are those of the map `verdicts`."""
+
+    KEPT_RIGHT = 1
+    KEPT_WRONG = 2
+    DROPPED_RIGHT = 3
+    DROPPED_WRONG = 4
+
+    @property
+    def words(self) -> str:
+        """As people say it."""
+        return self.name.lower().replace("_", ", ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,3 +109,18 @@ class SeenImage:
         default_factory=dict[str, UInt8[np.ndarray, "H W"]]
     )
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def region(label: str, mask: CutMask) -> list[SeenObject]:
+    """Return pixels as one object, or none where there are none."""
+    return [SeenObject(label, mask)] if mask.mask.size else []
+
+
+def field_name(word: str) -> str:
+    """Return a word as the name of a field.
+
+    Example:
+        >>> field_name("was there")
+        'was_there'
+    """
+    return re.sub(r"\W+", "_", word)

@@ -16,7 +16,7 @@ from uda4inst.run_folder.layout import RunDir, read_config_values
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.structures import Size
 from workbench.sessions.reading import files_of_largest, write_png
-from workbench.sessions.seen.images import SEMANTIC, SeenDomain, SeenImage, SeenObject
+from workbench.sessions.seen.images import CLASS_MAPS, SeenDomain, SeenImage, SeenObject
 from workbench.sessions.seen.request import SnapshotPlace
 from workbench.sessions.seen.snapshot import images_of
 from workbench.sessions.seen.truth import TargetTruth
@@ -136,7 +136,7 @@ def _file_name(name: str) -> str:
 
 def _shown(name: str, values: np.ndarray) -> np.ndarray:
     """Return a map as FiftyOne shows it: of trainIds, 0 is what is ignored."""
-    if name != SEMANTIC:
+    if name not in CLASS_MAPS:
         return values
     assert values.max(initial=0) <= IGNORE_TRAIN_ID
     return values + np.uint8(1)  # 255, ignored, becomes 0

@@ -19,10 +19,13 @@ from uda4inst.run_folder.layout import (
 )
 from uda4inst.run_folder.metrics import MetricsReader
 from uda4inst.run_folder.snapshot_format import ARRAYS, FACTS
+from uda4inst.structures import Labels
+from uda4inst.tasks.semantic import SEMANTIC
 from workbench.sessions.request import plain, spread
 from workbench.stores.groups import groups_in
 
-FORMAT: Final = 1  # of these data sets in FiftyOne: another number has them built anew
+# Of these data sets in FiftyOne: another number has them built anew.
+FORMATS: Final[Mapping[Labels, int]] = {"instances": 1, "semantic": 2}
 Metrics = Mapping[str, object]
 
 
@@ -115,7 +118,14 @@ class SeenRequest:
     def identity(self) -> str:
         """Return what changes when another run takes the folder: not when it goes on."""
         runs = [network.run for network in self.networks()]
-        return repr([FORMAT, *(read_command(run).time for run in (self.run, *runs))])
+        made = FORMATS[self.labels()]
+        return repr([made, *(read_command(run).time for run in (self.run, *runs))])
+
+    def labels(self) -> Labels:
+        """Return what the run learns: instances where its configuration does not say."""
+        model = read_config_values(self.run.config).get("model")
+        preset = model.get("preset") if isinstance(model, Mapping) else None
+        return "semantic" if preset in SEMANTIC.presets else "instances"
 
     def networks(self) -> list[Network]:
         """Return the networks of the run."""

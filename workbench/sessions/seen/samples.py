@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from uda4inst.classes import SEMANTIC_CLASSES, THING_CLASSES, THING_NAMES
+from uda4inst.classes import THING_CLASSES, THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR, ORIGIN_COLORS
 from uda4inst.run_folder.metrics import flat_numbers
-from workbench.sessions.convert import MASK_TARGETS, detection
+from uda4inst.structures import Labels
+from workbench.sessions.convert import detection
 from workbench.sessions.library import fo
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.samples import hex_color, tag_key
@@ -18,6 +18,7 @@ from workbench.sessions.seen.images import (
     DETECTIONS,
     DROPPED,
     EGO_VEHICLE,
+    HEATMAPS,
     IGNORED,
     IGNORED_REGION,
     INSTANCES,
@@ -25,8 +26,9 @@ from workbench.sessions.seen.images import (
     ORIGIN_WORDS,
     ORIGINS,
     PSEUDO_LABELS,
-    SEMANTIC,
+    field_name,
 )
+from workbench.sessions.seen.pixel_fields import declare_pixel_fields
 from workbench.sessions.seen.reading import StoredImage, StoredSnapshot
 from workbench.sessions.seen.request import Metrics
 from workbench.stores.groups import group_text
@@ -52,9 +54,7 @@ _FIELDS: Final[Mapping[str, tuple[type[fo.Field], str]]] = {
     "area": (fo.IntField, "Its pixels."),
 }
 _REGIONS: Final = (IGNORED_REGION, EGO_VEHICLE)
-_OBJECT_FIELDS: Final = (
-    INSTANCES, PSEUDO_LABELS, DETECTIONS, IGNORED_REGION, EGO_VEHICLE, GROUND_TRUTH,
-)  # fmt: skip
+_OBJECT_FIELDS: Final = (INSTANCES, PSEUDO_LABELS, DETECTIONS, *_REGIONS, GROUND_TRUTH)
 _JUDGED: Final[Mapping[str, type[fo.Field]]] = {
     "true_iou": fo.FloatField,  # with an object of its class
     "verdict": fo.StringField,  # right, wrong, not judged
@@ -81,30 +81,51 @@ _COUNTS: Final = {
 _LISTS: Final = ("held_at", "drawn_at")  # of a pool entry: snapshots, and times drawn by then
 
 
-def declare_fields(dataset: fo.Dataset) -> None:
-    """Declare all fields at once; again is harmless."""
+def declare_fields(dataset: fo.Dataset, labels: Labels) -> None:
+    """Declare all fields at once; again is harmless.
+
+    Args:
+        dataset: of what training saw.
+        labels: what the run learns.
+    """
     for name, (kind, description) in _FIELDS.items():
         dataset.add_sample_field(name, kind, description=description)
     for name in _LISTS:
         dataset.add_sample_field(name, fo.ListField, subfield=fo.IntField)
     document = fo.DynamicEmbeddedDocument
+    dataset.add_sample_field(METRICS, fo.EmbeddedDocumentField, embedded_doc_type=document)
+    dataset.mask_targets = {ORIGINS: {kind: word for kind, word in ORIGIN_WORDS.items() if kind}}
+    dataset.app_config.color_scheme = fo.ColorScheme(
+        color_by="value", opacity=0.45, fields=[*_region_colors(), _origin_colors()]
+    )
+    _declare_objects(dataset, _REGIONS)
+    if labels == "semantic":
+        declare_pixel_fields(dataset)
+    else:
+        _declare_instances(dataset)
+    dataset.save()
+
+
+def _declare_objects(dataset: fo.Dataset, fields: Iterable[str]) -> None:
+    for field in fields:
+        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+        for name, kind in _OF_OBJECTS.get(field, {}).items():
+            dataset.add_sample_field(f"{field}.detections.{name}", kind)
+
+
+def _declare_instances(dataset: fo.Dataset) -> None:
+    """Declare what only runs that learn instances have."""
+    document = fo.DynamicEmbeddedDocument
     for name, words in _COUNTS.items():
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=document)
         for word in words:
             dataset.add_sample_field(f"{name}.{field_name(word)}", fo.IntField)
-    dataset.add_sample_field(METRICS, fo.EmbeddedDocumentField, embedded_doc_type=document)
-    for field in _OBJECT_FIELDS:
-        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-        for name, kind in _OF_OBJECTS.get(field, {}).items():
-            dataset.add_sample_field(f"{field}.detections.{name}", kind)
-    for field in (ORIGINS, SEMANTIC):
-        kind = fo.Segmentation
-        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=kind)
-    origins = {kind: word for kind, word in ORIGIN_WORDS.items() if kind}
-    dataset.mask_targets = {SEMANTIC: dict(MASK_TARGETS), ORIGINS: origins}
-    dataset.app_config.color_scheme = _colors()
-    dataset.app_config.active_fields = fo.ActiveFields(paths=[*_OBJECT_FIELDS, SEMANTIC])
-    dataset.save()
+    _declare_objects(dataset, _OBJECT_FIELDS)
+    kind = fo.Segmentation
+    dataset.add_sample_field(ORIGINS, fo.EmbeddedDocumentField, embedded_doc_type=kind)
+    scheme = dataset.app_config.color_scheme
+    scheme.fields = [*_object_colors(), *scheme.fields]
+    dataset.app_config.active_fields = fo.ActiveFields(paths=list(_OBJECT_FIELDS))
 
 
 def declare_metrics(dataset: fo.Dataset, lines: Iterable[Metrics | None]) -> None:
@@ -126,50 +147,33 @@ def metric_values(line: Metrics) -> dict[str, float]:
     return {field_name(name): float(value) for name, value in flat_numbers(line).items()}
 
 
-def field_name(word: str) -> str:
-    """Return a word as the name of a field.
-
-    Example:
-        >>> field_name("was there")
-        'was_there'
-    """
-    return re.sub(r"\W+", "_", word)
-
-
-def _colors() -> fo.ColorScheme:
-    """Return the colours of the pages: classes, and what became of detections."""
+def _object_colors() -> Iterator[dict[str, object]]:
+    """Yield the colours of the pages: classes, and what became of detections."""
     things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
+    for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH):
+        yield {"path": path, "colorByAttribute": "label", "valueColors": things}
     fates = {
         KEPT: "#2ecc71",
         IGNORED: hex_color(IGNORED_OBJECT_COLOR),
         DROPPED: hex_color(DROPPED_COLOR),
     }
-    classes = [{"intTarget": c.train_id + 1, "color": hex_color(c.color)} for c in SEMANTIC_CLASSES]
-    origins = [
+    colors = [{"value": word, "color": color} for word, color in fates.items()]
+    yield {"path": DETECTIONS, "colorByAttribute": "status", "valueColors": colors}
+
+
+def _region_colors() -> Iterator[dict[str, object]]:
+    regions = [{"value": IGNORED, "color": "#808080"}, {"value": EGO_VEHICLE, "color": "#404040"}]
+    for path in _REGIONS:
+        yield {"path": path, "colorByAttribute": "label", "valueColors": regions}
+
+
+def _origin_colors() -> dict[str, object]:
+    colors = [
         {"intTarget": int(kind), "color": hex_color(ORIGIN_COLORS[kind])}
         for kind in ORIGIN_WORDS
         if kind
     ]
-    regions = [{"value": IGNORED, "color": "#808080"}, {"value": EGO_VEHICLE, "color": "#404040"}]
-    by_class = {"colorByAttribute": "label", "valueColors": things}
-    return fo.ColorScheme(
-        color_by="value",
-        opacity=0.45,
-        fields=[
-            *({"path": path, **by_class} for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH)),
-            {
-                "path": DETECTIONS,
-                "colorByAttribute": "status",
-                "valueColors": [{"value": k, "color": v} for k, v in fates.items()],
-            },
-            *(
-                {"path": path, "colorByAttribute": "label", "valueColors": regions}
-                for path in _REGIONS
-            ),
-            {"path": SEMANTIC, "maskTargetsColors": classes},
-            {"path": ORIGINS, "maskTargetsColors": origins},
-        ],
-    )
+    return {"path": ORIGINS, "maskTargetsColors": colors}
 
 
 def place_of(snapshot: StoredSnapshot, image: StoredImage) -> str:
@@ -216,7 +220,9 @@ def to_sample(
             ]
         )
     for name, path in image.maps.items():
-        sample[name] = fo.Segmentation(mask_path=str(path.absolute()))
+        file = str(path.absolute())
+        is_heat = name in HEATMAPS
+        sample[name] = fo.Heatmap(map_path=file) if is_heat else fo.Segmentation(mask_path=file)
     _add_counts(sample, image)
     if image.domain == "pool":
         times = image.facts["times_drawn"]
@@ -243,4 +249,5 @@ def _add_counts(sample: fo.Sample, image: StoredImage) -> None:
 
 
 def _document(values: Mapping[str, object]) -> fo.DynamicEmbeddedDocument:
-    return fo.DynamicEmbeddedDocument(**{field_name(k): v for k, v in values.items()})
+    known = {field_name(k): v for k, v in values.items() if v is not None}
+    return fo.DynamicEmbeddedDocument(**known)

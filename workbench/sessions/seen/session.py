@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from uda4inst.atomic import remove_folder
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.data.parallel import in_order
 from workbench.sessions.building import (
     KEY,
@@ -31,7 +31,15 @@ from workbench.sessions.database import connect
 from workbench.sessions.library import fo
 from workbench.sessions.samples import tags_of
 from workbench.sessions.seen import pool, samples
-from workbench.sessions.seen.images import DOMAINS, DROPPED, IGNORED, KEPT
+from workbench.sessions.seen.images import (
+    DETECTIONS,
+    DOMAINS,
+    DROPPED,
+    IGNORED,
+    KEPT,
+    SHARES,
+    field_name,
+)
 from workbench.sessions.seen.reading import SeenReading, StoredSnapshot, folder_of, min_valid_share
 from workbench.sessions.seen.request import SeenRequest, SnapshotPlace
 from workbench.sessions.seen.truth import TargetTruth
@@ -111,6 +119,7 @@ def _begin(dataset: fo.Dataset, request: SeenRequest) -> None:
         "kind": "training",
         "state": "building",
         "run": request.identity(),
+        "labels": request.labels(),
         "title": request.title,
         "path": str(request.run.path.resolve()),
         "snapshots": {},
@@ -122,7 +131,7 @@ def _begin(dataset: fo.Dataset, request: SeenRequest) -> None:
     )
     dataset.save()
     dataset.clear()
-    samples.declare_fields(dataset)
+    samples.declare_fields(dataset, request.labels())
     remove_folder(media_folder(dataset.name))
 
 
@@ -188,14 +197,8 @@ def _summary(dataset: fo.Dataset, *, added: int) -> dict[str, Any]:
     """Return what a session holds, as JSON can hold it."""
     known = dataset.info[KEY]
     F = fo.ViewField
-    domains = {}
-    for domain in DOMAINS:
-        view = dataset.match(F("domain") == domain)
-        if len(view):
-            counts = {name: view.sum(f"counts.{name}") or 0 for name in THING_NAMES}
-            domains[domain] = {"images": len(view), "objects": counts}
-    fates = dataset.count_values("detections.detections.status")
-    return {
+    views = {domain: dataset.match(F("domain") == domain) for domain in DOMAINS}
+    summary = {
         "data_set": dataset.name,
         "title": known["title"],
         "run": known["path"],
@@ -203,7 +206,22 @@ def _summary(dataset: fo.Dataset, *, added: int) -> dict[str, Any]:
         "images": image_count(dataset),
         "snapshots": list(known["snapshots"]),
         "added": added,
-        "domains": domains,
-        "detections": {word: fates.get(word, 0) for word in (KEPT, IGNORED, DROPPED)},
+        "domains": {
+            domain: {"images": len(view), **_classes_in(view)}
+            for domain, view in views.items()
+            if len(view)
+        },
         "views": view_sizes(dataset),
     }
+    if dataset.has_sample_field(DETECTIONS):
+        fates = dataset.count_values(f"{DETECTIONS}.detections.status")
+        summary["detections"] = {word: fates.get(word, 0) for word in (KEPT, IGNORED, DROPPED)}
+    return summary
+
+
+def _classes_in(view: fo.DatasetView) -> dict[str, dict[str, float]]:
+    """Return the objects of each class, or of pixels the mean share of each class."""
+    if view.has_sample_field(samples.COUNTS):
+        return {"objects": {name: view.sum(f"counts.{name}") or 0 for name in THING_NAMES}}
+    names = {c.name: f"{SHARES}.{field_name(c.name)}" for c in SEMANTIC_CLASSES}
+    return {"shares": {name: view.mean(path) or 0.0 for name, path in names.items()}}

@@ -19,7 +19,6 @@ from uda4inst.formats.rle import rle_decode
 from uda4inst.run_folder.snapshot_reader import (
     LabelledImage,
     PoolItem,
-    SemanticImage,
     Snapshot,
     SnapshotItem,
 )
@@ -36,11 +35,12 @@ from workbench.sessions.seen.images import (
     ORIGIN_WORDS,
     ORIGINS,
     PSEUDO_LABELS,
-    SEMANTIC,
     SeenDomain,
     SeenImage,
     SeenObject,
+    region,
 )
+from workbench.sessions.seen.pixels import learns_pixels, pixel_images
 from workbench.stores.candidates import settle
 
 
@@ -66,14 +66,13 @@ def _item_images(
 ) -> Iterator[SeenImage]:
     """Yield the views there are of one position of the batch."""
     facts = {"item": number}
-    if item.source_semantic is not None:
-        yield _semantic_image("source", item.source_id, item.source_semantic, facts)
-    elif item.source is not None:
+    if learns_pixels(item):
+        yield from pixel_images(item, facts, threshold=snapshot.pixel_threshold)
+        return
+    if item.source is not None:
         objects = _instances(item.source)
         yield _image("source", item.source_id, item.source.image, objects, facts)
-    if item.target_semantic is not None:
-        yield _semantic_image("target", item.target_id, item.target_semantic, facts)
-    elif item.target is not None:
+    if item.target is not None:
         yield _target_image(snapshot, item, item.target, facts, min_valid_share)
     if item.s2t is not None:
         yield _mixed_image("S2T", item.target_id, item.s2t, facts | {"partner": item.source_id})
@@ -93,12 +92,6 @@ def _image(
     return SeenImage(domain, name, image_name, pixels, objects, maps or {}, facts)
 
 
-def _semantic_image(
-    domain: SeenDomain, image_name: str, shown: SemanticImage, facts: Mapping[str, object]
-) -> SeenImage:
-    return _image(domain, image_name, shown.image, {}, facts, {SEMANTIC: shown.train_ids})
-
-
 def _instances(
     labelled: LabelledImage, facts: Sequence[Mapping[str, object]] | None = None
 ) -> dict[str, Sequence[SeenObject]]:
@@ -110,11 +103,7 @@ def _instances(
         for label, mask, more in zip(labelled.labels, masks, known, strict=True)
         if mask.mask.size
     ]
-    return {INSTANCES: objects, IGNORED_REGION: _region(IGNORED, cut_ignored(labelled.ids))}
-
-
-def _region(label: str, mask: CutMask) -> list[SeenObject]:
-    return [SeenObject(label, mask)] if mask.mask.size else []
+    return {INSTANCES: objects, IGNORED_REGION: region(IGNORED, cut_ignored(labelled.ids))}
 
 
 def _mixed_image(
@@ -151,7 +140,7 @@ def _target_image(
     """Return a target crop with what the teacher found in it, and what became of that."""
     objects: dict[str, Sequence[SeenObject]] = {}
     if item.valid is not None:
-        objects[EGO_VEHICLE] = _region(EGO_VEHICLE, cut(~item.valid))
+        objects[EGO_VEHICLE] = region(EGO_VEHICLE, cut(~item.valid))
     if item.pseudo_labels is None:
         return _image("target", item.target_id, pixels, objects, facts)
     found = _detections(snapshot, item, min_valid_share)

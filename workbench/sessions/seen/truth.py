@@ -1,38 +1,42 @@
-"""Labels of target crops, as diagnostics: what the pseudo-labels of a step should have been.
-
-Snapshots hold none. Which crop a step shows follows from the run's configuration and the step, so
-it is cut again, from the labelled image this time; labels are shown where the pixels are then those
-of the snapshot, and nowhere else. Nothing of this reaches training.
-"""
+"""Target crops with their labels, as diagnostics, and what is right of what the teacher said."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt8
 from numpy.typing import NDArray
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES
-from uda4inst.data.stream.dataset import PairedDataset, TargetCrop, open_dataset
-from uda4inst.data.tree import without
-from uda4inst.errors import UserError
+from uda4inst.classes import IGNORE_TRAIN_ID, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.data.stream.dataset import TargetCrop
+from uda4inst.evaluation.pixel_verdicts import judge_kept
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.structures import IGNORE_ID
-from uda4inst.training.config import load_config
 from workbench.sessions.cutting import CutMask, cut_instances
 from workbench.sessions.reading import GROUND_TRUTH
-from workbench.sessions.seen.images import DETECTIONS, PSEUDO_LABELS, SeenImage, SeenObject
+from workbench.sessions.seen.images import (
+    DETECTIONS,
+    KEPT_PIXELS,
+    LIKELIEST,
+    PRECISION,
+    PSEUDO_LABELS,
+    RECALL,
+    VERDICTS,
+    PixelVerdict,
+    SeenImage,
+    SeenObject,
+)
+from workbench.stores.target_crops import TargetCrops
 
 RIGHT, WRONG, NOT_JUDGED = "right", "wrong", "not judged"
 _ENOUGH: Final = 0.5  # IoU of a pseudo-label that is right, as for AP50
-_PROCESSES: Final = (1, 2, 4, 8, 16, 3, 5, 6, 7)  # that may have trained together; in vain is cheap
 
 
 class TargetTruth:
-    """Cuts labels of the target as a network's training cut its crops; picklable.
+    """Labels target crops of a network's snapshots; picklable.
 
     Args:
         run: of the network.
@@ -42,24 +46,7 @@ class TargetTruth:
     """
 
     def __init__(self, run: RunDir) -> None:
-        config = load_config(run.config)
-        if config.method.sees != "pair" or config.task.labels != "instances":
-            raise UserError(
-                "--target-labels must be asked for of runs that make pseudo-labels of instances, "
-                f"got {config.method.name} ({config.task.name}, {run.path}). Leave it out."
-            )
-        self._classes = config.method.class_labels
-        self._labelled = open_dataset(config.data.target, domain="target", labels="instances")
-        self._stream = PairedDataset(
-            config.data,
-            mode="pair",
-            seed=config.seed,
-            labels=config.task.labels,
-            classes=self._classes,
-        )
-        self._first_draw = config.training.draws_before * config.training.batch_size
-        self._batch_size = config.training.batch_size
-        self._processes: int | None = None
+        self._crops = TargetCrops(run)
 
     def shown_in(self, images: Iterable[SeenImage], step: int) -> Iterator[SeenImage]:
         """Yield images, target crops with labels where those lie on them for certain."""
@@ -69,10 +56,17 @@ class TargetTruth:
     def _labelled_image(self, image: SeenImage, step: int) -> SeenImage:
         place = image.facts["item"]
         assert isinstance(place, int)
-        crop = self._crop_of(image, step, place - 1)
+        crop = self._crops.find(image.pixels, step, place - 1)
         if crop is None:
             return image
-        ids, labels = self._cut(crop)
+        image = replace(image, facts={**image.facts, "labels": "diagnostics"})
+        if self._crops.task.labels == "semantic":
+            return judged_pixels(image, self._crops.semantic(crop))
+        return self._with_objects(image, crop)
+
+    def _with_objects(self, image: SeenImage, crop: TargetCrop) -> SeenImage:
+        """Return a crop with its objects, and what was found judged by them."""
+        ids, labels = self._crops.instances(crop)
         truth = [
             SeenObject(THING_NAMES[label], mask, {"area": mask.area})
             for label, mask in zip(labels, cut_instances(ids, len(labels)), strict=True)
@@ -83,31 +77,55 @@ class TargetTruth:
             for name in (DETECTIONS, PSEUDO_LABELS)
             if name in image.objects
         }
-        return replace(
-            image,
-            objects={**image.objects, **verdicts, GROUND_TRUTH: truth},
-            facts={**image.facts, "labels": "diagnostics"},
-        )
+        return replace(image, objects={**image.objects, **verdicts, GROUND_TRUTH: truth})
 
-    def _crop_of(self, image: SeenImage, step: int, place: int) -> TargetCrop | None:
-        """Return the crop whose pixels are the image's; None where none is."""
-        known = (self._processes,) if self._processes is not None else _PROCESSES
-        for processes in known:
-            first = (self._first_draw + step * self._batch_size) * processes
-            crop = self._stream.target_crop(first + place)
-            pixels = crop.item.image.permute(1, 2, 0).numpy()
-            if np.array_equal(pixels, image.pixels):
-                self._processes = processes
-                return crop
-        return None
 
-    def _cut(self, crop: TargetCrop) -> tuple[Int32[np.ndarray, "H W"], list[int]]:
-        """Return ids and labels of the objects in a crop that the network learns."""
-        objects = self._labelled.read_instances(crop.index)
-        if self._classes is not None and len(self._classes) < NUM_THINGS:
-            others = ~np.isin(objects.labels, self._classes)
-            objects = without(objects, others, fill=0)
-        return crop.transform.ids(objects.ids), objects.labels.tolist()
+def judged_pixels(image: SeenImage, truth: UInt8[np.ndarray, "H W"]) -> SeenImage:
+    """Return a target crop with its semantic map, and its pseudo-labels of pixels judged by it.
+
+    Args:
+        image: with pseudo-labels of pixels or without.
+        truth: trainIds, 255 where nothing is known; such pixels are not judged.
+    """
+    if LIKELIEST not in image.maps:
+        return replace(image, maps={**image.maps, GROUND_TRUTH: truth})
+    best, kept = image.maps[LIKELIEST], image.maps[KEPT_PIXELS] > 0
+    found = judge_kept(best, truth, kept)
+    every = judge_kept(best, truth, np.ones_like(kept))
+    facts = {
+        "accuracy": _known(every.precision_of_all),
+        PRECISION: _by_class(found.precision_of_all, found.precision()),
+        RECALL: _by_class(found.recall_of_all, found.recall()),
+    }
+    return replace(
+        image,
+        maps={**image.maps, GROUND_TRUTH: truth, VERDICTS: _verdicts(best == truth, kept, truth)},
+        facts={**image.facts, **facts},
+    )
+
+
+def _verdicts(
+    right: NDArray[np.bool_], kept: NDArray[np.bool_], truth: NDArray[np.uint8]
+) -> UInt8[np.ndarray, "H W"]:
+    """Return a `PixelVerdict` of every pixel, 0 where nothing is known."""
+    verdicts = np.where(
+        kept,
+        np.where(right, PixelVerdict.KEPT_RIGHT, PixelVerdict.KEPT_WRONG),
+        np.where(right, PixelVerdict.DROPPED_RIGHT, PixelVerdict.DROPPED_WRONG),
+    )
+    return np.where(truth == IGNORE_TRAIN_ID, 0, verdicts).astype(np.uint8)
+
+
+def _by_class(of_all: float, by_class: NDArray[np.float64]) -> Mapping[str, float | None]:
+    names = (c.name for c in SEMANTIC_CLASSES)
+    return {
+        "all": _known(of_all),
+        **{name: _known(share) for name, share in zip(names, by_class.tolist(), strict=True)},
+    }
+
+
+def _known(share: float) -> float | None:
+    return None if np.isnan(share) else share
 
 
 def judged(found: SeenObject, ids: Int32[np.ndarray, "H W"], labels: Sequence[int]) -> SeenObject:

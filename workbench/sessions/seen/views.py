@@ -17,6 +17,7 @@ from workbench.sessions.seen.images import (
     KEPT,
     PSEUDO_LABELS,
 )
+from workbench.sessions.seen.pixel_fields import Named, pixel_views
 from workbench.sessions.seen.truth import RIGHT, WRONG
 
 WRONG_PSEUDO_LABELS: Final = "pseudo-labels wrong at a high score"
@@ -28,7 +29,11 @@ _WORDS: Final = {
     "T2S": "Source crops with pseudo-labels pasted in.",
     "pool": "Entries of the rare-class pool, each once.",
 }
-Named = tuple[str, fo.DatasetView, str]
+_WORDS_OF_PIXELS: Final = {
+    "target": "Target crops with what the teacher says of their pixels.",
+    "S2T": "Target crops with classes of the source pasted in.",
+    "T2S": "Source crops with sure pixels of the target pasted in.",
+}
 
 
 def save_seen_views(dataset: fo.Dataset) -> None:
@@ -62,11 +67,11 @@ def step_view(step: int) -> str:
 def _views(dataset: fo.Dataset) -> Iterator[Named]:
     """Yield name, view and description of all views."""
     F = fo.ViewField
+    learns_pixels = dataset.info[KEY].get("labels") == "semantic"
+    words = {**_WORDS, **_WORDS_OF_PIXELS} if learns_pixels else _WORDS
     for domain in DOMAINS:
-        yield domain, dataset.match(F("domain") == domain), _WORDS[domain]
-    yield from _label_views(dataset)
-    never = dataset.match((F("domain") == "pool") & (F("times_drawn") == 0))
-    yield "pool entries never drawn", never, "Entries that were not pasted from the pool yet."
+        yield domain, dataset.match(F("domain") == domain), words[domain]
+    yield from pixel_views(dataset) if learns_pixels else _label_views(dataset)
     for group in sorted(name for name in dataset.distinct("group") if name):
         yield f"group {group}", dataset.match(F("group") == group), "Of one network alone."
     for step in sorted({facts["step"] for facts in dataset.info[KEY]["snapshots"].values()}):
@@ -78,6 +83,8 @@ def _views(dataset: fo.Dataset) -> Iterator[Named]:
 def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     """Yield the views of some objects alone."""
     F = fo.ViewField
+    never = dataset.match((F("domain") == "pool") & (F("times_drawn") == 0))
+    yield "pool entries never drawn", never, "Entries that were not pasted from the pool yet."
     for status in (KEPT, IGNORED, DROPPED):
         view = dataset.filter_labels(DETECTIONS, F("status") == status)
         view = view.exclude_fields(PSEUDO_LABELS)

@@ -7,10 +7,16 @@ from types import ModuleType
 
 import gradio as gr
 import pytest
+from speed_records import record
 
 from uda4inst.errors import UserError
-from uda4inst.suites.results import SuiteResults
+from uda4inst.evaluation.semantic import CLASS_SETS
+from uda4inst.run_folder.layout import RunDir, runs_in
+from uda4inst.run_folder.speeds import append_speed
+from uda4inst.suites.folder import SuiteFolder
+from uda4inst.suites.results import SuiteResults, collect
 from workbench.pages.results.page import choose
+from workbench.pages.results.speeds import speed_table
 from workbench.pages.results.view import (
     ChangesView,
     OnScreen,
@@ -21,6 +27,7 @@ from workbench.pages.results.view import (
 )
 from workbench.services import Services
 from workbench.session import SessionState
+from workbench.stores.speeds import Speeds
 from workbench.ui.views import UNCHANGED, Empty, Framed
 
 HERE = SessionState(page="results")
@@ -51,7 +58,10 @@ def shown(services: Services, state: SessionState = HERE) -> ResultsView:
 
 
 def on_screen(folder: Path, view: ResultsView, chart: str | None) -> OnScreen:
-    return OnScreen(folder=str(folder), facts=view.facts, runs=view.runs, chart=chart)
+    speeds = speed_table(Speeds(()))
+    return OnScreen(
+        folder=str(folder), facts=view.facts, runs=view.runs, chart=chart, speeds=speeds
+    )
 
 
 def changes(services: Services, screen: OnScreen) -> ChangesView:
@@ -190,3 +200,41 @@ def test_choose__typed_folder_and_back_to_the_newest(services: Services, folder:
 def test_session__another_run_keeps_the_results_on_screen() -> None:
     state = HERE.on_results(folder="suites/a", protocol="coco")
     assert state.on_run("demo").results == state.results
+
+
+def test_results_view__speeds_are_there_without_a_suite(services: Services) -> None:
+    head = results_view(services, HERE).head
+    assert "No speed measured yet" in head.speeds
+    assert "uda4inst bench RUN" in head.speeds
+
+
+def test_results_tick__a_new_measurement_appears(services: Services, folder: Path) -> None:
+    view = shown(services)
+    services.runs.root.mkdir(parents=True, exist_ok=True)
+    append_speed(RunDir(services.runs.root).speeds, record())
+    update = changes(services, on_screen(folder, view, None))
+    assert "mit_tiny, fresh weights" in str(update.speeds)
+
+
+def test_results_view__speeds_of_a_suites_runs_are_listed(services: Services, folder: Path) -> None:
+    (run, *_) = runs_in(SuiteFolder(folder).runs)
+    append_speed(run.speeds, record(network="of the suite"))
+    assert "of the suite" in results_view(services, HERE).head.speeds
+
+
+def test_results_view__means_over_parts_of_the_classes(
+    services: Services, suite_factory: ModuleType
+) -> None:
+    folder = suite_factory.write_suite(services.suites.root / "ehtdi-toy", "ehtdi", {})
+    for name, miou in (("source_only", 0.2), ("mixing", 0.25), ("oracle", 0.3)):
+        suite_factory.write_semantic_finished(folder, f"{name}-seed0", miou)
+    view = shown(services)
+    assert "58.8" in view.table  # the paper's
+    assert "mIoU over parts of the classes" in view.table
+    mixing = collect(folder).row("mixing")
+    for name, classes in CLASS_SETS.items():
+        mean = mixing.statistic("student", "pixels", "mIoU", classes)
+        assert mean is not None
+        assert f">{name}</th>" in view.table
+        assert f"<b>{mean.mean:.1f}</b>" in view.table
+    assert "over parts" not in view.classes

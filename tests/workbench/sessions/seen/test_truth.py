@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from seen_run import Trained
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.stream.dataset import PairedDataset
-from uda4inst.data.stream.items import ItemInstances
+from uda4inst.data.stream.items import ItemInstances, ItemSemantic
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.run_folder.snapshot_reader import read_snapshot
@@ -21,9 +21,19 @@ from uda4inst.structures import InstanceMap
 from uda4inst.training.config import load_config, to_yaml
 from workbench.sessions.cutting import cut
 from workbench.sessions.reading import GROUND_TRUTH
-from workbench.sessions.seen.images import DETECTIONS, SeenImage, SeenObject
+from workbench.sessions.seen.images import (
+    DETECTIONS,
+    KEPT_PIXELS,
+    LIKELIEST,
+    PRECISION,
+    RECALL,
+    VERDICTS,
+    PixelVerdict,
+    SeenImage,
+    SeenObject,
+)
 from workbench.sessions.seen.snapshot import images_of
-from workbench.sessions.seen.truth import TargetTruth, judged
+from workbench.sessions.seen.truth import TargetTruth, judged, judged_pixels
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +116,47 @@ def test_judged__by_iou_with_an_object_of_its_class(
     assert facts.get("true_iou") == iou
 
 
-def test_truth__of_a_run_without_pseudo_labels_is_refused(
-    tmp_path: Path, short_run: Callable[..., list[str]]
-) -> None:
-    config = load_config("toystreets_semantic_smoke", ["run.name=semantic"])
-    run = RunDir(tmp_path / "semantic")
+def test_truth__of_a_run_that_sees_no_unlabelled_target_is_refused(tmp_path: Path) -> None:
+    config = load_config("toystreets_semantic_smoke", ["run.name=labelled", "method.name=oracle"])
+    run = RunDir(tmp_path / "labelled")
     create_run(run, config_yaml=to_yaml(config))
-    with pytest.raises(UserError, match="--target-labels must be asked for of runs that make"):
+    with pytest.raises(UserError, match="runs that see unlabelled target images, got oracle"):
         TargetTruth(run)
+
+
+def pixel_targets(trained: Trained, step: int) -> list[SeenImage]:
+    images = TargetTruth(trained.run).shown_in(images_of(read_snapshot(trained.run, step)), step)
+    return [image for image in images if image.domain == "target"]
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_truth__of_pixels_is_what_the_oracle_would_learn(
+    pixels_trained: Trained, step: int
+) -> None:
+    config = load_config(pixels_trained.run.config)
+    oracle = PairedDataset(config.data, mode="labelled", seed=config.seed, labels="semantic")
+    images = pixel_targets(pixels_trained, step)
+    assert images
+    for place, image in enumerate(images):
+        item = oracle[step * config.training.batch_size + place].labelled
+        assert item is not None
+        assert isinstance(item.labels, ItemSemantic)
+        assert image.facts["labels"] == "diagnostics"
+        assert np.array_equal(image.maps[GROUND_TRUTH], item.labels.ids)
+
+
+def test_truth__judges_pixels_one_by_one() -> None:
+    best = np.array([[0, 0, 1, 1, 2]], dtype=np.uint8)
+    truth = np.array([[0, 1, 1, 255, 0]], dtype=np.uint8)
+    maps = {LIKELIEST: best, KEPT_PIXELS: np.array([[1, 1, 0, 1, 0]], dtype=np.uint8)}
+    crop = SeenImage("target", "target 1", "t", np.zeros((1, 5, 3), np.uint8), maps=maps)
+    image = judged_pixels(crop, truth)
+    words = ["kept, right", "kept, wrong", "dropped, right", None, "dropped, wrong"]
+    found = image.maps[VERDICTS][0].tolist()
+    assert [PixelVerdict(value).words if value else None for value in found] == words
+    assert image.facts["accuracy"] == 2 / 4
+    precision, recall = image.facts[PRECISION], image.facts[RECALL]
+    assert isinstance(precision, dict)
+    assert isinstance(recall, dict)
+    assert (precision["all"], precision["road"], precision["sidewalk"]) == (0.5, 0.5, None)
+    assert (recall["all"], recall["road"], recall["sidewalk"]) == (0.25, 0.5, 0.0)
