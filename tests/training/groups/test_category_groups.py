@@ -20,7 +20,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import read_resampled
 from uda4inst.formats.predictions import ScoredMask, merge_detections, read_predictions
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.training import launch
+from uda4inst.training import forks, launch
 from uda4inst.training.choosing import choose_checkpoint
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
@@ -205,6 +205,14 @@ def test_resume__a_group_stopped_in_its_last_evaluation_is_judged(
 def test_resume__refuses_a_step_for_all_groups(whole: RunDir) -> None:
     with pytest.raises(UserError, match=r"--from must be given for one category group"):
         category_groups.resume(whole, step=3)
+
+
+@pytest.mark.e2e
+def test_fork__of_two_groups_ends_as_the_run_it_comes_from(whole: RunDir, tmp_path: Path) -> None:
+    new, step = forks.fork(whole, "fork", root=tmp_path, step=3)
+    assert step == 3
+    assert category_groups.resume(new) == Outcome("finished", 12)
+    assert results(new, 6)["results"] == results(whole, 6)["results"]
 
 
 def test_train__nothing_is_left_of_a_run_that_cannot_start(
