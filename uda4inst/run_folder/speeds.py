@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uda4inst.atomic import disk_errors, write_whole
+from uda4inst.reading import read_bytes
 from uda4inst.structures import Size
 
 
@@ -65,7 +66,7 @@ def append_speed(path: Path, record: SpeedRecord) -> None:
     """
     with disk_errors("the measurement", path, next_step="Free space, then measure again."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_bytes() if path.exists() else b""
+        before = read_bytes(path) if path.exists() else b""
         if before and not before.endswith(b"\n"):
             before += b"\n"
         write_whole(path, before + record.model_dump_json().encode() + b"\n")
@@ -74,7 +75,7 @@ def append_speed(path: Path, record: SpeedRecord) -> None:
 def read_speeds(path: Path) -> SpeedFile:
     """Return the measurements of a file; none where it is missing."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path).splitlines()
     except FileNotFoundError:
         return SpeedFile(())
     except OSError as error:

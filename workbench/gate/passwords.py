@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from uda4inst.errors import UserError
+from uda4inst.reading import read_text
 
 # NIST SP 800-63B, section 5.1.1.1: a password that a person chooses has at least eight characters.
 _SHORTEST: Final = 8
@@ -28,7 +29,7 @@ def read_passwords(path: Path) -> dict[str, str]:
     """
     try:
         mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, ValueError) as error:
         raise UserError(f"--auth-file must be a readable text ({_FORM}), got {error}.") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from uda4inst.errors import UserError
 from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import load_config, preset_names
 from uda4inst.training.schema import Config
+from uda4inst.yaml_dialect import parse_yaml
 from workbench.stores.places import Places
 from workbench.ui.forms import Condition, FieldSpec, field_specs
 
@@ -79,7 +78,11 @@ class Presets:
         """
         for key, _, value in (override.partition("=") for override in overrides):
             if key.endswith(_IMAGE_LIST) and value != "null":
-                self._places.check(str(yaml.safe_load(value)), what=key)
+                try:
+                    named = str(parse_yaml(value))
+                except ValueError:
+                    continue  # no YAML: `load_config` says so
+                self._places.check(named, what=key)
         return load_config(preset, [*self._folders(preset), *overrides])
 
     def command(self, preset: str, overrides: Sequence[str]) -> str:

@@ -228,7 +228,7 @@ def test_read_objects__meta_of_another_shape(tmp_path: Path, meta: Any, message:
         (b"", "Expecting value"),
         (b'{"instance": {', "Expecting property name"),
         (b"\xff\xfe{", "can't decode"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "more than 64 deep"),
     ],
     ids=["empty", "cut", "not text", "deep"],
 )
