@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ from uda4inst.methods.base import MethodContext
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.network import MODEL_PRESETS, Mask2Former
+from uda4inst.models.precision import inference_precision
 from uda4inst.structures import DomainBatch, InstanceMap, Sample, Size, TargetSample
 from uda4inst.tasks.instances import INSTANCES, InstanceLoss
 
@@ -142,13 +144,22 @@ def method_step(name: str, setting: Setting, *, classes: tuple[str, ...] = ()) -
     config = spec.config.model_validate(
         {key: value for key, value in values.items() if key in spec.config.model_fields}
     )
-    method = spec.build(MethodContext(model, INSTANCES, InstanceLoss(criterion), model), config)
+
+    def forward(images: Tensor) -> Any:
+        with setting.autocast():
+            return model(images)
+
+    def infer(network: nn.Module, images: Tensor) -> Any:
+        with inference_precision("tf32", images.device):
+            return network(images)
+
+    loss_of = InstanceLoss(criterion)
+    method = spec.build(MethodContext(model, INSTANCES, loss_of, forward, infer), config)
     step = itertools.count()
 
     def loss() -> Tensor:
-        with setting.autocast():
-            number = next(step)
-            terms = list(method.losses(method.prepare(batch, number), number))
+        number = next(step)
+        terms = list(method.losses(method.prepare(batch, number), number))
         return torch.stack([term.weight * term.value for term in terms]).sum()
 
     return train_step(model, loss)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int32, Int64, UInt8
 
 from uda4inst.errors import UserError
+from uda4inst.ops.unit_floats import unit_floats
 from uda4inst.structures import Domain, InstanceMap, Sample, SemanticMap
 
 _SHOWN_OFFENDERS: Final = 5
@@ -116,7 +117,7 @@ def make_sample(
     check_same_size(record, image.shape[:2], labels.ids.shape)
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     return Sample(
-        image=pixels.float().div_(255),
+        image=unit_floats(pixels),
         instances=InstanceMap(
             ids=torch.from_numpy(labels.ids), labels=torch.from_numpy(labels.labels)
         ),

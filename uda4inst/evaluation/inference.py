@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from uda4inst.ops.unit_floats import unit_floats
 from uda4inst.structures import Size, moved
 
 LONG_SIDE_MAX: Final = 2048
@@ -82,7 +83,7 @@ def infer(
         resized = [_resize(i, resized_size(size, short_side, long_side_max)) for i in batch]
         pixels = _sent(torch.from_numpy(np.stack(resized)), device).permute(0, 3, 1, 2)
         with _evaluating(model):
-            found = _fetched(read(model(pixels.float().div_(255)), size), size)
+            found = _fetched(read(model(unit_floats(pixels)), size), size)
         if waiting is not None:
             yield from waiting.results(finish)
             waiting = None

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from uda4inst import reading
+from uda4inst import __version__, reading
 from uda4inst.atomic import write_json, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.commit import current_commit
@@ -33,7 +33,7 @@ _TRACES: Final = (
     "snapshots",
     MODULES,
 )
-_VERSIONED: Final = ("uda4inst", "torch", "transformers", "accelerate", "numpy")
+_VERSIONED: Final = ("torch", "transformers", "accelerate", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +332,9 @@ def read_json(path: Path) -> Any:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in _VERSIONED
-    }
+    others = {name: metadata.version(name) for name in _VERSIONED}
+    # A checkout on the path has no metadata.
+    return {"python": platform.python_version(), "uda4inst": __version__, **others}
 
 
 def numbered(folder: Path) -> list[int]:

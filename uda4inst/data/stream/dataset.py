@@ -39,6 +39,7 @@ from uda4inst.errors import UserError
 from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
 from uda4inst.ops.geometric import GeometricPolicy, Transform
 from uda4inst.ops.photometric import Distortion
+from uda4inst.ops.unit_floats import unit_floats
 from uda4inst.structures import Domain, Labels, Size
 
 Mode = Literal["source", "pair", "labelled"]
@@ -370,7 +371,7 @@ def _move_instances(
 
 def _as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float32[Tensor, "3 H W"]:
     """Return an image as floats in [0, 1], channels first."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
+    return unit_floats(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
 
 
 def _size(image: UInt8[np.ndarray, "H W 3"]) -> Size:

@@ -27,6 +27,7 @@ from uda4inst.data.stream.items import (
 )
 from uda4inst.data.stream.sampling import StepSampler
 from uda4inst.errors import UserError
+from uda4inst.ops.unit_floats import unit_floats
 from uda4inst.structures import (
     Domain,
     DomainBatch,
@@ -297,4 +298,4 @@ def _float_images(
     images: UInt8[Tensor, "B 3 H W"], device: torch.device | str
 ) -> Float32[Tensor, "B 3 H W"]:
     """Return images as floats in [0, 1], made on the device."""
-    return moved(images, device).float().div_(255)
+    return unit_floats(moved(images, device))
