@@ -243,6 +243,7 @@ def test_prepare__never_stops_the_gpu(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
     method = make_method(painter().to("cuda"))
+    batch = batch.to("cuda")  # the loader sends it from pinned memory: tests/gpu
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:

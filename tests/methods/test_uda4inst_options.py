@@ -352,6 +352,7 @@ def test_options__never_stop_the_gpu(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
     method = make_method(doubting(painter).to("cuda"), **ALL_ON)
+    batch = batch.to("cuda")  # the loader sends it from pinned memory: tests/gpu
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:
