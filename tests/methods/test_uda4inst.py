@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from painter import Painter, mixed_of, painter_of
+from pinned import pinned
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.methods.base import LossTerm, MethodContext, Views
@@ -243,7 +244,7 @@ def test_prepare__never_stops_the_gpu(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
     method = make_method(painter().to("cuda"))
-    batch = batch.to("cuda")  # the loader sends it from pinned memory: tests/gpu
+    batch = pinned(batch)
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from painter import Painter, made, painter_of
+from pinned import pinned
 
 from uda4inst.methods.uda4inst import UDA4Inst
 from uda4inst.models.mask2former.criterion import Criterion
@@ -352,7 +353,7 @@ def test_options__never_stop_the_gpu(
     make_method: Make, painter: MakePainter, batch: DomainBatch
 ) -> None:
     method = make_method(doubting(painter).to("cuda"), **ALL_ON)
-    batch = batch.to("cuda")  # the loader sends it from pinned memory: tests/gpu
+    batch = pinned(batch)
     method.prepare(batch, 0)  # first use of a kernel may synchronise
     torch.cuda.set_sync_debug_mode("error")
     try:
