@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from uda4inst import cli
+from uda4inst.commands.suite import SUITE_NAMES
 from uda4inst.suites import data_check, plan, runner
+from uda4inst.suites.definition import SuiteName
 from uda4inst.suites.runner import SuiteOutcome
 from uda4inst.toystreets.write import write_toystreets
 
@@ -201,3 +204,7 @@ def test_suite__table2_smoke(tmp_path: Path) -> None:
     assert report.returncode == 0, report.stderr
     assert (place / "report" / "fig4.png").exists()
     assert "not run" not in report.stdout
+
+
+def test_suite__help_names_every_suite() -> None:
+    assert SUITE_NAMES.split(", ") == list(get_args(SuiteName))

@@ -34,6 +34,7 @@ from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
 from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
+from uda4inst.run_folder.manifests import checked
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
@@ -342,7 +343,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / MANIFEST
     try:
-        manifest = _checked(read_json(path))
+        manifest = checked(read_json(path), needed=_NEEDED)
     except (OSError, ValueError) as error:
         raise UserError(
             f"checkpoint must have a readable {MANIFEST}, got {error} ({path}). {_older(folder)}"
@@ -364,39 +365,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"({folder}). {_older(folder)}"
         )
     return Checkpoint(folder, manifest)
-
-
-def _checked(manifest: Any) -> Mapping[str, Any]:
-    """Return a manifest that says what all say.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{type(manifest).__name__} in place of an object")
-    step, stage, files = (manifest.get(name) for name in ("step", "stage", "files"))
-    if type(step) is not int or step < 0:
-        raise ValueError(f"no step: {str(step)[:80]!r}")
-    if type(stage) is not int or stage not in (1, 2):
-        raise ValueError(f"no stage: {str(stage)[:80]!r}")
-    if not isinstance(manifest.get("architecture"), dict):
-        raise ValueError("no architecture")
-    if not isinstance(files, dict) or not all(map(_is_listed, files.items())):
-        raise ValueError("no files by name with sha256 and bytes")
-    if missing := [name for name in _NEEDED if name not in files]:
-        raise ValueError(f"files without {', '.join(missing)}")
-    return manifest
-
-
-def _is_listed(entry: tuple[str, Any]) -> bool:
-    """Whether a file of the folder is listed with what it must be."""
-    name, facts = entry
-    return (
-        Path(name).name == name
-        and isinstance(facts, dict)
-        and isinstance(facts.get("sha256"), str)
-        and type(facts.get("bytes")) is int
-    )
 
 
 def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:
