@@ -400,7 +400,9 @@ def test_fork__ends_as_the_run_it_comes_from(unbroken: RunDir, tmp_path: Path, s
     before = everything(unbroken)
     new, begins = forks.fork(unbroken, "fork", root=tmp_path, step=step)
     assert begins == step
-    assert status(new) | {"message": ""} == status(new) | {"state": "stopped", "message": ""}
+    begun = status(new)
+    stage = json.loads((new.checkpoints / f"{step:08d}" / "manifest.json").read_text())["stage"]
+    assert (begun["state"], begun["step"], begun["stage"]) == ("stopped", step, stage)
     assert json.loads(new.parent.read_text())["run"] == str(unbroken.path)
     assert launch.resume(new).state == "finished"
     assert_same_end(new, unbroken)

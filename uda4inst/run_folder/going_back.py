@@ -161,12 +161,13 @@ def fork(
     ):
         folder = RunDir(temporary)
         _fill(folder, run, step=step, config_yaml=config_yaml)
+        stage = 1
         for name, module_yaml in (modules or {}).items():
             folder.module(name).path.mkdir(parents=True)
             _fill(folder.module(name), run.module(name), step=step, config_yaml=module_yaml)
-            _share_checkpoints(folder.module(name), run.module(name), step=step)
+            stage = _share_checkpoints(folder.module(name), run.module(name), step=step)
         if not modules:
-            _share_checkpoints(folder, run, step=step)
+            stage = _share_checkpoints(folder, run, step=step)
         parent = {
             "run": str(run.path.resolve()),
             "step": step,
@@ -178,6 +179,7 @@ def fork(
             "stopped",
             step=step * max(1, len(modules or ())),
             steps=steps,
+            stage=stage,
             started=parent["time"],
             message=f"Forked from {run.name} at step {step}.",
         )
@@ -202,14 +204,15 @@ def _fill(new: RunDir, run: RunDir, *, step: int, config_yaml: str) -> None:
                 _share_folder(run.predictions_of(number), new.predictions_of(number))
 
 
-def _share_checkpoints(new: RunDir, run: RunDir, *, step: int) -> None:
-    """Take the checkpoint of a step, and those before it."""
-    open_checkpoint(run.checkpoints, step=step)
+def _share_checkpoints(new: RunDir, run: RunDir, *, step: int) -> int:
+    """Take the checkpoint of a step, and those before it; return its stage."""
+    stage = open_checkpoint(run.checkpoints, step=step).stage
     for number in complete_steps(run.checkpoints):
         if number <= step:
             name = f"{number:08d}"
             _share_folder(run.checkpoints / name, new.checkpoints / name)
     write_whole(new.checkpoints / LATEST, f"{step:08d}\n")
+    return stage
 
 
 def _share_folder(source: Path, target: Path) -> None:
