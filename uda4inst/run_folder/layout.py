@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from uda4inst import __version__, reading
+import uda4inst
+from uda4inst import reading
 from uda4inst.atomic import write_json, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.commit import current_commit
@@ -334,7 +335,8 @@ def versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
     others = {name: metadata.version(name) for name in _VERSIONED}
     # A checkout on the path has no metadata.
-    return {"python": platform.python_version(), "uda4inst": __version__, **others}
+    own = {uda4inst.__name__: uda4inst.__version__}
+    return {"python": platform.python_version(), **own, **others}
 
 
 def numbered(folder: Path) -> list[int]:
