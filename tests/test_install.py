@@ -63,17 +63,16 @@ def test_within_bounds__is_from_the_floor_on(torch: str | None, within: bool) ->
 def test_plan__a_torch_that_works_stays() -> None:
     there = Interpreter("/venv/bin/python", (3, 11, 7), torch="2.13.0+cpu")
     decided = install.plan([], there, torch=None)
-    assert (decided.torch, decided.kept, decided.inherit) == ((), "2.13.0+cpu", False)
+    assert (decided.torch, decided.inherit) == ((), False)
     decided = install.plan([FIRST, WITH_GPU], None, torch=None)
     assert (decided.python, decided.torch) == (WITH_GPU, ())
-    assert (decided.kept, decided.inherit) == ("2.12.1+cu130", True)
+    assert decided.inherit
 
 
 def test_plan__one_that_is_too_old_does_not_stay() -> None:
     there = Interpreter("/venv/bin/python", (3, 11, 7), torch="2.10.0", cuda=True)
     decided = install.plan([], there, torch=None)
     assert decided.torch[0] == install.pinned_torch()
-    assert decided.kept is None
 
 
 def test_plan__what_the_user_asks_for_goes_to_pip() -> None:
@@ -93,16 +92,19 @@ def test_plan__builds_for_processors_where_linux_has_no_driver(
     assert decided.torch[0].startswith("torch==")
 
 
-def test_constraints__name_the_torch_that_stays_and_all_else_as_tested() -> None:
-    assert install.constraints(None) == "constraints.txt"
-    made = Path(install.constraints("2.12.1+cu130"))
-    lines, tested = (
-        {line for line in path.read_text().splitlines() if line and not line.startswith("#")}
-        for path in (made, ROOT / "constraints.txt")
-    )
-    made.unlink()
-    assert lines - tested == {"torch==2.12.1+cu130"}
-    assert {line.split("==")[0] for line in tested - lines} == {"torch", "triton"}
+@pytest.mark.parametrize("build", ["", "+cpu", "+cu130"])
+def test_constraints__are_the_tested_versions_beside_the_tested_torch(build: str) -> None:
+    pinned = install.pinned_torch().split("==")[1]
+    *rest, file = install.constraints(pinned + build)
+    assert rest == ["--constraint", "constraints.txt", "--constraint"]
+    assert install.pinned_torch() in (ROOT / file).read_text()
+    assert "torch==" not in (ROOT / "constraints.txt").read_text()
+
+
+def test_constraints__another_torch_stays() -> None:
+    *_, file = install.constraints("2.12.1+cu130")
+    assert Path(file).read_text() == "torch==2.12.1+cu130\n"
+    Path(file).unlink()
 
 
 def test_dry_run__says_in_one_line_what_it_would_do(tmp_path: Path) -> None:
