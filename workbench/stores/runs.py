@@ -16,11 +16,11 @@ from typing import Final
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.evaluation.protocols import PROTOCOL_NAMES
+from uda4inst.evaluation.basis import Basis
 from uda4inst.reading import open_regular
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.checkpoints import complete_steps
-from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
+from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
 from uda4inst.run_folder.status import Status, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
@@ -60,7 +60,8 @@ class RunSummary:
         ap: headline measure in [0, 1] of student and teacher at `ap_step`, where evaluated.
         ap_step: step of the newest evaluation, or None.
         measure: which headline measure it is, AP or mIoU.
-        scored_by: protocol and images of that evaluation, in words.
+        protocol: that judged them.
+        basis: the images of that evaluation.
         groups: category groups with a network each; none for a run of one network.
     """
 
@@ -70,7 +71,8 @@ class RunSummary:
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
     measure: str = "AP"
-    scored_by: str = ""
+    protocol: str = ""
+    basis: Basis = field(default_factory=Basis)
     groups: Sequence[str] = ()
 
 
@@ -200,15 +202,18 @@ class RunStore:
 
     def _read_summary(self, name: str) -> RunSummary:
         task = self.task(name)
-        ap, ap_step, scored_by = self._newest_ap(self.dir(name), task)
+        newest = self._newest_evaluation(self.dir(name))
+        protocol, measure = task.protocols[0], task.measures[0]
+        ap = {n: newest.value(n, protocol, measure) for n in newest.networks} if newest else {}
         return RunSummary(
             name=name,
             status=self.status(name),
             method=str(self.setting(name, "method.name") or ""),
             ap=ap,
-            ap_step=ap_step,
-            measure=task.measures[0],
-            scored_by=scored_by,
+            ap_step=newest.step if newest else None,
+            measure=measure,
+            protocol=protocol,
+            basis=newest.basis if newest else Basis(),
             groups=self.groups(name),
         )
 
@@ -307,22 +312,17 @@ class RunStore:
             return replace(status, state="waiting", error=None)
         return status
 
-    def _newest_ap(
-        self, run: RunDir, task: Task
-    ) -> tuple[Mapping[str, float | None], int | None, str]:
+    def _newest_evaluation(self, run: RunDir) -> Evaluation | None:
         steps = evaluated_steps(run)
         if not steps:
-            return {}, None, ""
+            return None
         try:
             found = self._cache.read(run.evaluation_of(steps[-1]), read_evaluation)
         except (OSError, UserError) as error:
             logger.warning("evaluation of %s cannot be read: %s", run.path, error)
-            return {}, None, ""
-        protocol, measure = task.protocols[0], task.measures[0]
-        ap = {network: found.value(network, protocol, measure) for network in found.networks}
-        images = "" if found.images is None else f", {found.images:,} images"
-        scored_by = f"{PROTOCOL_NAMES[protocol]} protocol; {found.dataset} {found.split}{images}"
-        return ap, steps[-1], scored_by
+            return None
+        # The name of a file is the truth about its step, as for whoever looks for it.
+        return replace(found, step=steps[-1])
 
 
 def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
