@@ -218,7 +218,7 @@ def _score(
         both = services.evaluations.comparable(which, other)
         if both is None:
             return "all evaluated images", "not compared: the two share no judged image"
-        if both[0] is not record:
+        if both[0] != record:
             images = "images of both"
         record = both[0]
     task = services.runs.task(which.run)
