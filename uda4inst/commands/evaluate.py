@@ -98,9 +98,9 @@ def evaluate(
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
     basis = read_basis(result)
-    step = "" if "step" not in result else f", step {result['step']:,}"
+    of_step = "" if "step" not in result else f", step {result['step']:,}"
     for name, part in parts.items():
-        _print_table(f"{name}{step}, {basis.count}", part, task)
+        _print_table(f"{name}{of_step}, {basis.count}", part, task)
     facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
     typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
 

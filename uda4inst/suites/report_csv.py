@@ -13,7 +13,7 @@ from uda4inst.suites.intervals import Interval
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network, ProtocolName, RowResult, Statistic, View
 
-CSV_COLUMNS: Final = (
+CSV_COLUMNS: Final[tuple[str, ...]] = (
     "suite",
     "scale",
     "benchmark",

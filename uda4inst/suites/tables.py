@@ -230,7 +230,7 @@ def _labelled(results: SuiteResults, row: RowResult, network: Network) -> str:
     return f"{label} [{marks}]" if marks else label
 
 
-def how_judged(results: SuiteResults, protocol: ProtocolName, network: Network) -> str:
+def how_judged(results: SuiteResults, protocol: ProtocolName, network: str) -> str:
     """Return protocol, network, step and images of a view's numbers, as titles say them."""
     counts = _listed(run.basis.count for row in results.rows for run in row.finished)
     parts = [f"{PROTOCOL_NAMES[protocol]} protocol", network, "last step", counts]
