@@ -148,13 +148,20 @@ def _run_row(summary: RunSummary, *, chosen: bool, unit: str) -> str:
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
         f'<td class="wb-run-name">{shown if RUN_NAME.fullmatch(summary.name) else name}</td>'
-        f'<td title="{why}">{markup.chip(status.state)}</td>'
+        f'<td title="{why}">{markup.chip(status.state)}{_place(summary)}</td>'
         f"<td>{escape(markup.method_text(summary)[:_METHOD_LETTERS]) or '–'}</td>"
         f'<td class="wb-num">{steps}</td>'
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
         f'<td class="wb-judged"{at}>{_judged(summary)}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
     )
+
+
+def _place(summary: RunSummary) -> str:
+    """Return which of those that wait it is, and whether it cannot begin."""
+    if summary.place is None:
+        return ""
+    return f" <small>{summary.place + 1}{', cannot begin' if summary.status.error else ''}</small>"
 
 
 def _scores(summary: RunSummary) -> str:
