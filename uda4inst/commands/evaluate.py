@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from uda4inst.data.tree import ImageTree
     from uda4inst.formats.image_list import ImageList
     from uda4inst.tasks.base import Task
+
+# Keys that the basis of the scores says in words.
+_OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
 
 
 def evaluate(
@@ -64,6 +67,7 @@ def evaluate(
 ) -> None:
     """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     from uda4inst.data.readers import truth_class
+    from uda4inst.evaluation.basis import read_basis
     from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
     from uda4inst.formats.image_list import read_image_list
     from uda4inst.tasks.instances import INSTANCES
@@ -93,9 +97,12 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
+    basis = read_basis(result)
+    of_step = "" if "step" not in result else f", step {result['step']:,}"
     for name, part in parts.items():
-        _print_table(name, part, task)
-    typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
+        _print_table(f"{name}{of_step}, {basis.count}", part, task)
+    facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
+    typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
 
 
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def _of_stored(
     protocols: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Judge a run's stored predictions of some images or by some protocols; nothing is written."""
+    from uda4inst.evaluation.basis import basis_json, basis_of
     from uda4inst.evaluation.scoring import evaluate_predictions
     from uda4inst.run_folder.evaluations import (
         evaluated_steps,
@@ -157,8 +165,8 @@ def _of_stored(
         )
         for network in networks
     }
-    count = len(dataset) if only is None else len(dataset.places(only))
-    return {"step": chosen, "images": count, "results": results}
+    places = range(len(dataset)) if only is None else dataset.places(only)
+    return {"step": chosen, **basis_json(basis_of(dataset, places)), "results": results}
 
 
 def _first(dataset: ImageTree, count: int) -> ImageList:
@@ -178,7 +186,7 @@ def _task_of(name: str, root: Path) -> Task:
 
 
 def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
-    """Print one network's measures in per cent, classes in rows."""
+    """Print one network's measures in per cent, classes in rows; `name` says all about it."""
     from rich.console import Console
     from rich.table import Table
 

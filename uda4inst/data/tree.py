@@ -149,6 +149,7 @@ class ImageTree(ABC):
             )
         index = FileIndex(self.root, left_out)
         records = tuple(self._list(index, require_labels=require_labels))
+        self.images_there: Final = len(records)  # of the split, an image list's or not
         if self.options.only is not None:
             where = f"{self.root}, {self.split}"
             records = tuple(records[i] for i in _places(records, self.options.only, where))
