@@ -7,7 +7,7 @@ to use the network again; `README.md` is the model card (`model_card.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +16,15 @@ import torch
 
 import uda4inst
 from uda4inst.atomic import disk_errors, new_folder, write_synced
+from uda4inst.data.config import DatasetRef
+from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import LONG_SIDE_MAX
+from uda4inst.evaluation.scoring import ImagesDone
 from uda4inst.exchange.model_card import Provenance, model_card
 from uda4inst.models.library_form import image_processing, library_form, preset_of
 from uda4inst.models.network import Network
+from uda4inst.models.precision import Precision, inference_precision
 from uda4inst.models.storage import save_tensors
 from uda4inst.reading import read_json
 from uda4inst.run_folder.checkpoints import Checkpoint, open_checkpoint
@@ -36,6 +40,7 @@ WEIGHTS: Final = "model.safetensors"
 PROCESSOR: Final = "preprocessor_config.json"
 CARD: Final = "README.md"
 _KEY: Final = "uda4inst"  # of config.json
+PRECISION: Final[Precision] = "tf32"  # in which a folder's network predicts, as runs do by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +202,8 @@ class Exported:
         """What its network predicts."""
         return task_of(self.preset)
 
-    def load(self, device: torch.device) -> TrainedNetwork:
-        """Return the network, in evaluation mode.
+    def load(self) -> TrainedNetwork:
+        """Return the network, in evaluation mode, on a GPU if there is one.
 
         Raises:
             UserError: weights are missing or do not fit.
@@ -210,12 +215,56 @@ class Exported:
                 f"got none that fit for {', '.join(unfilled[:5])} ({self.folder}). Such a folder "
                 "is a start for training (model.weights) and predicts nothing yet."
             )
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return TrainedNetwork(
             network.to(device).eval(),
             classes=self.facts.classes,
             device=device,
             short_side=self.facts.short_side,
         )
+
+    def evaluate(
+        self,
+        ref: DatasetRef,
+        *,
+        protocols: Sequence[str] | None = None,
+        progress: ImagesDone | None = None,
+    ) -> dict[str, Any]:
+        """Judge the network on labelled images.
+
+        Args:
+            ref: where they are.
+            protocols: how; None for the task's own.
+            progress: called after every image.
+
+        Returns:
+            What `uda4inst evaluate` prints of a run.
+
+        Raises:
+            UserError: weights do not fit, or images cannot be read.
+        """
+        labels = self.task.labels
+        if not has_labels(ref, labels):
+            raise UserError(
+                f"--target must be a data set with {labels} labels, which {self.folder} is judged "
+                f"by, got format {ref.format} ({ref.root}). Choose another --format."
+            )
+        dataset = open_dataset(ref, domain="target", labels=labels)
+        trained = self.load()
+        with inference_precision(PRECISION, trained.device):
+            scores = self.task.evaluate(
+                trained.network,
+                dataset,
+                device=trained.device,
+                protocols=tuple(protocols or self.task.protocols),
+                short_side=self.facts.short_side,
+                classes=self.facts.classes,
+                progress=progress,
+            )
+        facts = {"step": self.facts.step, "config_hash": self.facts.config_hash}
+        where = {"dataset": f"{dataset.name} ({dataset.root})", "split": dataset.split}
+        results = {self.facts.network or "network": scores}
+        return {**facts, **where, "images": len(dataset), "results": results}
 
 
 def open_exported(folder: Path) -> Exported:
