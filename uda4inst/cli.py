@@ -14,7 +14,18 @@ import sys
 import typer
 
 from uda4inst import __version__
-from uda4inst.commands import bench, choose, data, doctor, evaluate, export, pack, predict, suite, train
+from uda4inst.commands import (
+    bench,
+    choose,
+    data,
+    doctor,
+    evaluate,
+    export,
+    pack,
+    predict,
+    suite,
+    train,
+)
 from uda4inst.commands.plugged_in import WithPlugIns
 from uda4inst.errors import UserError
 

@@ -40,7 +40,8 @@ def evaluate(
         typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option(help="Of predictions or a hub folder: the labelled data set's folder.")
+        Path | None,
+        typer.Option(help="Of predictions or a hub folder: the data set's folder."),
     ] = None,
     target_format: Annotated[
         str, typer.Option("--format", help="Of predictions or a hub folder: the data set's format.")

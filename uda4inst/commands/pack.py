@@ -17,7 +17,8 @@ def pack(
         int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
     ] = None,
     resumable: Annotated[
-        bool, typer.Option("--resumable", help="With what training goes on from; three times as large.")
+        bool,
+        typer.Option("--resumable", help="With what training goes on from; larger."),
     ] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
@@ -38,9 +39,7 @@ def pack(
 
 def unpack(
     archive: Annotated[Path, typer.Argument(help="An archive of uda4inst pack.")],
-    name: Annotated[
-        str | None, typer.Argument(help="Of the run; default: the one it had.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Of the run; default: the one it had.")] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """Make a run of an archive, every file compared with its hash."""

@@ -1,4 +1,4 @@
-"""`uda4inst pack` and `unpack`: what a paper needs of a run in one file, checked when it comes back.
+"""Archives of runs: what a paper needs of one in one file, checked when it comes back.
 
 The archive is a zip in which nothing is compressed, so that it holds no more than its own size.
 `packed.json` says what is in it, with a hash of every file, and on what it was trained and packed.
@@ -206,11 +206,13 @@ def unpack_run(path: Path, *, root: Path, name: str | None = None) -> Unpacked:
             contents = _checked_contents(archive)
             members = _checked_members(archive, contents["files"], os.fstat(file.fileno()).st_size)
             out = root / check_run_name(name or str(contents["run"]))
-            refuse_existing(out)
-            with disk_errors("the unpacked run", out, next_step="Make room, then unpack again."):
-                with new_folder(out) as folder:
-                    for member in members:
-                        _extract(archive, member, folder, contents["files"][member.filename])
+            refuse_existing(out, called="NAME")
+            with (
+                disk_errors("unpacked run", out, next_step="Make room, then unpack again."),
+                new_folder(out) as folder,
+            ):
+                for member in members:
+                    _extract(archive, member, folder, contents["files"][member.filename])
     except _DAMAGED as error:
         if isinstance(error, UserError):
             raise

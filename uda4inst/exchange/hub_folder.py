@@ -109,14 +109,18 @@ def export_run(
     return [out / module.name for module in modules]
 
 
-def refuse_existing(out: Path) -> None:
+def refuse_existing(out: Path, *, called: str = "OUT") -> None:
     """Raise where something has the name already.
+
+    Args:
+        out: to be made.
+        called: what the message calls it.
 
     Raises:
         UserError: it has.
     """
     if out.exists() or out.is_symlink():
-        raise UserError(f"OUT must be new, got {out}, which exists. Choose another name.")
+        raise UserError(f"{called} must be new, got {out}, which exists. Choose another name.")
 
 
 def _export_one(
@@ -168,9 +172,7 @@ def write_network(network: Network, folder: Path, *, facts: Facts) -> None:
     theirs = library_form(network)
     config = json.loads(theirs.config.to_json_string())
     config |= {"architectures": [type(theirs).__name__], _KEY: asdict(facts)}
-    processing = image_processing(
-        network, short_side=facts.short_side, long_side_max=LONG_SIDE_MAX
-    )
+    processing = image_processing(network, short_side=facts.short_side, long_side_max=LONG_SIDE_MAX)
     for file, value in ((CONFIG, config), (PROCESSOR, processing)):
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
         write_synced(folder / file, text.encode())
@@ -312,5 +314,3 @@ def _facts(found: Any, task: Task) -> Facts:
         )
     values["classes"] = tuple(classes)
     return Facts(**{name: value for name, value in values.items() if name in known})
-
-

@@ -181,8 +181,8 @@ def write_onnx(network: Network, path: Path, *, size: Size, facts: Mapping[str, 
         if not difference < TOLERANCE:
             raise UserError(
                 "the ONNX file must say what the network says, got outputs that differ by "
-                f"{difference:.1e} of the largest ({path}, which was not kept). Export in the hub's "
-                "format instead: leave --onnx out."
+                f"{difference:.1e} of the largest ({path}, which was not kept). Export in the "
+                "hub's format instead: leave --onnx out."
             )
     return difference
 

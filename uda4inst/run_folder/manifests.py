@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-
 # Says of a checkpoint that it holds networks and nothing that training goes on from.
 WEIGHTS_ALONE: Final = "weights_alone"
 
