@@ -21,6 +21,7 @@ UNHASHED: Final = (
     "training.modules_at_once",
     "training.log_every",
     "training.tensorboard_every",
+    "training.trackers",
     "training.snapshot_every",
     "training.snapshots_kept",
     "training.checkpoint_every",

@@ -33,9 +33,10 @@ from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
-from uda4inst.training.places import circumstances, what_differs
+from uda4inst.training.places import circumstances, open_again, what_differs
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.trackers import Trackers, require_trackers
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def train(config: Config, *, data: RunData | None = None, watch: Watch | None = 
     """
     run = RunDir(Path(config.run.root) / config.run.name)
     choose_settings(config)
+    require_trackers(config.training.trackers)
     processes = Processes.join(config)
     try:
         processes.on_first(lambda: check_is_new(run))
@@ -125,7 +127,7 @@ def resume(
             if step is not None and not may_replace:
                 processes.on_first(lambda: check_nothing_is_lost(run, step))
             if data is None:
-                data = open_data(config)
+                data = open_again(run, config)
                 processes.on_first(data.check)
             parts = _build(config, processes, data, checkpoint=checkpoint)
             processes.on_first(lambda: _go_back(run, parts.session, keeps_later=may_replace))
@@ -184,12 +186,14 @@ def _work(
     with ExitStack() as stack:
         stack.callback(parts.batches.close)
         stack.enter_context(listener.listening())
-        status = metrics = None
+        status = metrics = trackers = None
         if processes.is_first:
             with disk_errors("run folder", run.path, next_step="Make room, then start again."):
                 stack.enter_context(logging_to(run.log))
                 _record(run, parts)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))
+            trackers = Trackers(session.config, run, step=session.step)
+            stack.callback(trackers.close)
             status = StatusFile(
                 run.status,
                 steps=training.total_steps,
@@ -198,7 +202,11 @@ def _work(
             )
             status.update(step=session.step, stage=session.stage.number)
         journal = Journal(
-            processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
+            processes,
+            metrics,
+            log_every=training.log_every,
+            failed_batch=run.failed_batch,
+            trackers=trackers,
         )
         trainer = Trainer(
             session,

@@ -16,7 +16,7 @@ from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import this_host
 from uda4inst.run_folder.layout import RunDir, last_command, module_names
 from uda4inst.run_folder.trainer import locked
-from uda4inst.training.batches import RunData
+from uda4inst.training.batches import RunData, open_data
 from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.hashing import UNHASHED
 from uda4inst.training.processes import Processes
@@ -24,6 +24,7 @@ from uda4inst.training.processes import Processes
 _SIDES: Final = ("source", "target", "val")
 _ROOTS: Final = tuple(f"data.{side}.root" for side in _SIDES)
 # A run's name and place are those of its folder.
+_ROUNDING: Final = ("commit", "versions", "device", "processes")
 SETTABLE: Final = (*_ROOTS, *(name for name in UNHASHED if name != "run"))
 
 
@@ -70,6 +71,21 @@ def _place(ref: Any) -> dict[str, Any]:
     return {"root": ref.root, "moved_from": ref.moved_from}
 
 
+def open_again(run: RunDir, config: Config) -> RunData:
+    """Open the data sets of a run that goes on; no image is looked at.
+
+    Raises:
+        UserError: a tree is missing or incomplete; the message says how to name another place.
+    """
+    try:
+        return open_data(config)
+    except UserError as error:
+        raise UserError(
+            f"{error} Where the run comes from another machine, say where its data are on this "
+            f"one: uda4inst resume {run.path} {' '.join(f'{name}=FOLDER' for name in _ROOTS)}"
+        ) from error
+
+
 def circumstances(config: Config, processes: Processes, data: RunData) -> dict[str, Any]:
     """Return what `command.json` keeps of where a run trains, beside commit and versions.
 
@@ -108,10 +124,12 @@ def what_differs(run: RunDir, now: Mapping[str, Any], *, written_by: int) -> str
             " Its data sets have not as many images as before: it goes on with others. Stop it "
             "and set data.*.root if these are the wrong ones."
         )
-    return (
-        f"{text} It goes on from its checkpoint, no longer to the bit as it would have: numbers "
-        "round differently with other versions and devices, and other processes see other images."
-    )
+    if any(before.get(name) not in (None, now[name]) for name in _ROUNDING):
+        text += (
+            " It goes on from its checkpoint, and not to the bit as it would have: numbers round "
+            "differently with other versions and devices, and other processes see other images."
+        )
+    return text
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.groups.module_processes import train_at_once
 from uda4inst.training.loop import Outcome, Progress
-from uda4inst.training.places import move_run
+from uda4inst.training.places import move_run, open_again
 from uda4inst.training.processes import Processes
 from uda4inst.training.validation import (
     NetworkImagesDone,
@@ -113,7 +113,7 @@ def resume(
             f"Take one of {', '.join(str(m.path) for m in modules_of(run))}, then resume the run."
         )
     config = load_config(run.config)
-    data = open_data(config)
+    data = open_again(run, config)
     data.check()
     return _resume_groups(run, config, data, watch=watch)
 
