@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "doctor"),
+    ("suites", "exchange", "doctor"),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.
@@ -53,6 +53,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "nbformat": ("workbench/notebook/record.py",),
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
+    "onnx": ("uda4inst/exchange/onnx_file.py",),
+    "onnxruntime": ("uda4inst/exchange/onnx_file.py",),
+    "onnxscript": ("uda4inst/exchange/onnx_file.py",),
     "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
     "detectron2": ("uda4inst/doctor.py",),
     "typer": ("uda4inst/cli.py", "uda4inst/commands", "workbench/sessions/commands"),

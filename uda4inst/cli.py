@@ -14,7 +14,18 @@ import sys
 import typer
 
 from uda4inst import __version__
-from uda4inst.commands import bench, choose, data, doctor, evaluate, predict, suite, train
+from uda4inst.commands import (
+    bench,
+    choose,
+    data,
+    doctor,
+    evaluate,
+    export,
+    pack,
+    predict,
+    suite,
+    train,
+)
 from uda4inst.commands.plugged_in import WithPlugIns
 from uda4inst.errors import UserError
 
@@ -32,6 +43,9 @@ app.command("fork")(train.fork)
 app.command("evaluate")(evaluate.evaluate)
 app.command("choose")(choose.choose)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.command("bench")(bench.bench)
 app.command("suite")(suite.suite)
 app.command("report")(suite.report)

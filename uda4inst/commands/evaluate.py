@@ -28,7 +28,11 @@ _OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
 
 def evaluate(
     run: Annotated[
-        str | None, typer.Argument(help="A run folder, or the name of a run under --root.")
+        str | None,
+        typer.Argument(
+            help="A run folder, the name of a run under --root, or, with --target, a folder in the "
+            "hub's format (uda4inst export)."
+        ),
     ] = None,
     step: Annotated[
         int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
@@ -39,12 +43,13 @@ def evaluate(
         typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option(help="With --predictions: the labelled data set's folder.")
+        Path | None,
+        typer.Option(help="Of predictions or a hub folder: the data set's folder."),
     ] = None,
     target_format: Annotated[
-        str, typer.Option("--format", help="With --predictions: the data set's format.")
+        str, typer.Option("--format", help="Of predictions or a hub folder: the data set's format.")
     ] = "cityscapes",
-    split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
+    split: Annotated[str, typer.Option(help="Of predictions or a hub folder: its split.")] = "val",
     annotations: AnnotationsOption = None,
     unnumbered: UnnumberedOption = "ignore",
     images: Annotated[
@@ -69,6 +74,7 @@ def evaluate(
     from uda4inst.data.readers import truth_class
     from uda4inst.evaluation.basis import read_basis
     from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
+    from uda4inst.exchange.hub_folder import is_hub_folder
     from uda4inst.formats.image_list import read_image_list
     from uda4inst.tasks.instances import INSTANCES
 
@@ -87,6 +93,11 @@ def evaluate(
         protocols = protocol or PROTOCOLS
         result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES
+    elif is_hub_folder(folder := Path(str(run))):
+        options = {"annotations": annotations, "unnumbered": unnumbered, "only": images}
+        where = {"root": target, "format": target_format, "split": split, **options}
+        result, task = _of_folder(folder, where, step, protocol)
+        parts = result["results"]
     else:
         result = (
             _of_stored(str(run), step, root, only, protocol)
@@ -103,6 +114,36 @@ def evaluate(
         _print_table(f"{name}{of_step}, {basis.count}", part, task)
     facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
     typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
+
+
+def _of_folder(
+    folder: Path,
+    where: Mapping[str, Any],
+    step: int | None,
+    protocols: Sequence[str] | None,
+) -> tuple[dict[str, Any], Task]:
+    """Judge the network in a folder in the hub's format; nothing is written."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.config import DatasetRef
+    from uda4inst.data.readers import format_class
+    from uda4inst.exchange.hub_folder import open_exported
+
+    if where["root"] is None or step is not None:
+        raise UserError(
+            f"evaluate must be given --target, and no --step, with a folder of one network, got "
+            f"{folder}. As in: uda4inst evaluate {folder} --target data/cityscapes"
+        )
+    format_class(where["format"])
+    require_root(where["root"])
+    texts = {key: str(value) for key, value in where.items() if value is not None}
+    exported = open_exported(folder)
+    with counting("loading") as show:
+        found = exported.evaluate(
+            DatasetRef.model_validate(texts),
+            protocols=protocols,
+            progress=lambda done, total: show(done, total, "images"),
+        )
+    return found, exported.task
 
 
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:

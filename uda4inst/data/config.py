@@ -86,6 +86,13 @@ class DatasetRef(Settings):
         json_schema_extra={"by_itself": True},
     )
 
+    moved_from: str | None = Field(
+        None,
+        description="Where the folder was when the run began, filled in by itself where the run "
+        "goes on elsewhere: the configuration's hash stays that of this place.",
+        json_schema_extra={"by_itself": True},
+    )
+
     @model_validator(mode="after")
     def _check_only(self) -> DatasetRef:
         if self.only_hash is not None and self.only is None:
@@ -100,6 +107,14 @@ class DatasetRef(Settings):
             max_truncation=self.max_truncation,
             min_area=self.min_area,
         )
+
+    def moved(self, root: str) -> DatasetRef:
+        """Return the reference to the same data set in another folder."""
+        if root == self.root:
+            return self
+        began = self.moved_from or self.root
+        moved_from = None if began == root else began
+        return self.model_copy(update={"root": root, "moved_from": moved_from})
 
     def pinned(self) -> DatasetRef:
         """Return the reference with the hash of its image list as it is now, if it had none.

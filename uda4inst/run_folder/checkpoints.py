@@ -12,7 +12,7 @@ import hashlib
 import io
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -34,7 +34,7 @@ from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
 from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
-from uda4inst.run_folder.manifests import checked
+from uda4inst.run_folder.manifests import WEIGHTS_ALONE, checked
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
@@ -151,6 +151,11 @@ class Checkpoint:
         Raises:
             UserError: the checkpoint has no such file, or it holds something else.
         """
+        if self.manifest.get(WEIGHTS_ALONE):
+            raise UserError(
+                f"checkpoint must hold {name} for training to go on, got networks alone "
+                f"({self.folder}). Its run was packed without: uda4inst pack RUN --resumable"
+            )
         if name not in self.manifest["files"]:
             raise UserError(
                 f"checkpoint must hold {name}, got {', '.join(self.manifest['files'])} "
@@ -343,7 +348,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / MANIFEST
     try:
-        manifest = checked(read_json(path), needed=_NEEDED)
+        manifest = checked(read_json(path), needed=_NEEDED, networks=_NEEDED[:1])
     except (OSError, ValueError) as error:
         raise UserError(
             f"checkpoint must have a readable {MANIFEST}, got {error} ({path}). {_older(folder)}"
@@ -365,6 +370,17 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"({folder}). {_older(folder)}"
         )
     return Checkpoint(folder, manifest)
+
+
+def weights_alone(manifest: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:
+    """Return the manifest of a checkpoint that keeps its networks and nothing to go on from.
+
+    Args:
+        manifest: of the whole one.
+        without: names of the files that are left out.
+    """
+    files = {name: facts for name, facts in manifest["files"].items() if name not in without}
+    return {**manifest, "files": files, WEIGHTS_ALONE: True}
 
 
 def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:

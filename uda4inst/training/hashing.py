@@ -21,6 +21,7 @@ UNHASHED: Final = (
     "training.modules_at_once",
     "training.log_every",
     "training.tensorboard_every",
+    "training.trackers",
     "training.snapshot_every",
     "training.snapshots_kept",
     "training.checkpoint_every",
@@ -63,6 +64,9 @@ def hashed_values(config: Config) -> dict[str, Any]:
     """
     values: dict[str, Any] = config.model_dump(mode="json")
     values["method"] = config.method.hashed()
+    for ref in (values["data"][name] for name in ("source", "target", "val")):
+        if (began := ref.pop("moved_from")) is not None:
+            ref["root"] = began
     for name in UNHASHED:
         remove(values, name)
     remove_later_defaults(values, config)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from uda4inst.atomic import disk_errors, remove_folder
-from uda4inst.data.tree import ImageTree, describe
+from uda4inst.data.tree import describe
 from uda4inst.errors import UserError
 from uda4inst.run_folder.checkpoints import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.run_folder.control import Control
@@ -19,6 +19,7 @@ from uda4inst.run_folder.going_back import check_nothing_is_lost, results_after,
 from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
+    command_entry,
     create_run,
     record_command,
 )
@@ -32,8 +33,10 @@ from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
+from uda4inst.training.places import circumstances, open_again, what_differs
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.trackers import Trackers, require_trackers
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class _Parts:
     """What a run is made of before it has a folder."""
 
     session: Session
-    validation: ImageTree | None
+    data: RunData
     batches: Generator[DomainBatch]
 
 
@@ -64,6 +67,7 @@ def train(config: Config, *, data: RunData | None = None, watch: Watch | None = 
     """
     run = RunDir(Path(config.run.root) / config.run.name)
     choose_settings(config)
+    require_trackers(config.training.trackers)
     processes = Processes.join(config)
     try:
         processes.on_first(lambda: check_is_new(run))
@@ -123,7 +127,7 @@ def resume(
             if step is not None and not may_replace:
                 processes.on_first(lambda: check_nothing_is_lost(run, step))
             if data is None:
-                data = open_data(config)
+                data = open_again(run, config)
                 processes.on_first(data.check)
             parts = _build(config, processes, data, checkpoint=checkpoint)
             processes.on_first(lambda: _go_back(run, parts.session, keeps_later=may_replace))
@@ -141,7 +145,7 @@ def _build(
     batches = open_batches(config, processes, data.trees, first_step=step)
     session = Session(config, processes, checkpoint=checkpoint)
     rehearse(session)
-    return _Parts(session, data.validation, batches)
+    return _Parts(session, data, batches)
 
 
 def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
@@ -182,12 +186,14 @@ def _work(
     with ExitStack() as stack:
         stack.callback(parts.batches.close)
         stack.enter_context(listener.listening())
-        status = metrics = None
+        status = metrics = trackers = None
         if processes.is_first:
             with disk_errors("run folder", run.path, next_step="Make room, then start again."):
                 stack.enter_context(logging_to(run.log))
-                record_command(run)
+                _record(run, parts)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))
+            trackers = Trackers(session.config, run, step=session.step)
+            stack.callback(trackers.close)
             status = StatusFile(
                 run.status,
                 steps=training.total_steps,
@@ -196,13 +202,17 @@ def _work(
             )
             status.update(step=session.step, stage=session.stage.number)
         journal = Journal(
-            processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
+            processes,
+            metrics,
+            log_every=training.log_every,
+            failed_batch=run.failed_batch,
+            trackers=trackers,
         )
         trainer = Trainer(
             session,
             run,
             batches=parts.batches,
-            validation=parts.validation,
+            validation=parts.data.validation,
             control=listener,
             journal=journal,
             status=status,
@@ -210,6 +220,15 @@ def _work(
         )
         _announce(run, parts)
         return _run_to_its_end(trainer)
+
+
+def _record(run: RunDir, parts: _Parts) -> None:
+    """Keep how and where the run is trained now, and say what differs from before."""
+    session = parts.session
+    entry = command_entry(circumstances(session.config, session.processes, parts.data))
+    if session.written_by and (differs := what_differs(run, entry, written_by=session.written_by)):
+        log.warning("%s", differs)
+    record_command(run, entry)
 
 
 def _open_metrics(run: RunDir, session: Session) -> MetricsLog:
@@ -275,7 +294,8 @@ def _announce(run: RunDir, parts: _Parts) -> None:
     )
     announce_device(config)
     log.info("%s", session.load_report)
-    judged = describe(parts.validation) if parts.validation else "none, data.val has no instances"
+    validation = parts.data.validation
+    judged = describe(validation) if validation else "none, data.val has no instances"
     log.info("validation: %s", judged)
 
 

@@ -56,6 +56,7 @@ PresetName = Literal[
     "bisenet_r18",
     "bisenet_r101",
 ]
+TrackerName = Literal["wandb", "mlflow", "trackio"]
 ProtocolName = Literal["cityscapes", "coco", "pixels", "thing_pixels"]
 
 
@@ -172,6 +173,11 @@ class TrainingConfig(Settings):
         default=10,
         ge=0,
         description="Steps between TensorBoard points; 0 for no TensorBoard files.",
+    )
+    trackers: tuple[TrackerName, ...] = Field(
+        default=(),
+        description="Programs that are told the same numbers as often (every 10 steps where "
+        "TensorBoard is off): wandb, mlflow, trackio, each installed beside. None by default.",
     )
     snapshot_every: int = Field(
         default=100, ge=0, description="Steps between snapshots of the training images; 0 for none."

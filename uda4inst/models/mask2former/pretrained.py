@@ -128,7 +128,7 @@ def _from_pretrained(
     """Load configuration, compare, load weights."""
     ours = model.network.config
     theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
-    differing = _differences(theirs, ours)
+    differing = mask2former_differences(theirs, ours)
     if differing:
         raise UserError(
             f"model.weights must have the architecture of preset {model.preset.name!r}, got "
@@ -145,7 +145,7 @@ def _from_pretrained(
     return loaded
 
 
-def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
+def mask2former_differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
     """Name the architecture fields in which two configurations differ."""
     backbones = differing_fields(theirs.backbone_config, ours.backbone_config, _BACKBONE)
     return differing_fields(theirs, ours, _ARCHITECTURE) + [f"backbone {b}" for b in backbones]
