@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.metrics import VARYING_FIELDS
+from uda4inst.run_folder.varying import VARYING_FIELDS
 
 pytestmark = pytest.mark.e2e
 

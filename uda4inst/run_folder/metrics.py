@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 # Ten thousand lines come through here before a page first shows.
 _decode: Final = msgspec.json.Decoder().decode
-# What depends on the machine and the moment; all else is repeated to the bit by a resumed run.
-VARYING_FIELDS = ("time", "images_per_second", "memory_mib")
 
 
 class MetricsLog:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
+from uda4inst.training.peers import end_now, losing_a_process
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
 
@@ -227,6 +229,9 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     """Run the loop; whatever ends it is written to the status and told to other processes."""
     if trainer.status:
         trainer.status.start()
+    peers = trainer.session.processes.peers
+    if peers is not None and trainer.status is not None:
+        peers.end = partial(_end_alone, trainer.status)
     try:
         outcome = _loop(trainer)
     except BaseException as error:
@@ -249,10 +254,18 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     return outcome
 
 
+def _end_alone(status: StatusFile, message: str) -> None:
+    """Leave a true last status, and end while the main thread waits for a process that is lost."""
+    log.error("%s", message)
+    status.close("failed", error=message)
+    end_now(message)
+
+
 def _loop(trainer: Trainer) -> Outcome:
-    """Run the loop; a GPU whose memory does not suffice is a reason that lies in the run."""
+    """Run the loop; what torch says of memory or connections becomes one message."""
     try:
-        return trainer.loop()
+        with losing_a_process():
+            return trainer.loop()
     except torch.OutOfMemoryError as error:
         saved = latest_step(trainer.run.checkpoints)
         raise RunFailedError(out_of_memory(trainer.session, error, saved)) from error
