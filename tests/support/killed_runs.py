@@ -336,6 +336,21 @@ def kill_once(
     # In half of the cases the next one finds them at work.
     patience = LONGEST_SECONDS if may_outlive and chance.random() < 0.5 else GONE_SECONDS
     gone_after, left = place.wait_until_gone(patience)
+    faults = [fault for run in place.runs() for fault in whole_files(run)]
+    if left and not may_outlive:
+        faults += [f"still there after {GONE_SECONDS:.0f} s: {p.pid} {p.cmdline()}" for p in left]
+    return Kill(way, moment, round(seconds, 2), seen, round(gone_after, 2), tuple(faults))
+
+
+def finish(place: Place, scenario: Scenario, *, begun: bool) -> list[str]:
+    """Go on to the end; return what went wrong."""
+    first = place.start(scenario.go_on if begun else scenario.begin)
+    try:
+        code = first.wait(LONGEST_SECONDS)
+    except subprocess.TimeoutExpired:
+        place.kill(first, "tree")
+        return ["did not end"]
+    _, left = place.wait_until_gone(GONE_SECONDS)
     faults = [f"ended with exit code {code}"] if code else []
     faults += [f"{p.pid} outlived the end: {p.cmdline()}" for p in left]
     return faults + [f"left unfinished: {path}" for path in place.unfinished()]
