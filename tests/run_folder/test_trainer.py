@@ -190,3 +190,13 @@ def test_living_trainer__a_run_of_an_earlier_version(tmp_path: Path) -> None:
     run.status.write_text(json.dumps({**written, "heartbeat": time.time()}))
     assert load_status(run.status).process_started is None
     assert living_trainer(run) is not None
+
+
+def test_locked__removes_what_a_killed_evaluation_left(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    predictions = run.predictions_of(5)
+    predictions.mkdir(parents=True)
+    for name in (".tmp-77-student.jsonl.gz", "teacher.jsonl.gz"):
+        (predictions / name).touch()
+    with locked(run):
+        assert [path.name for path in predictions.iterdir()] == ["teacher.jsonl.gz"]

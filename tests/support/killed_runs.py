@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -30,9 +31,10 @@ from typing import Any, Final, Literal
 import psutil
 from compared_runs import repeated_content
 
-from uda4inst.atomic import TEMPORARY_PREFIX
+from uda4inst.atomic import TEMPORARY_PREFIX, write_json
 from uda4inst.errors import UserError
 from uda4inst.run_folder.checkpoints import complete_steps, open_checkpoint
+from uda4inst.run_folder.commit import current_commit
 from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.status import load_status
@@ -42,7 +44,7 @@ from uda4inst.toystreets.write import write_toystreets
 MARK: Final = "UDA4INST_SOAK_TRIAL"
 GONE_SECONDS: Final = 10.0
 LONGEST_SECONDS: Final = 300.0
-KILLS_A_TRIAL: Final = 4
+KILLS_A_TRIAL: Final = 6
 
 _SMALL: Final = (
     "data.crop=[64, 128]",
@@ -403,7 +405,9 @@ def soak(
     kills: int,
     seed: int,
     at_once: int = 1,
+    seconds: float = math.inf,
     scenarios: Sequence[Scenario] = SCENARIOS,
+    tell: Callable[[list[Trial]], None] = lambda trials: None,
 ) -> list[Trial]:
     """Run trials until there were so many kills.
 
@@ -412,8 +416,11 @@ def soak(
         kills: how many, at the least.
         seed: of everything that is drawn.
         at_once: trials at the same time.
+        seconds: no trial begins later than this.
         scenarios: taken in turn.
+        tell: called with all trials when one has ended.
     """
+    started = time.monotonic()
     data = root / "toystreets"
     write_toystreets(data / "toystreets", size=(64, 128), train=8, val=2, workers=0)
     unbroken = {
@@ -425,7 +432,7 @@ def soak(
     def work(number: int) -> None:
         scenario = scenarios[number % len(scenarios)]
         left = kills - sum(len(trial.kills) for trial in trials)
-        if left <= 0:
+        if left <= 0 or time.monotonic() - started > seconds:
             return
         place = Place(root / f"trial-{number}", data)
         trial = run_trial(
@@ -437,6 +444,7 @@ def soak(
         )
         trials.append(trial)
         say(trial, sum(len(one.kills) for one in trials))
+        tell(trials)
         if not (trial.faults or any(kill.faults for kill in trial.kills)):
             shutil.rmtree(place.folder)
 
@@ -457,9 +465,10 @@ def summary(trials: Sequence[Trial], *, seed: int, seconds: float) -> dict[str, 
     """Return the report of all trials."""
     kills = [kill for trial in trials for kill in trial.kills]
     return {
+        "commit": current_commit(),
+        "seed": seed,
         "kills": len(kills),
         "trials": len(trials),
-        "seed": seed,
         "seconds": round(seconds),
         "faults": sum(len(t.faults) for t in trials) + sum(len(k.faults) for k in kills),
         "gone_after_at_most": max((k.gone_after for k in kills), default=0.0),
@@ -477,14 +486,26 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="report, as JSON")
     parser.add_argument("--root", type=Path, help="folder to work in; default: a temporary one")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no trial begins later")
     asked = parser.parse_args()
     root = asked.root or Path(tempfile.mkdtemp(prefix="uda4inst-soak-"))
     started = time.monotonic()
-    trials = soak(root.resolve(), kills=asked.kills, seed=asked.seed, at_once=asked.at_once)
-    report = summary(trials, seed=asked.seed, seconds=time.monotonic() - started)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if report["faults"]:
+
+    def write(trials: list[Trial]) -> dict[str, Any]:
+        report = summary(trials, seed=asked.seed, seconds=time.monotonic() - started)
+        write_json(asked.out, report)
+        return report
+
+    trials = soak(
+        root.resolve(),
+        kills=asked.kills,
+        seed=asked.seed,
+        at_once=asked.at_once,
+        seconds=asked.seconds,
+        tell=write,
+    )
+    if write(trials)["faults"]:
         sys.exit(1)
     shutil.rmtree(root)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
-from uda4inst.reading import MAX_WEIGHTS, open_regular
+from uda4inst.reading import MAX_WEIGHTS, open_regular, parse_json
 
 FORMAT: Final = "uda4inst-1"
 
@@ -69,7 +69,7 @@ def _order_header(path: Path) -> None:
     """Sort what safetensors writes in any order: equal networks have equal files."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         file.seek(8)

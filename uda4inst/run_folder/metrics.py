@@ -63,7 +63,7 @@ class MetricsLog:
             UserError: the disk is full or fails.
         """
         data = (json.dumps(line, allow_nan=False) + "\n").encode()
-        with disk_errors("metrics", self._path, next_step="Make room, then resume the run."):
+        with disk_errors("metrics", self._path, then="resume the run"):
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._events is not None and line["step"] % self._every == 0:

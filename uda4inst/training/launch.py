@@ -159,13 +159,14 @@ def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
     aside = set_aside(run, step) if keeps_later else None
     if aside is not None:
         log.info("what came after step %d is in %s", step, aside)
-    return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
-    later = results_after(run, step)
-    for number in later.snapshots:
-        remove_folder(run.snapshot_of(number))
-    for number in later.evaluations:
-        run.evaluation_of(number).unlink()
-        remove_folder(run.predictions_of(number))
+    with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
+        return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
+        later = results_after(run, step)
+        for number in later.snapshots:
+            remove_folder(run.snapshot_of(number))
+        for number in later.evaluations:
+            run.evaluation_of(number).unlink()
+            remove_folder(run.predictions_of(number))
 
 
 def _work(
@@ -186,7 +187,7 @@ def _work(
         stack.enter_context(listener.listening())
         status = metrics = None
         if processes.is_first:
-            with disk_errors("run folder", run.path, next_step="Make room, then start again."):
+            with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
                 stack.enter_context(logging_to(run.log))
                 record_command(run)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))

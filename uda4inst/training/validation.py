@@ -111,7 +111,7 @@ def evaluate_networks(
     """
     settings = config.evaluation
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+    with disk_errors("evaluation", run.evaluation, then="resume the run"):
         for name, network in networks.items():
             folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)
