@@ -174,8 +174,10 @@ class Place:
         folder.mkdir(parents=True)
         (folder / "data").symlink_to(data)
         self._mark = str(folder)
+        self._known: frozenset[Path] = frozenset()
 
     def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        self._known = frozenset(self.unfinished())
         with (self.folder / "said.txt").open("ab") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "uda4inst.cli", *arguments],
@@ -222,6 +224,11 @@ class Place:
         """Return temporary files and folders, outermost first."""
         found = sorted(self.folder.rglob(f"{TEMPORARY_PREFIX}*"))
         return [path for path in found if path.parent not in found]
+
+    def in_writing(self) -> list[str]:
+        """Return what is being written since the last start: names of folders on the way to it."""
+        new = [path for path in self.unfinished() if path not in self._known]
+        return [part for path in new for part in path.relative_to(self.folder).parts]
 
     def lines(self) -> int:
         """Return how many lines of metrics there are."""
@@ -283,12 +290,12 @@ def whole_files(run: RunDir) -> Iterator[str]:
 
 def seen_in(place: Place) -> str:
     """Return what a killed training was doing, as its folder shows it."""
-    unfinished = [path.relative_to(place.folder).parts for path in place.unfinished()]
-    if any("checkpoints" in parts for parts in unfinished):
+    written = place.in_writing()
+    if "checkpoints" in written:
         return "writing a checkpoint"
-    if any("evaluation" in parts for parts in unfinished):
+    if "evaluation" in written:
         return "evaluating"
-    if any("snapshots" in parts for parts in unfinished):
+    if "snapshots" in written:
         return "writing a snapshot"
     if not place.runs():
         return "before there was a run"
@@ -311,7 +318,7 @@ def wait_for(place: Place, first: subprocess.Popen[bytes], moment: Moment, wante
             return
         if moment == "between" and place.records() > records:
             return
-        if looked_for and any(looked_for in path.parts for path in place.unfinished()):
+        if looked_for in place.in_writing():
             return
         time.sleep(0.003)
 
