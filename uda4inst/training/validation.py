@@ -111,7 +111,7 @@ def evaluate_networks(
     """
     settings = config.evaluation
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, then="resume the run"):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for name, network in networks.items():
             folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ def _merge_step(
     settings = config.evaluation
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, then="resume the run"):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for network in networks:
             parts = [_read(predictions_file(module, step, network)) for module in modules]
             scores = accumulators(settings.protocols)
