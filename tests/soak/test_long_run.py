@@ -44,7 +44,9 @@ def test_faults__of_a_steady_run_are_none() -> None:
         pytest.param({"threads": 40}, "threads: 4 became 40", id="threads"),
         pytest.param({"files": 1060}, "files: 64 became 1060", id="files"),
         pytest.param(
-            {"metrics_bytes": 10_600_000}, "bytes of metrics a step: 530 became 1060", id="metrics"
+            {"metrics_bytes": 6_000_000},
+            "bytes of metrics between two looks: 530000 became 1230000",
+            id="metrics",
         ),
     ],
 )
