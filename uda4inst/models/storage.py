@@ -8,6 +8,8 @@ that differs in a file that a run goes on from.
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -20,7 +22,7 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
-from uda4inst.reading import MAX_WEIGHTS, open_regular
+from uda4inst.reading import MAX_WEIGHTS, open_regular, parse_json
 
 FORMAT: Final = "uda4inst-1"
 
@@ -59,15 +61,23 @@ def save_tensors(
         temporary.touch()
         mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
         save_file(whole, temporary, metadata={"format": FORMAT, **header})
+        _order_header(temporary)
         temporary.chmod(mode)
 
 
-def tensors_digest(path: Path) -> str:
-    """Return the SHA-256 of the tensors in a file written by `save_network`.
+def _order_header(path: Path) -> None:
+    """Sort what safetensors writes in any order: equal networks have equal files."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = parse_json(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(ordered.ljust(length))
 
-    Equal networks have equal ones. Their files may differ: the entries of the header come in any
-    order.
-    """
+
+def tensors_digest(path: Path) -> str:
+    """Return the SHA-256 of the tensors in a file written by `save_network`, without its header."""
     with open_regular(path, limit=MAX_WEIGHTS) as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))  # the header and its length
         digest = hashlib.sha256()
@@ -80,12 +90,17 @@ def on_host(value: Any) -> Any:
     """Return nested dicts, lists and tuples with every tensor in the host's memory.
 
     What goes into a file or to another process carries no device along: it can be opened on a
-    machine without one.
+    machine without one. Equal values make equal files, wherever they come from: equal texts are one
+    object, which a pickle names once, and a part of a tensor does not take the whole along.
     """
     if isinstance(value, Tensor):
-        return value.cpu()
+        whole = value.untyped_storage().nbytes() == value.numel() * value.element_size()
+        return value.cpu() if whole else value.cpu().clone()
+    if isinstance(value, str):
+        return sys.intern(value)
     if isinstance(value, dict):
-        return {key: on_host(item) for key, item in cast("dict[Any, Any]", value).items()}
+        items = cast("dict[Any, Any]", value).items()
+        return {on_host(key): on_host(item) for key, item in items}
     if type(value) in (list, tuple):
         return type(value)(on_host(item) for item in value)
     return value

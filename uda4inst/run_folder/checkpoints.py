@@ -231,8 +231,8 @@ def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path
     with disk_errors(
         f"checkpoint of step {contents.step}",
         final,
-        next_step=f"Make room for about {_mebibytes(contents)} MiB, then "
-        f"`uda4inst resume {checkpoints.parent}`. {after}.",
+        then=f"`uda4inst resume {checkpoints.parent}`. {after}",
+        room=f"room for about {_mebibytes(contents)} MiB",
     ):
         with whole_folder(final) as folder:
             _write(folder, contents)

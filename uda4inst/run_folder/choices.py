@@ -76,7 +76,7 @@ def write_choice(run: RunDir, record: Mapping[str, Any]) -> None:
     Raises:
         UserError: the disk is full or fails.
     """
-    with disk_errors("choice", run.choice, next_step="Make room, then choose again."):
+    with disk_errors("choice", run.choice, then="choose again"):
         write_json(run.choice, record)
 
 

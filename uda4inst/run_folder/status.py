@@ -116,7 +116,6 @@ class StatusFile:
             state="running",
             steps=steps,
             pid=os.getpid(),
-            process_started=creation_time(os.getpid()),
             host=this_host(),
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         )
@@ -160,7 +159,10 @@ class StatusFile:
 
     def _write(self) -> None:
         with self._lock:
-            signed = replace(self._status, heartbeat=time.time())
+            # Of a clock that was set meanwhile, the start of the process follows.
+            signed = replace(
+                self._status, heartbeat=time.time(), process_started=creation_time(os.getpid())
+            )
             try:
                 write_json(self._path, asdict(signed))
             except OSError as error:

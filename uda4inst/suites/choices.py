@@ -224,7 +224,7 @@ def write_choices(found: SuiteChoices) -> list[Path]:
     """
     folder = found.folder.report
     texts = {"choice.md": markdown(found), "choice.csv": csv_text(found)}
-    with disk_errors("report", folder, next_step="Make room, then write it again."):
+    with disk_errors("report", folder, then="write it again"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)

@@ -36,7 +36,7 @@ def write_report(
     """
     by = protocols or results.protocols
     views: list[View] = [(protocol, network) for protocol in by for network in networks]
-    with disk_errors("report", folder, next_step="Make room, then write it again."):
+    with disk_errors("report", folder, then="write it again"):
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
         curves = [path for network in networks for path in write_curves(results, folder, network)]

@@ -114,7 +114,7 @@ def evaluate_networks(
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
     basis = basis_of(dataset, range(count))
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for name, network in networks.items():
             folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)

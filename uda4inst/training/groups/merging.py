@@ -97,7 +97,7 @@ def _merge_step(
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
     basis = basis_of(dataset, range(count))
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for network in networks:
             parts = [_read(predictions_file(module, step, network)) for module in modules]
             scores = accumulators(settings.protocols)
