@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from torch import nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinBackbone
 
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
@@ -23,6 +23,7 @@ from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
+from uda4inst.models.resnet import recompute_blocks
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:
@@ -48,7 +49,19 @@ _ARCHITECTURE: Final = (
     "common_stride",
     "num_queries",
 )
-_BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
+_BACKBONE: Final = (
+    "model_type",
+    "depths",
+    # Swin's, then ResNet's
+    "embed_dim",
+    "num_heads",
+    "window_size",
+    "mlp_ratio",
+    "embedding_size",
+    "hidden_sizes",
+    "layer_type",
+    "downsample_in_bottleneck",
+)
 
 
 def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
@@ -84,12 +97,16 @@ def adapt(
 
     Args:
         network: of the library, changed in place.
-        recompute: compute Swin's blocks and the pixel decoder's layers again in the backward pass.
+        recompute: compute the backbone's blocks and the pixel decoder's layers again in the
+            backward pass.
         deformable_kernel: what samples the deformable attention off the CPU.
     """
     del network.criterion
     pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
-    pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    if isinstance(pixel_level.encoder, SwinBackbone):
+        pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    elif recompute:
+        recompute_blocks(pixel_level.encoder)
     pixel_decoder = PixelDecoder(pixel_level.decoder)
     encoder: Any = pixel_decoder.get_submodule("encoder")
     for layer in encoder.layers:
@@ -127,7 +144,8 @@ def _from_pretrained(
 ) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
     """Load configuration, compare, load weights."""
     ours = model.network.config
-    theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
+    with quiet_library():
+        theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
     differing = _differences(theirs, ours)
     if differing:
         raise UserError(
