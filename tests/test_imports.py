@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "doctor"),
+    ("suites", "exchange", "doctor"),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.
@@ -54,7 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
     "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
-    "detectron2": ("uda4inst/doctor.py",),
+    "detectron2": ("uda4inst/exchange/detectron2.py", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands", "workbench/sessions/commands"),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinBackbone
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
@@ -144,9 +145,8 @@ def _from_pretrained(
 ) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
     """Load configuration, compare, load weights."""
     ours = model.network.config
-    with quiet_library():
-        theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
-    differing = _differences(theirs, ours)
+    theirs = read_configuration(name, local=local)
+    differing = differences(theirs, ours)
     if differing:
         raise UserError(
             f"model.weights must have the architecture of preset {model.preset.name!r}, got "
@@ -160,10 +160,31 @@ def _from_pretrained(
             output_loading_info=True,
             local_files_only=local,
         )
-    return loaded
+    network, info = loaded
+    if _has_other_classes(theirs, model.num_classes):
+        network.class_predictor.load_state_dict(model.network.class_predictor.state_dict())
+        info["mismatched_keys"] = [*info["mismatched_keys"], *((key,) for key in CLASS_HEAD)]
+    return network, info
 
 
-def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
+def _has_other_classes(theirs: Mask2FormerConfig, classes: int) -> bool:
+    """Whether a head has as many classes as ours, named otherwise: it is no head of ours."""
+    names = tuple((theirs.id2label or {}).values())
+    unnamed = all(name.startswith("LABEL_") for name in names)
+    return classes == len(THING_NAMES) == len(names) and names != THING_NAMES and not unnamed
+
+
+def read_configuration(name: str, *, local: bool = True) -> Mask2FormerConfig:
+    """Return the configuration of a folder in the library's format, or of a name on the hub.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    with quiet_library():
+        return Mask2FormerConfig.from_pretrained(name, local_files_only=local)
+
+
+def differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
     """Name the architecture fields in which two configurations differ."""
     backbones = differing_fields(theirs.backbone_config, ours.backbone_config, _BACKBONE)
     return differing_fields(theirs, ours, _ARCHITECTURE) + [f"backbone {b}" for b in backbones]
