@@ -279,7 +279,9 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
         watch.restart("forward" if phase == "losses" else phase)
         if phase != "update":
             return
-        if without := [n for n, p in session.student.named_parameters() if p.grad is None]:
+        if without := [
+            n for n, p in session.student.named_parameters() if p.requires_grad and p.grad is None
+        ]:
             raise RuntimeError(f"Parameters without a gradient: {', '.join(without)}.")
 
     take_step(session, batch, enter=enter)

@@ -19,6 +19,8 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.exchange.model_zoo_names import (
+    INDEX_TABLE,
+    index_table,
     is_ours,
     named_as_now,
     place_of,
@@ -38,6 +40,7 @@ _ARCHIVE: Final = b"PK"
 # Without these detectron2 takes the names for those of earlier versions, and changes them.
 _VERSIONS: Final = {"sem_seg_head": {"version": 2}, "sem_seg_head.predictor": {"version": 2}}
 _AUTHOR: Final = "uda4inst"
+PIXEL_STATISTICS: Final = {"pixel_mean": IMAGENET_MEAN, "pixel_std": IMAGENET_STD}
 
 
 def load_zoo(path: Path, *, preset: str | None = None) -> Mask2Former:
@@ -138,33 +141,45 @@ def _fitting(
     )
 
 
-def _differences(state: Mapping[str, Tensor], preset: ModelPreset, classes: int) -> list[str]:
-    """Name the tensors that are missing, left over or of another shape."""
+def zoo_layout(preset: ModelPreset, classes: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the tensors that the authors' network of a preset has.
+
+    Args:
+        preset: the architecture.
+        classes: of its head, "no object" not counted.
+    """
     with torch.device("meta"):
         own = Mask2Former(preset, num_classes=classes).network.state_dict()
-    wanted = {name: tuple(tensor.shape) for name, tensor in _zoo_tensors(own).items()}
-    fixed = relative_positions(own) | _pixel_statistics()
-    differences = [f"{name} is missing" for name in wanted if name not in state]
+    tensors = _zoo_tensors(own) | relative_positions(own)
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _differences(state: Mapping[str, Tensor], preset: ModelPreset, classes: int) -> list[str]:
+    """Name the tensors that are missing, left over, of another shape, or other constants."""
+    wanted = zoo_layout(preset, classes)
+    differences = [
+        f"{name} is missing"
+        for name in wanted
+        if name not in state and not name.endswith(INDEX_TABLE)
+    ]
     for name, tensor in state.items():
         shape = tuple(tensor.shape)
-        if name in fixed:
-            if fixed[name].numel() != tensor.numel() or not torch.allclose(
-                fixed[name].flatten().double(), tensor.flatten().double(), atol=1e-3
-            ):
+        if name in PIXEL_STATISTICS:
+            if not _are_ours(name, tensor):
                 differences.append(f"{name} has other values")
         elif name not in wanted:
             differences.append(f"{name} is left over")
         elif shape != wanted[name]:
             differences.append(f"{name} has shape {shape}, not {wanted[name]}")
+        elif name.endswith(INDEX_TABLE) and not torch.equal(tensor, index_table(shape)):
+            differences.append(f"{name} has other values")
     return differences
 
 
-def _pixel_statistics() -> dict[str, Tensor]:
-    """Return what early checkpoints hold of the normalisation, which is ours."""
-    return {
-        "pixel_mean": 255 * torch.tensor(IMAGENET_MEAN),
-        "pixel_std": 255 * torch.tensor(IMAGENET_STD),
-    }
+def _are_ours(name: str, found: Tensor) -> bool:
+    """Whether the mean or deviation of pixels, which early checkpoints hold, are ours."""
+    wanted = 255 * torch.tensor(PIXEL_STATISTICS[name])
+    return found.numel() == 3 and torch.allclose(found.flatten().float(), wanted, atol=1e-3)
 
 
 def _taken(state: Mapping[str, Tensor], own: str) -> Tensor:

@@ -63,7 +63,8 @@ _STEPS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
 )
 # What a checkpoint may hold beside the network: counts of batches, the loss's weight of classes.
 _NOT_OURS: Final = re.compile(r".*\.num_batches_tracked|criterion\.empty_weight")
-_INDEX: Final = ".attn.relative_position_index"
+INDEX_TABLE: Final = ".relative_position_index"
+_BIAS_TABLE: Final = ".relative_position_bias_table"
 _OLD_HEAD: Final = re.compile(r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)")
 
 
@@ -129,22 +130,31 @@ def relative_positions(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the index tables that their Swin keeps beside its weights, by their names.
 
     Args:
-        own: tensors of our network, of shapes at least.
-
-    Returns:
-        int64 (window ** 2, window ** 2) a block: the row of the bias table for each pair of cells.
+        own: tensors of our network; of some device, as their shapes alone are looked at.
     """
     tables: dict[str, Tensor] = {}
     for name, tensor in own.items():
-        if name.endswith(".relative_position_bias_table"):
-            window = (int(len(tensor) ** 0.5) + 1) // 2
-            theirs = place_of(name).name.removesuffix(".attn.relative_position_bias_table")
-            tables[theirs + _INDEX] = _pairs_of_cells(window)
+        if name.endswith(_BIAS_TABLE):
+            cells = ((int(len(tensor) ** 0.5) + 1) // 2) ** 2
+            theirs = place_of(name).name.removesuffix(_BIAS_TABLE)
+            tables[theirs + INDEX_TABLE] = index_table((cells, cells))
     return tables
 
 
-def _pairs_of_cells(window: int) -> Tensor:
-    """Return, for each two cells of a window, the number of their difference."""
-    rows, columns = torch.arange(window**2) // window, torch.arange(window**2) % window
-    difference = (rows[:, None] - rows) + window - 1, (columns[:, None] - columns) + window - 1
-    return difference[0] * (2 * window - 1) + difference[1]
+def index_table(shape: tuple[int, ...]) -> Tensor:
+    """Return which row of the bias table belongs to each two cells of a window.
+
+    Args:
+        shape: (cells, cells), where cells is the square of the window's side.
+
+    Returns:
+        int64 (cells, cells): rows of tables of (2 * side - 1) ** 2 differences.
+
+    Example:
+        >>> index_table((4, 4))[0].tolist()
+        [4, 3, 1, 0]
+    """
+    side = int(shape[0] ** 0.5)
+    rows, columns = torch.arange(side**2) // side, torch.arange(side**2) % side
+    down, right = rows[:, None] - rows, columns[:, None] - columns
+    return (down + side - 1) * (2 * side - 1) + right + side - 1

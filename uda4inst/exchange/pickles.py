@@ -12,6 +12,7 @@ import io
 import math
 import pickletools
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -124,15 +125,20 @@ class _Machine:
     def run(self, file: io.BytesIO) -> Any:
         """Return the value of the pickle at a file's place, which is then behind it."""
         try:
-            for operation, argument, _ in pickletools.genops(file):
-                self._budget.operate()
-                if operation.name == "STOP":
-                    return self._stack.pop()
-                self._do(operation.name, argument)
+            with warnings.catch_warnings():  # of escapes that no text of Python's has
+                warnings.simplefilter("ignore")
+                return self._run(file)
         except (IndexError, KeyError) as error:
             raise ValueError("an operation without its values") from error
-        except (TypeError, OverflowError, MemoryError) as error:
+        except (TypeError, OverflowError, MemoryError, RuntimeError) as error:
             raise ValueError(f"an operation on values of another kind: {error}") from error
+
+    def _run(self, file: io.BytesIO) -> Any:
+        for operation, argument, _ in pickletools.genops(file):
+            self._budget.operate()
+            if operation.name == "STOP":
+                return self._stack.pop()
+            self._do(operation.name, argument)
         raise ValueError("no end")
 
     def _do(self, name: str, argument: Any) -> None:
@@ -211,8 +217,9 @@ class _Machine:
         if self._stored is None:
             raise ValueError("a reference to something outside")
         _, kind, key, *_ = described
-        dtype = _KINDS[kind.name.removeprefix("torch.")]
-        self._stored[str(key)] = dtype
+        if not isinstance(kind, _Named):
+            raise ValueError("a storage of no kind")
+        self._stored[str(key)] = _KINDS[kind.name.removeprefix("torch.")]
         self._stack.append(str(key))
 
 
