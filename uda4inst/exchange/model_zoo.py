@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from uda4inst.atomic import whole_file
-from uda4inst.errors import UserError
+from uda4inst.errors import UserError, did_you_mean
 from uda4inst.exchange.model_zoo_names import (
     INDEX_TABLE,
     index_table,
@@ -53,6 +53,11 @@ def load_zoo(path: Path, *, preset: str | None = None) -> Mask2Former:
     Raises:
         UserError: it cannot be read, or holds another architecture.
     """
+    if preset is not None and preset not in MODEL_PRESETS:
+        hint = did_you_mean(preset, MODEL_PRESETS)
+        raise UserError(
+            f"--preset must be one of {', '.join(MODEL_PRESETS)}, got {preset!r}.{hint}"
+        )
     state = read_zoo(path)
     if _HEAD not in state or state[_HEAD].ndim != 2:
         raise _other_architecture(path, state)
