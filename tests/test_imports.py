@@ -57,7 +57,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("uda4inst/exchange/onnx_file.py",),
     "onnxscript": ("uda4inst/exchange/onnx_file.py",),
     "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
-    "detectron2": ("uda4inst/doctor.py",),
+    "detectron2": ("uda4inst/exchange/detectron2.py", "uda4inst/doctor.py"),
     "typer": ("uda4inst/cli.py", "uda4inst/commands", "workbench/sessions/commands"),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (

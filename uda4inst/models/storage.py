@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sys
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,6 +27,19 @@ from uda4inst.models.network import LoadReport, Network, listed
 from uda4inst.reading import MAX_WEIGHTS, open_regular, parse_json
 
 FORMAT: Final = "uda4inst-1"
+_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
+# What torch says of a file that is none of its own, or holds more than values.
+_NO_VALUES: Final = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
 
 
 def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -84,6 +99,40 @@ def tensors_digest(path: Path) -> str:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def read_archive(path: Path, *, limit: int = MAX_WEIGHTS) -> Any:
+    """Return the tensors and plain values in a file of torch's, on the CPU; nothing of it is run.
+
+    Args:
+        path: as torch writes files since 1.6.
+        limit: most bytes it may have.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: it is damaged, written otherwise or holds something else; torch's own text,
+            which would have the file trusted, is left out.
+    """
+    with open_regular(path, limit=limit) as file:
+        try:
+            _require_archive(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except _NO_VALUES as error:
+            raise ValueError(type(error).__name__) from error
+
+
+def _require_archive(file: BinaryIO) -> None:
+    """Raise unless a file is an archive and nothing in it packed.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
+    """
+    if file.read(len(_ARCHIVE)) != _ARCHIVE:
+        raise ValueError("no archive")
+    with zipfile.ZipFile(file) as archive:
+        if any(part.file_size > part.compress_size for part in archive.infolist()):
+            raise ValueError("packed")
+    file.seek(0)
 
 
 def on_host(value: Any) -> Any:
