@@ -107,6 +107,7 @@ def list_split(
         findings += more
     if images is not None and labelled is not None:
         findings += _unlabelled(images, labelled, told={found.path for found in findings})
+        findings += _unnamed(labelled)
     if images is not None:
         findings += _unused(images)
     return Listing(images, labelled, tuple(findings))
@@ -118,6 +119,24 @@ def _unlabelled(images: ImageTree, labelled: ImageTree, *, told: set[str]) -> li
     alone = [path_below(images.root, r.image) for r in images.records if r.sample_id not in known]
     message = "image has no labels; it is left out where labels are needed"
     return [Finding("missing", path, message, "note") for path in alone if path not in told]
+
+
+def _unnamed(labelled: ImageTree) -> list[Finding]:
+    """Return a note on each class of the data set's own that nothing maps to ours, or to nothing."""
+    unnamed = labelled.unnamed_classes().items()
+    if not unnamed or not labelled.records:
+        return []
+    path = path_below(labelled.root, labelled.records[0].labels[0])
+    return [
+        Finding(
+            "unnamed",
+            path,
+            f"class {name!r} is none of the eight, and no class map names it: its {count} objects "
+            "are background",
+            "note",
+        )
+        for name, count in unnamed
+    ]
 
 
 def _unused(images: ImageTree) -> list[Finding]:
