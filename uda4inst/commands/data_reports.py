@@ -30,6 +30,10 @@ _Workers = Annotated[
 AnnotationsOption = Annotated[
     Path | None, typer.Option(help="Annotation file of a coco folder, from ROOT.")
 ]
+ClassMapOption = Annotated[
+    Path | None,
+    typer.Option(help="YAML file that maps the data set's class names to the eight, or nothing."),
+]
 UnnumberedOption = Annotated[
     str, typer.Option(help="Thing pixels without a number (synthia): ignore, components or one.")
 ]
@@ -46,6 +50,7 @@ def check(
     split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
     as_json: _Json = False,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
@@ -55,7 +60,8 @@ def check(
     sizes that do not fit, unknown classes, instances on another class
     of the label map, images that two splits share.
 
-    Notes: images without any instance; published data sets have some.
+    Notes: images without any instance, which published data sets have;
+    classes of the data set's own that are none of ours.
 
     Exit code: 1 if there is an error, 0 with notes alone, 2 for a
     command written wrongly. In JSON each finding has a kind, path,
@@ -67,7 +73,7 @@ def check(
 
     format_class(name)
     require_root(root)
-    options = options_of(annotations, unnumbered)
+    options = options_of(annotations, unnumbered, None, class_map)
     with counting("images") as show:
         report = check_tree(
             name,
@@ -94,6 +100,7 @@ def stats(
     ] = None,
     only: OnlyOption = None,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
@@ -109,7 +116,7 @@ def stats(
 
     if plot is not None:
         _require_picture(plot)
-    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only, class_map))
     with counting("images") as show:
         statistics = collect_statistics(
             dataset,
@@ -137,6 +144,7 @@ def export(
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
     only: OnlyOption = None,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
@@ -146,7 +154,7 @@ def export(
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
-    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only, class_map))
     with counting("images") as show:
 
         def progress(done: int, total: int) -> None:
@@ -162,10 +170,14 @@ def export(
 
 
 def options_of(
-    annotations: Path | None, unnumbered: str, only: Path | None = None
+    annotations: Path | None,
+    unnumbered: str,
+    only: Path | None = None,
+    class_map: Path | None = None,
 ) -> DatasetOptions:
     """Return how the tree is read."""
     from uda4inst.data.tree import DatasetOptions, Unnumbered
+    from uda4inst.formats.class_map import read_class_map
     from uda4inst.formats.image_list import read_image_list
 
     if unnumbered not in (known := get_args(Unnumbered)):
@@ -174,6 +186,7 @@ def options_of(
         unnumbered=cast(Unnumbered, unnumbered),
         annotations=annotations,
         only=None if only is None else read_image_list(only),
+        class_map=None if class_map is None else read_class_map(class_map),
     )
 
 
