@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "doctor"),
+    ("suites", "doctor", "proposals"),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.

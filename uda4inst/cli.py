@@ -14,7 +14,7 @@ import sys
 import typer
 
 from uda4inst import __version__
-from uda4inst.commands import bench, choose, data, doctor, evaluate, predict, suite, train
+from uda4inst.commands import bench, choose, data, doctor, evaluate, init, predict, suite, train
 from uda4inst.commands.plugged_in import WithPlugIns
 from uda4inst.errors import UserError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("fork")(train.fork)

@@ -141,6 +141,17 @@ def read_images(path: Path) -> tuple[ListedImage, ...]:
     return tuple(_listed(_decode(path, _Images).images, path).values())
 
 
+def read_categories(path: Path) -> dict[str, int]:
+    """Return the names of a file's categories and how many annotations each has; no mask is read.
+
+    Raises:
+        UserError: the file is missing, no JSON, or not of COCO's layout.
+    """
+    document = _decode(path, _Document)
+    counts = Counter(entry.category_id for entry in document.annotations)
+    return _left_out(_names(document.categories, path), {}, counts)
+
+
 def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -> AnnotationFile:
     """Return what a file lists.
 
