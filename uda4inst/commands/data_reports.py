@@ -11,6 +11,7 @@ import typer
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
+    from uda4inst.data.reports.findings import CheckReport
     from uda4inst.data.tree import DatasetOptions, ImageTree
 
 # Spelled out, so that help needs nothing heavy; a test holds it to `FormatName`.
@@ -45,8 +46,18 @@ OnlyOption = Annotated[
 
 
 def check(
-    name: _Name,
-    root: _Root,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="Format of the tree, as of data stats; or a configuration (.yaml), of which all "
+            "sides are checked as it reads them.",
+        ),
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Argument(metavar="ROOT", help="The data set's folder; none with a configuration."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
     as_json: _Json = False,
     annotations: AnnotationsOption = None,
@@ -54,7 +65,7 @@ def check(
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
-    """Read every file of a tree and report all that is wrong.
+    """Read every file of a tree, or of a configuration's, and report all that is wrong.
 
     Errors: missing and orphan files, damaged or malformed ones,
     sizes that do not fit, unknown classes, instances on another class
@@ -67,24 +78,76 @@ def check(
     command written wrongly. In JSON each finding has a kind, path,
     message and severity (error or note).
     """
-    from uda4inst.commands.terminal import counting
+    if Path(name).suffix in (".yaml", ".yml"):
+        if root or split or annotations or class_map or unnumbered != "ignore":
+            raise UserError(
+                f"a configuration must be checked as it stands, got {name} and more. Leave ROOT "
+                "and options out, or name a format."
+            )
+        reports = _check_configuration(name, workers=workers)
+        shown = json.dumps({side: r.to_json() for side, r in reports.items()}, indent=1)
+        texts = (f"{side}: {report.to_text()}" for side, report in reports.items())
+        typer.echo(shown if as_json else "\n".join(texts))
+        raise typer.Exit(0 if all(report.ok for report in reports.values()) else 1)
     from uda4inst.data.readers import format_class
-    from uda4inst.data.reports.check import check_tree
 
     format_class(name)
+    if root is None:
+        raise UserError(f"ROOT must be the data set's folder, got none (format {name}).")
     require_root(root)
     options = options_of(annotations, unnumbered, None, class_map)
+    report = _checked(name, root, split=split, options=options, workers=workers)
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.to_text())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _check_configuration(name: str, *, workers: int | None) -> dict[str, CheckReport]:
+    """Return a report on each side of a configuration; the target's labels are none of its."""
+    from uda4inst.data.stream.dataset import has_labels
+    from uda4inst.training.config import load_config
+
+    config = load_config(name)
+    sides = {"source": config.data.source, "target": config.data.target}
+    if has_labels(config.data.val, config.task.labels):
+        sides["val"] = config.data.val
+    for ref in sides.values():
+        require_root(Path(ref.root))
+    return {
+        side: _checked(
+            ref.format,
+            Path(ref.root),
+            split=ref.split,
+            options=ref.options(),
+            with_labels=side != "target" or config.method.sees == "labelled",
+            workers=workers,
+        )
+        for side, ref in sides.items()
+    }
+
+
+def _checked(
+    name: str,
+    root: Path,
+    *,
+    split: str | None,
+    options: DatasetOptions,
+    with_labels: bool = True,
+    workers: int | None,
+) -> CheckReport:
+    """Check a tree with a bar on the terminal."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.reports.check import check_tree
+
     with counting("images") as show:
-        report = check_tree(
+        return check_tree(
             name,
             root,
             split=split,
             options=options,
+            with_labels=with_labels,
             workers=workers,
             progress=lambda done, total: show(done, total, "images"),
         )
-    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.to_text())
-    raise typer.Exit(0 if report.ok else 1)
 
 
 def stats(

@@ -36,7 +36,7 @@ def _entry(name: str, counts: Mapping[str, int]) -> MapEntry:
     guess = _guess(folded(name))
     if guess is not None:
         return MapEntry(name, THING_NAMES[guess], f"{seen}; a guess: check it")
-    return MapEntry(name, None, f"{seen}; background unless you name one of the eight")
+    return MapEntry(name, None, f"{seen}; nothing like it among the eight")
 
 
 def _guess(name: str) -> int | None:

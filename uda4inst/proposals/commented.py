@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import yaml
@@ -66,7 +67,11 @@ def _comment(text: str, indent: str) -> list[str]:
 
 def _flow(entry: Mapping[str, Any]) -> str:
     """Return one setting on one line."""
-    written = yaml.dump(
-        entry, Dumper=YamlWriter, default_flow_style=True, allow_unicode=True, width=2**31
+    written = partial(
+        yaml.dump, Dumper=YamlWriter, default_flow_style=True, allow_unicode=True, width=2**31
     )
-    return written.strip().removeprefix("{").removesuffix("}")
+    line = written(entry).strip().removeprefix("{").removesuffix("}")
+    if "\n" not in line:
+        return line
+    ((name, value),) = entry.items()
+    return f"{name}: {written(value, default_style='"').strip()}"

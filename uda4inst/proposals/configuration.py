@@ -120,7 +120,7 @@ def _file_of(side: SplitSeen) -> str:
 def _ref(side: SplitSeen, map_file: Path | None) -> dict[str, Because]:
     """Return format, root and split of a side, and what else its reading needs."""
     ref = {
-        "format": Because(side.format, f"Found by its layout: {side}."),
+        "format": Because(side.format, f"The layout of the folder. Seen in it: {side}."),
         "root": Because(str(side.root), "As it was given; from where uda4inst is called."),
         "split": Because(side.name, "What of it is used."),
     }
@@ -152,7 +152,7 @@ def _val_ref(sides: Sides, map_file: Path | None) -> dict[str, Because]:
             PLAIN, "No labelled target images were found: adapted to, and not evaluated on."
         ),
         "root": Because(str(sides.target.root), "The target's; nothing is read of it."),
-        "split": Because("train", "The same."),
+        "split": Because("train", "Everything; nothing is read of it."),
     }
 
 

@@ -194,7 +194,7 @@ def _paper_values(choice: _Choice, crop: Crop, note: str) -> Values:
             "stage1_steps": Because(
                 steps[0], f"As many images as in {seen}. Not tuned to your data."
             ),
-            "stage2_steps": Because(steps[1], "The same."),
+            "stage2_steps": Because(steps[1], f"Of the method, after stage 1: as in {seen}."),
             "batch_size": Because(
                 choice.batch, f"The paper's is {_PAPER_BATCH}; smaller where memory asks for it."
             ),
@@ -229,8 +229,8 @@ def _toy_values(crop: Crop) -> Values:
         },
         "training": {
             "stage1_steps": Because(200, f"Minutes on two cores: {demo}."),
-            "stage2_steps": Because(250, "The same."),
-            "batch_size": Because(4, "The same."),
+            "stage2_steps": Because(250, f"Of the method, after stage 1: {demo}."),
+            "batch_size": Because(4, f"Images of each side in a step: {demo}."),
             "snapshot_every": Because(25, "What training sees, for the workbench's pages."),
             "checkpoint_every": Because(50, "What resume and the workbench go on from."),
         },

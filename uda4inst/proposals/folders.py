@@ -214,7 +214,7 @@ def _split_of(path: Path) -> tuple[str, str | None]:
     stem = path.stem.removeprefix(_PREFIX)
     if path.parent.as_posix() == "annotations":
         return stem, None
-    return (stem if path.parent == Path() else path.parent.name), path.as_posix()
+    return ("train" if path.parent == Path() else path.parent.name), path.as_posix()
 
 
 def _hint(root: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from uda4inst.data.readers import DATASETS, format_class
 from uda4inst.errors import UserError
-from uda4inst.proposals.folders import Fit, SplitSeen, choose_split, find_fits
+from uda4inst.proposals.folders import PLAIN, Fit, SplitSeen, choose_split, find_fits
 
 Side = Literal["source", "target", "val"]
 _FIRST: Final[dict[Side, tuple[str, ...]]] = {  # beginnings of splits' names, the best first
@@ -93,11 +93,18 @@ def _choose_fit(
             f"{side}'s format must fit its folder ({', '.join(by_name)}), got {wanted.format} "
             f"({wanted.root}). What it lacks: uda4inst data check {wanted.format} {wanted.root}"
         )
-    needs_labels = side != "target"
-    usable = [name for name, fit in by_name.items() if fit.is_labelled or not needs_labels]
-    usable = usable or list(by_name)[:1]
+    if side == "target":
+        usable = sorted(by_name, key=lambda name: not _has_train(by_name[name]))
+    else:
+        usable = [name for name, fit in by_name.items() if fit.is_labelled] or list(by_name)[:1]
     name = wanted.format or (usable[0] if len(usable) == 1 else choose(side, usable))
     return by_name[name]
+
+
+def _has_train(fit: Fit) -> bool:
+    """Whether a fit has a split to train on by its name; what is everything has no such name."""
+    names = [seen for seen in fit.splits if seen.name.startswith(_FIRST["target"])]
+    return any(fit.format != PLAIN or (seen.root / seen.name).is_dir() for seen in names)
 
 
 def _choose_split(fit: Fit, side: Side, wanted: Wanted) -> SplitSeen:
@@ -139,8 +146,9 @@ def own_val(target: SplitSeen) -> SplitSeen | None:
             for seen in fit.splits
             if seen.name.startswith(_FIRST["val"]) and seen.name != target.name
         )
-        if fit.format == target.format:
-            return choose_split(replace(fit, splits=others), _FIRST["val"], labelled=True)
+        found = choose_split(replace(fit, splits=others), _FIRST["val"], labelled=True)
+        if found is not None:
+            return found
     return None
 
 
