@@ -113,11 +113,10 @@ def _first(side: str, formats: Sequence[str]) -> str:
 
 
 def _choose(side: str, formats: Sequence[str]) -> str:
-    import click
-
-    return typer.prompt(
-        f"Format of {side}", default=formats[0], type=click.Choice(list(formats))
-    )
+    answer = typer.prompt(f"Format of {side} ({', '.join(formats)})", default=formats[0])
+    if answer not in formats:
+        raise UserError(f"format must be one of {', '.join(formats)}, got {answer!r}.")
+    return answer
 
 
 def _require_new(*files: Path) -> None:

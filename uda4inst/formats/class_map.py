@@ -151,6 +151,3 @@ def _quoted(name: str) -> str:
     if "\n" not in key and not key.startswith("?"):
         return key
     return written(name, default_style='"').strip()
-
-
-

@@ -74,4 +74,5 @@ def _flow(entry: Mapping[str, Any]) -> str:
     if "\n" not in line:
         return line
     ((name, value),) = entry.items()
-    return f"{name}: {written(value, default_style='"').strip()}"
+    quoted = written(value, default_style='"').strip()
+    return f"{name}: {quoted}"

@@ -94,14 +94,15 @@ def propose(
     base = {"data": plain(data), "method": plain(method)}
     scale = fit_scale(base, *sizes, card)
     data |= _crop_values(scale, *sizes) | {"workers": loader_processes(card)}
-    own = dict(scale.values)
-    extra = dict(own.pop("method", {}))
-    pool = dict(extra.pop("pool", {})) | {"rare_classes": _rare(statistics, len(source))}
     values: Values = {
         "run": {"name": Because(name, "The run's folder in runs/; it must be new.")},
         "data": data,
-        "method": {**method, **extra, "pool": pool},
-        **own,
+        "method": {
+            **method,
+            **scale.method,
+            "pool": {**scale.pool, "rare_classes": _rare(statistics, len(source))},
+        },
+        **scale.values,
     }
     unknown = (*_about_classes(statistics, source), *_about_data(sides, val, entries, card))
     return Proposal(values, entries, unknown, scale.note)

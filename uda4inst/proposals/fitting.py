@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +26,17 @@ _STRIDE: Final = 32  # the coarsest features of the networks
 _LARGER: Final = (1.0, 1.1, 1.2)
 _PRESETS: Final = ("swin_l", "swin_b", "swin_s", "swin_t")
 _LONGEST: Final = 2048  # the default of data.long_side_max
+_DEMO: Final = "as in the preset toystreets_demo"
+# For short stages of a small network on small crops.
+_TOY_METHOD: Final[Values] = {
+    "score_threshold": Because(0.8, f"For short stages, {_DEMO} (paper: 0.9)."),
+    "ema_decay": Because(
+        0.99, f"A short stage needs a teacher that follows faster, {_DEMO} (paper: 0.999)."
+    ),
+}
+_TOY_POOL: Final[Values] = {
+    "draw_share": Because(0.2, f"Half of the pool (paper) hides a small crop; {_DEMO}.")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +112,20 @@ class Scale:
 
     Args:
         crop: of the images.
-        values: of model, training, optim, evaluation and the method.
+        values: of model, training, optim and evaluation.
         note: what it comes to, for people.
+        method: settings of the method that go with it.
+        pool: of its rare-class pool.
     """
 
     crop: Crop
     values: Values
     note: str
+    method: Values = field(default_factory=dict)
+    pool: Values = field(default_factory=dict)
 
 
-def fit_scale(
-    base: Mapping[str, Any], source: Sizes, target: Sizes, card: Card | None
-) -> Scale:
+def fit_scale(base: Mapping[str, Any], source: Sizes, target: Sizes, card: Card | None) -> Scale:
     """Return the largest of the paper's scales that a card holds; without one, ToyStreets'.
 
     Args:
@@ -127,7 +140,7 @@ def fit_scale(
     if card is None:
         crop = crop_of(source, target, card=None)
         note = "no GPU: ToyStreets' small network on small crops, to see whether everything works"
-        return Scale(crop, _toy_values(crop), note)
+        return Scale(crop, _toy_values(crop), note, _TOY_METHOD, _TOY_POOL)
     for crop, values in _choices(source, target, card):
         config = _config(base, crop, values)
         wanted = None if config is None else wanted_gib(config)
@@ -213,29 +226,21 @@ def _paper_values(choice: _Choice, crop: Crop, note: str) -> Values:
 
 
 def _toy_values(crop: Crop) -> Values:
-    demo = "the values of the preset toystreets_demo"
     return {
-        "method": {
-            "score_threshold": Because(
-                0.8, f"From here to ema_decay and pool: {demo}, for short stages (paper: 0.9)."
-            ),
-            "ema_decay": Because(0.99, "A short stage needs a teacher that follows faster."),
-            "pool": {"draw_share": Because(0.2, "Half of the pool (paper) hides a small crop.")},
-        },
         "model": {
-            "preset": Because("tiny", "No GPU was found: 3.6 M parameters. No result is to be had."),
+            "preset": Because("tiny", "Without a GPU: 3.6 M parameters, and no result to be had."),
             "weights": Because("toystreets", "In the package; trained on drawn scenes alone."),
-            "num_points": Because(2048, f"Points of the mask losses: {demo}."),
+            "num_points": Because(2048, f"Points of the mask losses: {_DEMO}."),
         },
         "training": {
-            "stage1_steps": Because(200, f"Minutes on two cores: {demo}."),
-            "stage2_steps": Because(250, f"Of the method, after stage 1: {demo}."),
-            "batch_size": Because(4, f"Images of each side in a step: {demo}."),
+            "stage1_steps": Because(200, f"Minutes on two cores: {_DEMO}."),
+            "stage2_steps": Because(250, f"Of the method, after stage 1: {_DEMO}."),
+            "batch_size": Because(4, f"Images of each side in a step: {_DEMO}."),
             "snapshot_every": Because(25, "What training sees, for the workbench's pages."),
             "checkpoint_every": Because(50, "What resume and the workbench go on from."),
         },
         "optim": {
-            "lr": Because(2e-4, f"Learning rate and the rest of this part: {demo}."),
+            "lr": Because(2e-4, f"Learning rate and the rest of this part: {_DEMO}."),
             "backbone_lr_factor": Because(1.0, "The whole network learns at one rate."),
             "clip_norm": Because(0.1, "Largest norm of the gradient."),
             "warmup_steps": Because(30, "Of 200."),

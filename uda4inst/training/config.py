@@ -50,8 +50,8 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
 
     Raises:
         UserError: no such file or preset; not YAML; an unknown key; a value of the wrong type or
-            out of range; an image list or class map that cannot be read. The message has one line an offender,
-            each naming key and file or override.
+            out of range; an image list or class map that cannot be read. The message has one line
+            an offender, each naming key and file or override.
     """
     text, where = _read(path_or_preset)
     values = _parse_file(text, where)

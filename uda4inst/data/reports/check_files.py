@@ -130,7 +130,7 @@ def _unlabelled(images: ImageTree, labelled: ImageTree, *, told: set[str]) -> li
 
 
 def _unnamed(labelled: ImageTree) -> list[Finding]:
-    """Return a note on each class of the data set's own that nothing maps to ours, or to nothing."""
+    """Return a note on each class of the data set's own that no class map names."""
     unnamed = labelled.unnamed_classes().items()
     if not unnamed or not labelled.records:
         return []
