@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "exchange", "doctor"),
+    ("suites", "exchange", "doctor", "proposals"),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.

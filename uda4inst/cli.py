@@ -22,6 +22,7 @@ from uda4inst.commands import (
     doctor,
     evaluate,
     export,
+    init,
     pack,
     predict,
     suite,
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("fork")(train.fork)

@@ -11,6 +11,7 @@ import typer
 
 from uda4inst.commands.data_reports import (
     AnnotationsOption,
+    ClassMapOption,
     UnnumberedOption,
     options_of,
     require_root,
@@ -51,6 +52,7 @@ def evaluate(
     ] = "cityscapes",
     split: Annotated[str, typer.Option(help="Of predictions or a hub folder: its split.")] = "val",
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     images: Annotated[
         Path | None,
@@ -89,7 +91,7 @@ def evaluate(
             raise UserError("--target must name the data set the predictions are for, got none.")
         kind = truth_class(target_format)
         require_root(target)
-        truth = kind(target, split, options=options_of(annotations, unnumbered))
+        truth = kind(target, split, options=options_of(annotations, unnumbered, None, class_map))
         protocols = protocol or PROTOCOLS
         result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES

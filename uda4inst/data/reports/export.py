@@ -132,7 +132,7 @@ class _CocoExport:
         check_same_size(record, size, labels.ids.shape)
         file_name = f"{record.sample_id}{record.image.suffix.lower()}"
         place_file(record.image, self.out / "images" / file_name)
-        return CocoImage(file_name, size, list(_annotations(labels, self.dataset.things)))
+        return CocoImage(file_name, size, list(_annotations(labels, self.dataset.possible_things)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
