@@ -163,7 +163,7 @@ def _write(proposal: Proposal, out: Path, map_file: Path) -> None:
         f"Proposed by uda4inst init. Train: uda4inst train {out}",
         *(f"Not found out: {text}" for text in proposal.unknown),
     )
-    with disk_errors("configuration", out, next_step="Choose another file, or make room."):
+    with disk_errors("configuration", out, then="call again, or choose another file"):
         write_whole(out, to_commented_yaml(proposal.values, about=about))
     load_config(out)
 

@@ -140,7 +140,7 @@ def write_class_map(path: Path, entries: Iterable[MapEntry], *, about: Iterable[
     for entry in entries:
         remark = f"  # {entry.remark}" if entry.remark else ""
         lines.append(f"  {_quoted(entry.name)}: {entry.ours or ''}".rstrip() + remark)
-    with disk_errors("class map", path, next_step="Choose another file, or make room."):
+    with disk_errors("class map", path, then="call again, or choose another file"):
         write_whole(path, "".join(f"{line}\n" for line in lines))
 
 

@@ -12,7 +12,7 @@ from uda4inst.errors import UserError
 from uda4inst.models.hub import quiet_library, read_checkpoint
 from uda4inst.models.mask2former.network import Mask2Former
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
-from uda4inst.models.mask2former.pretrained import differences, read_configuration
+from uda4inst.models.mask2former.pretrained import mask2former_differences, read_configuration
 
 
 def write_library_folder(model: Mask2Former, folder: Path, class_names: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def preset_of_folder(folder: Path) -> tuple[str, int]:
     config = read_checkpoint(str(folder), lambda _: read_configuration(str(folder)))
     classes = len(config.id2label or ())
     for name, preset in MODEL_PRESETS.items():
-        if not differences(config, preset.config(classes)):
+        if not mask2former_differences(config, preset.config(classes)):
             return name, classes
     raise UserError(
         f"SOURCE must be of the architecture of a preset ({', '.join(MODEL_PRESETS)}), got "
