@@ -124,6 +124,7 @@ def truncated(archive: Path) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
