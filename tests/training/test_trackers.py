@@ -126,7 +126,7 @@ def test_require_trackers__names_what_is_missing(
     short_run: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="got mlflow, trackio, which are not. pip install"):
+    with pytest.raises(UserError, match=r"got mlflow, trackio, which are not\. pip install"):
         require_trackers(["mlflow", "trackio"])
     with pytest.raises(UserError, match="got wandb, which is not"):
         trained(short_run, tmp_path, "a", "training.trackers=[wandb]")
