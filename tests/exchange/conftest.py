@@ -1,4 +1,4 @@
-"""Runs with checkpoints of networks that were never trained."""
+"""Runs with checkpoints of networks that were never trained, and a small ToyStreets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from uda4inst.models.network import Network
 from uda4inst.run_folder.checkpoints import Contents, save_checkpoint
 from uda4inst.run_folder.layout import RunDir, command_entry, create_run, record_command
+from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import Config, config_hash, load_config, to_yaml
 from uda4inst.training.groups.category_groups import evaluate, module_config
 
@@ -65,3 +66,11 @@ def evaluated_run(make_run: MakeRun) -> RunDir:
     run = make_run()
     evaluate(run)
     return run
+
+
+@pytest.fixture(scope="session")
+def toystreets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder: `urbansyn` and `cityscapes`, three images each and four of val."""
+    root = tmp_path_factory.mktemp("toystreets") / "data"
+    write_toystreets(root, size=(96, 192), train=3, val=4, seed=3, workers=0)
+    return root

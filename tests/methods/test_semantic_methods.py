@@ -20,6 +20,7 @@ from uda4inst.methods.meta_pseudo_labels import MetaPseudoLabels, MetaPseudoLabe
 from uda4inst.models.semantic.build import build_semantic
 from uda4inst.structures import DomainBatch, Sample, SemanticMap, TargetSample
 from uda4inst.tasks.semantic import SEMANTIC
+from uda4inst.uda.edges import boundary_band
 
 SIZE = (32, 64)
 STEPS = 100
@@ -142,7 +143,7 @@ def test_daformer__distance_is_to_the_start_and_can_be_left_out() -> None:
 def test_ehtdi__parts_and_where_pixels_come_from() -> None:
     around = context("deeplab_tiny")
     given, sure = batch(), usual_confidence(around)
-    method = EHTDI(around, EHTDIConfig.model_validate({"confidence": sure, "edges": True}))
+    method = EHTDI(around, EHTDIConfig.model_validate({"confidence": sure}))
     views = method.prepare(given, 0)
     for index, (s2t, t2s) in enumerate(
         zip(views.class_mixed["s2t"], views.class_mixed["t2s"], strict=True)
@@ -166,15 +167,53 @@ def test_ehtdi__parts_and_where_pixels_come_from() -> None:
             "source/pixels": 1,
             "source/aux": 0.1,
             "s2t/pixels": 0.1,
-            "s2t_edges/pixels": 0.1,
             "s2t_aux0/pixels": 0.01,
             "t2s/pixels": 0.1,
-            "t2s_edges/pixels": 0.01,
             "contrast/positions": 0.01,
             "contrast/classes": 0.01,
         }
     )
     assert all(math.isfinite(t.value.item()) for t in terms)
+
+
+def test_ehtdi__with_edges_the_pure_target_decides_what_goes_into_the_source() -> None:
+    around = context("deeplab_tiny")
+    given, sure = batch(), usual_confidence(around)
+    method = EHTDI(around, EHTDIConfig.model_validate({"confidence": sure, "edges": True}))
+    views = method.prepare(given, 0)
+    for index, (s2t, t2s) in enumerate(
+        zip(views.class_mixed["s2t"], views.class_mixed["t2s"], strict=True)
+    ):
+        truth = given.source[index].known_semantic().ids
+        alone, pasted = views.pixel_labels[index], s2t.origin > 0
+        taken = (alone.confidence > sure) | pasted
+        assert torch.equal(t2s.origin > 0, taken)
+        assert (taken & ~pasted).any()
+        assert not taken.all()
+        expected = torch.where(taken & ~pasted, alone.best, truth)
+        assert torch.equal(t2s.semantic.ids, expected)
+        assert torch.equal(t2s.image[:, taken], s2t.image[:, taken])
+    terms = list(method.losses(views, 0))
+    assert {t.name: t.weight for t in terms if "edges" in t.name or "aux" in t.name} == (
+        pytest.approx(
+            {
+                "source/aux": 0.1,
+                "s2t_edges/pixels": 0.1,
+                "s2t_edges_aux0/pixels": 0.01,
+                "s2t_aux0/pixels": 0.01,
+                "t2s_edges/pixels": 0.01,
+                "t2s_aux0/pixels": 0.001,
+            }
+        )
+    )
+    (rims,) = [t for t in terms if t.name == "s2t_edges/pixels"]
+    mixed = views.class_mixed["s2t"]
+    logits = around.student(torch.stack([m.image for m in mixed])).at_pixels().detach()
+    maps = torch.stack([m.semantic.ids for m in mixed]).long()
+    for one, m in zip(maps, mixed, strict=True):
+        one[~boundary_band(m.origin > 0)] = 255
+    expected = F.cross_entropy(logits, maps, ignore_index=255).item()
+    assert rims.value.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_adversarial__neither_side_moves_the_other() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from uda4inst.commands.data_reports import (
     AnnotationsOption,
+    ClassMapOption,
     UnnumberedOption,
     options_of,
     require_root,
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from uda4inst.data.tree import ImageTree
     from uda4inst.formats.image_list import ImageList
     from uda4inst.tasks.base import Task
+
+# Keys that the basis of the scores says in words.
+_OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
 
 
 def evaluate(
@@ -48,6 +52,7 @@ def evaluate(
     ] = "cityscapes",
     split: Annotated[str, typer.Option(help="Of predictions or a hub folder: its split.")] = "val",
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     images: Annotated[
         Path | None,
@@ -69,6 +74,7 @@ def evaluate(
 ) -> None:
     """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
     from uda4inst.data.readers import truth_class
+    from uda4inst.evaluation.basis import read_basis
     from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
     from uda4inst.exchange.hub_folder import is_hub_folder
     from uda4inst.formats.image_list import read_image_list
@@ -85,7 +91,7 @@ def evaluate(
             raise UserError("--target must name the data set the predictions are for, got none.")
         kind = truth_class(target_format)
         require_root(target)
-        truth = kind(target, split, options=options_of(annotations, unnumbered))
+        truth = kind(target, split, options=options_of(annotations, unnumbered, None, class_map))
         protocols = protocol or PROTOCOLS
         result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES
@@ -104,9 +110,12 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
+    basis = read_basis(result)
+    of_step = "" if "step" not in result else f", step {result['step']:,}"
     for name, part in parts.items():
-        _print_table(name, part, task)
-    typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
+        _print_table(f"{name}{of_step}, {basis.count}", part, task)
+    facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
+    typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
 
 
 def _of_folder(
@@ -160,6 +169,7 @@ def _of_stored(
     protocols: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Judge a run's stored predictions of some images or by some protocols; nothing is written."""
+    from uda4inst.evaluation.basis import basis_json, basis_of
     from uda4inst.evaluation.scoring import evaluate_predictions
     from uda4inst.run_folder.evaluations import (
         evaluated_steps,
@@ -198,8 +208,8 @@ def _of_stored(
         )
         for network in networks
     }
-    count = len(dataset) if only is None else len(dataset.places(only))
-    return {"step": chosen, "images": count, "results": results}
+    places = range(len(dataset)) if only is None else dataset.places(only)
+    return {"step": chosen, **basis_json(basis_of(dataset, places)), "results": results}
 
 
 def _first(dataset: ImageTree, count: int) -> ImageList:
@@ -219,7 +229,7 @@ def _task_of(name: str, root: Path) -> Task:
 
 
 def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
-    """Print one network's measures in per cent, classes in rows."""
+    """Print one network's measures in per cent, classes in rows; `name` says all about it."""
     from rich.console import Console
     from rich.table import Table
 

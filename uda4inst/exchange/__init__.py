@@ -1,1 +1,1 @@
-"""What other programs read and write: runs and networks leave by it and come back, all checked."""
+"""Other programs' formats, in and out, all checked: detectron2's, the hub's, archives of runs."""

@@ -109,7 +109,7 @@ def pack_run(
         entries += _checkpoint(checkpoint.folder, checkpoint.manifest, where, is_resumable)
     contents = _contents(run, sorted(steps), entries, is_resumable=is_resumable)
     about = _Entry(CONTENTS, data=_json(contents))
-    with disk_errors("OUT", out, next_step="Choose another name, or make room."):
+    with disk_errors("OUT", out, then="call again, or choose another name"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
             whole_file(out) as temporary,
@@ -208,7 +208,7 @@ def unpack_run(path: Path, *, root: Path, name: str | None = None) -> Unpacked:
             out = root / check_run_name(name or str(contents["run"]))
             refuse_existing(out, called="NAME")
             with (
-                disk_errors("unpacked run", out, next_step="Make room, then unpack again."),
+                disk_errors("unpacked run", out, then="unpack again"),
                 new_folder(out) as folder,
             ):
                 for member in members:

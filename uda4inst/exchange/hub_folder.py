@@ -90,7 +90,7 @@ def export_run(
     """
     refuse_existing(out)
     with (
-        disk_errors("OUT", out, next_step="Choose another folder, or make room."),
+        disk_errors("OUT", out, then="call again, or choose another folder"),
         new_folder(out) as folder,
     ):
         if not run.is_grouped:

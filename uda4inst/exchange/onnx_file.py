@@ -113,7 +113,7 @@ def export_onnx(
     """
     require_onnx()
     refuse_existing(out)
-    with disk_errors("OUT", out, next_step="Choose another name, or make room."):
+    with disk_errors("OUT", out, then="call again, or choose another name"):
         if not run.is_grouped:
             out.parent.mkdir(parents=True, exist_ok=True)
             return [_export_one(run, out, network=network, step=step, size=size)]

@@ -17,6 +17,8 @@ marks views of changed colours::
     9  v <- a v + (1 - a) w                                  averaged weights, for evaluation alone
 
 Auxiliary heads are trained on the source, and on x_ST^s with what both heads together say of x_ST.
+With edges (the code's later variant) M is where max f(x_T) > 0.95 or the source was pasted, and the
+rims of what was pasted count once more.
 The departures that change results ("code": the authors'; all of them: docs/methods/ehtdi.md):
 
 1. all images of a batch take part in lines 6 and 8; in the code only the first does.
@@ -57,6 +59,7 @@ from uda4inst.uda.pixel_labels import PixelLabels, pixel_labels
 from uda4inst.uda.two_way_class_mixing import (
     TwoViews,
     TwoViewsConfig,
+    as_pasted,
     at_borders,
     known_classes,
     source_into_target,
@@ -96,9 +99,10 @@ class EHTDI:
         strong = [source_into_target(s, d.target, p.learned, d) for s, _, p, d in pairs]
         said = self._say([mixed.image for mixed in weak])
         sure = self.config.confidence
+        taught = [as_pasted(s, p, d) for s, _, p, d in pairs] if self.config.edges else said
         t2s = [  # ............................................................................... 3
             target_into_source(s, mixed, one, d, confidence=sure)
-            for (s, _, _, d), mixed, one in zip(pairs, strong, said, strict=True)
+            for (s, _, _, d), mixed, one in zip(pairs, strong, taught, strict=True)
         ]
         return Views(
             source=source,
@@ -143,15 +147,22 @@ class EHTDI:
     def _mixed_losses(
         self, name: str, views: Views, prediction: SemanticPrediction, *, weight: float
     ) -> Iterator[LossTerm]:
-        """Yield the cross-entropy of the main head, and of the borders if that is asked for."""
+        """Yield the cross-entropy of the main head, and what edges add if asked for."""
         mixed, main = views.class_mixed[name], replace(prediction, aux=())
-        asked = [(name, weight, [one.semantic for one in mixed])]
+        whole = [one.semantic for one in mixed]
+        asked = [(name, weight, whole, main)]
         if self.config.edges:
-            share = _EDGE_SHARE[name]
-            asked.append((f"{name}_edges", weight * share, [at_borders(one) for one in mixed]))
-        for title, counts, maps in asked:
+            rims = [at_borders(one) for one in mixed]
+            weight *= _EDGE_SHARE[name]
+            asked.append((f"{name}_edges", weight, rims, main))
+            title, maps = (f"{name}_edges", rims) if name == "s2t" else (name, whole)
+            asked += [
+                (f"{title}_aux{number}", weight * head.weight, maps, head.prediction)
+                for number, head in enumerate(prediction.aux)
+            ]
+        for title, counts, maps, head in asked:
             view = _view(title, counts, mixed, maps)
-            yield from prediction_losses([view], [main], context=self.context)
+            yield from prediction_losses([view], [head], context=self.context)
 
     def _agreed(
         self, views: Views, weak: SemanticPrediction, strong: SemanticPrediction
@@ -185,7 +196,7 @@ class EHTDI:
         self.updates = state["updates"]
 
 
-# What the rim of a mixed image counts beside the whole, by direction (the authors' later code).
+# What edges add counts beside the whole, by direction (the authors' later code).
 _EDGE_SHARE: Mapping[str, float] = {"s2t": 1.0, "t2s": 0.1}
 
 

@@ -128,6 +128,8 @@ def preset_of(config: Mapping[str, Any]) -> str:
             f"config.json must be of model_type {' or '.join(kinds)}, got {kind!r}. Only these "
             "networks of transformers are ours too."
         )
+    library: Any
+    differences: Any
     library, presets, differences = kinds[str(kind)]
     try:
         theirs: Any = library.from_dict(dict(config))

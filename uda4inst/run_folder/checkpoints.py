@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -31,7 +29,13 @@ from uda4inst.atomic import (
 from uda4inst.errors import UserError
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
+from uda4inst.models.storage import (
+    load_own_network,
+    on_host,
+    read_archive,
+    save_network,
+    tensors_digest,
+)
 from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 from uda4inst.run_folder.manifests import WEIGHTS_ALONE, checked
@@ -43,22 +47,7 @@ MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
 WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
-_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
 _NEEDED: Final = (f"{STUDENT}{WEIGHTS}", OPTIMIZER, STATE)
-# What torch says of a file that is none of its own, or holds more than values.
-_NO_VALUES: Final = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    MemoryError,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,11 +152,9 @@ class Checkpoint:
             )
         path = self.folder / name
         try:
-            with open_regular(path, limit=int(self.manifest["files"][name]["bytes"])) as file:
-                _require_archive(file)
-                found = torch.load(file, map_location="cpu", weights_only=True)
-        except _NO_VALUES as error:  # whose text would have the file trusted
-            raise self._other(name, type(error).__name__) from error
+            found = read_archive(path, limit=int(self.manifest["files"][name]["bytes"]))
+        except (OSError, ValueError) as error:
+            raise self._other(name, str(error)) from error
         if not isinstance(found, dict):
             raise self._other(name, type(found).__name__)
         return found
@@ -191,20 +178,6 @@ class Checkpoint:
                 f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
                 "checkpoint."
             )
-
-
-def _require_archive(file: BinaryIO) -> None:
-    """Raise unless a file is as torch writes them since 1.6: an archive, nothing in it packed.
-
-    Raises:
-        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
-    """
-    if file.read(len(_ARCHIVE)) != _ARCHIVE:
-        raise ValueError("no archive")
-    with zipfile.ZipFile(file) as archive:
-        if any(part.file_size > part.compress_size for part in archive.infolist()):
-            raise ValueError("packed")
-    file.seek(0)
 
 
 def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
@@ -231,8 +204,8 @@ def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path
     with disk_errors(
         f"checkpoint of step {contents.step}",
         final,
-        next_step=f"Make room for about {_mebibytes(contents)} MiB, then "
-        f"`uda4inst resume {checkpoints.parent}`. {after}.",
+        then=f"`uda4inst resume {checkpoints.parent}`. {after}",
+        room=f"room for about {_mebibytes(contents)} MiB",
     ):
         with whole_folder(final) as folder:
             _write(folder, contents)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
+from uda4inst.training.peers import end_now, losing_a_process
 from uda4inst.training.places import circumstances, open_again, what_differs
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
@@ -161,13 +163,14 @@ def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
     aside = set_aside(run, step) if keeps_later else None
     if aside is not None:
         log.info("what came after step %d is in %s", step, aside)
-    return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
-    later = results_after(run, step)
-    for number in later.snapshots:
-        remove_folder(run.snapshot_of(number))
-    for number in later.evaluations:
-        run.evaluation_of(number).unlink()
-        remove_folder(run.predictions_of(number))
+    with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
+        return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
+        later = results_after(run, step)
+        for number in later.snapshots:
+            remove_folder(run.snapshot_of(number))
+        for number in later.evaluations:
+            run.evaluation_of(number).unlink()
+            remove_folder(run.predictions_of(number))
 
 
 def _work(
@@ -188,7 +191,7 @@ def _work(
         stack.enter_context(listener.listening())
         status = metrics = trackers = None
         if processes.is_first:
-            with disk_errors("run folder", run.path, next_step="Make room, then start again."):
+            with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
                 stack.enter_context(logging_to(run.log))
                 _record(run, parts)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))
@@ -246,6 +249,9 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     """Run the loop; whatever ends it is written to the status and told to other processes."""
     if trainer.status:
         trainer.status.start()
+    peers = trainer.session.processes.peers
+    if peers is not None and trainer.status is not None:
+        peers.end = partial(_end_alone, trainer.status)
     try:
         outcome = _loop(trainer)
     except BaseException as error:
@@ -268,10 +274,18 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     return outcome
 
 
+def _end_alone(status: StatusFile, message: str) -> None:
+    """Leave a true last status, and end while the main thread waits for a process that is lost."""
+    log.error("%s", message)
+    status.close("failed", error=message)
+    end_now(message)
+
+
 def _loop(trainer: Trainer) -> Outcome:
-    """Run the loop; a GPU whose memory does not suffice is a reason that lies in the run."""
+    """Run the loop; what torch says of memory or connections becomes one message."""
     try:
-        return trainer.loop()
+        with losing_a_process():
+            return trainer.loop()
     except torch.OutOfMemoryError as error:
         saved = latest_step(trainer.run.checkpoints)
         raise RunFailedError(out_of_memory(trainer.session, error, saved)) from error

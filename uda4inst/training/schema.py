@@ -35,6 +35,8 @@ PresetName = Literal[
     "swin_s",
     "swin_b",
     "swin_l",
+    "r50",
+    "r101",
     "mit_tiny",
     "mit_b0",
     "mit_b1",
@@ -80,12 +82,13 @@ class ModelConfig(Settings):
 
     preset: PresetName = Field(
         default="tiny",
-        description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
-        "is ToyStreets' own, the others have published COCO weights. For semantic maps: SegFormer "
-        "(mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 to mit-b5 "
-        "are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this ResNet, of "
-        "which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about 1 M) are "
-        "ToyStreets' own.",
+        description="Mask2Former with this backbone, for instances: tiny (3.6 M parameters) is "
+        "ToyStreets' own; of swin_t to swin_l there are COCO weights on the hub, of r50 and r101 "
+        "(ResNet) in the authors' format, which uda4inst convert reads. For semantic maps: "
+        "SegFormer (mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 "
+        "to mit-b5 are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this "
+        "ResNet, of which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about "
+        "1 M) are ToyStreets' own.",
     )
     weights: str | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -117,6 +117,21 @@ def target_into_source(
         is_sure,
         origin=Origin.PSEUDO_LABEL,
     )
+
+
+def as_pasted(source: Sample, said: PixelLabels, drawn: Drawn) -> PixelLabels:
+    """Return what is known of a mixed target crop without showing it to the network.
+
+    That is the source's own where it was pasted, for certain, and elsewhere what the student says
+    of the target crop alone, where borders of pasted objects can mislead it in nothing.
+
+    Args:
+        source: the source crop.
+        said: what the student says of the target crop before anything was pasted.
+        drawn: what is pasted.
+    """
+    best = torch.where(drawn.pasted, source.known_semantic().ids, said.best)
+    return replace(said, best=best, confidence=said.confidence.masked_fill(drawn.pasted, 1))
 
 
 def known_classes(

@@ -1,4 +1,4 @@
-"""The options of `python app.py`."""
+"""The options of `python app.py` and `uda4inst app`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from workbench.gate.exposure import Exposure, is_loopback
 from workbench.gate.passwords import ask_password, read_passwords
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return what reads the command line."""
-    parser = argparse.ArgumentParser(prog="python app.py", description="UDA4Inst workbench")
+def make_parser(prog: str = "python app.py") -> argparse.ArgumentParser:
+    """Return what reads the command line; `prog` is how help names the command."""
+    parser = argparse.ArgumentParser(prog=prog, description="UDA4Inst workbench")
     add = parser.add_argument
     add("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     add("--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets")

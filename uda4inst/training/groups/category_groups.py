@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uda4inst.atomic import remove_folder
+from uda4inst.atomic import disk_errors, remove_folder
 from uda4inst.data.class_counts import class_counts
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
@@ -201,7 +201,8 @@ def _train_modules(run: RunDir, config: Config, data: RunData, *, watch: Watch |
     """Train what is unfinished, then merge what the modules predict."""
     modules, training = modules_of(run), config.training
     steps = training.total_steps
-    record_command(run, command_entry({}))
+    with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
+        record_command(run, command_entry({}))
     status = StatusFile(run.status, steps=steps * len(modules), every=training.heartbeat_seconds)
     status.start()
     try:
