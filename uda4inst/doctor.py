@@ -123,9 +123,10 @@ def unfit_packages() -> list[Requirement]:
 
 def explain_unfit() -> str | None:
     """Return one message about packages of unfit versions, and what to do; None where all fit."""
-    told = [f"{found.name} {_version(found.name)}" for found in (unfit := unfit_packages())]
+    unfit = unfit_packages()
     if not unfit:
         return None
+    told = [f"{found.name} {_version(found.name)}" for found in unfit]
     return (
         f"packages must be {', '.join(f'{found.name}{found.specifier}' for found in unfit)}, got "
         f"{', '.join(told)}. {_UNFIT_REMEDY}"

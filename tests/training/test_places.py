@@ -12,8 +12,9 @@ import pytest
 from safetensors.torch import load_file
 
 from uda4inst.errors import UserError
-from uda4inst.run_folder.layout import RunDir
-from uda4inst.training.config import config_hash, load_config
+from uda4inst.run_folder.layout import RunDir, create_run
+from uda4inst.suites.expand import stage1_hash
+from uda4inst.training.config import config_hash, load_config, to_yaml
 from uda4inst.training.groups import category_groups
 from uda4inst.training.places import move_run, what_differs
 from uda4inst.training.schema import Config
@@ -133,6 +134,18 @@ def test_move_run__knows_where_it_began_and_forgets_it_there(run: RunDir, tmp_pa
     )
     move_run(run, [f"data.val.root={began.data.val.root}"])
     assert load_config(run.config) == began
+
+
+def test_move_run__keeps_what_suites_know_a_stage_1_by(
+    short_run: Overrides, tmp_path: Path
+) -> None:
+    config = load_config("toystreets_smoke", short_run(tmp_path, "s"))
+    run = RunDir(tmp_path / "s")
+    create_run(run, config_yaml=to_yaml(config))
+    move_run(run, [f"data.source.root={tmp_path}"])
+    moved = load_config(run.config)
+    assert moved.data.source.root != config.data.source.root
+    assert stage1_hash(moved) == stage1_hash(config)
 
 
 def test_move_run__all_category_groups(short_run: Overrides, tmp_path: Path) -> None:

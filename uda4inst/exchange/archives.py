@@ -159,7 +159,7 @@ def _contents(
         "trained_with": command.get("versions", {}) if isinstance(command, dict) else {},
         "packed_with": {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "uda4inst": uda4inst.__version__,
+            uda4inst.__name__: uda4inst.__version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
