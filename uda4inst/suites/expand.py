@@ -197,9 +197,9 @@ def stage1_hash(config: Config) -> str | None:
         return None
     values = config.model_dump(mode="json")
     values["method"] = stage1_config(config.method).model_dump(mode="json")
+    put_back(values)
     for name in UNSEEN_BY_STAGE_1:
         remove(values, name)
-    put_back(values)
     remove_later_defaults(values, config)
     return _digest(values)
 
