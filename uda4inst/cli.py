@@ -97,6 +97,14 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
+    except (ImportError, AttributeError, TypeError):
+        # What a library of another version looks like from here.
+        from uda4inst.doctor import explain_unfit
+
+        if (told := explain_unfit()) is None:
+            raise
+        typer.echo(f"error: {told}", err=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)

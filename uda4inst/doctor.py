@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 import psutil
+from packaging.requirements import Requirement
 
 State = Literal["good", "absent", "broken"]
 
 _PACKAGES: Final = ("torch", "transformers", "accelerate", "numpy", "pycocotools")
+_UNFIT_REMEDY: Final = (
+    "Install the versions that the package was tested with: make venv, or pip install --upgrade "
+    "uda4inst --constraint constraints.txt."
+)
 _TORCHVISION_REMEDY: Final = (
     "It was built for another torch, and transformers cannot be imported beside it. Nothing here "
     "needs it: pip uninstall torchvision. (If something else of yours does: torch 2.13.0 goes "
@@ -83,10 +88,13 @@ def examine() -> list[Diagnosis]:
 
 def _versions() -> Iterator[Diagnosis]:
     yield Diagnosis("python", "good", f"{platform.python_version()} ({platform.platform()})")
+    unfit = {found.name: str(found.specifier) for found in unfit_packages()}
     for name in ("uda4inst", *_PACKAGES):
         version = _version(name)
         if version is None:
             yield Diagnosis(name, "broken", "not installed", "make venv, or pip install -e .")
+        elif name in unfit:
+            yield Diagnosis(name, "broken", f"{version}, needed is {unfit[name]}", _UNFIT_REMEDY)
         else:
             yield Diagnosis(name, "good", version)
     gradio = _version("gradio")
@@ -94,6 +102,35 @@ def _versions() -> Iterator[Diagnosis]:
         yield Diagnosis("gradio", "absent", "not installed", _GRADIO_REMEDY)
     else:
         yield Diagnosis("gradio", "good", gradio)
+
+
+def unfit_packages() -> list[Requirement]:
+    """Return what the package requires and finds in another version than it was promised for.
+
+    Nothing where it is not installed, as in a checkout on the path: then nothing was promised.
+    """
+    try:
+        required = [Requirement(text) for text in metadata.requires("uda4inst") or ()]
+    except metadata.PackageNotFoundError:
+        return []
+    core = (found for found in required if found.marker is None)
+    return [
+        found
+        for found in core
+        if (version := _version(found.name)) and not found.specifier.contains(version, True)
+    ]
+
+
+def explain_unfit() -> str | None:
+    """Return one message about packages of unfit versions, and what to do; None where all fit."""
+    unfit = unfit_packages()
+    if not unfit:
+        return None
+    told = [f"{found.name} {_version(found.name)}" for found in unfit]
+    return (
+        f"packages must be {', '.join(f'{found.name}{found.specifier}' for found in unfit)}, got "
+        f"{', '.join(told)}. {_UNFIT_REMEDY}"
+    )
 
 
 def _device() -> Iterator[Diagnosis]:

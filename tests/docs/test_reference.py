@@ -71,7 +71,7 @@ def test_all_commands__own_and_plugged_in() -> None:
     commands = {command.name: command for command in site_commands.all_commands()}
     assert {"uda4inst train", "uda4inst data check", "uda4inst inspect run"} <= set(commands)
     assert commands["uda4inst train"].usage == "uda4inst train CONFIG [KEY=VALUE...]"
-    assert commands["uda4inst resume"].usage == "uda4inst resume RUN [OPTIONS]"
+    assert commands["uda4inst resume"].usage == "uda4inst resume RUN [KEY=VALUE...] [OPTIONS]"
 
 
 def test_workbench_command__every_option_as_its_help_has_it() -> None:

@@ -25,6 +25,7 @@ from uda4inst.errors import UserError
 from uda4inst.exchange.hub_folder import refuse_existing
 from uda4inst.reading import MAX_TEXT, MAX_WEIGHTS, open_regular, parse_json, read_bytes
 from uda4inst.run_folder.checkpoints import (
+    LATEST,
     MANIFEST,
     OPTIMIZER,
     OTHERS,
@@ -39,17 +40,6 @@ from uda4inst.training.groups.category_groups import modules_of
 FORMAT: Final = "uda4inst-packed-1"
 CONTENTS: Final = "packed.json"
 SUFFIX: Final = ".run.zip"
-# What tells of a run beside its checkpoint and its scores, where it is there.
-_TOLD: Final = (
-    "config.yaml",
-    "command.json",
-    "parent.json",
-    "status.json",
-    "metrics.jsonl",
-    "log.txt",
-    "choice.json",
-    "bench.jsonl",
-)
 _PART: Final = 2**20
 _DAMAGED: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
 
@@ -104,7 +94,7 @@ def pack_run(
         checkpoint = open_checkpoint(module.checkpoints, step=step)
         steps.add(checkpoint.step)
         if module is not run:
-            entries += _told(module, f"modules/{module.name}/")
+            entries += _told(module, f"{module.path.relative_to(run.path).as_posix()}/")
         where = checkpoint.folder.relative_to(run.path).as_posix()
         entries += _checkpoint(checkpoint.folder, checkpoint.manifest, where, is_resumable)
     contents = _contents(run, sorted(steps), entries, is_resumable=is_resumable)
@@ -123,7 +113,8 @@ def pack_run(
 def _told(run: RunDir, prefix: str = "") -> Iterator[_Entry]:
     """Yield what tells of a run; a run that still trains may go on writing meanwhile."""
     results = sorted(run.evaluation.glob("*.json")) if run.evaluation.is_dir() else []
-    for path in (*(run.path / name for name in _TOLD), *results):
+    about = (run.config, run.command, run.parent, run.status, run.metrics, run.log)
+    for path in (*about, run.choice, run.speeds, *results):
         if path.is_file():
             name = path.relative_to(run.path).as_posix()
             yield _Entry(prefix + name, data=read_bytes(path, limit=MAX_WEIGHTS))
@@ -138,7 +129,7 @@ def _checkpoint(
     for name in kept["files"]:
         yield _Entry(f"{where}/{name}", source=folder / name)
     yield _Entry(f"{where}/{MANIFEST}", data=_json(kept))
-    latest = f"{PurePosixPath(where).parent}/latest"
+    latest = f"{PurePosixPath(where).parent}/{LATEST}"
     yield _Entry(latest, data=f"{folder.name}\n".encode())
 
 
@@ -159,7 +150,7 @@ def _contents(
         "trained_with": command.get("versions", {}) if isinstance(command, dict) else {},
         "packed_with": {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "uda4inst": uda4inst.__version__,
+            uda4inst.__name__: uda4inst.__version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
@@ -245,7 +236,7 @@ def _checked_contents(archive: zipfile.ZipFile) -> Mapping[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"a {CONTENTS} of another format")
     files = found.get("files")
-    if not isinstance(files, dict) or "config.yaml" not in files:
+    if not isinstance(files, dict) or RunDir(Path()).config.name not in files:
         raise ValueError(f"a {CONTENTS} without the files of a run")
     for name, facts in files.items():
         if not isinstance(facts, dict) or type(facts.get("bytes")) is not int:

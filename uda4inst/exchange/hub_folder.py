@@ -26,7 +26,7 @@ from uda4inst.models.library_form import image_processing, library_form, preset_
 from uda4inst.models.network import Network
 from uda4inst.models.precision import Precision, inference_precision
 from uda4inst.models.storage import save_tensors
-from uda4inst.reading import read_json
+from uda4inst.reading import parse_json, read_json
 from uda4inst.run_folder.checkpoints import Checkpoint, open_checkpoint
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks import task_of
@@ -170,7 +170,7 @@ def write_network(network: Network, folder: Path, *, facts: Facts) -> None:
         UserError: the library has no class of it.
     """
     theirs = library_form(network)
-    config = json.loads(theirs.config.to_json_string())
+    config = parse_json(theirs.config.to_json_string())
     config |= {"architectures": [type(theirs).__name__], _KEY: asdict(facts)}
     processing = image_processing(network, short_side=facts.short_side, long_side_max=LONG_SIDE_MAX)
     for file, value in ((CONFIG, config), (PROCESSOR, processing)):

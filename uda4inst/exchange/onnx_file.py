@@ -208,7 +208,7 @@ def _exported(plain: nn.Module, images: Tensor) -> Any:
 
 def _difference(path: Path, plain: nn.Module, images: Tensor) -> float:
     """Return how far the file's outputs are from the network's, on images it has not seen."""
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports] of the extra
 
     with open_regular(path, limit=MAX_WEIGHTS) as file:
         session = onnxruntime.InferenceSession(file.read(), providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as hf_logging
 
@@ -39,7 +40,7 @@ def read_checkpoint(name: str, read: Callable[[bool], _Loaded]) -> _Loaded:
             return read(False)
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise _unreadable(name, error) from error
 
 

@@ -6,7 +6,7 @@ The names of the weights are the library's already; what ours left out of it (se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -118,7 +118,7 @@ def preset_of(config: Mapping[str, Any]) -> str:
     Raises:
         UserError: none is.
     """
-    kinds: Mapping[str, tuple[Any, Mapping[str, Any], Any]] = {
+    kinds: Mapping[str, tuple[Any, Mapping[str, Any], Callable[[Any, Any], list[str]]]] = {
         "mask2former": (Mask2FormerConfig, MODEL_PRESETS, mask2former_differences),
         "segformer": (SegformerConfig, SEGFORMER_PRESETS, segformer_differences),
     }
@@ -132,10 +132,14 @@ def preset_of(config: Mapping[str, Any]) -> str:
     differences: Any
     library, presets, differences = kinds[str(kind)]
     try:
-        theirs = library.from_dict(dict(config))
+        theirs: Any = library.from_dict(dict(config))
         classes = len(theirs.id2label)
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
-        raise UserError(f"config.json must be one of transformers', got {error}.") from error
+    except Exception as error:  # whatever the library raises of strange values
+        told = str(error).strip().replace("\n", " ")[:300]
+        raise UserError(
+            f"config.json must be one that transformers can read, got {told}. Put it back, or "
+            "export the run again."
+        ) from error
     found = {name: differences(theirs, preset.config(classes)) for name, preset in presets.items()}
     fitting = [name for name, differing in found.items() if not differing]
     if not fitting:

@@ -204,11 +204,7 @@ def _fill(network: Network, path: Path, *, source: str, may_differ: Collection[s
     ]
     refuse_misfits(path, misfits, wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys())
     kept = {name: tensor for name, tensor in tensors.items() if name not in differing}
-    if strange := not_finite(kept):
-        raise UserError(
-            f"model.weights must be finite numbers, got others in {listed(strange)} ({path}). "
-            "The training they come from failed: take an earlier checkpoint, or other weights."
-        )
+    refuse_not_finite(path, kept)
     network.load_state_dict(kept, strict=False)
     return LoadReport(source=source, loaded=len(kept), reinitialised=tuple(sorted(differing)))
 
@@ -240,6 +236,15 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     # One look at the device for all of them.
     found = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
     return sorted(name for name, is_well in zip(floats, found, strict=True) if not is_well)
+
+
+def refuse_not_finite(where: object, tensors: Mapping[str, Tensor]) -> None:
+    """Raise one error naming the tensors that hold a NaN or an infinite number, if any."""
+    if strange := not_finite(tensors):
+        raise UserError(
+            f"model.weights must be finite numbers, got others in {listed(strange)} ({where}). "
+            "The training they come from failed: take an earlier checkpoint, or other weights."
+        )
 
 
 def refuse_misfits(

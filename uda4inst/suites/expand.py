@@ -16,7 +16,7 @@ from uda4inst.methods import foreign_keys, stage1_config
 from uda4inst.suites.definition import Cell, Row, Suite
 from uda4inst.suites.scales import Scale
 from uda4inst.training.config import Config, check_config, config_hash, load_config
-from uda4inst.training.hashing import UNHASHED, remove, remove_later_defaults
+from uda4inst.training.hashing import UNHASHED, put_back, remove, remove_later_defaults
 
 # What stage 1, which is source training, cannot see. A setting that is not listed here keeps
 # stage-1 runs apart, so a new one is never shared by mistake. The seed is in the run's name.
@@ -197,6 +197,7 @@ def stage1_hash(config: Config) -> str | None:
         return None
     values = config.model_dump(mode="json")
     values["method"] = stage1_config(config.method).model_dump(mode="json")
+    put_back(values)
     for name in UNSEEN_BY_STAGE_1:
         remove(values, name)
     remove_later_defaults(values, config)

@@ -70,13 +70,18 @@ def hashed_values(config: Config) -> dict[str, Any]:
     """
     values: dict[str, Any] = config.model_dump(mode="json")
     values["method"] = config.method.hashed()
-    for ref in (values["data"][name] for name in ("source", "target", "val")):
-        if (began := ref.pop("moved_from")) is not None:
-            ref["root"] = began
+    put_back(values)
     for name in UNHASHED:
         remove(values, name)
     remove_later_defaults(values, config)
     return values
+
+
+def put_back(values: dict[str, Any]) -> None:
+    """Set the folders of the data sets to those that the run began with, wherever they are now."""
+    for ref in (values["data"][name] for name in ("source", "target", "val")):
+        if (began := ref.pop("moved_from")) is not None:
+            ref["root"] = began
 
 
 def remove_later_defaults(values: dict[str, Any], config: Config) -> None:

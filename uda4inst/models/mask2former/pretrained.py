@@ -25,7 +25,7 @@ from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
 from uda4inst.models.resnet import recompute_blocks
-from uda4inst.models.storage import load_network_file, refuse_misfits
+from uda4inst.models.storage import load_network_file, refuse_misfits, refuse_not_finite
 
 if TYPE_CHECKING:
     from uda4inst.models.mask2former.network import Mask2Former
@@ -130,6 +130,7 @@ def _load_transformers(model: Mask2Former, name: str, *, source: str) -> LoadRep
     missing = (set(info["missing_keys"]) - mismatched) & own
     unexpected = {key for key in info["unexpected_keys"] if "relative_position_index" not in key}
     refuse_misfits(name, sorted(mismatched - set(CLASS_HEAD)), missing, ())
+    refuse_not_finite(name, network.state_dict())
     model.network.load_state_dict(network.state_dict())
     report = LoadReport(
         source=source,

@@ -15,7 +15,7 @@ from uda4inst.models.hub import differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.network import LoadReport
 from uda4inst.models.semantic.checkpoint import BACKBONE_FIELDS, refuse_differing
 from uda4inst.models.semantic.network import SemanticNetwork
-from uda4inst.models.storage import refuse_misfits
+from uda4inst.models.storage import refuse_misfits, refuse_not_finite
 
 CLASS_HEAD: Final = ("decode_head.classifier.weight", "decode_head.classifier.bias")
 _HEAD: Final = "decode_head."
@@ -45,6 +45,7 @@ def load_segformer(
     missing = (set(info["missing_keys"]) - mismatched) & own
     allowed = set() if is_whole else {key for key in own if key.startswith(_HEAD)}
     refuse_misfits(name, mismatched - {*CLASS_HEAD, *allowed}, missing - allowed, ())
+    refuse_not_finite(name, loaded.state_dict())
     network.load_state_dict(loaded.state_dict())
     return LoadReport(
         source=source,
