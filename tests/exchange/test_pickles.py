@@ -256,11 +256,12 @@ def test_parse_pickle__counts_operations(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_parse_pickle__refuses_a_tensor_larger_than_its_storage() -> None:
-    data = pickle.dumps(torch.zeros(1).expand(2), protocol=2)
-    larger = data.replace(b"K\x02\x85", b"J\x00\x00\x00\x40\x85", 1)
-    assert larger != data
+    repeated = pickle.dumps(torch.zeros(1).expand(2), protocol=2)
+    whole = pickle.dumps(torch.zeros(2), protocol=2)
+    larger = whole.replace(b"K\x02\x85", b"J\x00\x00\x00\x40\x85", 1)
+    assert larger != whole
 
-    for changed in (data, larger):
+    for changed in (repeated, larger):
         with pytest.raises(ValueError, match="lies otherwise in its storage"):
             parse_pickle(changed)
 

@@ -87,10 +87,10 @@ def _to_ours(path: Path, out: Path, preset: str | None, classes: str | None) -> 
 
 
 def _require_free(out: Path) -> None:
+    """Raise if there is something of that name; make the folders above it."""
     if out.exists():
         raise UserError(f"OUT must be new, got {out}, which is there. Name another, or remove it.")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"OUT must lie in a folder that exists, got {out}. Make it first.")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _own_network(source: str, network: str, step: int | None, root: Path) -> Mask2Former:

@@ -36,6 +36,8 @@ def write_library_folder(model: Mask2Former, folder: Path, class_names: Sequence
         assert not [*lacking, *unexpected], "the library's network has other tensors than ours"
         with new_folder(folder) as temporary:
             network.save_pretrained(temporary)
+            mode = (temporary / "config.json").stat().st_mode  # what the user's umask gives
+            (temporary / "model.safetensors").chmod(mode)
 
 
 def preset_of_folder(folder: Path) -> tuple[str, int]:
