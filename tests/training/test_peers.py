@@ -9,7 +9,7 @@ from torch import distributed
 
 from uda4inst.errors import UserError
 from uda4inst.training import peers
-from uda4inst.training.peers import MISSED_LOOKS, Peers, losing_a_process
+from uda4inst.training.peers import MISSED_ANSWERS, MISSED_LOOKS, Peers, losing_a_process
 
 
 class Memory:
@@ -17,10 +17,10 @@ class Memory:
         self.numbers: dict[str, int] = {}
         self.is_there = True
 
-    def add(self, key: str, amount: int) -> int:
+    def add(self, key: str, value: int) -> int:
         if not self.is_there:
             raise RuntimeError("Broken pipe")
-        self.numbers[key] = self.numbers.get(key, 0) + amount
+        self.numbers[key] = self.numbers.get(key, 0) + value
         return self.numbers[key]
 
 
@@ -72,7 +72,7 @@ def test_look__misses_the_store() -> None:
     one, _ = pair(store)
     one.look()
     store.is_there = False
-    *before, last = looks(one, MISSED_LOOKS)
+    *before, last = looks(one, MISSED_ANSWERS)
     assert set(before) == {None}
     assert last is not None
     assert "the processes' store must answer" in last

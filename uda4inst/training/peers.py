@@ -27,6 +27,8 @@ LOOK_SECONDS: Final = 2.0
 # As many looks without a change are a process that is no longer there: 40 s. They are counted, not
 # timed, so that a machine that slept, or a run stopped as a whole, finds everybody as it was.
 MISSED_LOOKS: Final = 20
+# Of the store, which is waited for as long again: 40 s too.
+MISSED_ANSWERS: Final = 10
 _LEFT: Final = 2**40  # far beyond what is ever counted up to
 _RESUME: Final = "Look at its machine, then resume the run: it goes on from its last checkpoint."
 
@@ -34,7 +36,7 @@ _RESUME: Final = "Look at its machine, then resume the run: it goes on from its 
 class Store(Protocol):
     """Where processes met: of `torch.distributed.TCPStore`, what is used here."""
 
-    def add(self, key: str, amount: int) -> int:
+    def add(self, key: str, value: int) -> int:
         """Add to a number that all processes see, 0 at first, and return it."""
         ...
 
@@ -83,10 +85,10 @@ class Peers:
             ]
         except RuntimeError:  # torch's errors of the network are such
             self._store_missed += 1
-            if self._store_missed < MISSED_LOOKS:
+            if self._store_missed < MISSED_ANSWERS:
                 return None
             return (
-                f"the processes' store must answer, got nothing for {MISSED_LOOKS} looks "
+                f"the processes' store must answer, got nothing {MISSED_ANSWERS} times "
                 f"(process {self._rank}). Whatever started the processes is gone, or the first of "
                 f"them. {_RESUME}"
             )
