@@ -190,11 +190,11 @@ def kill_once(
     seconds, seen = time.monotonic() - started, seen_in(place)
     may_outlive = scenario.outlived and way == "first"
     # In half of the cases the next one finds them at work.
-    patience = LONGEST_SECONDS if may_outlive and chance.random() < 0.5 else GONE_SECONDS
+    patience = GONE_SECONDS if may_outlive and chance.random() < 0.5 else LONGEST_SECONDS
     gone_after, left = place.wait_until_gone(patience)
     faults = [fault for run in place.runs() for fault in whole_files(run)]
-    if left and not may_outlive:
-        faults += [f"still there after {GONE_SECONDS:.0f} s: {p.pid} {p.cmdline()}" for p in left]
+    if gone_after > GONE_SECONDS and not may_outlive:
+        faults.append(f"{len(left)} left, all others gone after {gone_after:.1f} s only")
     return Kill(way, moment, round(seconds, 2), seen, round(gone_after, 2), tuple(faults))
 
 
