@@ -147,6 +147,12 @@ def test_remove_leftovers__takes_unfinished_things_only(tmp_path: Path) -> None:
             id="closed",
         ),
         pytest.param(
+            OSError(errno.ENOENT, "No such file or directory"),
+            "must be written, got [Errno 2] No such file or directory (WHERE). See that its folder "
+            "is there, then resume.",
+            id="gone",
+        ),
+        pytest.param(
             OSError(errno.EIO, "Input/output error"),
             "must be written, got [Errno 5] Input/output error (WHERE). Look at the disk, then "
             "resume.",

@@ -20,6 +20,7 @@ from uda4inst.errors import UserError
 TEMPORARY_PREFIX: Final = ".tmp-"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED: Final = (errno.EACCES, errno.EPERM)
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR)
 # How the library that writes weights tells the number of an error.
 _NUMBER: Final = re.compile(r"os error (\d+)")
 
@@ -172,4 +173,6 @@ def _fault(error: OSError | SafetensorError, room: str) -> tuple[str, str, str]:
         return "be on a disk that can be written to", "one mounted read-only", remedy
     if number in _CLOSED:
         return "be writable", f"no right to ({error})", "Give this user the right to write there"
+    if number in _GONE:
+        return "be written", str(error), "See that its folder is there"
     return "be written", str(error), "Look at the disk"

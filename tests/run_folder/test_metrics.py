@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,27 @@ def test_reader__other_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'no\n[1]\n{"loss": 1}\n{"step": "x"}\n\xff\xfe\n\n{"step": 5}\n')
     assert look(MetricsReader(path)) == ([5], False)
+
+
+def test_reader__does_not_hold_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(b'{"step": %d, "loss": 1.5}\n' % step for step in range(200_000)))
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in MetricsReader(path).read_new().lines)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 200_000
+    assert peak < path.stat().st_size / 10
+
+
+def test_reader__follows_lines_longer_than_it_looks_for_at_a_time(tmp_path: Path) -> None:
+    path, text = tmp_path / "metrics.jsonl", "x" * 200_000
+    reader = MetricsReader(path)
+    for step in range(3):
+        with path.open("a") as file:
+            file.write(json.dumps({"step": step, "text": text}) + "\n" + '{"half')
+        assert [step for step, _ in reader.read_new().lines] == [step]
+        os.truncate(path, path.stat().st_size - len('{"half'))
+    assert not reader.read_new().anew

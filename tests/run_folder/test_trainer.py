@@ -289,6 +289,19 @@ def test_locked__takes_over_from_another_machine_that_signs_no_more(
         assert is_held(run)
 
 
+def test_locked__waits_for_four_signatures_of_a_run_that_seldom_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "FOREIGN_HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "_LOOK_SECONDS", 0.1)
+    run = RunDir(tmp_path / "seldom")
+    create_run(run, config_yaml="training: {heartbeat_seconds: 0.2}\n")
+    sign_elsewhere(run, time.time())
+    started = time.monotonic()
+    with locked(run):
+        assert time.monotonic() - started >= 0.8
+
+
 def test_why_dead__a_signature_from_the_future_proves_nothing(tmp_path: Path) -> None:
     run, now = new_run(tmp_path), time.time()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from killed_runs import SCENARIOS, Place, Unbroken, differences, run_trial, run_unbroken
+from killed_place import Place
+from killed_runs import SCENARIOS, Unbroken, differences, run_trial, run_unbroken
 
 from uda4inst.toystreets.write import write_toystreets
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from torch import distributed
@@ -16,11 +17,14 @@ class Memory:
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
         self.is_there = True
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
-    def add(self, key: str, amount: int) -> int:
+    def add(self, key: str, value: int) -> int:
+        self.goes_on.wait()
         if not self.is_there:
             raise RuntimeError("Broken pipe")
-        self.numbers[key] = self.numbers.get(key, 0) + amount
+        self.numbers[key] = self.numbers.get(key, 0) + value
         return self.numbers[key]
 
 
@@ -67,15 +71,28 @@ def test_look__does_not_miss_one_that_has_left() -> None:
     assert set(looks(one, 3 * MISSED_LOOKS)) == {None}
 
 
-def test_look__misses_the_store() -> None:
-    store = Memory()
-    one, _ = pair(store)
-    one.look()
-    store.is_there = False
-    *before, last = looks(one, MISSED_LOOKS)
-    assert set(before) == {None}
-    assert last is not None
-    assert "the processes' store must answer" in last
+@pytest.mark.parametrize("way", ["gone", "stands still"])
+def test_peers__miss_the_store(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(peers, "LOOK_SECONDS", 0.01)
+    store, told, ended = Memory(), list[str](), threading.Event()
+
+    def end(message: str) -> None:
+        told.append(message)
+        ended.set()
+
+    one = Peers(store, rank=0, count=1, meeting=1, end=end)
+    one.start()
+    time.sleep(0.5)
+    assert told == []
+    if way == "gone":
+        store.is_there = False
+    else:
+        store.goes_on.clear()
+    assert ended.wait(30)
+    store.goes_on.set()
+    one.leave()
+    (message,) = told
+    assert "store where the processes met must answer" in message
 
 
 def test_peers__meet_anew_without_what_was_counted_before() -> None:

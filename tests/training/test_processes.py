@@ -118,7 +118,9 @@ def start_two(place: Path, overrides: list[str]) -> list[subprocess.Popen[str]]:
     [
         pytest.param(signal.SIGKILL, 0, "got a broken connection", id="killed-first"),
         pytest.param(signal.SIGKILL, 1, "got a broken connection", id="killed-second"),
-        pytest.param(signal.SIGSTOP, 0, "store must answer, got nothing", id="stopped-first"),
+        pytest.param(
+            signal.SIGSTOP, 0, "met must answer, got nothing for 40 s", id="stopped-first"
+        ),
         pytest.param(signal.SIGSTOP, 1, "got no sign of process 1 for 40 s", id="stopped-second"),
     ],
 )

@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # Ten thousand lines come through here before a page first shows.
 _decode: Final = msgspec.json.Decoder().decode
+_BLOCK: Final = 2**16  # bytes that are searched for a newline at a time
 
 
 class MetricsLog:
@@ -156,42 +157,62 @@ class MetricsReader:
         self._last_line = b""
 
     def read_new(self) -> NewLines:
-        """Return what is new; everything at the first look."""
+        """Return what is new, all at the first look; lines are read as they are asked for."""
         anew = False
         try:
             with open_regular(self.path) as file:
                 anew = not self._continues(file)
                 if anew:
                     self._offset, self._last_line = 0, b""
-                file.seek(self._offset)
-                new = file.read()
+                start, end = self._offset, _end_of_lines(file, self._offset)
+                if end > start:  # the trainer may be in the middle of a line
+                    file.seek(last := _end_of_lines(file, start, before=end - 1))
+                    self._offset, self._last_line = end, file.read(end - last)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 log.warning("%s cannot be read: %s", self.path, error)
             anew = self._offset > 0
             self._offset, self._last_line = 0, b""
             return NewLines(anew=anew)
-        # The trainer may be in the middle of a line.
-        complete = new[: new.rfind(b"\n") + 1]
-        if not complete:
-            return NewLines(anew=anew)
-        self._offset += len(complete)
-        lines = complete.split(b"\n")[:-1]
-        self._last_line = lines[-1] + b"\n"
-        return NewLines(self._parsed(lines), anew)
+        return NewLines(self._parsed(start, end), anew)
 
     def _continues(self, file: BinaryIO) -> bool:
         """Whether the file still holds, at the known place, the line that was read last."""
         file.seek(self._offset - len(self._last_line))
         return file.read(len(self._last_line)) == self._last_line
 
-    def _parsed(self, lines: Sequence[bytes]) -> Iterator[tuple[int, Mapping[str, object]]]:
-        for line in lines:
-            found = _content(line)
-            if (step := _step_of(found)) is not None:
-                yield step, found
-            else:
-                log.warning("a line of %s cannot be read: %.80r", self.path, line)
+    def _parsed(self, start: int, end: int) -> Iterator[tuple[int, Mapping[str, object]]]:
+        """Yield the lines between two places; fewer where the file was cut meanwhile."""
+        if end == start:
+            return
+        with suppress(OSError), open_regular(self.path) as file:
+            file.seek(start)
+            while start < end and (line := file.readline()):
+                start += len(line)
+                found = _content(line)
+                if (step := _step_of(found)) is not None:
+                    yield step, found
+                else:
+                    log.warning("a line of %s cannot be read: %.80r", self.path, line)
+
+
+def _end_of_lines(file: BinaryIO, start: int, *, before: int | None = None) -> int:
+    """Return the place after the last newline in a part of a file; its start where there is none.
+
+    Args:
+        file: to look into, from its end on.
+        start: of the part.
+        before: its end; None for the file's.
+    """
+    end = file.seek(0, os.SEEK_END) if before is None else before
+    while end > start:
+        begin = max(start, end - _BLOCK)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return start
 
 
 def _content(line: bytes) -> dict[str, object]:

@@ -14,7 +14,7 @@ from uda4inst.atomic import disk_errors, remove_leftovers
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.control import take_requests
-from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.layout import RunDir, read_config_values
 from uda4inst.run_folder.status import Status, read_status
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _refuse_foreign(run: RunDir) -> None:
     if first is None or not first.live or first.host in ("", this_host()):
         return
     log.info("waiting for a sign of life from %s, which trained %s last", first.host, run.path)
-    deadline = time.monotonic() + FOREIGN_HEARTBEAT_SECONDS
+    deadline = time.monotonic() + _patience(run)
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
         status = read_status(run)
@@ -92,6 +92,14 @@ def _refuse_foreign(run: RunDir) -> None:
                 f"on another machine ({run.path}, {_owner(run)}). Stop it there, or by `touch "
                 f"{run.control / 'stop'}`; then resume."
             )
+
+
+def _patience(run: RunDir) -> float:
+    """Return how long a run of another machine may not sign and live: four signatures, or 10 s."""
+    training = read_config_values(run.config).get("training")
+    every = training.get("heartbeat_seconds") if isinstance(training, dict) else None
+    four = 4.0 * every if isinstance(every, int | float) else 0.0
+    return max(FOREIGN_HEARTBEAT_SECONDS, four)
 
 
 def is_held(run: RunDir) -> bool:

@@ -34,7 +34,7 @@ _RESUME: Final = "Look at its machine, then resume the run: it goes on from its 
 class Store(Protocol):
     """Where processes met: of `torch.distributed.TCPStore`, what is used here."""
 
-    def add(self, key: str, amount: int) -> int:
+    def add(self, key: str, value: int) -> int:
         """Add to a number that all processes see, 0 at first, and return it."""
         ...
 
@@ -59,21 +59,25 @@ class Peers:
         self._rank = rank
         self._seen = [0] * count
         self._missed = [0] * count
-        self._store_missed = 0
+        self._answers = 0  # looks that the store has answered
         self._left = threading.Event()
         self.end = end
-        self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
+        self._looking = threading.Thread(target=self._look_often, name="peers", daemon=True)
+        self._watching = threading.Thread(target=self._watch_store, name="store", daemon=True)
 
     def start(self) -> None:
         """Begin to count and to look."""
-        self._thread.start()
+        self._looking.start()
+        self._watching.start()
 
     def leave(self) -> None:
         """Say that this process is about to end, and count no more."""
         self._left.set()
-        self._thread.join()
-        with suppress(RuntimeError):
-            self._store.add(self._keys[self._rank], _LEFT)
+        self._watching.join()
+        self._looking.join(LOOK_SECONDS)
+        if not self._looking.is_alive():
+            with suppress(RuntimeError):
+                self._store.add(self._keys[self._rank], _LEFT)
 
     def look(self) -> str | None:
         """Count for this process, look at the others once, and return what is wrong."""
@@ -82,15 +86,8 @@ class Peers:
                 self._store.add(key, int(i == self._rank)) for i, key in enumerate(self._keys)
             ]
         except RuntimeError:  # torch's errors of the network are such
-            self._store_missed += 1
-            if self._store_missed < MISSED_LOOKS:
-                return None
-            return (
-                f"the processes' store must answer, got nothing for {MISSED_LOOKS} looks "
-                f"(process {self._rank}). Whatever started the processes is gone, or the first of "
-                f"them. {_RESUME}"
-            )
-        self._store_missed = 0
+            return None
+        self._answers += 1
         for other, number in enumerate(counts):
             is_there = number != self._seen[other] or number >= _LEFT
             self._missed[other] = 0 if is_there else self._missed[other] + 1
@@ -104,10 +101,24 @@ class Peers:
             f"{self._rank}): stopped, or its machine is gone. {_RESUME}"
         )
 
-    def _watch(self) -> None:
+    def _look_often(self) -> None:
         while not self._left.wait(LOOK_SECONDS):
             if (message := self.look()) is not None:
                 self.end(message)
+                return
+
+    def _watch_store(self) -> None:
+        """End where the store is gone, or its process stands still: a look then waits for ever."""
+        answers = missed = 0
+        while not self._left.wait(LOOK_SECONDS):
+            missed = missed + 1 if answers == self._answers else 0
+            answers = self._answers
+            if missed >= MISSED_LOOKS:
+                self.end(
+                    "the store where the processes met must answer, got nothing for "
+                    f"{MISSED_LOOKS * LOOK_SECONDS:.0f} s (process {self._rank}): whatever started "
+                    f"the processes, or the first of them, was stopped or is gone. {_RESUME}"
+                )
                 return
 
 
