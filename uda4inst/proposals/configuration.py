@@ -164,17 +164,18 @@ def _crop_values(scale: Scale, source: Sizes, target: Sizes) -> dict[str, Becaus
         f"The smallest of {source.looked_at} source images is {height}x{width}, of "
         f"{target.looked_at} target images {high}x{wide}"
     )
-    values = {
+    return {
         "crop": Because(list(crop.size), f"{seen}: no larger than the target, in steps of 32."),
         "short_sides": Because(
-            list(crop.short_sides), "Both sides are resized to the crop's height, to 1.1 or 1.2."
+            list(crop.short_sides),
+            f"From the crop's height to {crop.short_sides[-1] / crop.size[0]:.1f} of it (paper: 2, "
+            "with a crop of 1024; ToyStreets' presets: 1.2).",
+        ),
+        "long_side_max": Because(
+            crop.long_side_max,
+            "Twice the crop's height (paper), or what the widest images need to keep that height.",
         ),
     }
-    if crop.long_side_max != 2048:
-        values["long_side_max"] = Because(
-            crop.long_side_max, "So that the widest images keep that height."
-        )
-    return values
 
 
 def _groups(statistics: DatasetStatistics, card: Card | None) -> Because:
