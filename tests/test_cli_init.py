@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from published_trees import IMAGES, SIZE, save, scene, write_tree
 from uda4inst import cli
 from uda4inst.data.readers import DATASETS
 from uda4inst.formats.class_map import read_class_map
-from uda4inst.run_folder.evaluations import read_evaluation
+from uda4inst.run_folder.evaluations import last_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.batches import open_data
 from uda4inst.training.config import load_config
@@ -155,8 +156,9 @@ def test_init__what_it_writes_trains_and_is_judged(uda4inst: Cli, trees: dict[st
     short = ["training.stage1_steps=1", "training.stage2_steps=1", "model.num_points=64"]
     assert uda4inst("train", "own.yaml", *short)[0] == 0
     run = RunDir(Path("runs/own"))
-    result = read_evaluation(run, 2)
+    result = last_evaluation(run)
     assert result is not None
+    assert result.step == 2
     kept = yaml.safe_load((run.path / "config.yaml").read_text())
     assert kept["data"]["source"]["class_map_hash"] == read_class_map(Path("own_classes.yaml")).hash
     assert kept["data"]["source"]["annotations"] == "labels.json"
@@ -210,7 +212,7 @@ def test_init__every_setting_says_why(uda4inst: Cli, trees: dict[str, Path]) -> 
     lines = Path("own.yaml").read_text().splitlines()
     bare = [
         line
-        for above, line in zip(lines, lines[1:], strict=False)
+        for above, line in pairwise(lines)
         if ": " in line and "#" not in (line.strip()[0], above.strip()[0])
     ]
     assert bare == []
@@ -326,12 +328,12 @@ def test_init__refuses_in_one_message_and_writes_nothing(
 
 def test_init__folder_above_the_data_set_is_told(uda4inst: Cli, trees: dict[str, Path]) -> None:
     shutil.copytree(trees["urbansyn"], "above/inner")
-    shutil.rmtree("above/inner/rgb")
-    shutil.copytree(trees["urbansyn"] / "rgb", "above/inner/rgb")
-    (Path("above") / "readme.txt").write_text("a")
-    code, _, err = uda4inst(*init("--source", "above", "--target", trees["images"]))
-    assert code == 2
-    assert "above/inner looks like urbansyn" in err
+    for sides in (("above", trees["images"]), (trees["coco"], "above")):
+        code, _, err = uda4inst(*init("--source", sides[0], "--target", sides[1]))
+        assert code == 2
+        assert "above/inner looks like urbansyn: give that" in err
+    plain = ("--target", "above", "--target-format", "images")
+    assert uda4inst(*init("--source", trees["coco"], *plain))[0] == 0
 
 
 def test_data_check__configuration_and_more(uda4inst: Cli, trees: dict[str, Path]) -> None:

@@ -20,8 +20,8 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.png import read_map
 from uda4inst.data.readers.coco_file import read_annotation_file, read_images
-from uda4inst.formats.class_map import MapEntry, folded, read_class_map, write_class_map
 from uda4inst.formats.cityscapes_submission import read_submission
+from uda4inst.formats.class_map import MapEntry, folded, read_class_map, write_class_map
 from uda4inst.formats.coco import read_results
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.formats.label_maps import LabelMaps
