@@ -80,7 +80,7 @@ def find_side(
     say(f"{side} {wanted.root}: " + ", or ".join(map(str, fits)))
     fit = _choose_fit(fits, side, wanted, choose)
     seen = _choose_split(fit, side, wanted)
-    if fit.format == PLAIN and wanted.format is None:
+    if [fit.format for fit in fits] == [PLAIN] and wanted.format is None:
         _require_plain(seen, side)
     _require_usable(seen, side)
     return seen
