@@ -230,6 +230,34 @@ def test_init__folder_with_several_formats(uda4inst: Cli, trees: dict[str, Path]
     assert load_config("b.yaml").data.source.format == "coco"
 
 
+def test_init__asks_which_of_several_formats(uda4inst: Cli, trees: dict[str, Path]) -> None:
+    shutil.copytree(trees["urbansyn"], "both")
+    write_coco(Path("both"))
+    sides = ("--source", "both", "--target", str(trees["cityscapes"]), "--gpu-memory", "0")
+    code, _, err = uda4inst("init", *sides, typed="coco\ncityscapes\n")
+    assert code == 0, err
+    assert load_config("own.yaml").data.source.format == "coco"
+    code, _, err = uda4inst("init", *sides, "--out", "b.yaml", typed="cocoa\n")
+    assert code == 2
+    assert "format must be one of urbansyn, coco, got 'cocoa'" in err
+
+
+def test_init__unlabelled_train_beside_labelled_val(uda4inst: Cli, trees: dict[str, Path]) -> None:
+    for index in range(IMAGES):
+        for split in ("train", "valid"):
+            save(Path(f"real/{split}/{split}_{index}.png"), scene("camera", index)[0] + index)
+    listed = coco_document(OWN, IMAGES)
+    listed["images"] = [{"id": k, "file_name": f"valid_{k}.png"} for k in range(IMAGES)]
+    Path("real/valid/_annotations.coco.json").write_text(json.dumps(listed))
+    assert uda4inst(*init("--source", trees["urbansyn"], "--target", "real"))[0] == 0
+    data = load_config("own.yaml").data
+    assert (data.target.format, data.target.split) == ("images", "train")
+    assert (data.val.format, data.val.split) == ("coco", "valid")
+    assert data.val.annotations == "valid/_annotations.coco.json"
+    assert data.source.class_map is None
+    assert data.val.class_map == "own_classes.yaml"
+
+
 def test_init__target_labels_are_not_needed(uda4inst: Cli, trees: dict[str, Path]) -> None:
     shutil.copytree(trees["cityscapes"], "city")
     shutil.rmtree("city/gtFine")
