@@ -67,22 +67,12 @@ def propose(
             card is too small.
     """
     entries = () if is_there else proposed_map(sides)
-    names = read_class_map(map_file) if is_there else to_class_map(entries, path=str(map_file))
-    if is_there and not sides.named_by_people:
-        raise UserError(
-            f"class map must be for names in an annotation file, got {map_file} and no such file "
-            "on either labelled side. Leave --class-map out; for data sets whose classes are the "
-            "eight, set data.source.class_map in the configuration."
-        )
+    names = to_class_map(entries, path=str(map_file))
+    if is_there:
+        names = _read_map(map_file, sides)
     source = sides.source.open(domain="source", class_map=_for(sides.source, names))
     val = sides.val and sides.val.open(domain="target", class_map=_for(sides.val, names))
-    statistics = collect_statistics(source, limit=_COUNTED)
-    if not statistics.instances:
-        raise UserError(
-            f"source must show objects of the eight classes, got none in {statistics.images} of "
-            f"its {len(source)} images ({source.root}). Choose another source, or mend its class "
-            "map."
-        )
+    statistics = _counted(source)
     groups = _groups(statistics, card)
     data: dict[str, Any] = {
         "source": _ref(sides.source, map_file if _for(sides.source, names) else None),
@@ -106,6 +96,28 @@ def propose(
     }
     unknown = (*_about_classes(statistics, source), *_about_data(sides, val, entries, card))
     return Proposal(values, entries, unknown, scale.note)
+
+
+def _read_map(path: Path, sides: Sides) -> ClassMap:
+    """Return a class map that is there, for names in the annotation file of a side."""
+    if not sides.named_by_people:
+        raise UserError(
+            f"class map must be for names in an annotation file, got {path} and no such file "
+            "on either labelled side. Leave --class-map out; for data sets whose classes are the "
+            "eight, set data.source.class_map in the configuration."
+        )
+    return read_class_map(path)
+
+
+def _counted(source: ImageTree) -> DatasetStatistics:
+    """Return what some images of the source show, of which there must be something."""
+    found = collect_statistics(source, limit=_COUNTED)
+    if not found.instances:
+        raise UserError(
+            f"source must show objects of the eight classes, got none in {found.images} of its "
+            f"{len(source)} images ({source.root}). Choose another source, or mend its class map."
+        )
+    return found
 
 
 def _for(side: SplitSeen, class_map: ClassMap) -> ClassMap | None:
