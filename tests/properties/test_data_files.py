@@ -14,13 +14,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
-from strange import attempt, json_of, spoiled
+from strange import TEXTS, VALUES, attempt, json_of, spoiled
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.png import read_map
 from uda4inst.data.readers.coco_file import read_annotation_file, read_images
 from uda4inst.formats.cityscapes_submission import read_submission
+from uda4inst.formats.class_map import MapEntry, folded, read_class_map, write_class_map
 from uda4inst.formats.coco import read_results
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.formats.label_maps import LabelMaps
@@ -96,6 +97,40 @@ def test_packed_predictions__are_some_or_a_message(tmp_path: Path, data: bytes) 
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda t: t.encode("utf-8", "replace")))
 def test_image_list__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
     attempt(read_image_list, put(tmp_path / "a.txt", data))
+
+
+CLASS_MAP = {"classes": {"Pedestrian": "person", "dog": None, "van": "car"}}
+
+
+@given(
+    json_of(CLASS_MAP)
+    | st.dictionaries(TEXTS, VALUES).map(lambda names: json.dumps({"classes": names}).encode())
+)
+@example(b"classes: {yes: car, 1e-4: bus, [a]: car, {a: b}: car}")
+@example(b"classes: &a {b: *a}")
+def test_class_map__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
+    found, message = attempt(read_class_map, put(tmp_path / "a.yaml", data))
+    if found is None:
+        assert "class map must" in message
+        return
+    assert found.names == tuple(sorted(found.names))
+    assert all(found.has(name) and folded(name) == name for name, _ in found.names)
+    assert len(found.hash) == 12
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(folded),
+        st.sampled_from([None, *THING_NAMES]),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_class_map__of_any_names_reads_back(tmp_path: Path, names: dict[str, str | None]) -> None:
+    entries = {folded(name): MapEntry(name, ours, "7 seen") for name, ours in names.items()}
+    write_class_map(tmp_path / "a.yaml", entries.values())
+    found = read_class_map(tmp_path / "a.yaml")
+    assert dict(found.names) == {key: entry.ours for key, entry in entries.items()}
 
 
 @given(

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import read_class_map
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.methods import DEFAULT_METHOD
 from uda4inst.tasks import TASKS
@@ -354,3 +355,41 @@ def test_load_config__another_list_has_its_own_hash(minimal: Path, tmp_path: Pat
     again = load_config(kept, [f"data.source.only={other}"])
     assert again.data.source.only_hash == read_image_list(other).hash
     assert load_config(kept, ["data.source.only=null"]).data.source.only_hash is None
+
+
+def test_load_config__class_map_is_part_of_what_a_run_is(minimal: Path, tmp_path: Path) -> None:
+    one, moved, kept = (tmp_path / name for name in ("one.yaml", "moved.yaml", "kept.yaml"))
+    one.write_text("classes: {dog: , ox: truck}\n")
+    config = load_config(minimal, [f"data.source.class_map={one}"])
+    assert config.data.source.class_map_hash == read_class_map(one).hash
+    assert config.data.source.options().class_map == read_class_map(one)
+    assert config_hash(config) != config_hash(load_config(minimal))
+    one.rename(moved)
+    again = load_config(minimal, [f"data.source.class_map={moved}"])
+    assert config_hash(again) == config_hash(config)  # where the map lies is no matter
+    kept.write_text(to_yaml(config))
+    assert load_config(kept) == config  # also when the map is gone
+    moved.write_text("classes: {dog: car, ox: truck}\n")
+    other = load_config(kept, [f"data.source.class_map={moved}"])
+    assert config_hash(other) != config_hash(config)
+
+
+def test_options__a_class_map_that_has_changed_is_refused(minimal: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text("classes: {ox: truck}\n")
+    config = load_config(minimal, [f"data.val.class_map={path}"])
+    path.write_text("classes: {ox: bus}\n")
+    with pytest.raises(UserError, match=r"class map must be the one the run was configured with"):
+        config.data.val.options()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.source.class_map=no.yaml", "class map must be a readable YAML file"),
+        ("data.source.class_map_hash=abc", "class_map must name the map"),
+    ],
+)
+def test_load_config__class_map_that_is_not_there(minimal: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_config(minimal, [override])

@@ -67,22 +67,12 @@ def propose(
             card is too small.
     """
     entries = () if is_there else proposed_map(sides)
-    names = read_class_map(map_file) if is_there else to_class_map(entries, path=str(map_file))
-    if is_there and not sides.named_by_people:
-        raise UserError(
-            f"class map must be for names in an annotation file, got {map_file} and no such file "
-            "on either labelled side. Leave --class-map out; for data sets whose classes are the "
-            "eight, set data.source.class_map in the configuration."
-        )
+    names = to_class_map(entries, path=str(map_file))
+    if is_there:
+        names = _read_map(map_file, sides)
     source = sides.source.open(domain="source", class_map=_for(sides.source, names))
     val = sides.val and sides.val.open(domain="target", class_map=_for(sides.val, names))
-    statistics = collect_statistics(source, limit=_COUNTED)
-    if not statistics.instances:
-        raise UserError(
-            f"source must show objects of the eight classes, got none in {statistics.images} of "
-            f"its {len(source)} images ({source.root}). Choose another source, or mend its class "
-            "map."
-        )
+    statistics = _counted(source)
     groups = _groups(statistics, card)
     data: dict[str, Any] = {
         "source": _ref(sides.source, map_file if _for(sides.source, names) else None),
@@ -106,6 +96,28 @@ def propose(
     }
     unknown = (*_about_classes(statistics, source), *_about_data(sides, val, entries, card))
     return Proposal(values, entries, unknown, scale.note)
+
+
+def _read_map(path: Path, sides: Sides) -> ClassMap:
+    """Return a class map that is there, for names in the annotation file of a side."""
+    if not sides.named_by_people:
+        raise UserError(
+            f"class map must be for names in an annotation file, got {path} and no such file "
+            "on either labelled side. Leave --class-map out; for data sets whose classes are the "
+            "eight, set data.source.class_map in the configuration."
+        )
+    return read_class_map(path)
+
+
+def _counted(source: ImageTree) -> DatasetStatistics:
+    """Return what some images of the source show, of which there must be something."""
+    found = collect_statistics(source, limit=_COUNTED)
+    if not found.instances:
+        raise UserError(
+            f"source must show objects of the eight classes, got none in {found.images} of its "
+            f"{len(source)} images ({source.root}). Choose another source, or mend its class map."
+        )
+    return found
 
 
 def _for(side: SplitSeen, class_map: ClassMap) -> ClassMap | None:
@@ -164,17 +176,18 @@ def _crop_values(scale: Scale, source: Sizes, target: Sizes) -> dict[str, Becaus
         f"The smallest of {source.looked_at} source images is {height}x{width}, of "
         f"{target.looked_at} target images {high}x{wide}"
     )
-    values = {
+    return {
         "crop": Because(list(crop.size), f"{seen}: no larger than the target, in steps of 32."),
         "short_sides": Because(
-            list(crop.short_sides), "Both sides are resized to the crop's height, to 1.1 or 1.2."
+            list(crop.short_sides),
+            f"From the crop's height to {crop.short_sides[-1] / crop.size[0]:.1f} of it (paper: 2, "
+            "with a crop of 1024; ToyStreets' presets: 1.2).",
+        ),
+        "long_side_max": Because(
+            crop.long_side_max,
+            "Twice the crop's height (paper), or what the widest images need to keep that height.",
         ),
     }
-    if crop.long_side_max != 2048:
-        values["long_side_max"] = Because(
-            crop.long_side_max, "So that the widest images keep that height."
-        )
-    return values
 
 
 def _groups(statistics: DatasetStatistics, card: Card | None) -> Because:

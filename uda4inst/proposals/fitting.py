@@ -23,9 +23,10 @@ _PAPER_BATCH: Final = 3
 _PAPER_STEPS: Final = (10_000, 20_000)
 _TOY_SIDE: Final = 128  # of ToyStreets, whose start a CPU trains on
 _STRIDE: Final = 32  # the coarsest features of the networks
-_LARGER: Final = (1.0, 1.1, 1.2)
+_PAPER_TENTHS: Final = tuple(range(10, 21))  # of the crop's side, what the shorter side may be
+_TOY_TENTHS: Final = (10, 11, 12)
 _PRESETS: Final = ("swin_l", "swin_b", "swin_s", "swin_t")
-_LONGEST: Final = 2048  # the default of data.long_side_max
+_LONGEST: Final = 16384  # that data.long_side_max may be
 _DEMO: Final = "as in the preset toystreets_demo"
 # For short stages of a small network on small crops.
 _TOY_METHOD: Final[Values] = {
@@ -74,7 +75,8 @@ class Crop:
     Args:
         size: (height, width) of a crop.
         short_sides: what the shorter side is resized to.
-        long_side_max: what the longer one is held to.
+        long_side_max: what the longer one is held to: twice the side as in the paper, or more where
+            the widest images would not keep the side.
     """
 
     size: tuple[int, int]
@@ -95,10 +97,11 @@ def crop_of(source: Sizes, target: Sizes, *, card: Card | None, share: float = 1
     side = _whole(min(most, min(target.smallest)) * share)
     narrowest = min(source.aspects[0], target.aspects[0])
     width = side if card else min(2 * side, _whole(side * narrowest))
-    short_sides = tuple(round(side * factor) for factor in _LARGER)
+    tenths = _PAPER_TENTHS if card else _TOY_TENTHS
+    short_sides = tuple(side * tenth // 10 for tenth in tenths)
     widest = max(source.aspects[1], target.aspects[1])
-    needed = int(np.ceil(short_sides[-1] * widest))
-    return Crop((side, max(width, _STRIDE)), short_sides, max(_LONGEST, min(needed, 16384)))
+    needed = int(np.ceil((side if card else short_sides[-1]) * widest))
+    return Crop((side, max(width, _STRIDE)), short_sides, min(max(2 * side, needed), _LONGEST))
 
 
 def _whole(length: float) -> int:

@@ -114,7 +114,7 @@ def find_fits(root: Path, *, split: str | None = None) -> tuple[Fit, ...]:
     if not fits:
         raise UserError(
             f"folder must be a data set in one of the formats, got none that fits ({root})."
-            f"{_hint(root)}\n" + "\n".join(f"{name}: {why}" for name, why in refusals.items())
+            f"{hint(root)}\n" + "\n".join(f"{name}: {why}" for name, why in refusals.items())
         )
     return tuple(sorted(fits, key=lambda fit: (fit.format == PLAIN, not fit.is_labelled)))
 
@@ -217,13 +217,18 @@ def _split_of(path: Path) -> tuple[str, str | None]:
     return ("train" if path.parent == Path() else path.parent.name), path.as_posix()
 
 
-def _hint(root: Path) -> str:
-    """Return a sentence about a folder near this one that fits; nothing where none does."""
+def hint(root: Path, *, above: bool = True) -> str:
+    """Return a sentence about a folder near this one that fits; nothing where none does.
+
+    Args:
+        root: the folder.
+        above: whether the folder that it lies in is near.
+    """
     try:
         below = sorted(p for p in root.iterdir() if p.is_dir())[:_NEAR]
     except OSError:
         below = []
-    for folder in (*below, root.absolute().parent):
+    for folder in (*below, *([root.absolute().parent] if above else [])):
         for name in DATASETS:
             if name != PLAIN and _look(name, folder, None, {}):
                 return f" {folder} looks like {name}: give that."

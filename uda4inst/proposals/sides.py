@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from uda4inst.data.readers import DATASETS, format_class
 from uda4inst.errors import UserError
-from uda4inst.proposals.folders import PLAIN, Fit, SplitSeen, choose_split, find_fits
+from uda4inst.proposals.folders import PLAIN, Fit, SplitSeen, choose_split, find_fits, hint
 
 Side = Literal["source", "target", "val"]
 _FIRST: Final[dict[Side, tuple[str, ...]]] = {  # beginnings of splits' names, the best first
@@ -80,6 +80,8 @@ def find_side(
     say(f"{side} {wanted.root}: " + ", or ".join(map(str, fits)))
     fit = _choose_fit(fits, side, wanted, choose)
     seen = _choose_split(fit, side, wanted)
+    if [fit.format for fit in fits] == [PLAIN] and wanted.format is None:
+        _require_plain(seen, side)
     _require_usable(seen, side)
     return seen
 
@@ -118,6 +120,16 @@ def _choose_split(fit: Fit, side: Side, wanted: Wanted) -> SplitSeen:
             )
         return named[0]
     return choose_split(fit, _FIRST[side], labelled=side != "target") or fit.splits[0]
+
+
+def _require_plain(seen: SplitSeen, side: Side) -> None:
+    """Raise where a data set's parent, label pictures included, passes for a plain folder."""
+    near = hint(seen.root, above=side != "target")
+    if near:
+        raise UserError(
+            f"{side} must be a data set's own folder, got one that fits no format but a plain "
+            f"folder of images ({seen.root}, {seen}).{near} Or say --{side}-format {PLAIN}."
+        )
 
 
 def _require_usable(seen: SplitSeen, side: Side) -> None:

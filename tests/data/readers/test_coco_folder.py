@@ -18,6 +18,7 @@ from uda4inst.data.records import TreeError
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import DatasetOptions, ObjectFilter
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import ClassMap
 from uda4inst.toystreets import render_scene
 
 NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -186,6 +187,60 @@ def test_read_labels__unknown_categories_are_background_and_said_once(
     assert read.labels.tolist() == [7]
     (said,) = [record.getMessage() for record in caplog.records]
     assert "categories 'tree', 'dog' are none of the eight classes" in said
+
+
+def categories(*names: str) -> list[dict[str, Any]]:
+    return [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+
+
+def mapped(root: Path, **names: str | None) -> CocoFolder:
+    class_map = ClassMap(tuple(sorted(names.items())), "map.yaml")
+    return CocoFolder(root, options=DatasetOptions(class_map=class_map))
+
+
+def test_class_map__says_what_categories_are(tmp_path: Path) -> None:
+    made = document(
+        annotation(rle(BLOCK), 1),
+        annotation(rle(WIDE), 2),
+        categories=categories("Ox-Cart", "car", "dog"),
+    )
+    write(tmp_path, made)
+    tree = mapped(tmp_path, **{"ox cart": "truck", "car": None, "dog": None})
+    read = tree.read_labels(0)
+    assert read.labels.tolist() == [3]
+    np.testing.assert_array_equal(read.ids, BLOCK)
+    np.testing.assert_array_equal(read.semantic, np.where(BLOCK, 14, 255))
+    assert tree.unnamed_classes() == {}  # both are nothing because the map says so
+
+
+def test_class_map__what_it_does_not_name_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = document(
+        annotation(rle(BLOCK), 1),
+        annotation(rle(WIDE), 2),
+        annotation(rle(WIDE), 2),
+        categories=categories("ox", "car", "dog"),
+    )
+    write(tmp_path, made)
+    with caplog.at_level(logging.WARNING):
+        tree = mapped(tmp_path, ox="truck")
+    assert tree.unnamed_classes() == {"car": 2, "dog": 0}
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "categories 'car', 'dog' are none of the eight classes by map.yaml" in said
+
+
+def test_class_map__that_gives_no_category_a_class(tmp_path: Path) -> None:
+    write(tmp_path, document(categories=categories("ox")))
+    with pytest.raises(UserError, match=r"by map\.yaml, got 'ox'.*Write a class map"):
+        mapped(tmp_path, ox=None)
+
+
+def test_unnamed_classes__without_a_map_are_those_of_no_usual_name(tmp_path: Path) -> None:
+    made = document(annotation(rle(BLOCK), 2), categories=categories("car", "dog"))
+    write(tmp_path, made)
+    assert CocoFolder(tmp_path).unnamed_classes() == {"dog": 1}
+    assert CocoFolder(tmp_path, require_labels=False).unnamed_classes() == {}
 
 
 @pytest.mark.parametrize("folder", ["", "images", "train", "images/train"])

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from uda4inst.data.reports.check import CheckReport, check_tree
+from uda4inst.data.tree import DatasetOptions
+from uda4inst.formats.class_map import ClassMap
 
 
 def found(report: CheckReport) -> list[tuple[str, str]]:
@@ -110,3 +112,53 @@ def test_check_tree__names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> No
     report = check_tree("images", tmp_path, workers=0)
     assert not report.ok
     assert report.to_text().encode("utf-8")
+
+
+def write_coco(root: Path, name: str, *categories: str) -> Path:
+    """Write a.png and an annotation file with an object of every category."""
+    write_png(root / "a.png", np.zeros((4, 4, 3), dtype=np.uint8))
+    numbered = list(enumerate(categories, start=1))
+    mask = {"size": [4, 4], "counts": [0, 4, 12]}
+    entry = {"image_id": 1, "iscrowd": 0, "segmentation": mask}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": k, "category_id": k, **entry} for k, _ in numbered],
+        "categories": [{"id": k, "name": category} for k, category in numbered],
+    }
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(json.dumps(content))
+    return root
+
+
+def test_check_tree__class_that_nothing_names_is_a_note(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, "annotations/train.json", "car", "ox", "dog")
+    report = check_tree("coco", root, workers=0)
+    assert found(report) == [("unnamed", "annotations/train.json")] * 2
+    assert report.ok
+    assert "class 'dog' is none of the eight" in report.findings[0].message
+    assert "its 1 objects are background" in report.findings[0].message
+
+
+def test_check_tree__class_map_that_names_all_leaves_nothing_to_note(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, "annotations/train.json", "car", "ox", "dog")
+    class_map = ClassMap((("car", "car"), ("dog", None), ("ox", "truck")))
+    options = DatasetOptions(class_map=class_map)
+    assert check_tree("coco", root, options=options, workers=0).findings == ()
+
+
+@pytest.mark.parametrize("split", [None, "mine"])
+def test_check_tree__a_named_annotation_file_is_of_one_split(
+    tmp_path: Path, split: str | None
+) -> None:
+    root = write_coco(tmp_path, "mine.json", "car")
+    options = DatasetOptions(annotations=Path("mine.json"))
+    report = check_tree("coco", root, split=split, options=options, workers=0)
+    assert (report.findings, report.split, report.images) == ((), split or "train", 1)
+
+
+def test_check_tree__labels_that_are_left_alone_have_no_faults(kitti: Path) -> None:
+    next(kitti.rglob("instance/*.png")).write_bytes(b"")
+    (labels,) = found(check_tree("kitti360", kitti, split="train", workers=0))[:-1]
+    alone = check_tree("kitti360", kitti, split="train", with_labels=False, workers=0)
+    assert labels[0] == "unreadable"
+    assert [kind for kind, _ in found(alone)] == ["duplicate"]  # frame 6 is in val as well
