@@ -33,8 +33,8 @@ _DETECTRON2_REMEDY: Final = (
     "git+https://github.com/facebookresearch/detectron2"
 )
 _GRADIO_REMEDY: Final = (
-    "Optional: only the workbench in a browser needs it. pip install 'uda4inst[workbench]', or make "
-    "venv in a checkout."
+    "Optional: only the workbench in a browser needs it. pip install 'uda4inst[workbench]', or "
+    "make venv in a checkout."
 )
 _FIFTYONE_REMEDY: Final = (
     "Optional: only uda4inst inspect needs it. make venv in a checkout, or in one call with all "
