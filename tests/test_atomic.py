@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from uda4inst.atomic import (
     disk_errors,
@@ -118,20 +119,48 @@ def test_remove_leftovers__takes_unfinished_things_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        pytest.param(OSError(errno.ENOSPC, "No space left"), "a full disk", id="full"),
-        pytest.param(OSError(errno.EDQUOT, "Quota exceeded"), "a full disk", id="quota"),
-        pytest.param(OSError(errno.EIO, "Input/output error"), "Input/output error", id="broken"),
+        pytest.param(
+            OSError(errno.ENOSPC, "No space left"),
+            "must fit on the disk, got a full disk (WHERE). Make room for 3 MiB, then resume.",
+            id="full",
+        ),
+        pytest.param(
+            OSError(errno.EDQUOT, "Quota exceeded"),
+            "must fit on the disk, got a full disk (WHERE). Make room for 3 MiB, then resume.",
+            id="quota",
+        ),
+        pytest.param(
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "must fit on the disk, got a full disk (WHERE). Make room for 3 MiB, then resume.",
+            id="full-for-weights",
+        ),
+        pytest.param(
+            OSError(errno.EROFS, "Read-only file system"),
+            "must be on a disk that can be written to, got one mounted read-only (WHERE). Mount it "
+            "for writing, or copy the folder to another disk, then resume.",
+            id="read-only",
+        ),
+        pytest.param(
+            OSError(errno.EACCES, "Permission denied"),
+            "must be writable, got no right to ([Errno 13] Permission denied) (WHERE). Give this "
+            "user the right to write there, then resume.",
+            id="closed",
+        ),
+        pytest.param(
+            OSError(errno.EIO, "Input/output error"),
+            "must be written, got [Errno 5] Input/output error (WHERE). Look at the disk, then "
+            "resume.",
+            id="broken",
+        ),
     ],
 )
 def test_disk_errors__say_what_where_and_what_to_do(
-    tmp_path: Path, error: OSError, words: str
+    tmp_path: Path, error: Exception, words: str
 ) -> None:
     where = tmp_path / "not" / "there"
     with (
-        pytest.raises(UserError, match=words) as caught,
-        disk_errors("checkpoint of step 7", where, next_step="Make room."),
+        pytest.raises(UserError) as caught,
+        disk_errors("checkpoint of step 7", where, then="resume", room="room for 3 MiB"),
     ):
         raise error
-    assert str(caught.value).startswith("checkpoint of step 7 must fit on the disk")
-    assert str(where) in str(caught.value)
-    assert str(caught.value).endswith("Make room.")
+    assert str(caught.value) == f"checkpoint of step 7 {words}".replace("WHERE", str(where))

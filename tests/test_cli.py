@@ -199,7 +199,9 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     assert rows["all"] == percent(expected["cityscapes"]) + percent(expected["coco"])
     for name, of_class in expected["coco"]["per_class"].items():
         assert rows[name][2:] == percent(of_class)
-    assert out.splitlines()[-1].endswith(f"split train, images {len(judged)}")
+    assert out.splitlines()[-1].endswith(" train")
+    assert f"judged on {len(judged)} of {len(judged)} images of UrbanSyn" in out
+    assert f"predictions, {len(judged)} of {len(judged)} images, per cent" in out
 
 
 def test_evaluate__predictions_by_pixels(uda4inst: Cli, judged: ImageTree) -> None:

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "doctor"),
+    ("suites", "exchange", "doctor", "proposals"),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.
@@ -53,9 +53,17 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "nbformat": ("workbench/notebook/record.py",),
     "ray": ("uda4inst/suites/engines.py",),
     "submitit": ("uda4inst/suites/engines.py",),
+    "onnx": ("uda4inst/exchange/onnx_file.py",),
+    "onnxruntime": ("uda4inst/exchange/onnx_file.py",),
+    "onnxscript": ("uda4inst/exchange/onnx_file.py",),
     "triton": ("uda4inst/models/mask2former/deformable_triton.py",),
-    "detectron2": ("uda4inst/doctor.py",),
-    "typer": ("uda4inst/cli.py", "uda4inst/commands", "workbench/sessions/commands"),
+    "detectron2": ("uda4inst/exchange/detectron2.py", "uda4inst/doctor.py"),
+    "typer": (
+        "uda4inst/cli.py",
+        "uda4inst/commands",
+        "workbench/sessions/commands",
+        "workbench/open_app.py",
+    ),
     "msgspec": ("uda4inst/data/readers/coco_file.py", "uda4inst/run_folder/metrics.py"),
     "pycocotools": (
         "uda4inst/evaluation/coco_ap.py",

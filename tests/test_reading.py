@@ -55,8 +55,7 @@ ALLOWED = {
     "uda4inst/formats/cityscapes_submission.py": 1,  # after `check_picture`
     "uda4inst/formats/label_maps.py": 3,  # of a file that `reading` opened; one writes
     "uda4inst/formats/predictions.py": 1,  # of a file that `reading` opened
-    "uda4inst/models/storage.py": 1,  # safetensors checks what a file declares
-    "uda4inst/run_folder/checkpoints.py": 2,  # of a file that `reading` opened
+    "uda4inst/models/storage.py": 3,  # of a file that `reading` opened; safetensors; one writes
     # Files of the package, the system, or the program itself.
     "uda4inst/models/memory.py": 2,
     "uda4inst/run_folder/commit.py": 1,

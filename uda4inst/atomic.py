@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from uda4inst.errors import UserError
 # Begins the name of everything that is not finished yet; such names are removed at the next start.
 TEMPORARY_PREFIX: Final = ".tmp-"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED: Final = (errno.EACCES, errno.EPERM)
+# How the library that writes weights tells the number of an error.
+_NUMBER: Final = re.compile(r"os error (\d+)")
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -133,13 +137,14 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def disk_errors(what: str, where: Path, *, next_step: str) -> Iterator[None]:
-    """Turn a full or failing disk into one clear message.
+def disk_errors(what: str, where: Path, *, then: str, room: str = "room") -> Iterator[None]:
+    """Turn a full, closed or failing disk into one clear message.
 
     Args:
         what: what was being written.
         where: its path.
-        next_step: what the user can do.
+        then: what the user can do when the disk is well again.
+        room: what a full disk lacks.
 
     Raises:
         UserError: instead of an OSError, or of what safetensors makes of one.
@@ -147,9 +152,24 @@ def disk_errors(what: str, where: Path, *, next_step: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        is_full = number in _FULL or "os error 28" in str(error)
-        reason = "a full disk" if is_full else str(error)
+        rule, reason, remedy = _fault(error, room)
         raise UserError(
-            f"{what} must fit on the disk, got {reason} ({where}). {next_step}"
+            f"{what} must {rule}, got {reason} ({where}). {remedy}, then {then}."
         ) from error
+
+
+def _fault(error: OSError | SafetensorError, room: str) -> tuple[str, str, str]:
+    """Return what a disk must do, what it does instead, and what helps."""
+    if isinstance(error, OSError):
+        number = error.errno
+    else:
+        found = _NUMBER.search(str(error))
+        number = int(found.group(1)) if found else None
+    if number in _FULL:
+        return "fit on the disk", "a full disk", f"Make {room}"
+    if number == errno.EROFS:
+        remedy = "Mount it for writing, or copy the folder to another disk"
+        return "be on a disk that can be written to", "one mounted read-only", remedy
+    if number in _CLOSED:
+        return "be writable", f"no right to ({error})", "Give this user the right to write there"
+    return "be written", str(error), "Look at the disk"

@@ -1,4 +1,4 @@
-"""`uda4inst`: train, resume, fork, evaluate, choose, predict, bench, tables, data, installation.
+"""`uda4inst`: training, evaluation, other programs' formats, tables, data, installation.
 
 Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
 user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
@@ -14,7 +14,20 @@ import sys
 import typer
 
 from uda4inst import __version__
-from uda4inst.commands import bench, choose, data, doctor, evaluate, predict, suite, train
+from uda4inst.commands import (
+    bench,
+    choose,
+    convert,
+    data,
+    doctor,
+    evaluate,
+    export,
+    init,
+    pack,
+    predict,
+    suite,
+    train,
+)
 from uda4inst.commands.plugged_in import WithPlugIns
 from uda4inst.errors import UserError
 
@@ -26,13 +39,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("fork")(train.fork)
 app.command("evaluate")(evaluate.evaluate)
 app.command("choose")(choose.choose)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.command("bench")(bench.bench)
+app.command("convert")(convert.convert)
 app.command("suite")(suite.suite)
 app.command("report")(suite.report)
 app.add_typer(data.data_app, name="data")

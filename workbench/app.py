@@ -110,6 +110,7 @@ def serve(services: Services, exposure: Exposure) -> None:
     def mount(site: fastapi.FastAPI) -> None:
         gr.mount_gradio_app(site, build_app(services), path="", **launch_options())
 
+    services.jobs.keep_advancing()
     serve_behind_gate(mount, exposure)
 
 

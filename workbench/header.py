@@ -35,8 +35,10 @@ class Header:
 
 
 def first_session(services: Services) -> SessionState:
-    """Return what a new browser looks at: the run that changed last."""
-    return SessionState(run=next(iter(services.runs.names()), None))
+    """Return what a new browser looks at: the run that changed last, or else one that waits."""
+    names = services.runs.names()
+    begun = [name for name in names if services.runs.queue().place(name) is None]
+    return SessionState(run=next(iter(begun or names), None))
 
 
 def build_header() -> Header:

@@ -35,7 +35,12 @@ def record(**changes: Any) -> dict[str, Any]:
         "step": 5,
         "network": "teacher",
         "before": None,
-        "diagnostic": {"protocol": "cityscapes", "AP": {"student": 0.1, "teacher": 0.2}},
+        "diagnostic": {
+            "protocol": "cityscapes",
+            "images": 16,
+            "images_there": 100,
+            "AP": {"student": 0.1, "teacher": 0.2},
+        },
         "thresholds": [entry],
     }
     return {
@@ -91,6 +96,9 @@ def test_choose__highest_quality(
     assert (best and (best.step, best.threshold)) == expected
 
 
+JUDGED = "Cityscapes protocol, teacher, step 5, 16 of 100 images"
+
+
 def test_read_choice__as_written(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     assert read_choice(run) is None
@@ -98,7 +106,7 @@ def test_read_choice__as_written(tmp_path: Path) -> None:
     found = read_choice(run)
     assert found == parse_choice(record())
     assert found is not None
-    assert found.lines == (replace(LINE, agreement=0.25, agreement_f1=0.5, ap=0.2),)
+    assert found.lines == (replace(LINE, agreement=0.25, agreement_f1=0.5, ap=0.2, judged=JUDGED),)
     assert (found.by, found.chosen, found.images, found.last_step) == ("agreement", (5, 0.5), 4, 5)
 
 

@@ -10,6 +10,7 @@ from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
     RunDir,
     check_run_name,
+    command_entry,
     create_run,
     find_run,
     module_names,
@@ -92,9 +93,9 @@ def test_find_run__folder_without_a_run(tmp_path: Path) -> None:
 
 def test_record_command__keeps_the_start_and_adds_resumes(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    record_command(run)
-    record_command(run)
-    record_command(run)
+    record_command(run, command_entry({}))
+    record_command(run, command_entry({}))
+    record_command(run, command_entry({}))
     entry = json.loads(run.command.read_text())
     assert entry["argv"] == sys.argv
     assert entry["versions"]["torch"]

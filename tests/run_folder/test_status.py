@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from uda4inst.errors import UserError
+from uda4inst.run_folder import status as status_module
 from uda4inst.run_folder.alive import creation_time
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.status import (
@@ -110,3 +111,16 @@ def test_read_status__nothing_there(tmp_path: Path) -> None:
     run.status.mkdir()
     assert read_status(run) is None
     assert status_changed(RunDir(tmp_path / "missing")) == 0
+
+
+def test_status_file__the_start_of_the_process_follows_a_clock_that_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "status.json"
+    file = StatusFile(path, steps=10, every=60)
+    file.enter("paused")
+    before = load_status(path).process_started
+    assert before is not None
+    monkeypatch.setattr(status_module, "creation_time", lambda _: before + 3600)
+    file.enter("running")
+    assert load_status(path).process_started == before + 3600

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from uda4inst.atomic import write_json
 from uda4inst.errors import UserError
+from uda4inst.run_folder import trainer
 from uda4inst.run_folder.alive import creation_time, is_alive, this_host
 from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.run_folder.status import Status, StatusFile, load_status
@@ -190,3 +197,103 @@ def test_living_trainer__a_run_of_an_earlier_version(tmp_path: Path) -> None:
     run.status.write_text(json.dumps({**written, "heartbeat": time.time()}))
     assert load_status(run.status).process_started is None
     assert living_trainer(run) is not None
+
+
+def test_locked__removes_what_a_killed_evaluation_left(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    predictions = run.predictions_of(5)
+    predictions.mkdir(parents=True)
+    for name in (".tmp-77-student.jsonl.gz", "teacher.jsonl.gz"):
+        (predictions / name).touch()
+    with locked(run):
+        assert [path.name for path in predictions.iterdir()] == ["teacher.jsonl.gz"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        pytest.param(errno.EROFS, "got one mounted read-only .* Mount it", id="read-only"),
+        pytest.param(errno.EACCES, "got no right to .* Give this user the right", id="closed"),
+        pytest.param(errno.ENOSPC, "got a full disk .* Make room", id="full"),
+    ],
+)
+def test_locked__says_what_a_folder_is_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    run = new_run(tmp_path)
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number), str(run.lock))
+
+    monkeypatch.setattr(trainer.os, "open", refuse)
+    with pytest.raises(UserError, match=rf"^run folder must .*{words}.*resume {run.path}"):
+        locked(run).__enter__()
+
+
+def test_locked__a_disk_without_locks_is_no_second_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(trainer.fcntl, "flock", refuse)
+    with pytest.raises(UserError, match=r"run folder must be written, got .*No locks available"):
+        locked(new_run(tmp_path)).__enter__()
+
+
+def sign_elsewhere(run: RunDir, heartbeat: float) -> None:
+    signed = Status("running", pid=1, host="elsewhere", heartbeat=heartbeat)
+    write_json(run.status, asdict(signed))
+
+
+@contextmanager
+def signing_elsewhere(run: RunDir, *, clock: float) -> Iterator[None]:
+    """Sign as a trainer of another machine does, whose clock is off by so many seconds."""
+    ended = threading.Event()
+
+    def sign() -> None:
+        while not ended.wait(0.05):
+            sign_elsewhere(run, time.time() + clock)
+
+    sign_elsewhere(run, time.time() + clock)
+    thread = threading.Thread(target=sign)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("clock", [0, -7200, 7200], ids=["same", "behind", "ahead"])
+def test_locked__refuses_while_another_machine_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
+    monkeypatch.setattr(trainer, "FOREIGN_HEARTBEAT_SECONDS", 5.0)
+    monkeypatch.setattr(trainer, "_LOOK_SECONDS", 0.2)
+    run = new_run(tmp_path)
+    expected = r"still runs on another machine .*pid 1 on elsewhere.*touch .*control/stop"
+    with signing_elsewhere(run, clock=clock), pytest.raises(UserError, match=expected):
+        locked(run).__enter__()
+
+
+@pytest.mark.parametrize("clock", [0, -7200, 7200], ids=["same", "behind", "ahead"])
+def test_locked__takes_over_from_another_machine_that_signs_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
+    monkeypatch.setattr(trainer, "FOREIGN_HEARTBEAT_SECONDS", 0.4)
+    monkeypatch.setattr(trainer, "_LOOK_SECONDS", 0.1)
+    run = new_run(tmp_path)
+    sign_elsewhere(run, time.time() + clock)
+    with locked(run):
+        assert is_held(run)
+
+
+def test_why_dead__a_signature_from_the_future_proves_nothing(tmp_path: Path) -> None:
+    run, now = new_run(tmp_path), time.time()
+
+    def why(heartbeat: float) -> str | None:
+        return why_dead(run, Status("running", host="elsewhere", heartbeat=heartbeat), now=now)
+
+    assert why(now + 30) is None
+    assert why(now + 3600) == "signed 3600 s ahead of our clock by elsewhere"

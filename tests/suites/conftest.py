@@ -131,6 +131,8 @@ def evaluation(ap: float, *, name: str) -> dict[str, object]:
         "dataset": "Cityscapes (toy)",
         "split": "val",
         "images": 100,
+        "images_there": 100,
+        "image_names": "0" * 16,
         "results": results,
     }
 

@@ -10,7 +10,8 @@ import pytest
 from suite_factory import write_finished, write_found
 
 from uda4inst.suites.found import draw_curves, found_of, found_table
-from uda4inst.suites.report import csv_text, write_report
+from uda4inst.suites.report import write_report
+from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import collect
 
 Write = Callable[..., Path]

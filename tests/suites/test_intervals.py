@@ -12,13 +12,17 @@ RESAMPLES = 400
 CELLS = [Cell(scenes, seed) for scenes in (1, 2, 3) for seed in range(5)]
 
 
+def images_of(cell: Cell) -> tuple[str, ...]:
+    return f"{cell.scenes}a", f"{cell.scenes}b"
+
+
 def row(values: dict[Cell, float], spread: float = 0.0, *, noise: int = 0) -> Scored:
     """Return a row whose cells vary over resamples by `spread`, the same for one `noise`."""
     rng = np.random.default_rng(noise)
     resamples = {
         cell: value + spread * rng.standard_normal(RESAMPLES) for cell, value in values.items()
     }
-    return Scored(values, resamples, {cell: (str(cell.scenes),) for cell in values})
+    return Scored(values, resamples, {cell: images_of(cell) for cell in values})
 
 
 def test_difference__of_paired_rows_leaves_out_what_they_share() -> None:
@@ -67,6 +71,9 @@ def test_difference__counts_cells_judged_on_the_same_images() -> None:
     mine, theirs = row(values), row(values)
     other = Scored(theirs.values, theirs.resamples, {c: (f"{c.scenes}", "x") for c in CELLS})
     assert difference(mine, other) is None
+    one = row(values)
+    one = Scored(one.values, one.resamples, {cell: (f"{cell.scenes}a",) for cell in CELLS})
+    assert shared_cells(one, one) == ()  # every resample of one image is the same
     some = row({cell: 2.0 for cell in CELLS[:4]})
     assert shared_cells(mine, some) == tuple(CELLS[:4])
     found = difference(some, mine)

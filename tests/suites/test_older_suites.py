@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -66,12 +67,23 @@ def test_older_suite__report_says_what_it_said(place: folders.SuiteFolder, tmp_p
     found = collect(place.path)
     write_report(found, tmp_path / "again", networks=NETWORKS, protocols=PROTOCOLS)
     new, old = tmp_path / "again", SUITE / "report"
-    assert (new / "report.tex").read_text() == (old / "report.tex").read_text()
-    tables = [
-        [line for line in (folder / "report.md").read_text().splitlines() if line.startswith("|")]
-        for folder in (new, old)
-    ]
-    assert tables[0] == tables[1] != []
-    # Three columns came later: the ends of intervals, and what a difference takes away.
-    lines = [line.rsplit(",", 3)[0] for line in (new / "report.csv").read_text().splitlines()]
-    assert lines == (old / "report.csv").read_text().splitlines()
+    numbers = [_numbers(folder / "report.csv") for folder in (new, old)]
+    assert numbers[0] == numbers[1] != {}
+    text = (new / "report.md").read_text()
+    assert "student, last step, 8 images (of how many is not recorded)" in text
+
+
+def _numbers(path: Path) -> dict[tuple[str, ...], str]:
+    """Return every number by row, network, protocol, measure and class.
+
+    Later a rehearsal's gaps were said no more, and a student's numbers stood no more among those of
+    a teacher.
+    """
+    keys = ("row", "protocol", "metric", "class")
+    with path.open(newline="") as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if not line["metric"].endswith(" gap") and line["network"] == "student"
+        ]
+    return {tuple(line[key] for key in keys): f"{line['mean']} {line['n']}" for line in lines}

@@ -12,12 +12,11 @@ from suite_factory import write_resamples
 
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.report import (
-    CSV_COLUMNS,
-    csv_text,
     latex,
     markdown,
     write_report,
 )
+from uda4inst.suites.report_csv import CSV_COLUMNS, csv_text
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from uda4inst.suites.tables import difference_tables, tables
@@ -102,7 +101,7 @@ def test_markdown__where_the_numbers_come_from(table5: Path) -> None:
     text = markdown(collect(table5), VIEW)
     line = next(line for line in text.splitlines() if line.startswith("Data: "))
     for part in (
-        "Cityscapes (toy), val, 100 images",
+        "100 of 100 images of Cityscapes (toy) val",
         "commit: abc1 to abc2",
         "command: `uda4inst suite table5`",
         "date: 2026-11-21",
@@ -118,7 +117,7 @@ def test_markdown__class_tables(table5: Path) -> None:
     by_class = text[text.index("## AP by class") :]
     assert cells_of(by_class, "M3")[1:3] == ["27.7 / 8.5", "23.2 / 9.5"]
     assert cells_of(by_class, "M3")[6] == "52.7 / –"
-    assert cells_of(by_class, "M4")[1] == "28.9 / –"
+    assert cells_of(by_class, "M4")[1] == "28.9 / not run"
 
 
 def test_csv__parses_back_with_all_digits(table5: Path) -> None:
@@ -128,7 +127,9 @@ def test_csv__parses_back_with_all_digits(table5: Path) -> None:
         (line["row"], line["network"], line["protocol"], line["metric"], line["class"]): line
         for line in lines
     }
-    assert len(found) == len(lines) == 6 * 4 * (2 * 9 + 2)
+    # Three rows have no teacher: their student's numbers stand there once.
+    assert len(found) == len(lines) == (6 * 4 - 3 * 2) * (2 * 9 + 2)
+    assert {line["images"] for line in lines if line["state"] == "finished"} == {"100"}
     m3 = found["m3", "student", "cityscapes", "AP", "all"]
     assert (float(m3["paper"]), float(m3["mean"])) == pytest.approx((36.1, 8.5))
     assert (float(m3["min"]), float(m3["max"]), int(m3["n"])) == pytest.approx((8, 9, 2))
@@ -136,6 +137,40 @@ def test_csv__parses_back_with_all_digits(table5: Path) -> None:
     assert float(gap["mean"]) == pytest.approx(25)
     m4 = found["m4", "teacher", "coco", "AP50", "rider"]
     assert (m4["mean"], m4["n"], m4["state"]) == ("", "0", "not run")
+
+
+def test_markdown__a_students_numbers_among_a_teachers_say_so(table5: Path) -> None:
+    text = markdown(collect(table5), [("cityscapes", "teacher")])
+    assert cells_of(text, "M1")[0] == "M1 (student)"
+    assert cells_of(text, "M3")[0] == "M3 [a]"
+
+
+def test_markdown__a_rehearsal_says_no_gap_and_marks_no_difference(write_suite: Write) -> None:
+    values = {"m1": {0: 10.0}, "m3": {0: 15.0}, "oracle": {0: 12.0}}
+    folder = with_resamples(write_suite("table5", values, scale="smoke"))
+    text = markdown(collect(folder), VIEW)
+    assert cells_of(text, "M3")[9] == "–"
+    assert " * |" not in text
+    assert "A rehearsal: no gap is said, and no difference is marked." in text
+
+
+def test_markdown__rows_judged_on_other_images_are_marked_and_not_compared(
+    write_suite: Write,
+) -> None:
+    values = {"m1": {0: 10.0}, "m3": {0: 15.0}, "oracle": {0: 20.0}}
+    folder = with_resamples(write_suite("table5", values))
+    path = folder / "runs" / "m3-seed0" / "evaluation" / "00000009.json"
+    few = {"images": 16, "image_names": "1" * 16}
+    path.write_text(json.dumps(json.loads(path.read_text()) | few))
+    predictions = path.parent / "predictions" / "00000009"
+    (predictions / "student_resampled.npz").unlink()
+    text = markdown(collect(folder), VIEW)
+    assert cells_of(text, "M3")[0] == "M3 † [a]"
+    assert cells_of(text, "M3")[9] == "–"  # no gap between bounds on other images
+    assert cells_of(text, "M1")[0] == "M1"
+    assert "† judged on other images than the rows beside it" in text
+    assert "M3: 16 of 100 images of Cityscapes (toy) val" in text
+    assert "student, last step, 100 of 100 images and 16 of 100 images" in text
 
 
 def test_latex__parses_back(table5: Path) -> None:
@@ -191,8 +226,8 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
     values = {"m1": {0: 10.0, 1: 11.0}, "m3": {0: 15.0, 1: 16.5}, "m4": {0: 15.0, 1: 16.3}}
     results = collect(with_resamples(write_suite("table5", values, seeds=(0, 1))))
     means, apart, by_class, *_ = tables(results, [("cityscapes", "student")])
-    assert means.title == "Cityscapes protocol, student"
-    assert apart.title == "Differences in AP, Cityscapes protocol, student"
+    assert means.title == "Cityscapes protocol, student, last step, 100 of 100 images"
+    assert apart.title == f"Differences in AP, {means.title}"
     assert apart.header == ("row minus column", "M1", "M3")
     m3, m4 = apart.rows
     assert m3[0] == "M3"

@@ -161,4 +161,4 @@ def test_collect__where_numbers_come_from(write_suite: Write) -> None:
     assert run.commit == "abc1 to abc2"
     assert run.config_hash == "hash-m3-0"
     assert run.hardware == "a machine, 2 cores"
-    assert run.data == "Cityscapes (toy), val, 100 images"
+    assert run.data == "100 of 100 images of Cityscapes (toy) val"

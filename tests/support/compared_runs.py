@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.metrics import VARYING_FIELDS
+from uda4inst.run_folder.varying import VARYING_FIELDS, VARYING_FILES
 
 
 def metrics(run: RunDir) -> list[dict[str, Any]]:
@@ -24,3 +26,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def repeated_content(folder: Path) -> dict[str, object]:
+    """Return what every file of runs holds by its path, but for what tells of moment and machine.
+
+    Lines of metrics are parsed and rid of such fields; of YAML it is the text, of all else a hash.
+    """
+    content: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.is_dir() or not {*place.parts}.isdisjoint(VARYING_FILES):
+            continue
+        if path.name == "metrics.jsonl":
+            content[str(place)] = metrics(RunDir(path.parent))
+        elif path.suffix == ".yaml":
+            content[str(place)] = path.read_text(encoding="utf-8")
+        else:
+            content[str(place)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return content

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from uda4inst.models.mask2former.presets import ModelPreset
+from uda4inst.models.mask2former.presets import ModelPreset, SwinSize
 
 MINI = ModelPreset(
     name="mini",
-    embed_dim=8,
-    depths=(1, 1, 1, 1),
-    heads=(1, 1, 1, 1),
-    window=4,
-    drop_path=0.0,
+    backbone=SwinSize(
+        embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4, drop_path=0.0
+    ),
     num_queries=4,
     hidden=32,
     attention_heads=1,

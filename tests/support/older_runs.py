@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from uda4inst.models.mask2former.presets import ModelPreset
+from uda4inst.models.mask2former.presets import ModelPreset, SwinSize
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -21,7 +22,8 @@ def small_network() -> ModelPreset:
     """Return the network of the runs."""
     values: dict[str, Any] = fixture("network.json")
     values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
-    return ModelPreset(**values)
+    swin = SwinSize(**{f.name: values.pop(f.name) for f in fields(SwinSize) if f.name in values})
+    return ModelPreset(backbone=swin, **values)
 
 
 def copy_runs(to: Path) -> None:

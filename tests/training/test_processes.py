@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 import torch
 
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.metrics import VARYING_FIELDS
+from uda4inst.run_folder.varying import VARYING_FIELDS
 
 pytestmark = pytest.mark.e2e
 
@@ -82,3 +85,66 @@ def test_two_processes__a_mistake_ends_both_with_its_message(
     done = run_two(tmp_path / "out", "train", "toystreets_smoke", *short_run(tmp_path, "two"))
     assert done.returncode != 0
     assert "error: run.name must be new, got 'two'" in done.stderr
+
+
+def start_two(place: Path, overrides: list[str]) -> list[subprocess.Popen[str]]:
+    """Start two processes of one training with nobody above them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place.mkdir()
+    return [
+        subprocess.Popen(
+            [sys.executable, str(DRIVER), str(place), "train", "toystreets_smoke", *overrides],
+            env=os.environ
+            | {
+                "OMP_NUM_THREADS": "1",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "WORLD_SIZE": "2",
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "lost", "words"),
+    [
+        pytest.param(signal.SIGKILL, 0, "got a broken connection", id="killed-first"),
+        pytest.param(signal.SIGKILL, 1, "got a broken connection", id="killed-second"),
+        pytest.param(signal.SIGSTOP, 0, "store must answer, got nothing", id="stopped-first"),
+        pytest.param(signal.SIGSTOP, 1, "got no sign of process 1 for 40 s", id="stopped-second"),
+    ],
+)
+def test_two_processes__one_is_lost_and_the_other_ends_within_a_minute(
+    short_run: Callable[..., list[str]],
+    tmp_path: Path,
+    number: signal.Signals,
+    lost: int,
+    words: str,
+) -> None:
+    run = RunDir(tmp_path / "two")
+    pair = start_two(tmp_path / "out", short_run(tmp_path, "two", "training.stage2_steps=100000"))
+    try:
+        while not run.metrics.exists() or run.metrics.read_bytes().count(b"\n") < 12:
+            assert pair[0].poll() is None, pair[0].communicate()[1]
+            time.sleep(0.05)
+        pair[lost].send_signal(number)
+        other = pair[1 - lost]
+        said = other.communicate(timeout=60)[1]
+    finally:
+        for process in pair:
+            process.kill()
+            process.communicate()
+    assert other.returncode in (1, 2), said
+    (message,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert words in message
+    assert "Traceback" not in said
+    if lost == 1:
+        assert json.loads(run.status.read_text())["error"] == message.removeprefix("error: ")

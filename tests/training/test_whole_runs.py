@@ -18,15 +18,17 @@ from typing import Any
 
 import pytest
 import torch
-from compared_runs import metrics, plain
+from compared_runs import metrics, plain, repeated_content
 from mini_network import TINY_MINI
 from safetensors.torch import load_file
 
+from uda4inst import atomic
 from uda4inst.errors import UserError
 from uda4inst.models.mask2former.criterion import Criterion, CriterionLosses
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.run_folder import checkpoints as checkpoint_module
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.trainer import living_trainer
 from uda4inst.training import forks, launch
 from uda4inst.training.config import load_config
 from uda4inst.training.journal import RunFailedError
@@ -75,6 +77,14 @@ def assert_same_end(run: RunDir, reference: RunDir) -> None:
         assert entries[0] == entries[1]
     results = [json.loads(r.evaluation_of(20).read_text())["results"] for r in (run, reference)]
     assert results[0] == results[1]
+
+
+def assert_same_files(run: RunDir, reference: RunDir) -> None:
+    one, other = (repeated_content(r.path) for r in (run, reference))
+    for content in (one, other):
+        del content["config.yaml"]  # each has its own name
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
 
 
 def everything(run: RunDir) -> dict[str, bytes]:
@@ -201,6 +211,7 @@ def test_run__killed_and_resumed(unbroken: RunDir, killed: dict[str, RunDir], po
     assert status(run)["state"] == "running"
     assert launch.resume(run).state == "finished"
     assert_same_end(run, unbroken)
+    assert_same_files(run, unbroken)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +229,7 @@ def test_run__signal_saves_and_stops(
         with pytest.raises(UserError, match=f"must have one trainer.*pid {child.pid}"):
             launch.resume(run)
         os.killpg(child.pid, number)
-        output = child.communicate(timeout=60)[1]
+        output = child.communicate(timeout=30)[1]
     assert child.returncode == code, output
     assert "Traceback" not in output
     step = status(run)["step"]
@@ -349,6 +360,41 @@ def test_run__full_disk_fails_clearly_and_resumes(
     assert "goes on from step 8" in status(run)["error"]
     assert launch.resume(run).state == "finished"
     assert_same_end(run, unbroken)
+
+
+def test_run__a_slow_disk_takes_time_and_nothing_else(
+    unbroken: RunDir, short_run: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, run = atomic._sync, RunDir(tmp_path / "slow")
+    waited: list[Path] = []
+
+    def slow(path: Path) -> None:
+        time.sleep(0.15)
+        real(path)
+        waited.append(path)
+        if run.status.exists() and run.metrics.exists():
+            assert living_trainer(run) is not None or status(run)["state"] == "finished"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_sync", slow)
+        train(short_run(tmp_path, "slow"))
+    assert {"state.pt", "optimizer.pt", "00000020"} <= {
+        path.name.removeprefix(".tmp-") for path in waited
+    }
+    assert_same_files(run, unbroken)
+
+
+def test_run__a_clock_that_is_set_changes_nothing(
+    unbroken: RunDir, short_run: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, run, looks = time.time, RunDir(tmp_path / "clock"), iter(range(10**9))
+    hours = (0, 5, -5, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + 3600 * hours[next(looks) % len(hours)])
+        train(short_run(tmp_path, "clock"))
+    assert_same_files(run, unbroken)
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert all(0 < line["images_per_second"] < 1e4 for line in lines)
 
 
 def test_resume__from_an_older_checkpoint_moves_aside_what_came_after(

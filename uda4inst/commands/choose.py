@@ -123,6 +123,8 @@ def _print_choice(run: RunDir, record: Mapping[str, Any]) -> None:
         step, threshold = choice.chosen
         said = f"chosen by {choice.by}: step {step}, threshold {threshold:g}"
     typer.echo(f"{run.path}: {said}. * true AP is diagnostic: no choice looks at it.")
+    for judged in dict.fromkeys(line.judged for line in choice.lines if line.judged):
+        typer.echo(f"* {judged}")
 
 
 def _share(value: float | None) -> str:

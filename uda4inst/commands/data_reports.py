@@ -11,6 +11,7 @@ import typer
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
+    from uda4inst.data.reports.findings import CheckReport
     from uda4inst.data.tree import DatasetOptions, ImageTree
 
 # Spelled out, so that help needs nothing heavy; a test holds it to `FormatName`.
@@ -30,6 +31,10 @@ _Workers = Annotated[
 AnnotationsOption = Annotated[
     Path | None, typer.Option(help="Annotation file of a coco folder, from ROOT.")
 ]
+ClassMapOption = Annotated[
+    Path | None,
+    typer.Option(help="YAML file that maps the data set's class names to the eight, or nothing."),
+]
 UnnumberedOption = Annotated[
     str, typer.Option(help="Thing pixels without a number (synthia): ignore, components or one.")
 ]
@@ -41,44 +46,108 @@ OnlyOption = Annotated[
 
 
 def check(
-    name: _Name,
-    root: _Root,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="Format of the tree, as of data stats; or a configuration (.yaml), of which all "
+            "sides are checked as it reads them.",
+        ),
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Argument(metavar="ROOT", help="The data set's folder; none with a configuration."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Default: every split that is there.")] = None,
     as_json: _Json = False,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
-    """Read every file of a tree and report all that is wrong.
+    """Read every file of a tree, or of a configuration's, and report all that is wrong.
 
     Errors: missing and orphan files, damaged or malformed ones,
     sizes that do not fit, unknown classes, instances on another class
     of the label map, images that two splits share.
 
-    Notes: images without any instance; published data sets have some.
+    Notes: images without any instance, which published data sets have;
+    classes of the data set's own that are none of ours.
 
     Exit code: 1 if there is an error, 0 with notes alone, 2 for a
     command written wrongly. In JSON each finding has a kind, path,
     message and severity (error or note).
     """
-    from uda4inst.commands.terminal import counting
+    if Path(name).suffix in (".yaml", ".yml"):
+        if root or split or annotations or class_map or unnumbered != "ignore":
+            raise UserError(
+                f"a configuration must be checked as it stands, got {name} and more. Leave ROOT "
+                "and options out, or name a format."
+            )
+        reports = _check_configuration(name, workers=workers)
+        shown = json.dumps({side: r.to_json() for side, r in reports.items()}, indent=1)
+        texts = (f"{side}: {report.to_text()}" for side, report in reports.items())
+        typer.echo(shown if as_json else "\n".join(texts))
+        raise typer.Exit(0 if all(report.ok for report in reports.values()) else 1)
     from uda4inst.data.readers import format_class
-    from uda4inst.data.reports.check import check_tree
 
     format_class(name)
+    if root is None:
+        raise UserError(f"ROOT must be the data set's folder, got none (format {name}).")
     require_root(root)
-    options = options_of(annotations, unnumbered)
+    options = options_of(annotations, unnumbered, None, class_map)
+    report = _checked(name, root, split=split, options=options, workers=workers)
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.to_text())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _check_configuration(name: str, *, workers: int | None) -> dict[str, CheckReport]:
+    """Return a report on each side of a configuration; the target's labels are none of its."""
+    from uda4inst.data.stream.dataset import has_labels
+    from uda4inst.training.config import load_config
+
+    config = load_config(name)
+    sides = {"source": config.data.source, "target": config.data.target}
+    if has_labels(config.data.val, config.task.labels):
+        sides["val"] = config.data.val
+    for ref in sides.values():
+        require_root(Path(ref.root))
+    return {
+        side: _checked(
+            ref.format,
+            Path(ref.root),
+            split=ref.split,
+            options=ref.options(),
+            with_labels=side != "target" or config.method.sees == "labelled",
+            workers=workers,
+        )
+        for side, ref in sides.items()
+    }
+
+
+def _checked(
+    name: str,
+    root: Path,
+    *,
+    split: str | None,
+    options: DatasetOptions,
+    with_labels: bool = True,
+    workers: int | None,
+) -> CheckReport:
+    """Check a tree with a bar on the terminal."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.reports.check import check_tree
+
     with counting("images") as show:
-        report = check_tree(
+        return check_tree(
             name,
             root,
             split=split,
             options=options,
+            with_labels=with_labels,
             workers=workers,
             progress=lambda done, total: show(done, total, "images"),
         )
-    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.to_text())
-    raise typer.Exit(0 if report.ok else 1)
 
 
 def stats(
@@ -94,6 +163,7 @@ def stats(
     ] = None,
     only: OnlyOption = None,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
@@ -109,7 +179,7 @@ def stats(
 
     if plot is not None:
         _require_picture(plot)
-    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only, class_map))
     with counting("images") as show:
         statistics = collect_statistics(
             dataset,
@@ -137,6 +207,7 @@ def export(
     split: Annotated[str | None, typer.Option(help="Default: the format's first.")] = None,
     only: OnlyOption = None,
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     workers: _Workers = None,
 ) -> None:
@@ -146,7 +217,7 @@ def export(
 
     if to not in ("coco", "cityscapes"):
         raise UserError(f"--to must be coco or cityscapes, got {to!r}.")
-    dataset = _open(name, root, split, options_of(annotations, unnumbered, only))
+    dataset = _open(name, root, split, options_of(annotations, unnumbered, only, class_map))
     with counting("images") as show:
 
         def progress(done: int, total: int) -> None:
@@ -162,10 +233,14 @@ def export(
 
 
 def options_of(
-    annotations: Path | None, unnumbered: str, only: Path | None = None
+    annotations: Path | None,
+    unnumbered: str,
+    only: Path | None = None,
+    class_map: Path | None = None,
 ) -> DatasetOptions:
     """Return how the tree is read."""
     from uda4inst.data.tree import DatasetOptions, Unnumbered
+    from uda4inst.formats.class_map import read_class_map
     from uda4inst.formats.image_list import read_image_list
 
     if unnumbered not in (known := get_args(Unnumbered)):
@@ -174,6 +249,7 @@ def options_of(
         unnumbered=cast(Unnumbered, unnumbered),
         annotations=annotations,
         only=None if only is None else read_image_list(only),
+        class_map=None if class_map is None else read_class_map(class_map),
     )
 
 

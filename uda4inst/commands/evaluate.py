@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from uda4inst.commands.data_reports import (
     AnnotationsOption,
+    ClassMapOption,
     UnnumberedOption,
     options_of,
     require_root,
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
     from uda4inst.formats.image_list import ImageList
     from uda4inst.tasks.base import Task
 
+# Keys that the basis of the scores says in words.
+_OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
+
 
 def evaluate(
     run: Annotated[
-        str | None, typer.Argument(help="A run folder, or the name of a run under --root.")
+        str | None,
+        typer.Argument(
+            help="A run folder, the name of a run under --root, or, with --target, a folder in the "
+            "hub's format (uda4inst export)."
+        ),
     ] = None,
     step: Annotated[
         int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
@@ -36,13 +44,15 @@ def evaluate(
         typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option(help="With --predictions: the labelled data set's folder.")
+        Path | None,
+        typer.Option(help="Of predictions or a hub folder: the data set's folder."),
     ] = None,
     target_format: Annotated[
-        str, typer.Option("--format", help="With --predictions: the data set's format.")
+        str, typer.Option("--format", help="Of predictions or a hub folder: the data set's format.")
     ] = "cityscapes",
-    split: Annotated[str, typer.Option(help="With --predictions: its split.")] = "val",
+    split: Annotated[str, typer.Option(help="Of predictions or a hub folder: its split.")] = "val",
     annotations: AnnotationsOption = None,
+    class_map: ClassMapOption = None,
     unnumbered: UnnumberedOption = "ignore",
     images: Annotated[
         Path | None,
@@ -68,7 +78,9 @@ def evaluate(
     for instances, IoU and accuracy for semantic maps. A run's scores are kept in its folder.
     """
     from uda4inst.data.readers import truth_class
+    from uda4inst.evaluation.basis import read_basis
     from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
+    from uda4inst.exchange.hub_folder import is_hub_folder
     from uda4inst.formats.image_list import read_image_list
     from uda4inst.tasks.instances import INSTANCES
 
@@ -83,10 +95,15 @@ def evaluate(
             raise UserError("--target must name the data set the predictions are for, got none.")
         kind = truth_class(target_format)
         require_root(target)
-        truth = kind(target, split, options=options_of(annotations, unnumbered))
+        truth = kind(target, split, options=options_of(annotations, unnumbered, None, class_map))
         protocols = protocol or PROTOCOLS
         result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES
+    elif is_hub_folder(folder := Path(str(run))):
+        options = {"annotations": annotations, "unnumbered": unnumbered, "only": images}
+        where = {"root": target, "format": target_format, "split": split, **options}
+        result, task = _of_folder(folder, where, step, protocol)
+        parts = result["results"]
     else:
         result = (
             _of_stored(str(run), step, root, only, protocol)
@@ -97,9 +114,42 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
+    basis = read_basis(result)
+    of_step = "" if "step" not in result else f", step {result['step']:,}"
     for name, part in parts.items():
-        _print_table(name, part, task)
-    typer.echo(", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, Mapping)))
+        _print_table(f"{name}{of_step}, {basis.count}", part, task)
+    facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
+    typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
+
+
+def _of_folder(
+    folder: Path,
+    where: Mapping[str, Any],
+    step: int | None,
+    protocols: Sequence[str] | None,
+) -> tuple[dict[str, Any], Task]:
+    """Judge the network in a folder in the hub's format; nothing is written."""
+    from uda4inst.commands.terminal import counting
+    from uda4inst.data.config import DatasetRef
+    from uda4inst.data.readers import format_class
+    from uda4inst.exchange.hub_folder import open_exported
+
+    if where["root"] is None or step is not None:
+        raise UserError(
+            f"evaluate must be given --target, and no --step, with a folder of one network, got "
+            f"{folder}. As in: uda4inst evaluate {folder} --target data/cityscapes"
+        )
+    format_class(where["format"])
+    require_root(where["root"])
+    texts = {key: str(value) for key, value in where.items() if value is not None}
+    exported = open_exported(folder)
+    with counting("loading") as show:
+        found = exported.evaluate(
+            DatasetRef.model_validate(texts),
+            protocols=protocols,
+            progress=lambda done, total: show(done, total, "images"),
+        )
+    return found, exported.task
 
 
 def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
@@ -123,6 +173,7 @@ def _of_stored(
     protocols: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Judge a run's stored predictions of some images or by some protocols; nothing is written."""
+    from uda4inst.evaluation.basis import basis_json, basis_of
     from uda4inst.evaluation.scoring import evaluate_predictions
     from uda4inst.run_folder.evaluations import (
         evaluated_steps,
@@ -161,8 +212,8 @@ def _of_stored(
         )
         for network in networks
     }
-    count = len(dataset) if only is None else len(dataset.places(only))
-    return {"step": chosen, "images": count, "results": results}
+    places = range(len(dataset)) if only is None else dataset.places(only)
+    return {"step": chosen, **basis_json(basis_of(dataset, places)), "results": results}
 
 
 def _first(dataset: ImageTree, count: int) -> ImageList:
@@ -182,7 +233,7 @@ def _task_of(name: str, root: Path) -> Task:
 
 
 def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:
-    """Print one network's measures in per cent, classes in rows."""
+    """Print one network's measures in per cent, classes in rows; `name` says all about it."""
     from rich.console import Console
     from rich.table import Table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from uda4inst.models.precision import Precision
     from uda4inst.run_folder.layout import RunDir
     from uda4inst.tasks.base import Task, TrainedNetwork
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, the name of a run under --root, or a folder in the hub's format "
+            "(uda4inst export)."
+        ),
+    ],
     images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG and others.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     network: Annotated[
@@ -41,18 +49,14 @@ def predict(
     Cityscapes server takes.
     """
     from uda4inst.models.precision import inference_precision
-    from uda4inst.run_folder.layout import find_run
-    from uda4inst.training.config import load_config
 
     names = _names(images)
-    folder = find_run(run, root=root)
-    title, task, networks = _networks(folder, step=step, network=network)
-    precision = load_config(folder.config).training.inference_precision
+    chosen = _chosen(run, root=root, step=step, network=network)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with inference_precision(precision, networks[0].device):
-            task.write_pictures(
-                networks,
+        with inference_precision(chosen.precision, chosen.networks[0].device):
+            chosen.task.write_pictures(
+                chosen.networks,
                 lambda: _read(images),
                 names=names,
                 out=out,
@@ -62,7 +66,43 @@ def predict(
         raise UserError(
             f"--out must be a folder that can be written to, got {error} ({out})."
         ) from error
-    typer.echo(f"{len(names)} pictures by the {title}: {out}")
+    typer.echo(f"{len(names)} pictures by the {chosen.title}: {out}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    """Networks, one a category group, what to call them, their task and their precision."""
+
+    title: str
+    task: Task
+    networks: list[TrainedNetwork]
+    precision: Precision
+
+
+def _chosen(
+    name: str, *, root: Path, step: int | None, network: Literal["best", "student", "teacher"]
+) -> _Chosen:
+    """Return the networks of a run, or that of a folder in the hub's format.
+
+    Raises:
+        UserError: there is no such run, folder, checkpoint or network.
+    """
+    from uda4inst.exchange.hub_folder import PRECISION, is_hub_folder, open_exported
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
+
+    if is_hub_folder(Path(name)):
+        if step is not None or network != "best":
+            raise UserError(
+                "--step and --network must be given for a run, got a folder with one network "
+                f"({name}). Leave them out."
+            )
+        exported = open_exported(Path(name))
+        only = exported.load()
+        return _Chosen(f"network in {name}", exported.task, [only], PRECISION)
+    run = find_run(name, root=root)
+    title, task, networks = _networks(run, step=step, network=network)
+    return _Chosen(title, task, networks, load_config(run.config).training.inference_precision)
 
 
 def _networks(

@@ -42,6 +42,14 @@ def train(
 
 def resume(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="On another machine: where the data lie, as in data.val.root=FOLDER, and settings "
+            "that change no results.",
+        ),
+    ] = None,
     step: Annotated[
         int | None,
         typer.Option(
@@ -67,7 +75,9 @@ def resume(
     def work(watch: Callable[[Progress], None]) -> Outcome:
         from uda4inst.training.groups import category_groups
 
-        return category_groups.resume(found, step=step, may_replace=replace, watch=watch)
+        return category_groups.resume(
+            found, step=step, may_replace=replace, overrides=overrides or (), watch=watch
+        )
 
     _report(work, where=found.path)
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, Unnumbered
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import ClassMap, read_class_map
 from uda4inst.formats.image_list import ImageList, read_image_list
 from uda4inst.settings import Settings
 
@@ -74,6 +75,18 @@ class DatasetRef(Settings):
         "annotations/instances_SPLIT.json or annotations/SPLIT.json.",
     )
 
+    class_map: str | None = Field(
+        None,
+        min_length=1,
+        description="File that maps the data set's class names to the eight, or to nothing "
+        "(docs/datasets). Empty: by their usual names.",
+    )
+    class_map_hash: str | None = Field(
+        None,
+        description="Hash of that map, filled in by itself; a map that has changed since is "
+        "refused.",
+        json_schema_extra={"by_itself": True},
+    )
     only: str | None = Field(
         None,
         min_length=1,
@@ -86,10 +99,19 @@ class DatasetRef(Settings):
         json_schema_extra={"by_itself": True},
     )
 
+    moved_from: str | None = Field(
+        None,
+        description="Where the folder was when the run began, filled in by itself where the run "
+        "goes on elsewhere: the configuration's hash stays that of this place.",
+        json_schema_extra={"by_itself": True},
+    )
+
     @model_validator(mode="after")
     def _check_only(self) -> DatasetRef:
         if self.only_hash is not None and self.only is None:
             raise ValueError("only must name the image list whose hash only_hash is, got none")
+        if self.class_map_hash is not None and self.class_map is None:
+            raise ValueError("class_map must name the map whose hash class_map_hash is, got none")
         return self
 
     @property
@@ -101,39 +123,64 @@ class DatasetRef(Settings):
             min_area=self.min_area,
         )
 
+    def moved(self, root: str) -> DatasetRef:
+        """Return the reference to the same data set in another folder."""
+        if root == self.root:
+            return self
+        began = self.moved_from or self.root
+        moved_from = None if began == root else began
+        return self.model_copy(update={"root": root, "moved_from": moved_from})
+
     def pinned(self) -> DatasetRef:
-        """Return the reference with the hash of its image list as it is now, if it had none.
+        """Return the reference with the hashes of its files as they are now, where it had none.
 
         Raises:
-            UserError: the list cannot be read.
+            UserError: the image list or the class map cannot be read.
         """
-        if self.only is None or self.only_hash is not None:
-            return self
-        return self.model_copy(update={"only_hash": read_image_list(Path(self.only)).hash})
+        update: dict[str, str] = {}
+        if self.only is not None and self.only_hash is None:
+            update["only_hash"] = read_image_list(Path(self.only)).hash
+        if self.class_map is not None and self.class_map_hash is None:
+            update["class_map_hash"] = read_class_map(Path(self.class_map)).hash
+        return self.model_copy(update=update)
 
     def _image_list(self) -> ImageList | None:
         """Return the images to use; None for all."""
         if self.only is None:
             return None
         found = read_image_list(Path(self.only))
-        if self.only_hash not in (None, found.hash):
-            raise UserError(
-                f"image list must be the one the run was configured with ({self.only_hash}), got "
-                f"another ({found.hash}, {self.only}). Take the change back, or start a new run."
-            )
+        _require_same("image list", self.only, configured=self.only_hash, found=found.hash)
+        return found
+
+    def _class_map(self) -> ClassMap | None:
+        """Return what the data set's names stand for; None for the usual names."""
+        if self.class_map is None:
+            return None
+        found = read_class_map(Path(self.class_map))
+        _require_same("class map", self.class_map, configured=self.class_map_hash, found=found.hash)
         return found
 
     def options(self) -> DatasetOptions:
         """Return how the tree is read.
 
         Raises:
-            UserError: an image list cannot be read, or has changed.
+            UserError: an image list or class map cannot be read, or has changed.
         """
         return DatasetOptions(
             objects=self.object_filter,
             unnumbered=self.unnumbered,
             annotations=None if self.annotations is None else Path(self.annotations),
             only=self._image_list(),
+            class_map=self._class_map(),
+        )
+
+
+def _require_same(what: str, path: str, *, configured: str | None, found: str) -> None:
+    """Raise where a file is not the one that a run was configured with."""
+    if configured not in (None, found):
+        raise UserError(
+            f"{what} must be the one the run was configured with ({configured}), got another "
+            f"({found}, {path}). Take the change back, or start a new run."
         )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Bool, Int32, Int64, UInt8
 
+from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.errors import UserError
 from uda4inst.ops.unit_floats import unit_floats
-from uda4inst.structures import Domain, InstanceMap, Sample, SemanticMap
+from uda4inst.structures import IGNORE_ID, Domain, InstanceMap, Sample, SemanticMap
 
 _SHOWN_OFFENDERS: Final = 5
+_Arrays = TypeVar("_Arrays", bound="InstanceArrays")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +214,14 @@ def _faults(
     """Return one fault for each name, with its file where the files are known."""
     known: Mapping[str, str | Path] = files if isinstance(files, Mapping) else {}
     return [FileFault(kind, Path(known.get(name, where / name)), message) for name in names]
+
+
+def without(labels: _Arrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID) -> _Arrays:
+    """Return labels with some instances turned to ignore (or `fill`) and the others renumbered."""
+    kept = ~dropped
+    numbers = np.where(kept, kept.cumsum(), fill)
+    runs = RunLengths.of(labels.ids)
+    is_instance = runs.present > 0
+    new_ids = runs.present.copy()
+    new_ids[is_instance] = numbers[runs.present[is_instance] - 1]
+    return replace(labels, ids=runs.paint(new_ids.astype(np.int32)), labels=labels.labels[kept])

@@ -7,8 +7,8 @@ filters and the forms other parts of the package ask for included, is here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Literal, TypeVar
 
@@ -19,7 +19,6 @@ from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_header
-from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.records import (
     ImageRecord,
     InstanceArrays,
@@ -27,11 +26,14 @@ from uda4inst.data.records import (
     check_same_size,
     make_sample,
     shorten,
+    without,
 )
+from uda4inst.data.relabelling import Relabelling
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import ClassMap
 from uda4inst.formats.image_list import ImageList
 from uda4inst.formats.predictions import basename
-from uda4inst.structures import IGNORE_ID, Domain, Sample, Size
+from uda4inst.structures import Domain, Sample, Size
 
 Unnumbered = Literal["ignore", "components", "one"]
 _THING_LABEL_IDS: Final = np.array([thing.label_id for thing in THING_CLASSES], dtype=np.int32)
@@ -96,12 +98,14 @@ class DatasetOptions:
             object per connected component, or one object per class.
         annotations: the annotation file (own data in COCO's format); None looks for it.
         only: the images to use; None for all.
+        class_map: which of the eight the data set's names stand for; None goes by the usual names.
     """
 
     objects: ObjectFilter = field(default_factory=ObjectFilter)
     unnumbered: Unnumbered = "ignore"
     annotations: Path | None = None
     only: ImageList | None = None
+    class_map: ClassMap | None = None
 
 
 class ImageTree(ABC):
@@ -127,6 +131,7 @@ class ImageTree(ABC):
     has_instances: ClassVar[bool] = True
     things: ClassVar[tuple[int, ...]] = tuple(range(NUM_THINGS))  # classes it can hold
     owns_all_things: ClassVar[bool] = False  # no groups: every thing pixel has its object
+    has_own_names: ClassVar[bool] = False  # its classes are named by people, not by the format
 
     def __init__(
         self,
@@ -147,12 +152,29 @@ class ImageTree(ABC):
                 f"data set must have labels here, got {self.name}, which has none ({root}). "
                 "Use it as data.target, or choose another format."
             )
+        self._relabelling: Final = self._find_relabelling(require_labels)
         index = FileIndex(self.root, left_out)
         records = tuple(self._list(index, require_labels=require_labels))
+        self.images_there: Final = len(records)  # of the split, an image list's or not
         if self.options.only is not None:
             where = f"{self.root}, {self.split}"
             records = tuple(records[i] for i in _places(records, self.options.only, where))
         self.records: Final = records
+
+    def _find_relabelling(self, require_labels: bool) -> Relabelling | None:
+        """Return what a class map makes of the format's classes; None where it changes none."""
+        class_map = self.options.class_map
+        if class_map is None or self.has_own_names or not require_labels:
+            return None
+        return Relabelling.of(class_map, self.things, name=self.name)
+
+    @property
+    def possible_things(self) -> tuple[int, ...]:
+        """Thing indices that an object can have, ascending."""
+        if self._relabelling is None:
+            return self.things
+        made = self._relabelling.things[list(self.things)]
+        return tuple(sorted({thing for thing in made.tolist() if thing >= 0}))
 
     @abstractmethod
     def _list(self, index: FileIndex, *, require_labels: bool) -> Iterable[ImageRecord]:
@@ -185,6 +207,13 @@ class ImageTree(ABC):
     def unused_files(self) -> Iterable[Path]:
         """Return the files of an optional kind that belong to no image of the split."""
         return ()
+
+    def unnamed_classes(self) -> Mapping[str, int]:
+        """Return the data set's own classes that nothing names one of the eight, or nothing.
+
+        Their objects are background; with each goes how many there are.
+        """
+        return {}
 
     def __len__(self) -> int:
         """Number of images."""
@@ -236,12 +265,12 @@ class ImageTree(ABC):
         return self._filtered(*self._read_instances(record, want_facts=wanted))
 
     def _filtered(self, labels: _Arrays, facts: ObjectFacts | None) -> _Arrays:
-        """Return labels with the objects that do not pass the filter ignored."""
+        """Return labels with objects that do not pass ignored, and classes as they are mapped."""
         wanted = self.options.objects
-        if not wanted.is_active:
-            return labels
-        kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
-        return labels if kept.all() else without(labels, ~kept)
+        if wanted.is_active:
+            kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
+            labels = labels if kept.all() else without(labels, ~kept)
+        return labels if self._relabelling is None else self._relabelling.put_to(labels)
 
     def read_objects(self, index: int) -> tuple[LabelArrays, ObjectFacts]:
         """Return labels and facts of every object, filtered or not.
@@ -250,7 +279,12 @@ class ImageTree(ABC):
             UserError: as `read_labels`.
         """
         labels, facts = self._read(self._labelled_record(index), want_facts=True)
-        return labels, facts or ObjectFacts.unknown(len(labels.labels))
+        facts = facts or ObjectFacts.unknown(len(labels.labels))
+        if self._relabelling is None:
+            return labels, facts
+        kept = self._relabelling.kept(labels.labels)
+        facts = ObjectFacts(facts.occlusion[kept], facts.truncation[kept])
+        return self._relabelling.put_to(labels), facts
 
     def read_semantic(self, index: int) -> UInt8[np.ndarray, "H W"]:
         """Return trainIds, 255 ignore; files that only instances need stay closed.
@@ -258,7 +292,8 @@ class ImageTree(ABC):
         Raises:
             UserError: as `read_labels`.
         """
-        return self._read_semantic(self._labelled_record(index))
+        semantic = self._read_semantic(self._labelled_record(index))
+        return semantic if self._relabelling is None else self._relabelling.train_ids[semantic]
 
     def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
         """Return labels as a Cityscapes `instanceIds` file has them, for evaluation.
@@ -361,14 +396,3 @@ def _places(records: Iterable[ImageRecord], only: ImageList, where: str) -> list
     """Return the places of listed images, ascending."""
     known = [(r.sample_id, basename(r.sample_id), r.image.name, r.image.stem) for r in records]
     return only.places(known, where=where)
-
-
-def without(labels: _Arrays, dropped: Bool[np.ndarray, " N"], *, fill: int = IGNORE_ID) -> _Arrays:
-    """Return labels with some instances turned to ignore (or `fill`) and the others renumbered."""
-    kept = ~dropped
-    numbers = np.where(kept, kept.cumsum(), fill)
-    runs = RunLengths.of(labels.ids)
-    is_instance = runs.present > 0
-    new_ids = runs.present.copy()
-    new_ids[is_instance] = numbers[runs.present[is_instance] - 1]
-    return replace(labels, ids=runs.paint(new_ids.astype(np.int32)), labels=labels.labels[kept])

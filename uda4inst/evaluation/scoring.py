@@ -15,6 +15,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import basis_json, basis_of
 from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
 from uda4inst.evaluation.found import KEY, found_above, found_json
@@ -167,7 +168,8 @@ def evaluate_predictions(
         progress: called after every image.
 
     Returns:
-        Where it came from (`predictions`, `target`, `split`), `images`, and for every protocol
+        Where it came from (`predictions`, `target`), what it rests on (`basis.Basis`: `dataset`,
+        `split`, `images`, `images_there`, `image_names`), and for every protocol
         `AP`, `AP50` and `per_class`, in [0, 1], null for classes without ground truth; by
         "thing_pixels" what `ThingPixels.to_json` says.
 
@@ -189,8 +191,7 @@ def evaluate_predictions(
     return {
         "predictions": str(path),
         "target": str(dataset.root),
-        "split": dataset.split,
-        "images": len(places),
+        **basis_json(basis_of(dataset, places)),
         **results_json(scores),
     }
 

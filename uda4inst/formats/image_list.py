@@ -105,5 +105,5 @@ def write_image_list(path: Path, names: Sequence[str], *, about: Sequence[str] =
                 "Rename the image."
             )
     lines = [*(f"{_COMMENT} {line}" for line in about), *sorted(set(names))]
-    with disk_errors("image list", path, next_step="Choose another file, or make room."):
+    with disk_errors("image list", path, then="write it again, or choose another file"):
         write_whole(path, "".join(f"{line}\n" for line in lines))

@@ -17,7 +17,7 @@ class NetworkMemory:
     """What one network takes.
 
     Args:
-        parameters: trainable values.
+        parameters: their values; those that stay as they are count too.
         gib_per_megapixel: what is alive at the worst moment of a step beside weights, gradients and
             optimizer, by image and 2**20 pixels.
     """

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import ResNetConfig, ResNetModel
+from transformers import ResNetBackbone, ResNetConfig, ResNetModel
 
 from uda4inst.models.recompute import Recomputed
 
@@ -85,7 +85,19 @@ def freeze_stem_norm(resnet: ResNetModel) -> None:
     resnet.embedder.embedder.normalization.requires_grad_(False)
 
 
-def recompute_blocks(resnet: ResNetModel) -> None:
+def frozen_norms(resnet: ResNetBackbone) -> tuple[nn.Module, ...]:
+    """Take the batch norms out of training, scale and shift too, and return them.
+
+    They normalise by their running statistics as long as they are in evaluation mode, in which the
+    network must keep them.
+    """
+    norms = tuple(m for m in resnet.modules() if isinstance(m, nn.BatchNorm2d))
+    for norm in norms:
+        norm.requires_grad_(False)
+    return norms
+
+
+def recompute_blocks(resnet: ResNetModel | ResNetBackbone) -> None:
     """Have the blocks computed again in the backward pass; names of weights stay."""
     for stage in cast("Any", resnet.encoder.stages):
         stage.layers = nn.Sequential(*(Recomputed(block) for block in stage.layers))

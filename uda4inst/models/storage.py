@@ -8,9 +8,13 @@ that differs in a file that a run goes on from.
 from __future__ import annotations
 
 import hashlib
+import json
+import pickle
+import sys
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,9 +24,22 @@ from torch import Tensor
 from uda4inst.atomic import whole_file
 from uda4inst.errors import UserError
 from uda4inst.models.network import LoadReport, Network, listed
-from uda4inst.reading import MAX_WEIGHTS, open_regular
+from uda4inst.reading import MAX_WEIGHTS, open_regular, parse_json
 
 FORMAT: Final = "uda4inst-1"
+_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
+# What torch says of a file that is none of its own, or holds more than values.
+_NO_VALUES: Final = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
 
 
 def save_network(network: Network, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -59,15 +76,23 @@ def save_tensors(
         temporary.touch()
         mode = temporary.stat().st_mode  # what the user's umask gives; safetensors would leave 0600
         save_file(whole, temporary, metadata={"format": FORMAT, **header})
+        _order_header(temporary)
         temporary.chmod(mode)
 
 
-def tensors_digest(path: Path) -> str:
-    """Return the SHA-256 of the tensors in a file written by `save_network`.
+def _order_header(path: Path) -> None:
+    """Sort what safetensors writes in any order: equal networks have equal files."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = parse_json(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(ordered.ljust(length))
 
-    Equal networks have equal ones. Their files may differ: the entries of the header come in any
-    order.
-    """
+
+def tensors_digest(path: Path) -> str:
+    """Return the SHA-256 of the tensors in a file written by `save_network`, without its header."""
     with open_regular(path, limit=MAX_WEIGHTS) as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))  # the header and its length
         digest = hashlib.sha256()
@@ -76,16 +101,55 @@ def tensors_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def read_archive(path: Path, *, limit: int = MAX_WEIGHTS) -> Any:
+    """Return the tensors and plain values in a file of torch's, on the CPU; nothing of it is run.
+
+    Args:
+        path: as torch writes files since 1.6.
+        limit: most bytes it may have.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: it is damaged, written otherwise or holds something else; torch's own text,
+            which would have the file trusted, is left out.
+    """
+    with open_regular(path, limit=limit) as file:
+        try:
+            _require_archive(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except _NO_VALUES as error:
+            raise ValueError(type(error).__name__) from error
+
+
+def _require_archive(file: BinaryIO) -> None:
+    """Raise unless a file is an archive and nothing in it packed.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
+    """
+    if file.read(len(_ARCHIVE)) != _ARCHIVE:
+        raise ValueError("no archive")
+    with zipfile.ZipFile(file) as archive:
+        if any(part.file_size > part.compress_size for part in archive.infolist()):
+            raise ValueError("packed")
+    file.seek(0)
+
+
 def on_host(value: Any) -> Any:
     """Return nested dicts, lists and tuples with every tensor in the host's memory.
 
     What goes into a file or to another process carries no device along: it can be opened on a
-    machine without one.
+    machine without one. Equal values make equal files, wherever they come from: equal texts are one
+    object, which a pickle names once, and a part of a tensor does not take the whole along.
     """
     if isinstance(value, Tensor):
-        return value.cpu()
+        whole = value.untyped_storage().nbytes() == value.numel() * value.element_size()
+        return value.cpu() if whole else value.cpu().clone()
+    if isinstance(value, str):
+        return sys.intern(value)
     if isinstance(value, dict):
-        return {key: on_host(item) for key, item in cast("dict[Any, Any]", value).items()}
+        items = cast("dict[Any, Any]", value).items()
+        return {on_host(key): on_host(item) for key, item in items}
     if type(value) in (list, tuple):
         return type(value)(on_host(item) for item in value)
     return value

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -31,10 +29,16 @@ from uda4inst.atomic import (
 from uda4inst.errors import UserError
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import LoadReport, Network
-from uda4inst.models.storage import load_own_network, on_host, save_network, tensors_digest
+from uda4inst.models.storage import (
+    load_own_network,
+    on_host,
+    read_archive,
+    save_network,
+    tensors_digest,
+)
 from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
-from uda4inst.run_folder.manifests import checked
+from uda4inst.run_folder.manifests import WEIGHTS_ALONE, checked
 
 OPTIMIZER: Final = "optimizer.pt"
 STATE: Final = "state.pt"
@@ -43,22 +47,7 @@ MANIFEST: Final = "manifest.json"
 LATEST: Final = "latest"
 
 WEIGHTS: Final = ".safetensors"  # of a network's file, after its name
-_ARCHIVE: Final = b"PK\x03\x04"  # what a zip file begins with
 _NEEDED: Final = (f"{STUDENT}{WEIGHTS}", OPTIMIZER, STATE)
-# What torch says of a file that is none of its own, or holds more than values.
-_NO_VALUES: Final = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    MemoryError,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +140,11 @@ class Checkpoint:
         Raises:
             UserError: the checkpoint has no such file, or it holds something else.
         """
+        if self.manifest.get(WEIGHTS_ALONE):
+            raise UserError(
+                f"checkpoint must hold {name} for training to go on, got networks alone "
+                f"({self.folder}). Its run was packed without: uda4inst pack RUN --resumable"
+            )
         if name not in self.manifest["files"]:
             raise UserError(
                 f"checkpoint must hold {name}, got {', '.join(self.manifest['files'])} "
@@ -158,11 +152,9 @@ class Checkpoint:
             )
         path = self.folder / name
         try:
-            with open_regular(path, limit=int(self.manifest["files"][name]["bytes"])) as file:
-                _require_archive(file)
-                found = torch.load(file, map_location="cpu", weights_only=True)
-        except _NO_VALUES as error:  # whose text would have the file trusted
-            raise self._other(name, type(error).__name__) from error
+            found = read_archive(path, limit=int(self.manifest["files"][name]["bytes"]))
+        except (OSError, ValueError) as error:
+            raise self._other(name, str(error)) from error
         if not isinstance(found, dict):
             raise self._other(name, type(found).__name__)
         return found
@@ -186,20 +178,6 @@ class Checkpoint:
                 f"({self.folder}). Set model.preset={got.get('preset')}, or choose another "
                 "checkpoint."
             )
-
-
-def _require_archive(file: BinaryIO) -> None:
-    """Raise unless a file is as torch writes them since 1.6: an archive, nothing in it packed.
-
-    Raises:
-        ValueError, zipfile.BadZipFile: it is not; torch would read older ones in older ways.
-    """
-    if file.read(len(_ARCHIVE)) != _ARCHIVE:
-        raise ValueError("no archive")
-    with zipfile.ZipFile(file) as archive:
-        if any(part.file_size > part.compress_size for part in archive.infolist()):
-            raise ValueError("packed")
-    file.seek(0)
 
 
 def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path:
@@ -226,8 +204,8 @@ def save_checkpoint(checkpoints: Path, contents: Contents, *, kept: int) -> Path
     with disk_errors(
         f"checkpoint of step {contents.step}",
         final,
-        next_step=f"Make room for about {_mebibytes(contents)} MiB, then "
-        f"`uda4inst resume {checkpoints.parent}`. {after}.",
+        then=f"`uda4inst resume {checkpoints.parent}`. {after}",
+        room=f"room for about {_mebibytes(contents)} MiB",
     ):
         with whole_folder(final) as folder:
             _write(folder, contents)
@@ -343,7 +321,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / MANIFEST
     try:
-        manifest = checked(read_json(path), needed=_NEEDED)
+        manifest = checked(read_json(path), needed=_NEEDED, networks=_NEEDED[:1])
     except (OSError, ValueError) as error:
         raise UserError(
             f"checkpoint must have a readable {MANIFEST}, got {error} ({path}). {_older(folder)}"
@@ -365,6 +343,17 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"({folder}). {_older(folder)}"
         )
     return Checkpoint(folder, manifest)
+
+
+def weights_alone(manifest: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:
+    """Return the manifest of a checkpoint that keeps its networks and nothing to go on from.
+
+    Args:
+        manifest: of the whole one.
+        without: names of the files that are left out.
+    """
+    files = {name: facts for name, facts in manifest["files"].items() if name not in without}
+    return {**manifest, "files": files, WEIGHTS_ALONE: True}
 
 
 def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from uda4inst.atomic import disk_errors, write_json
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import read_basis, said
 from uda4inst.run_folder.layout import RunDir, read_json
 
 Criterion = Literal["agreement", "stability"]
@@ -28,6 +29,7 @@ class ChoiceLine:
         stability: quality of that network against the checkpoint before.
         stability_f1: the same, pairs counted alone.
         ap: true AP of that network, for diagnosis; None where the step was not evaluated.
+        judged: protocol, network, step and images of that AP, in words.
     """
 
     step: int
@@ -39,6 +41,7 @@ class ChoiceLine:
     stability: float | None
     stability_f1: float | None
     ap: float | None
+    judged: str = ""
 
     def value(self, criterion: Criterion) -> float | None:
         """Return the number that a choice goes by."""
@@ -73,7 +76,7 @@ def write_choice(run: RunDir, record: Mapping[str, Any]) -> None:
     Raises:
         UserError: the disk is full or fails.
     """
-    with disk_errors("choice", run.choice, next_step="Make room, then choose again."):
+    with disk_errors("choice", run.choice, then="choose again"):
         write_json(run.choice, record)
 
 
@@ -106,6 +109,7 @@ def parse_choice(record: Mapping[str, Any]) -> RunChoice:
                 for suffix, key in (("", "quality"), ("_f1", "f1"))
             },
             ap=(checkpoint["diagnostic"] or {"AP": {}})["AP"].get(checkpoint["network"]),
+            judged=_judged(checkpoint),
         )
         for checkpoint in record["checkpoints"]
         for entry in checkpoint["thresholds"]
@@ -118,6 +122,19 @@ def parse_choice(record: Mapping[str, Any]) -> RunChoice:
         by,
         None if chosen is None else (int(chosen["step"]), float(chosen["threshold"])),
         int(record["images"]),
+    )
+
+
+def _judged(checkpoint: Mapping[str, Any]) -> str:
+    """Return how the true AP of a checkpoint was come by."""
+    known = checkpoint["diagnostic"]
+    if not known:
+        return ""
+    return said(
+        read_basis(known),
+        protocol=str(known.get("protocol", "")),
+        network=str(checkpoint["network"]),
+        step=int(checkpoint["step"]),
     )
 
 

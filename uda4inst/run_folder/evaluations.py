@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from uda4inst.atomic import write_json
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import Basis, read_basis, said
 from uda4inst.reading import read_json
 from uda4inst.run_folder.layout import RunDir
 
@@ -31,6 +32,8 @@ class Evaluation:
         dataset: name and root of the images.
         split: of the data set.
         images: how many; None where it does not say.
+        images_there: how many the split has; None where it does not say.
+        image_names: hash of the images' names; empty where it does not say.
         modules: configuration hash by category group, in the merged result of several.
     """
 
@@ -40,7 +43,18 @@ class Evaluation:
     dataset: str = ""
     split: str = ""
     images: int | None = None
+    images_there: int | None = None
+    image_names: str = ""
     modules: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def basis(self) -> Basis:
+        """The images that its scores were taken over."""
+        return Basis(self.dataset, self.split, self.images, self.images_there, self.image_names)
+
+    def said(self, network: str, protocol: str) -> str:
+        """Return how a score was come by, as it stands beside it everywhere."""
+        return said(self.basis, protocol=protocol, network=network, step=self.step)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -106,14 +120,16 @@ def read_evaluation(path: Path) -> Evaluation:
     results = record.get("results") if isinstance(record, dict) else None
     if not isinstance(results, dict) or not all(isinstance(r, dict) for r in results.values()):
         raise UserError(f"evaluation must hold results, got none ({path}). Evaluate the run again.")
-    step, images, modules = (record.get(key) for key in ("step", "images", "modules"))
+    step, modules, basis = record.get("step"), record.get("modules"), read_basis(record)
     return Evaluation(
         results=results,
         step=step if isinstance(step, int) else 0,
         config_hash=str(record.get("config_hash", "")),
-        dataset=str(record.get("dataset", "")),
-        split=str(record.get("split", "")),
-        images=images if isinstance(images, int) else None,
+        dataset=basis.dataset,
+        split=basis.split,
+        images=basis.images,
+        images_there=basis.there,
+        image_names=basis.names,
         modules={str(k): str(v) for k, v in modules.items()} if isinstance(modules, dict) else {},
     )
 

@@ -104,7 +104,7 @@ def set_aside(run: RunDir, step: int) -> Path | None:
     if not (later.is_lost or later.snapshots):
         return None
     aside = _free(run.path / REPLACED, f"after_{step:08d}")
-    with disk_errors("what is replaced", aside, next_step="Make room, then resume again."):
+    with disk_errors("what is replaced", aside, then="resume again"):
         if (run.checkpoints / f"{step:08d}").is_dir():
             write_whole(run.checkpoints / LATEST, f"{step:08d}\n")
         into = RunDir(aside)
@@ -156,7 +156,7 @@ def fork(
             "Choose another."
         )
     with (
-        disk_errors("run folder", new.path, next_step="Make room, then fork again."),
+        disk_errors("run folder", new.path, then="fork again"),
         new_folder(new.path) as temporary,
     ):
         folder = RunDir(temporary)

@@ -255,18 +255,40 @@ def module_names(run: RunDir, groups: Sequence[Sequence[str]] = ()) -> list[str]
     return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def record_command(run: RunDir) -> None:
-    """Write how this process was called; a resume is added to what is there."""
-    entry = {
+def command_entry(circumstances: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `command.json` says of this start.
+
+    Args:
+        circumstances: where it trains: host, device, processes, data.
+    """
+    return {
         "argv": sys.argv,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": current_commit(),
         "versions": versions(),
+        **circumstances,
     }
+
+
+def record_command(run: RunDir, entry: Mapping[str, Any]) -> None:
+    """Write how this process was called; a resume is added to what is there."""
     earlier = read_json(run.command) if run.command.exists() else {}
     if earlier:
         entry = {**earlier, "resumed": [*earlier.get("resumed", []), entry]}
     write_json(run.command, entry)
+
+
+def last_command(run: RunDir) -> Mapping[str, Any] | None:
+    """Return the entry of the run's last start; None where there is none, or it cannot be read."""
+    try:
+        raw = read_json(run.command)
+    except UserError:
+        return None
+    if not isinstance(raw, dict):
+        return None
+    resumed = raw.get("resumed")
+    last = resumed[-1] if isinstance(resumed, list) and resumed else raw
+    return last if isinstance(last, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

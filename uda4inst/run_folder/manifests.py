@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# Says of a checkpoint that it holds networks and nothing that training goes on from.
+WEIGHTS_ALONE: Final = "weights_alone"
 
 
-def checked(manifest: Any, *, needed: Collection[str]) -> Mapping[str, Any]:
+def checked(
+    manifest: Any, *, needed: Collection[str], networks: Collection[str]
+) -> Mapping[str, Any]:
     """Return a manifest that says what all say.
 
     Args:
         manifest: what was read.
-        needed: names of the files every checkpoint has.
+        needed: names of the files every checkpoint has that training goes on from.
+        networks: those of any other.
 
     Raises:
         ValueError: it does not.
@@ -28,7 +34,8 @@ def checked(manifest: Any, *, needed: Collection[str]) -> Mapping[str, Any]:
         raise ValueError("no architecture")
     if not isinstance(files, dict) or not all(map(_is_listed, files.items())):
         raise ValueError("no files by name with sha256 and bytes")
-    if missing := [name for name in needed if name not in files]:
+    wanted = networks if manifest.get(WEIGHTS_ALONE) is True else needed
+    if missing := [name for name in wanted if name not in files]:
         raise ValueError(f"files without {', '.join(missing)}")
     return manifest
 

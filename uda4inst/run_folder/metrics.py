@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 # Ten thousand lines come through here before a page first shows.
 _decode: Final = msgspec.json.Decoder().decode
-# What depends on the machine and the moment; all else is repeated to the bit by a resumed run.
-VARYING_FIELDS = ("time", "images_per_second", "memory_mib")
 
 
 class MetricsLog:
@@ -65,7 +63,7 @@ class MetricsLog:
             UserError: the disk is full or fails.
         """
         data = (json.dumps(line, allow_nan=False) + "\n").encode()
-        with disk_errors("metrics", self._path, next_step="Make room, then resume the run."):
+        with disk_errors("metrics", self._path, then="resume the run"):
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._events is not None and line["step"] % self._every == 0:

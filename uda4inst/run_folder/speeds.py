@@ -64,7 +64,7 @@ def append_speed(path: Path, record: SpeedRecord) -> None:
     Raises:
         UserError: the disk is full or fails.
     """
-    with disk_errors("the measurement", path, next_step="Free space, then measure again."):
+    with disk_errors("the measurement", path, then="measure again"):
         path.parent.mkdir(parents=True, exist_ok=True)
         before = read_bytes(path) if path.exists() else b""
         if before and not before.endswith(b"\n"):

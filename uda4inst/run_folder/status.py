@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 MAX_STATUS: Final = 2**20  # bytes; pages read it every two seconds
 
 State = Literal["queued", "running", "paused", "finished", "failed", "stopped"]
-# What a reader may find beyond what is written: the process is gone; nothing readable is there;
-# a category group's turn has not come.
-SeenState = Literal[State, "dead", "incomplete", "waiting"]
+# What a reader may find beyond what is written: the process has not signed yet, or is gone; nothing
+# readable is there; a category group's turn has not come.
+SeenState = Literal[State, "starting", "dead", "incomplete", "waiting"]
 # What a double holds exactly; no step, process or second since 1970 is beyond it.
 _LARGEST_COUNT: Final = 2**53
 _MOST_LETTERS: Final = 20_000
-LIVE_STATES: Final[frozenset[str]] = frozenset({"queued", "running", "paused"})
+LIVE_STATES: Final[frozenset[str]] = frozenset({"queued", "starting", "running", "paused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Status:
 
     @property
     def live(self) -> bool:
-        """Whether a process works on the run, or says so."""
+        """Whether a process works on the run or will, or says so."""
         return self.state in LIVE_STATES
 
     @property
@@ -116,7 +116,6 @@ class StatusFile:
             state="running",
             steps=steps,
             pid=os.getpid(),
-            process_started=creation_time(os.getpid()),
             host=this_host(),
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         )
@@ -160,7 +159,10 @@ class StatusFile:
 
     def _write(self) -> None:
         with self._lock:
-            signed = replace(self._status, heartbeat=time.time())
+            # Of a clock that was set meanwhile, the start of the process follows.
+            signed = replace(
+                self._status, heartbeat=time.time(), process_started=creation_time(os.getpid())
+            )
             try:
                 write_json(self._path, asdict(signed))
             except OSError as error:

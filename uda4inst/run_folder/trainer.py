@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from uda4inst.atomic import remove_leftovers
+from uda4inst.atomic import disk_errors, remove_leftovers
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import is_alive, this_host
 from uda4inst.run_folder.control import take_requests
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.status import Status, read_status
 
+log = logging.getLogger(__name__)
+
 # A trainer on another machine signs every 2 s; four missed signatures are a dead one.
 FOREIGN_HEARTBEAT_SECONDS: Final = 10.0
+# A clock may be ahead of ours by this much; what is signed later than that proves nothing.
+_AHEAD_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.5
 # A reader that looks at the lock holds it for an instant; whoever wants it tries again.
 _LOCK_TRIES: Final = 10
 _LOCK_SECONDS: Final = 0.02
@@ -31,35 +37,61 @@ def locked(run: RunDir) -> Iterator[None]:
     up, or one that outlives a killed trainer would keep the run closed.
 
     Raises:
-        UserError: another process holds the lock.
+        UserError: another process holds the lock, or a trainer on another machine, which a lock
+            may not reach, is at work; or the folder cannot be written to.
     """
-    descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    with _disk_errors(run):
+        descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o644)
     held = [descriptor]
     os.register_at_fork(after_in_child=lambda: [os.close(held.pop()) for _ in held[:]])
     try:
-        _take(descriptor)
-    except OSError as error:
-        os.close(held.pop())
-        raise UserError(
-            f"run {run.name!r} must have one trainer, got a second while the first still runs "
-            f"({run.path}, pid {_owner(run)}). Wait for it, or stop it first."
-        ) from error
-    try:
-        clean_up(run)
+        with _disk_errors(run):
+            _take(descriptor, run)
+        _refuse_foreign(run)
+        with _disk_errors(run):
+            clean_up(run)
         yield
     finally:
         os.close(held.pop())
 
 
-def _take(descriptor: int) -> None:
+def _disk_errors(run: RunDir) -> AbstractContextManager[None]:
+    return disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`")
+
+
+def _take(descriptor: int, run: RunDir) -> None:
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
+        except BlockingIOError as error:
             if not tries_left:
-                raise
+                raise UserError(
+                    f"run {run.name!r} must have one trainer, got a second while the first still "
+                    f"runs ({run.path}, {_owner(run)}). Wait for it, or stop it first."
+                ) from error
             time.sleep(_LOCK_SECONDS)
+
+
+def _refuse_foreign(run: RunDir) -> None:
+    """Raise while a trainer on another machine signs.
+
+    Its clock may be hours from ours, so its signature is watched: one that changes is alive.
+    """
+    first = read_status(run)
+    if first is None or not first.live or first.host in ("", this_host()):
+        return
+    log.info("waiting for a sign of life from %s, which trained %s last", first.host, run.path)
+    deadline = time.monotonic() + FOREIGN_HEARTBEAT_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        status = read_status(run)
+        if status is not None and status.live and status.heartbeat != first.heartbeat:
+            raise UserError(
+                f"run {run.name!r} must have one trainer, got a second while the first still runs "
+                f"on another machine ({run.path}, {_owner(run)}). Stop it there, or by `touch "
+                f"{run.control / 'stop'}`; then resume."
+            )
 
 
 def is_held(run: RunDir) -> bool:
@@ -81,7 +113,8 @@ def is_held(run: RunDir) -> bool:
 
 def clean_up(run: RunDir) -> None:
     """Remove unfinished files of a killed trainer, and requests nobody will obey any more."""
-    for folder in (run.path, run.checkpoints, run.snapshots, run.evaluation, run.failed_batch):
+    folders = [run.path, run.checkpoints, run.snapshots, run.evaluation, run.failed_batch]
+    for folder in (*folders, *run.predictions_of(0).parent.glob("*")):
         remove_leftovers(folder)
     take_requests(run.control)
 
@@ -111,12 +144,16 @@ def why_dead(run: RunDir, status: Status, *, now: float | None = None) -> str | 
             return None
         return f"process {status.pid} no longer runs"
     age = (time.time() if now is None else now) - status.heartbeat
-    if age <= FOREIGN_HEARTBEAT_SECONDS:
+    if -_AHEAD_SECONDS <= age <= FOREIGN_HEARTBEAT_SECONDS:
         return None
+    if age < 0:
+        return f"signed {-age:.0f} s ahead of our clock by {status.host or 'its host'}"
     return f"no sign of life from {status.host or 'its host'} for {age:.0f} s"
 
 
 def _owner(run: RunDir) -> str:
-    """Return the process id that signed the status, for a message."""
+    """Return the process that signed the status, and its machine, for a message."""
     status = read_status(run)
-    return "unknown" if status is None or status.pid is None else str(status.pid)
+    if status is None or status.pid is None:
+        return "pid unknown"
+    return f"pid {status.pid}" + (f" on {status.host}" if status.host else "")

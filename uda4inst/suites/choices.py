@@ -23,7 +23,7 @@ from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.report import markdown_table
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import PROTOCOLS, Network, RowResult, RunResult
-from uda4inst.suites.tables import NOTHING, Table
+from uda4inst.suites.tables import NOTHING, Table, how_judged
 from uda4inst.tasks.instances import INSTANCES
 
 # Fewer runs have no rank correlation worth printing.
@@ -93,6 +93,7 @@ class SuiteChoices:
         suite: its name.
         scale: its scale's.
         title: for people.
+        judged: how their true AP was come by, in words.
         runs: in the order of the rows.
         unmeasured: finished runs without a choice, or with one of an earlier step.
     """
@@ -101,6 +102,7 @@ class SuiteChoices:
     suite: str
     scale: str
     title: str
+    judged: str
     runs: tuple[MeasuredRun, ...]
     unmeasured: tuple[str, ...]
 
@@ -178,6 +180,12 @@ def collect_choices(path: Path) -> SuiteChoices:
             f"--suite must have finished runs that were measured, got none ({path}). Measure them "
             f"first: uda4inst choose {path}/runs/*"
         )
+    apart = [row for row in results.rows if row.is_apart]
+    if apart:
+        raise UserError(
+            "runs must be judged on the same images for their AP to be ranked, got others of "
+            f"{', '.join(row.row.label for row in apart)} ({path}). Evaluate them alike."
+        )
     counts = sorted({run.images for run in runs.values()})
     if len(counts) > 1:
         raise UserError(
@@ -189,6 +197,7 @@ def collect_choices(path: Path) -> SuiteChoices:
         results.suite.name,
         results.scale.name,
         results.suite.title,
+        how_judged(results, PROTOCOLS[0], "of the network that labels"),
         tuple(runs.values()),
         tuple(unmeasured),
     )
@@ -215,7 +224,7 @@ def write_choices(found: SuiteChoices) -> list[Path]:
     """
     folder = found.folder.report
     texts = {"choice.md": markdown(found), "choice.csv": csv_text(found)}
-    with disk_errors("report", folder, next_step="Make room, then write it again."):
+    with disk_errors("report", folder, then="write it again"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)
@@ -247,7 +256,7 @@ def markdown(found: SuiteChoices) -> str:
     """Return the rank correlations as Markdown."""
     notes = [
         "Spearman's rank correlation over runs of what is measured without labels with true AP "
-        f"({PROTOCOLS[0]}, of the network that labels), at the last checkpoint; in "
+        f"({found.judged}), at the last checkpoint; in "
         f"brackets the number of runs. {NOTHING}: fewer than {MIN_RUNS}, or all alike. The upper "
         "bound is left out.",
         f"{len(found.runs)} runs were measured, each on {found.runs[0].images} unlabelled images.",

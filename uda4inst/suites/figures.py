@@ -9,10 +9,10 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 
 from uda4inst.atomic import whole_file
-from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network, ProtocolName, RowResult, View
+from uda4inst.suites.tables import how_judged
 
 # Told apart by people who see colours differently (Okabe and Ito); the bounds keep theirs.
 _SOURCE_ONLY_COLOR: Final = "#999999"
@@ -59,7 +59,7 @@ def draw_chart(
     where = BENCHMARKS[rows[0].row.benchmark]
     figure.suptitle(
         f"{results.suite.title}: ours at scale {results.scale.name}, "
-        f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
+        f"{how_judged(results, protocol, network)}"
         + (f"; light and hatched: the paper, {where}" if results.has_paper else f", {where}"),
         fontsize=10,
     )
@@ -80,7 +80,7 @@ def _draw_bars(
         axes.bar(places, heights, width, align="edge", color=color, alpha=0.35, hatch="///")
         found = [row.statistic(network, protocol, metric, name) for name in names]
         places, heights = _known([part and part.mean for part in found], first + width)
-        axes.bar(places, heights, width, align="edge", color=color, label=row.label)
+        axes.bar(places, heights, width, align="edge", color=color, label=row.label_for(network))
         ends = [part.spread for part in found if part is not None]
         middles = [place + width / 2 for place in places]
         axes.vlines(

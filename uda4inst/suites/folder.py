@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from uda4inst.atomic import disk_errors, write_whole
+from uda4inst.atomic import disk_errors, remove_leftovers, write_whole
 from uda4inst.errors import UserError
 from uda4inst.reading import MAX_DATA, parse_json, read_bytes, read_text
 from uda4inst.run_folder.commit import current_commit
@@ -156,7 +156,7 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
             for run in expansion.runs
         ],
     }
-    with disk_errors("suite", folder.path, next_step="Make room, or choose another --root."):
+    with disk_errors("suite", folder.path, then="start the suite again"):
         folder.path.mkdir(parents=True, exist_ok=True)
         write_whole(folder.description, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
@@ -164,16 +164,27 @@ def describe(folder: SuiteFolder, expansion: Expansion) -> None:
 def write_config(folder: SuiteFolder, run: RunSpec) -> Path:
     """Write the resolved configuration of a run that begins, and return its path."""
     path = folder.configs / f"{run.name}.yaml"
-    with disk_errors("suite", path, next_step="Make room, then start the suite again."):
+    with disk_errors("suite", path, then="start the suite again"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, to_yaml(run.config))
     return path
 
 
 def add_record(folder: SuiteFolder, record: Mapping[str, Any]) -> None:
-    """Add a line about work on a run."""
-    with folder.records.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    """Add a line about work on a run.
+
+    Raises:
+        UserError: the disk is full or fails.
+    """
+    with (
+        disk_errors("record of a suite", folder.records, then="start the suite again"),
+        folder.records.open("a+b") as file,
+    ):
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # half a line, which a full disk cut
+                file.write(b"\n")
+        file.write(json.dumps(record).encode() + b"\n")
 
 
 def read_records(folder: SuiteFolder) -> dict[str, list[dict[str, Any]]]:
@@ -269,6 +280,8 @@ def locked(folder: SuiteFolder) -> Iterator[None]:
             f"({folder.path}). Wait for it, or stop it first."
         ) from error
     try:
+        for written in (folder.path, folder.configs):
+            remove_leftovers(written)
         yield
     finally:
         os.close(descriptor)

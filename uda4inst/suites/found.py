@@ -13,10 +13,10 @@ from uda4inst.evaluation.found import MEASURES, SCORE, FoundClass, read_found
 from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.suites.figures import color_of
 from uda4inst.suites.results import SuiteResults
-from uda4inst.suites.rows import Network, RowResult
-from uda4inst.suites.tables import NOTHING, Table
+from uda4inst.suites.rows import Network, ProtocolName, RowResult
+from uda4inst.suites.tables import NOTHING, Table, how_judged
 
-_PROTOCOL: Final = "cityscapes"
+_PROTOCOL: Final[ProtocolName] = "cityscapes"
 _DPI: Final = 110
 
 
@@ -45,7 +45,7 @@ def found_table(results: SuiteResults, network: Network) -> Table | None:
     by_row = [(row, found_of(row, network)) for row in results.rows]
     lines = [
         (
-            row.label,
+            row.label_for(network),
             *(_cell(found.get(name)) for name in names),
             str(counted_runs(row, network)),
         )
@@ -61,7 +61,7 @@ def found_table(results: SuiteResults, network: Network) -> Table | None:
         "in per cent, and detections for every object there is, over the n runs of a row that have "
         f"counts together. Objects to find in those of the first: {there}."
     )
-    title = f"Found above a score of {SCORE}, {network}"
+    title = f"Found above a score of {SCORE}, {how_judged(results, _PROTOCOL, network)}"
     return Table(title, ("", *names, "n"), tuple(lines), (note,))
 
 
@@ -122,7 +122,9 @@ def draw_curves(
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(
         f"{results.suite.title}: what is found above a score of {SCORE} at scale "
-        f"{results.scale.name}, {network}",
+        f"{results.scale.name}, {how_judged(results, _PROTOCOL, network)}".replace(
+            "last step", "by step"
+        ),
         fontsize=10,
     )
     return figure

@@ -20,6 +20,7 @@ from uda4inst.evaluation.resampling import Resampled
 from uda4inst.suites.definition import Cell
 
 LEVEL: Final = 95  # per cent
+LEAST_IMAGES: Final = 2  # of one image every resample is the same, and an interval has no width
 _SEED: Final = 7117
 
 ByResample = NDArray[np.float64]  # (resamples,)
@@ -109,7 +110,7 @@ def scored(
 def difference(row: Scored, other: Scored) -> Interval | None:
     """Return how much higher a row is than another; None without a cell that both have.
 
-    Cells count where both were judged on the same images.
+    Cells count where both were judged on the same images, two at the least.
     """
     cells = shared_cells(row, other)
     if not cells:
@@ -142,13 +143,14 @@ def share(row: Scored, low: Scored, high: Scored) -> Interval | None:
 
 
 def shared_cells(first: Scored, *others: Scored) -> tuple[Cell, ...]:
-    """Return the cells that all have, judged on the same images."""
+    """Return the cells that all have, judged on the same images, of which two can be drawn anew."""
     return tuple(
         sorted(
             (
                 cell
                 for cell, images in first.images.items()
-                if all(other.images.get(cell) == images for other in others)
+                if len(images) >= LEAST_IMAGES
+                and all(other.images.get(cell) == images for other in others)
             ),
             key=lambda cell: (cell.scenes or 0, cell.seed),
         )

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
-from uda4inst.evaluation.found import MEASURES, SCORE
 from uda4inst.suites import figures
-from uda4inst.suites.found import counted_runs, found_of, found_table, write_curves
-from uda4inst.suites.intervals import Interval
+from uda4inst.suites.found import found_table, write_curves
+from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import SuiteResults
-from uda4inst.suites.rows import NETWORKS, Network, ProtocolName, RowResult, Statistic, View
+from uda4inst.suites.rows import NETWORKS, Network, ProtocolName, View
 from uda4inst.suites.tables import Table, tables
 from uda4inst.tasks.instances import INSTANCES
-
-CSV_COLUMNS: Final = (
-    "suite",
-    "scale",
-    "benchmark",
-    "row",
-    "label",
-    "network",
-    "protocol",
-    "metric",
-    "class",
-    "paper",
-    "mean",
-    "min",
-    "max",
-    "n",
-    "state",
-    "low",
-    "high",
-    "minus",
-)
 
 
 def write_report(
@@ -60,7 +36,7 @@ def write_report(
     """
     by = protocols or results.protocols
     views: list[View] = [(protocol, network) for protocol in by for network in networks]
-    with disk_errors("report", folder, next_step="Make room, then write it again."):
+    with disk_errors("report", folder, then="write it again"):
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
         curves = [path for network in networks for path in write_curves(results, folder, network)]
@@ -108,57 +84,6 @@ def _all_tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]
             yield found
 
 
-def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
-    """Return every number in a line of its own, all digits, per cent.
-
-    Differences name the row that is taken away in the column `minus`; they and shares of the gap
-    have the 95 % interval in `low` and `high`.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for protocol, network in views:
-        for row in results.rows:
-            facts = (results.suite.name, results.scale.name, row.row.benchmark, row.key, row.label)
-            facts += (network, protocol)
-            for metric, name, paper, found in _numbers(results, row, protocol, network):
-                numbers = ("", "", "", 0) if found is None else _spread_out(found)
-                of_gap = metric.removesuffix(" gap")
-                is_gap = of_gap != metric
-                share = results.share_closed(row, network, protocol, of_gap) if is_gap else None
-                ends = (share.low, share.high) if share else ("", "")
-                shown = "" if paper is None else paper
-                writer.writerow((*facts, metric, name, shown, *numbers, row.state, *ends, ""))
-            for metric, name, other, found in _differences(results, row, protocol, network):
-                ends = (found.low, found.high, other.key)
-                numbers = ("", found.value, "", "", found.n, row.state, *ends)
-                writer.writerow((*facts, f"{metric} difference", name, *numbers))
-            if protocol == "cityscapes":
-                for name, counts in found_of(row, network).items():
-                    for measure in MEASURES:
-                        value = counts.value(measure)
-                        n = counted_runs(row, network)
-                        numbers = ("", value, "", "", n, row.state, "", "", "")
-                        writer.writerow((*facts, f"{measure}, score above {SCORE}", name, *numbers))
-    return out.getvalue()
-
-
-def _differences(
-    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
-) -> Iterator[tuple[str, str, RowResult, Interval]]:
-    """Yield (metric, class, other row, difference) for every row that stands above this one."""
-    for other in results.rows[: results.rows.index(row)]:
-        for metric in results.suite.task.measures:
-            shared = [c for c in row.row.classes if c in other.row.classes]
-            chosen = {"all": None, **{c: c for c in shared}}
-            if results.suite.rare:
-                chosen["+".join(results.suite.rare)] = results.suite.rare
-            for name, classes in chosen.items():
-                found = results.difference(row, other, network, protocol, metric, classes)
-                if found is not None:
-                    yield metric, name, other, found
-
-
 def _reading(results: SuiteResults) -> str:
     """Return how the tables are to be read."""
     what = "Mask AP" if results.suite.task is INSTANCES else _listed_measures(results)
@@ -173,32 +98,12 @@ def _reading(results: SuiteResults) -> str:
         "of the last step, without selection. Gap: (row - w/o UDA) / (upper bound - w/o UDA), "
         "where the table's first row without UDA is the lower end; in brackets its 95 % interval "
         "where there is one, else the range of single runs. "
-        f"{paper}Rows without a teacher show their student."
+        f"{paper}Among a teacher's numbers, rows without a teacher show their student's and say so."
     )
 
 
 def _listed_measures(results: SuiteResults) -> str:
     return " and ".join(results.suite.task.measures)
-
-
-def _numbers(
-    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
-) -> Iterator[tuple[str, str, float | None, Statistic | None]]:
-    """Yield (metric, class, paper, ours) for everything a row has a number for."""
-    for metric in results.suite.task.measures:
-        for name in (None, *row.row.classes):
-            paper = row.paper.value(metric, name) if row.paper else None
-            yield metric, name or "all", paper, row.statistic(network, protocol, metric, name)
-        paper_gap = results.paper_gap_closed(row, metric)
-        gap = results.gap_closed(row, network, protocol, metric)
-        yield f"{metric} gap", "all", paper_gap, gap
-    for name, classes in results.suite.task.class_sets.items():
-        own = row.statistic(network, protocol, results.suite.task.measures[0], classes)
-        yield name, "all", None, own
-
-
-def _spread_out(found: Statistic) -> tuple[float, float, float, int]:
-    return found.mean, *found.spread, found.n
 
 
 def markdown_table(table: Table) -> str:

@@ -6,12 +6,14 @@ per cent, as the paper prints them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
 
+from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.evaluations import last_evaluation
 from uda4inst.run_folder.layout import read_command
 from uda4inst.run_folder.status import read_status
@@ -91,7 +93,7 @@ class SuiteResults:
             for row in self.rows
             if row.key in rows
         )
-        return replace(self, rows=kept, cells=tuple(cells))
+        return replace(self, rows=mark_apart(kept), cells=tuple(cells))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -127,7 +129,7 @@ class SuiteResults:
     ) -> Interval | None:
         """Return `gap_closed` with its interval; None where that is None, and without resamples."""
         low, high = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
-        if row.row.role != "row" or low is None or high is None:
+        if low is None or high is None or self.gap_closed(row, network, protocol, metric) is None:
             return None
         metric = metric or self.suite.task.measures[0]
         own, bottom, top = (r.scored(network, protocol, metric) for r in (row, low, high))
@@ -140,16 +142,19 @@ class SuiteResults:
 
         The mean is the share of the mean numbers over the runs that all three rows have, the
         spread that of the single runs' shares. None for the bounds themselves, and where a bound
-        is missing or the upper one is not above the lower.
+        is missing or the upper one is not above the lower, by its interval where there is one;
+        where the three were not judged on the same images; and at a scale that is a rehearsal.
         """
-        ends = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
-        if row.row.role != "row" or None in ends:
+        bottom, top = self.bound(row, "lower_bound"), self.bound(row, "upper_bound")
+        if row.row.role != "row" or bottom is None or top is None or self.scale.rehearsal:
             return None
         metric = metric or self.suite.task.measures[0]
-        low, high, own = (
-            part.by_cell(network, protocol, metric) for part in (*ends, row) if part is not None
-        )
-        cells = [cell for cell in own if cell in low and cell in high]
+        apart = self.difference(top, bottom, network, protocol, metric)
+        if apart is not None and apart.sign <= 0:
+            return None
+        low, high, own = (part.by_cell(network, protocol, metric) for part in (bottom, top, row))
+        shared = row.same_images(bottom, top)
+        cells = [cell for cell in own if cell in low and cell in high and cell in shared]
         if not cells:
             return None
         means = [mean(part[cell] for cell in cells) for part in (own, low, high)]
@@ -196,7 +201,28 @@ def collect(path: Path) -> SuiteResults:
             for cell in cells
         ]
         rows.append(RowResult(row, tuple(run for run in runs if run), has_data, suite.task))
-    return SuiteResults(path, suite, scale, cells, tuple(rows), description)
+    return SuiteResults(path, suite, scale, cells, mark_apart(rows), description)
+
+
+def mark_apart(rows: Sequence[RowResult]) -> tuple[RowResult, ...]:
+    """Return rows of which those judged on other images than most beside them are marked.
+
+    Beside each other stand the runs of one benchmark on one scene set.
+    """
+    groups: dict[tuple[str, int | None], list[Basis]] = {}
+    for row in rows:
+        for run in row.finished:
+            groups.setdefault((row.row.benchmark, run.cell.scenes), []).append(run.basis)
+    usual = {key: Counter(bases).most_common(1)[0][0] for key, bases in groups.items()}
+    return tuple(
+        replace(
+            row,
+            is_apart=any(
+                run.basis != usual[row.row.benchmark, run.cell.scenes] for run in row.finished
+            ),
+        )
+        for row in rows
+    )
 
 
 def _read(

@@ -41,7 +41,7 @@ def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
         source = finished.get(run.config_hash)
         if source is None:
             continue
-        with disk_errors("suite", folder.path, next_step="Make room, then start it again."):
+        with disk_errors("suite", folder.path, then="start it again"):
             _copy(source.path, folder.run(name).path)
         records = read_records(SuiteFolder(source.path.parent.parent)).get(source.name, [{}])
         add_record(folder, {**records[-1], "run": name, "taken_from": str(source.path)})

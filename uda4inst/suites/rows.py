@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import mean
 from typing import Final, Literal
 
+from uda4inst.evaluation.basis import Basis, hash_of_names
 from uda4inst.evaluation.resampling import Resampled, read_resampled, resampled_path
 from uda4inst.methods import METHODS
 from uda4inst.run_folder.evaluations import Evaluation, predictions_file
@@ -25,6 +26,8 @@ ProtocolName = Literal["cityscapes", "coco", "pixels"]
 Classes = str | tuple[str, ...] | None
 # What a table or chart shows.
 View = tuple[ProtocolName, Network]
+# Beside the label of a row that was judged on other images.
+APART: Final = "†"
 NETWORKS: Final[tuple[Network, ...]] = ("student", "teacher")
 PROTOCOLS: Final[tuple[ProtocolName, ...]] = ("cityscapes", "coco")
 
@@ -93,8 +96,20 @@ class RunResult:
     @property
     def data(self) -> str:
         """What it was evaluated on; empty unless finished."""
-        found = self.evaluation
-        return f"{found.dataset}, {found.split}, {found.images} images" if found else ""
+        return self.basis.words if self.evaluation else ""
+
+    @cached_property
+    def basis(self) -> Basis:
+        """The images it was evaluated on; earlier versions have their names by the resamples.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        if self.evaluation is None:
+            return Basis()
+        basis = self.evaluation.basis
+        kept = next(iter(self.resampled.values()), None) if not basis.names else None
+        return basis if kept is None else replace(basis, names=hash_of_names(kept.images))
 
 
 @dataclass(frozen=True)
@@ -106,12 +121,14 @@ class RowResult:
         runs: one a scene set and seed.
         has_data: whether the scale has data for it.
         task: what its runs predict.
+        is_apart: whether a run of it was judged on other images than most rows beside it.
     """
 
     row: Row
     runs: tuple[RunResult, ...]
     has_data: bool = True
     task: Task = INSTANCES
+    is_apart: bool = False
 
     @property
     def key(self) -> str:
@@ -120,8 +137,33 @@ class RowResult:
 
     @property
     def label(self) -> str:
-        """As the table shows it."""
-        return self.row.label
+        """As the table shows it, marked where its numbers are not to be held to the others'."""
+        return f"{self.row.label} {APART}" if self.is_apart else self.row.label
+
+    def label_for(self, network: Network) -> str:
+        """Return the label among numbers of a network; whose they are where it has no such."""
+        whose = self.judged(network)
+        return self.label if whose == network else f"{self.label} ({whose})"
+
+    def judged(self, network: Network) -> str:
+        """Return whose numbers stand among those of a network."""
+        ends = [run.evaluation for run in self.finished] or [None]
+        return self.judged_network(ends[0], network)
+
+    @property
+    def finished(self) -> tuple[RunResult, ...]:
+        """Its runs that have a number."""
+        return tuple(run for run in self.runs if run.evaluation is not None)
+
+    def same_images(self, *others: RowResult) -> frozenset[Cell]:
+        """Return the cells in which it and others are known to be judged on the same images."""
+        bases = [{run.cell: run.basis for run in row.finished} for row in (self, *others)]
+        own = bases[0]
+        return frozenset(
+            cell
+            for cell, basis in own.items()
+            if all(cell in other and basis.is_same_as(other[cell]) for other in bases)
+        )
 
     @property
     def paper(self) -> PaperNumbers | None:

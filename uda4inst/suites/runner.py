@@ -199,7 +199,7 @@ class _Schedule:
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "commit": self._commit,
             "command": list(self.expansion.command),
-            "since": time.time(),
+            "since": time.monotonic(),
             "log": _size(self.folder.logs / f"{run.name}.txt"),
         }
         survivor = living_trainer(place)
@@ -233,7 +233,7 @@ class _Schedule:
             self.ends[name] = end
             if error:
                 self.errors[name] = error
-            seconds = round(time.time() - record.pop("since"), 1)
+            seconds = round(time.monotonic() - record.pop("since"), 1)
             record |= {"seconds": seconds, "end": end, "hardware": ending.hardware}
             add_record(self.folder, record)
             self._tell(f"{name}: {end} after {seconds:.0f} s" + (f": {error}" if error else ""))

@@ -50,6 +50,8 @@ class Scale:
         under: more of them by suite, and by "suite/row", under those of the rows.
         make_data: the command that makes its data; empty where they must be fetched.
         scenes: the scene sets it is run on; None where it has one data set a benchmark.
+        rehearsal: whether its runs only show that they run: no gap is said of their numbers, and
+            no difference between them is marked.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Scale:
     under: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     make_data: str = ""
     scenes: SceneSets | None = None
+    rehearsal: bool = False
 
     def settings_on(self, scenes: int | None) -> dict[str, Any]:
         """Return the settings for runs on a scene set."""

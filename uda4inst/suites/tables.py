@@ -15,7 +15,7 @@ from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.intervals import LEVEL, Interval
 from uda4inst.suites.paper import PaperNumbers
 from uda4inst.suites.results import SuiteResults
-from uda4inst.suites.rows import Network, ProtocolName, RowResult, Statistic, View
+from uda4inst.suites.rows import APART, Network, ProtocolName, RowResult, Statistic, View
 
 NOT_PUBLISHED: Final = "not published"
 NOTHING: Final = "–"
@@ -65,16 +65,19 @@ def parts_table(results: SuiteResults, protocol: ProtocolName, network: Network)
     if not any(found for line in means for found in line):
         return None
     lines = [
-        (row.label, *(_cell(found, row) for found in line))
+        (row.label_for(network), *(_cell(found, row) for found in line))
         for row, line in zip(results.rows, means, strict=True)
     ]
     notes = [
         f"{name}: the mean of {task.class_measures[0]} over {', '.join(classes)}."
         for name, classes in task.class_sets.items()
     ]
-    title = f"{task.measures[0]} over parts of the classes, {PROTOCOL_NAMES[protocol]} protocol, "
+    title = (
+        f"{task.measures[0]} over parts of the classes, {how_judged(results, protocol, network)}"
+    )
     header = ("", *task.class_sets)
-    return Table(title + network, header, tuple(lines), (*notes, _provenance(results)))
+    notes += _footnotes(results)
+    return Table(title, header, tuple(lines), (*notes, _provenance(results)))
 
 
 def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:
@@ -97,10 +100,11 @@ def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network
         gap = results.gap_closed(row, network, protocol)
         share = results.share_closed(row, network, protocol)
         cells += [_share_text(results.paper_gap_closed(row))] if results.has_paper else []
-        cells.append(NOTHING if gap is None else _share_cell(gap, share))
         first = row.statistic(network, protocol, measures[0])
-        lines.append((_labelled(results, row), *marks, *cells, str(first.n if first else 0)))
-    title = f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
+        cells.append(_without(row, first) if gap is None else _share_cell(gap, share))
+        label = _labelled(results, row, network)
+        lines.append((label, *marks, *cells, str(first.n if first else 0)))
+    title = how_judged(results, protocol, network)
     notes = (*_footnotes(results), _provenance(results))
     return Table(title, header, tuple(lines), notes)
 
@@ -110,7 +114,7 @@ def difference_tables(
 ) -> Iterator[Table]:
     """Yield how far the rows are apart: all with all, and by class each from the row above it."""
     metric = results.suite.task.measures[0]
-    where = f"{PROTOCOL_NAMES[protocol]} protocol, {network}"
+    where = how_judged(results, protocol, network)
     rows = results.rows
     cells = [
         [results.difference(row, other, network, protocol, metric) for other in rows[:index]]
@@ -122,21 +126,31 @@ def difference_tables(
     across = [j for j in range(len(rows)) if any(line[j] for line in cells[j + 1 :])]
     down = [i for i, line in enumerate(cells) if any(line)]
     lines = [
-        (rows[i].label, *(_difference_cell(cells[i][j]) if j < i else "" for j in across))
+        (
+            rows[i].label_for(network),
+            *(_difference_cell(cells[i][j], results) if j < i else "" for j in across),
+        )
         for i in down
     ]
-    header = ("row minus column", *(rows[j].label for j in across))
+    header = ("row minus column", *(rows[j].label_for(network) for j in across))
     note = difference_note([found for line in cells for found in line if found])
     note += f" Judged on {_listed(run.data for row in rows for run in row.runs)}."
+    left_out = [row.label for i, row in enumerate(rows) if i not in {*across, *down}]
+    if left_out:
+        note += (
+            f" Not compared, as not run or not judged on the same images: {', '.join(left_out)}."
+        )
     yield Table(f"Differences in {metric}, {where}", header, tuple(lines), (note,))
     pairs = [(rows[i], next(rows[j] for j in reversed(range(i)) if cells[i][j])) for i in down]
     names = results.suite.task.class_names
     rare = results.suite.rare
     lines = [
         (
-            f"{row.label} − {above.label}",
+            f"{row.label_for(network)} − {above.label_for(network)}",
             *(
-                _difference_cell(results.difference(row, above, network, protocol, metric, chosen))
+                _difference_cell(
+                    results.difference(row, above, network, protocol, metric, chosen), results
+                )
                 for chosen in (*([rare] if rare else []), *names)
             ),
         )
@@ -166,10 +180,10 @@ def _range(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _difference_cell(found: Interval | None) -> str:
+def _difference_cell(found: Interval | None, results: SuiteResults) -> str:
     if found is None:
         return NOTHING
-    mark = f" {BEYOND}" if found.sign else ""
+    mark = f" {BEYOND}" if found.sign and not results.scale.rehearsal else ""
     return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f}){mark}"
 
 
@@ -181,19 +195,19 @@ def _class_table(
     is_empty = True
     for row in results.rows:
         lines += _benchmark_heading(results, row)
-        cells = [_labelled(results, row)]
+        cells = [_labelled(results, row, network)]
         for name in results.suite.task.class_names:
             paper = row.paper.value(metric, name) if row.paper else None
             found = row.statistic(network, protocol, metric, name)
             is_empty &= paper is None and found is None
-            ours = NOTHING if found is None else f"{found.mean:.1f}"
+            ours = _without(row, found) if found is None else f"{found.mean:.1f}"
             theirs = NOTHING if paper is None else f"{paper:.1f}"
             cells.append(f"{theirs} / {ours}" if results.has_paper else ours)
         lines.append(tuple(cells))
     if is_empty:
         return None
     of_class = results.suite.task.class_measures[results.suite.task.measures.index(metric)]
-    title = f"{of_class} by class, {PROTOCOL_NAMES[protocol]} protocol, {network}"
+    title = f"{of_class} by class, {how_judged(results, protocol, network)}"
     title += " (paper / ours)" if results.has_paper else ""
     notes = (*_footnotes(results), _provenance(results))
     return Table(title, ("", *results.suite.task.class_names), tuple(lines), notes)
@@ -208,16 +222,51 @@ def _benchmark_heading(results: SuiteResults, row: RowResult) -> list[tuple[str,
     return [(BENCHMARKS[row.row.benchmark],)] if row is first else []
 
 
-def _labelled(results: SuiteResults, row: RowResult) -> str:
+def _labelled(results: SuiteResults, row: RowResult, network: Network) -> str:
     """Return a row's label with its footnote marks."""
     notes = list(results.suite.footnotes)
     marks = ",".join(_MARKS[notes.index(key)] for key in row.row.footnotes)
-    return f"{row.label} [{marks}]" if marks else row.label
+    label = row.label_for(network)
+    return f"{label} [{marks}]" if marks else label
+
+
+def how_judged(results: SuiteResults, protocol: ProtocolName, network: str) -> str:
+    """Return protocol, network, step and images of a view's numbers, as titles say them."""
+    counts = _listed(run.basis.count for row in results.rows for run in row.finished)
+    parts = [f"{PROTOCOL_NAMES[protocol]} protocol", network, "last step", counts]
+    return ", ".join(part for part in parts if part)
 
 
 def _footnotes(results: SuiteResults) -> list[str]:
     notes = results.suite.footnotes.values()
-    return [f"[{mark}] {text}" for mark, text in zip(_MARKS, notes, strict=False)]
+    marked = [f"[{mark}] {text}" for mark, text in zip(_MARKS, notes, strict=False)]
+    return [*marked, *_warnings(results)]
+
+
+def _warnings(results: SuiteResults) -> list[str]:
+    """Return why numbers of a table are not to be held to each other; nothing where they are."""
+    lines: list[str] = []
+    apart = [row for row in results.rows if row.is_apart]
+    if apart:
+        on = "; ".join(f"{row.row.label}: {_listed(r.data for r in row.finished)}" for row in apart)
+        lines.append(
+            f"{APART} judged on other images than the rows beside it, so neither a difference nor "
+            f"a gap is taken between them ({on}). Evaluate the runs alike to compare them."
+        )
+    if any(not run.basis.names for row in results.rows for run in row.finished):
+        lines.append(
+            "Which images runs were judged on is not recorded in full, so they are compared no "
+            "further. Evaluate them again to compare them."
+        )
+    if results.scale.rehearsal:
+        lines.append("A rehearsal: no gap is said, and no difference is marked.")
+    return lines
+
+
+def _without(row: RowResult, found: Statistic | None) -> str:
+    """Return what stands in place of a number: in short why there is none."""
+    is_there = found is not None or row.state == "finished"
+    return NOTHING if is_there else row.state.partition(":")[0]
 
 
 def _paper_cell(paper: PaperNumbers | None, metric: str) -> str:

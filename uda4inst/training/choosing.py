@@ -25,6 +25,7 @@ from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.evaluation.agreement import ClassAgreement, agreements
+from uda4inst.evaluation.basis import basis_json
 from uda4inst.evaluation.evaluate import detect
 from uda4inst.formats.predictions import ScoredMask
 from uda4inst.models.precision import inference_precision
@@ -338,5 +339,6 @@ def _true_ap(run: RunDir, step: int) -> dict[str, Any] | None:
     found = read_evaluation(run.evaluation_of(step))
     return {
         "protocol": _PROTOCOL,
+        **basis_json(found.basis),
         "AP": {name: found.value(name, _PROTOCOL, "AP") for name in found.networks},
     }

@@ -50,8 +50,8 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
 
     Raises:
         UserError: no such file or preset; not YAML; an unknown key; a value of the wrong type or
-            out of range; an image list that cannot be read. The message has one line an offender,
-            each naming key and file or override.
+            out of range; an image list or class map that cannot be read. The message has one line
+            an offender, each naming key and file or override.
     """
     text, where = _read(path_or_preset)
     values = _parse_file(text, where)
@@ -64,7 +64,7 @@ def load_config(path_or_preset: str | Path, overrides: Sequence[str] = ()) -> Co
 
 
 def _pinned(config: Config) -> Config:
-    """Return a configuration that says which image lists it was made with."""
+    """Return a configuration that says which image lists and class maps it was made with."""
     refs = {name: getattr(config.data, name).pinned() for name in ("source", "target", "val")}
     return config.model_copy(update={"data": config.data.model_copy(update=refs)})
 
@@ -148,8 +148,8 @@ def _apply(values: dict[str, Any], override: _Override) -> None:
         if not isinstance(part.get(parent), dict):
             part[parent] = {}
         part = part[parent]
-    if last == "only" and override.value != part.get(last):
-        part.pop("only_hash", None)  # that of another list
+    if last in ("only", "class_map") and override.value != part.get(last):
+        part.pop(f"{last}_hash", None)  # that of another file
     part[last] = override.value
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 
 import torch
 
@@ -46,6 +47,30 @@ def choose_settings(config: Config) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU, as far as a configuration depends on it.
+
+    Args:
+        name: of the card, for people.
+        gib: its memory.
+        has_bf16: whether it computes in bf16 itself.
+    """
+
+    name: str
+    gib: float
+    has_bf16: bool = True
+
+
+def find_card() -> Card | None:
+    """Return the GPU that a run would take; None where it would train on the CPU."""
+    if not torch.cuda.is_available():
+        return None
+    gib = torch.cuda.mem_get_info()[1] / 2**30
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Card(torch.cuda.get_device_name(), gib, has_bf16)
 
 
 def announce_device(config: Config) -> None:

@@ -16,11 +16,15 @@ UNHASHED: Final = (
     "data.source.only",
     "data.target.only",
     "data.val.only",
+    "data.source.class_map",
+    "data.target.class_map",
+    "data.val.class_map",
     "training.device",
     "training.rehearse_memory",
     "training.modules_at_once",
     "training.log_every",
     "training.tensorboard_every",
+    "training.trackers",
     "training.snapshot_every",
     "training.snapshots_kept",
     "training.checkpoint_every",
@@ -51,6 +55,9 @@ LATER: Final = (
     "data.source.only_hash",
     "data.target.only_hash",
     "data.val.only_hash",
+    "data.source.class_map_hash",
+    "data.target.class_map_hash",
+    "data.val.class_map_hash",
     "data.rare_class_pixels",
     "data.max_class_share",
 )
@@ -63,6 +70,9 @@ def hashed_values(config: Config) -> dict[str, Any]:
     """
     values: dict[str, Any] = config.model_dump(mode="json")
     values["method"] = config.method.hashed()
+    for ref in (values["data"][name] for name in ("source", "target", "val")):
+        if (began := ref.pop("moved_from")) is not None:
+            ref["root"] = began
     for name in UNHASHED:
         remove(values, name)
     remove_later_defaults(values, config)

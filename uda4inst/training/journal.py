@@ -20,6 +20,7 @@ from uda4inst.models.storage import not_finite
 from uda4inst.run_folder.metrics import MetricsLog
 from uda4inst.structures import DomainBatch, Sample
 from uda4inst.training.processes import Processes
+from uda4inst.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Journal:
         metrics: where to write; None on every process but the first.
         log_every: steps between lines.
         failed_batch: where to put the batch of a non-finite loss.
+        trackers: told what is written; None where nobody is.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class Journal:
         *,
         log_every: int,
         failed_batch: Path,
+        trackers: Trackers | None = None,
     ) -> None:
         self._processes = processes
+        self._trackers = trackers
         self._metrics = metrics
         self._log_every = log_every
         self._failed_batch = failed_batch
@@ -172,6 +176,8 @@ class Journal:
         line["images_per_second"] = round(images / max(facts.seconds, 1e-9), 3)
         line["memory_mib"] = round(self._memory_mib(), 1)
         self._metrics.append(line)
+        if self._trackers is not None:
+            self._trackers.log(line)
 
     def _watch(self, step: int, loss: float) -> None:
         """Say when the loss has grown a hundredfold, and with every further ten times."""

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from uda4inst.atomic import disk_errors, remove_folder
-from uda4inst.data.tree import ImageTree, describe
+from uda4inst.data.tree import describe
 from uda4inst.errors import UserError
 from uda4inst.run_folder.checkpoints import Checkpoint, latest_step, open_checkpoint, return_to
 from uda4inst.run_folder.control import Control
@@ -19,6 +20,7 @@ from uda4inst.run_folder.going_back import check_nothing_is_lost, results_after,
 from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
+    command_entry,
     create_run,
     record_command,
 )
@@ -32,8 +34,11 @@ from uda4inst.training.gpu import announce_device, choose_settings
 from uda4inst.training.journal import Journal, OtherProcessFailedError, RunFailedError
 from uda4inst.training.loop import Outcome, Progress, Trainer
 from uda4inst.training.memory import check_memory, out_of_memory, rehearse
+from uda4inst.training.peers import end_now, losing_a_process
+from uda4inst.training.places import circumstances, open_again, what_differs
 from uda4inst.training.processes import Processes
 from uda4inst.training.session import Session
+from uda4inst.training.trackers import Trackers, require_trackers
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class _Parts:
     """What a run is made of before it has a folder."""
 
     session: Session
-    validation: ImageTree | None
+    data: RunData
     batches: Generator[DomainBatch]
 
 
@@ -64,6 +69,7 @@ def train(config: Config, *, data: RunData | None = None, watch: Watch | None = 
     """
     run = RunDir(Path(config.run.root) / config.run.name)
     choose_settings(config)
+    require_trackers(config.training.trackers)
     processes = Processes.join(config)
     try:
         processes.on_first(lambda: check_is_new(run))
@@ -123,7 +129,7 @@ def resume(
             if step is not None and not may_replace:
                 processes.on_first(lambda: check_nothing_is_lost(run, step))
             if data is None:
-                data = open_data(config)
+                data = open_again(run, config)
                 processes.on_first(data.check)
             parts = _build(config, processes, data, checkpoint=checkpoint)
             processes.on_first(lambda: _go_back(run, parts.session, keeps_later=may_replace))
@@ -141,7 +147,7 @@ def _build(
     batches = open_batches(config, processes, data.trees, first_step=step)
     session = Session(config, processes, checkpoint=checkpoint)
     rehearse(session)
-    return _Parts(session, data.validation, batches)
+    return _Parts(session, data, batches)
 
 
 def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
@@ -157,13 +163,14 @@ def _go_back(run: RunDir, session: Session, *, keeps_later: bool) -> None:
     aside = set_aside(run, step) if keeps_later else None
     if aside is not None:
         log.info("what came after step %d is in %s", step, aside)
-    return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
-    later = results_after(run, step)
-    for number in later.snapshots:
-        remove_folder(run.snapshot_of(number))
-    for number in later.evaluations:
-        run.evaluation_of(number).unlink()
-        remove_folder(run.predictions_of(number))
+    with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
+        return_to(run.checkpoints, step, kept=session.config.training.checkpoints_kept)
+        later = results_after(run, step)
+        for number in later.snapshots:
+            remove_folder(run.snapshot_of(number))
+        for number in later.evaluations:
+            run.evaluation_of(number).unlink()
+            remove_folder(run.predictions_of(number))
 
 
 def _work(
@@ -182,12 +189,14 @@ def _work(
     with ExitStack() as stack:
         stack.callback(parts.batches.close)
         stack.enter_context(listener.listening())
-        status = metrics = None
+        status = metrics = trackers = None
         if processes.is_first:
-            with disk_errors("run folder", run.path, next_step="Make room, then start again."):
+            with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
                 stack.enter_context(logging_to(run.log))
-                record_command(run)
+                _record(run, parts)
                 metrics = stack.enter_context(closing(_open_metrics(run, session)))
+            trackers = Trackers(session.config, run, step=session.step)
+            stack.callback(trackers.close)
             status = StatusFile(
                 run.status,
                 steps=training.total_steps,
@@ -196,13 +205,17 @@ def _work(
             )
             status.update(step=session.step, stage=session.stage.number)
         journal = Journal(
-            processes, metrics, log_every=training.log_every, failed_batch=run.failed_batch
+            processes,
+            metrics,
+            log_every=training.log_every,
+            failed_batch=run.failed_batch,
+            trackers=trackers,
         )
         trainer = Trainer(
             session,
             run,
             batches=parts.batches,
-            validation=parts.validation,
+            validation=parts.data.validation,
             control=listener,
             journal=journal,
             status=status,
@@ -210,6 +223,15 @@ def _work(
         )
         _announce(run, parts)
         return _run_to_its_end(trainer)
+
+
+def _record(run: RunDir, parts: _Parts) -> None:
+    """Keep how and where the run is trained now, and say what differs from before."""
+    session = parts.session
+    entry = command_entry(circumstances(session.config, session.processes, parts.data))
+    if session.written_by and (differs := what_differs(run, entry, written_by=session.written_by)):
+        log.warning("%s", differs)
+    record_command(run, entry)
 
 
 def _open_metrics(run: RunDir, session: Session) -> MetricsLog:
@@ -227,6 +249,9 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     """Run the loop; whatever ends it is written to the status and told to other processes."""
     if trainer.status:
         trainer.status.start()
+    peers = trainer.session.processes.peers
+    if peers is not None and trainer.status is not None:
+        peers.end = partial(_end_alone, trainer.status)
     try:
         outcome = _loop(trainer)
     except BaseException as error:
@@ -249,10 +274,18 @@ def _run_to_its_end(trainer: Trainer) -> Outcome:
     return outcome
 
 
+def _end_alone(status: StatusFile, message: str) -> None:
+    """Leave a true last status, and end while the main thread waits for a process that is lost."""
+    log.error("%s", message)
+    status.close("failed", error=message)
+    end_now(message)
+
+
 def _loop(trainer: Trainer) -> Outcome:
-    """Run the loop; a GPU whose memory does not suffice is a reason that lies in the run."""
+    """Run the loop; what torch says of memory or connections becomes one message."""
     try:
-        return trainer.loop()
+        with losing_a_process():
+            return trainer.loop()
     except torch.OutOfMemoryError as error:
         saved = latest_step(trainer.run.checkpoints)
         raise RunFailedError(out_of_memory(trainer.session, error, saved)) from error
@@ -275,7 +308,8 @@ def _announce(run: RunDir, parts: _Parts) -> None:
     )
     announce_device(config)
     log.info("%s", session.load_report)
-    judged = describe(parts.validation) if parts.validation else "none, data.val has no instances"
+    validation = parts.data.validation
+    judged = describe(validation) if validation else "none, data.val has no instances"
     log.info("validation: %s", judged)
 
 

@@ -139,21 +139,20 @@ class Trainer:
             # -----------------------------------------------------------------------------------
 
             # One step --------------------------------------------------------------------------
-            started, self.in_step = time.time(), True
+            started, self.in_step = time.monotonic(), True
             batch = next(self.batches)
             taken = take_step(session, batch)
             self.in_step = False
             # -----------------------------------------------------------------------------------
 
             # Its record ------------------------------------------------------------------------
-            ended = time.time()
             facts = StepFacts(
                 step=session.step,
                 stage=stage.number,
                 lr=taken.lr,
                 batch=batch,
-                ended=ended,
-                seconds=ended - started,
+                ended=time.time(),
+                seconds=time.monotonic() - started,
             )
             figures = stage.method.figures(taken.views)
             self.journal.record(facts, taken.terms, grad_norm=taken.grad_norm, figures=figures)
@@ -243,7 +242,7 @@ class Trainer:
     def _write_snapshot(self, views: Views) -> None:
         session = self.session
         self.snapshot_wanted = False
-        with disk_errors("snapshot", self.run.snapshots, next_step="Make room, then resume."):
+        with disk_errors("snapshot", self.run.snapshots, then="resume the run"):
             write_snapshot(
                 self.run.snapshots,
                 views,

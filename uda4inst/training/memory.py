@@ -69,17 +69,27 @@ def estimate(config: Config) -> Estimate | None:
     return Estimate(stage1 if training.boundary else 0.0, stage2 if training.stage2_steps else 0.0)
 
 
+def wanted_gib(config: Config) -> float | None:
+    """Return the memory that a card must have for a run, GiB; None for networks not counted.
+
+    The peak, what torch's allocator keeps beside it, and what the driver takes.
+    """
+    needed = estimate(config)
+    return None if needed is None else needed.peak * _HEADROOM + _CONTEXT_GIB
+
+
 def check_memory(config: Config, device: torch.device) -> None:
     """Compare a run's estimate with the card.
 
     Raises:
         UserError: it will not fit; the message has the setting that would.
     """
-    needed = estimate(config)
-    if device.type != "cuda" or needed is None or not config.training.rehearse_memory:
+    needed, wanted = estimate(config), wanted_gib(config)
+    if device.type != "cuda" or needed is None or wanted is None:
+        return
+    if not config.training.rehearse_memory:
         return
     free, total = (size / _GIB for size in torch.cuda.mem_get_info(device))
-    wanted = needed.peak * _HEADROOM + _CONTEXT_GIB
     log.info(
         "memory, estimated: %.1f GiB in stage 1, %.1f in stage 2; the card has %.1f, %.1f free",
         needed.stage1,
@@ -106,9 +116,9 @@ def check_memory(config: Config, device: torch.device) -> None:
 def _remedy(config: Config, free: float) -> str:
     """Return the mildest change of settings that would fit."""
     for words, changed in _milder(config):
-        needed = estimate(changed)
-        if needed is not None and needed.peak * _HEADROOM + _CONTEXT_GIB <= free:
-            return f"Set {words}: about {needed.peak * _HEADROOM + _CONTEXT_GIB:.0f} GiB."
+        wanted = wanted_gib(changed)
+        if wanted is not None and wanted <= free:
+            return f"Set {words}: about {wanted:.0f} GiB."
     return "Take a smaller model.preset or data.crop, or a larger card."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,9 +19,13 @@ from uda4inst.methods.base import Forward
 from uda4inst.models.precision import Precision, inference_precision
 from uda4inst.models.storage import on_host
 from uda4inst.training.config import Config
+from uda4inst.training.peers import Peers, end_now, open_store
 
 # Processes wait for one another this long at most: the first of them may be evaluating, or paused.
+# One that is gone is noticed by `Peers`.
 PATIENCE: Final = timedelta(days=7)
+# Of these processes: in a run of several category groups they meet more than once.
+_meetings = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +36,13 @@ class Processes:
         accelerator: device, precision and gradient clipping.
         group: exchanges small values on the CPU; None for a single process.
         inference_precision: of networks that are not trained.
+        peers: looks after the other processes; None for a single process.
     """
 
     accelerator: Accelerator
     group: distributed.ProcessGroup | None
     inference_precision: Precision = "fp32"
+    peers: Peers | None = None
 
     @classmethod
     def join(cls, config: Config) -> Processes:
@@ -45,11 +52,19 @@ class Processes:
             mixed_precision="bf16" if config.training.precision == "bf16" else "no",
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-        group = None
+        group = peers = None
         if accelerator.num_processes > 1:
             made = distributed.new_group(backend="gloo", timeout=PATIENCE)
             group = made if isinstance(made, distributed.ProcessGroup) else None
-        return cls(accelerator, group, config.training.inference_precision)
+            peers = Peers(
+                open_store(),
+                rank=accelerator.process_index,
+                count=accelerator.num_processes,
+                meeting=next(_meetings),
+                end=end_now,
+            )
+            peers.start()
+        return cls(accelerator, group, config.training.inference_precision, peers)
 
     @property
     def rank(self) -> int:
@@ -135,5 +150,7 @@ class Processes:
 
     def leave(self) -> None:
         """Forget the other processes, so that a later run in this process can join anew."""
+        if self.peers is not None:
+            self.peers.leave()
         self.accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)

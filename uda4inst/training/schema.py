@@ -35,6 +35,8 @@ PresetName = Literal[
     "swin_s",
     "swin_b",
     "swin_l",
+    "r50",
+    "r101",
     "mit_tiny",
     "mit_b0",
     "mit_b1",
@@ -56,6 +58,7 @@ PresetName = Literal[
     "bisenet_r18",
     "bisenet_r101",
 ]
+TrackerName = Literal["wandb", "mlflow", "trackio"]
 ProtocolName = Literal["cityscapes", "coco", "pixels", "thing_pixels"]
 
 
@@ -79,12 +82,13 @@ class ModelConfig(Settings):
 
     preset: PresetName = Field(
         default="tiny",
-        description="Mask2Former with this Swin backbone, for instances: tiny (3.6 M parameters) "
-        "is ToyStreets' own, the others have published COCO weights. For semantic maps: SegFormer "
-        "(mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 to mit-b5 "
-        "are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this ResNet, of "
-        "which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about 1 M) are "
-        "ToyStreets' own.",
+        description="Mask2Former with this backbone, for instances: tiny (3.6 M parameters) is "
+        "ToyStreets' own; of swin_t to swin_l there are COCO weights on the hub, of r50 and r101 "
+        "(ResNet) in the authors' format, which uda4inst convert reads. For semantic maps: "
+        "SegFormer (mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 "
+        "to mit-b5 are published weights; DeepLabV2 (deeplab_) and BiSeNet (bisenet_) with this "
+        "ResNet, of which microsoft/resnet-18, -50 and -101 are. Those that end in tiny (about "
+        "1 M) are ToyStreets' own.",
     )
     weights: str | None = Field(
         default=None,
@@ -172,6 +176,11 @@ class TrainingConfig(Settings):
         default=10,
         ge=0,
         description="Steps between TensorBoard points; 0 for no TensorBoard files.",
+    )
+    trackers: tuple[TrackerName, ...] = Field(
+        default=(),
+        description="Programs that are told the same numbers as often (every 10 steps where "
+        "TensorBoard is off): wandb, mlflow, trackio, each installed beside. None by default.",
     )
     snapshot_every: int = Field(
         default=100, ge=0, description="Steps between snapshots of the training images; 0 for none."

@@ -115,6 +115,7 @@ class Session:
         self.loss = config.task.build_loss(num_points=config.model.num_points)
         self.loss.to(processes.device)
         self.step = checkpoint.step if checkpoint else 0
+        self.written_by: int | None = None  # processes, of the checkpoint
         self.lr = config.optim.lr
         at_start = 1 if config.training.boundary > 0 else 2
         self.stage = self._build_stage(checkpoint.stage if checkpoint else at_start)
@@ -269,13 +270,7 @@ class Session:
                     if "weights" in others[name]:
                         trained.network.load_state_dict(others[name]["weights"])
         states = checkpoint.load(STATE)["processes"]
-        if len(states) != self.processes.count:
-            log.warning(
-                "The checkpoint was written by %d processes, now there are %d: the run goes on, "
-                "but not as it would have.",
-                len(states),
-                self.processes.count,
-            )
+        self.written_by = len(states)
         own = states[self.processes.rank % len(states)]
         for name, network in self.stage.method.networks.items():
             if network is not self.student:

@@ -12,6 +12,7 @@ from uda4inst.atomic import disk_errors
 from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import basis_json, basis_of
 from uda4inst.methods.updates import STUDENT
 from uda4inst.models.network import Network
 from uda4inst.models.precision import inference_precision
@@ -110,8 +111,10 @@ def evaluate_networks(
         Interrupted: raised by `progress`; nothing is written.
     """
     settings = config.evaluation
+    count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
+    basis = basis_of(dataset, range(count))
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for name, network in networks.items():
             folder = run.predictions_of(step)
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,18 +130,15 @@ def evaluate_networks(
                     predictions_path=folder / config.task.predictions_name(name),
                     progress=_named(progress, name),
                 )
-        count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
         record = {
             "step": step,
             "config_hash": config_hash,
-            "dataset": f"{dataset.name} ({dataset.root})",
-            "split": dataset.split,
-            "images": count,
+            **basis_json(basis),
             "results": results,
         }
         write_evaluation(run, record)
     for name, result in results.items():
-        log.info("step %d, %s: %s", step, name, summary(result, config.task))
+        log.info("step %d, %s, %s: %s", step, name, basis.count, summary(result, config.task))
     return record
 
 

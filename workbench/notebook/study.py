@@ -21,7 +21,7 @@ from uda4inst.suites.report import markdown_table
 from uda4inst.suites.results import SuiteResults, collect
 from uda4inst.suites.rows import Network, ProtocolName
 from uda4inst.suites.runner import SuiteProgress
-from uda4inst.suites.tables import Table, difference_tables, tables
+from uda4inst.suites.tables import Table, difference_tables, how_judged, tables
 from uda4inst.training.config import Config
 from workbench.notebook.shown import Line, Still, Text, figure_still
 from workbench.notebook.words import compared, unable
@@ -181,7 +181,7 @@ class Study:
 
     def _differences(self, index: int) -> Text:
         found = list(difference_tables(self.results, self.protocol, self.network))
-        return _shown(found[index]) if found else Text("No two rows share judged images.")
+        return _shown(found[index]) if found else Text("No two rows share two judged images.")
 
     def figure(self) -> Still:
         """Return bars by class: the paper's light and hatched, ours with their spread."""
@@ -189,7 +189,9 @@ class Study:
         first = self.suite.rows[0].benchmark
         rows = [r for r in results.rows if r.row.benchmark == first and r.state != "not run"]
         chart = draw_chart(results, rows, self.protocol, self.network)
-        return figure_still(chart, f"{self.suite.title}: AP by class of each row")
+        measure = self.suite.task.class_measures[0]
+        how = how_judged(results, self.protocol, self.network)
+        return figure_still(chart, f"{self.suite.title}: {measure} by class of each row, {how}")
 
     def answer(self, *pairs: tuple[str, str], classes: tuple[str, ...] | None = None) -> Text:
         """Return what the numbers say about pairs of rows, and what this scale cannot tell.

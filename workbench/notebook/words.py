@@ -23,15 +23,17 @@ def compared(
     """
     mine, theirs = results.row(row), results.row(other)
     metric = results.suite.task.measures[0]
-    what = f"**{mine.label}** against {theirs.label}"
     protocol, network = view
+    what = f"**{mine.label_for(network)}** against {theirs.label_for(network)}"
     found = results.difference(mine, theirs, network, protocol, metric, classes)
     paper = "" if classes else _paper(results, row, other, metric)
     measure = f"{PROTOCOL_NAMES[protocol]} {metric}"
     over = f", mean of {' and '.join(classes)}" if classes else ""
     if found is None:
-        return f"{what}: no runs of both on the same images. {paper}"
+        return f"{what}: no runs of both on the same two images or more. {paper}"
     verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
+    if results.scale.rehearsal:
+        verdict = "a rehearsal, which tells nothing"
     images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
     return (
         f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval "

@@ -21,8 +21,8 @@ import psutil
 
 from uda4inst.doctor import MONGOD_REMEDY, find_mongod
 from uda4inst.errors import UserError
+from workbench.locks import one_at_a_time
 from workbench.sessions.library import fo
-from workbench.sessions.locks import one_at_a_time
 
 _TRIES: Final = 3  # a database that is just ending holds its folder for a moment
 _PATIENCE: Final = 20.0  # seconds to wait for that, and for another process that starts one

@@ -25,7 +25,7 @@ from workbench.sessions import outcomes
 from workbench.sessions.convert import cut_mask_of
 from workbench.sessions.cutting import CutMask
 from workbench.sessions.evaluation_fields import Judged, declare, extra_fields, write
-from workbench.sessions.evaluation_results import ProtocolResults
+from workbench.sessions.evaluation_results import ProtocolResults, images_metric
 from workbench.sessions.library import fo
 from workbench.sessions.outcomes import Outcome
 from workbench.sessions.truth import TrueObject, Truths
@@ -181,6 +181,7 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
             result.to_json(),
             classes=named if classes is None else classes,
             missing=missing,
+            custom_metrics=images_metric(len(self._judged)),
             backend=self,
         )
 

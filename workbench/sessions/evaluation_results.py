@@ -81,8 +81,15 @@ def _metrics(scores: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the scores as metrics of the panel: AP50, then AP of each class that has one."""
     values = {"AP50": scores["AP50"]}
     values |= {f"AP {name}": own["AP"] for name, own in scores["per_class"].items() if own}
-    return {
-        f"uda4inst/{name}": {"key": name, "value": value, "label": name, "lower_is_better": False}
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: value for label, value in values.items() for name, value in _metric(label, value)}
+
+
+def images_metric(count: int) -> dict[str, dict[str, Any]]:
+    """Return as a metric of the panel how many images the scores beside it were taken over."""
+    return dict(_metric("images judged", count))
+
+
+def _metric(label: str, value: float | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return a metric by its name; none where there is no number."""
+    said = {"key": label, "value": value, "label": label, "lower_is_better": False}
+    return [] if value is None else [(f"uda4inst/{label}", said)]

@@ -38,7 +38,7 @@ def offer_extensions(
     extensions = (folder or FOLDER).absolute() / "extensions"
     is_own = configured.absolute() == extensions
     users = Path.home() / "fiftyone" / "__plugins__" if is_own else configured.absolute()
-    with disk_errors("links to plugins", extensions, next_step="Make the folder writable."):
+    with disk_errors("links to plugins", extensions, then="open the session again"):
         extensions.mkdir(parents=True, exist_ok=True)
         _link(extensions / _OWN, PLUGIN)
         _link(extensions / _USERS, users)

@@ -70,8 +70,8 @@ class Foreign:
         return fingerprint(files or [self.path], self.title)
 
     def facts(self) -> dict[str, Any]:
-        """Return the path."""
-        return {"predictions": str(self.path)}
+        """Return the path, and how many images the data set has."""
+        return {"predictions": str(self.path), "images_there": self.tree.images_there}
 
     def detections(self) -> Iterator[ImagePredictions]:
         """Yield the detections of every image of the tree.

@@ -11,7 +11,12 @@ from typing import Any, Protocol
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import ImagePredictions, read_predictions
-from uda4inst.run_folder.evaluations import evaluated_steps, predicting_networks, predictions_file
+from uda4inst.run_folder.evaluations import (
+    evaluated_steps,
+    predicting_networks,
+    predictions_file,
+    read_evaluation,
+)
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.tasks.base import Task
 from uda4inst.training.config import Config, load_config
@@ -126,8 +131,13 @@ class Predicted:
         return fingerprint([self.path], self.title, self.classes)
 
     def facts(self) -> dict[str, Any]:
-        """Return run, step and network."""
-        return {"run": str(self.run.path), "step": self.step, "network": self.network}
+        """Return run, step, network, and how many images its data set has, where that is known."""
+        try:
+            there = read_evaluation(self.run.evaluation_of(self.step)).images_there
+        except UserError:
+            there = None
+        own = {"run": str(self.run.path), "step": self.step, "network": self.network}
+        return own if there is None else {**own, "images_there": there}
 
     def detections(self) -> Iterator[ImagePredictions]:
         """Yield the stored detections of every image that was judged."""

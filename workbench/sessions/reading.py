@@ -171,5 +171,5 @@ def write_png(values: UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"], pat
         UserError: the disk is full or fails.
     """
     pixels = values if values.ndim == 2 else values[..., ::-1]  # OpenCV's order is BGR
-    with disk_errors("a picture", path, next_step="Free space, then open the session again."):
+    with disk_errors("a picture", path, then="open the session again"):
         write_whole(path, cv2.imencode(".png", pixels, _QUICK)[1].tobytes())

@@ -27,6 +27,10 @@ from workbench.sessions.predicted import Judgeable, Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
 
+_OTHER_IMAGES: Final = (
+    "The scores are over different images, so they are no ranking; the views that compare objects "
+    "show the images of both. --images FILE judges all on the images of a list."
+)
 _AT_ONCE: Final = 64  # images whose detections are written together
 _COMPARED: Final = 4  # at most so many are compared with each other: views grow with the square
 
@@ -77,9 +81,14 @@ def hold(
         _compare(dataset, predicted)
     kept = dataset.info[PREDICTED]
     shown = {one.field: kept[one.field] for one in predicted}
-    return DataSession(
-        dataset, {**summary_of(dataset, built=bool(session.summary["built"])), PREDICTED: shown}
-    )
+    summary = summary_of(dataset, built=bool(session.summary["built"]))
+    return DataSession(dataset, {**summary, PREDICTED: shown, **_warning(dataset, predicted)})
+
+
+def _warning(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> dict[str, str]:
+    """Return why the scores are not to be held to each other; nothing where they may be."""
+    images = {frozenset(dataset.exists(one.field).values("id")) for one in predicted}
+    return {"not_comparable": _OTHER_IMAGES} if len(images) > 1 else {}
 
 
 def _silent(doing: str, done: int, total: int) -> None:

@@ -17,9 +17,9 @@ from types import FrameType
 from typing import Final
 
 from uda4inst.errors import UserError
+from workbench.locks import one_at_a_time
 from workbench.sessions.extensions import offer_extensions
 from workbench.sessions.library import fo
-from workbench.sessions.locks import one_at_a_time
 from workbench.sessions.views import whole_view
 
 HOST: Final = "127.0.0.1"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from uda4inst.classes import NUM_THINGS, thing_index
+from uda4inst.classes import NUM_THINGS, THING_NAMES, thing_index
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.records import LabelArrays
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import basis_of
+from uda4inst.evaluation.cityscapes_ap import CityscapesAP
 from uda4inst.evaluation.error_maps import ErrorIndex, index_errors, true_classes
+from uda4inst.evaluation.results import restrict
+from uda4inst.evaluation.semantic import SemanticScores
 from uda4inst.evaluation.semantic_errors import index_semantic_errors
 from uda4inst.formats.label_maps import LabelMaps
 from uda4inst.formats.predictions import ImagePredictions, read_predictions
@@ -70,6 +74,11 @@ class PredictionSet:
     positions: Mapping[str, int]
     things: frozenset[int] = ALL_THINGS
 
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the judged images."""
+        return self.images.keys()
+
     def image(self, sample_id: str) -> NDArray[np.uint8]:
         """Return an image as RGB."""
         return self.dataset.read_image(self.positions[sample_id])
@@ -104,6 +113,11 @@ class SemanticSet:
     maps: LabelMaps
     positions: Mapping[str, int]
 
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the judged images."""
+        return self.maps.names
+
     def image(self, sample_id: str) -> NDArray[np.uint8]:
         """Return an image as RGB."""
         return self.dataset.read_image(self.positions[sample_id])
@@ -124,6 +138,7 @@ class EvaluationStore:
         self._runs = runs
         self._sets: Recent[tuple[Path, int], PredictionSet | SemanticSet] = Recent(_SETS_KEPT)
         self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
+        self._scores: Recent[tuple[Path, int, str], Evaluation] = Recent(_INDEXES_KEPT)
         self._progress: dict[Evaluated, tuple[int, int]] = {}
 
     def steps(self, run: str) -> list[int]:
@@ -187,6 +202,57 @@ class EvaluationStore:
         threshold = 0.0 if isinstance(found, SemanticSet) else score_threshold
         return self._indexes.get((*key, threshold), make)
 
+    def comparable(
+        self, which: Evaluated, other: Evaluated
+    ) -> tuple[Evaluation, Evaluation] | None:
+        """Return two evaluations whose scores may stand beside each other.
+
+        Those that were written where both judged the same images; else the headline's protocol
+        anew, over the images that both have predictions of. None where there are none.
+
+        Raises:
+            UserError: predictions or annotation cannot be read.
+        """
+        written = [self.record(one.run, one.step) for one in (which, other)]
+        if written[0] and written[1] and written[0].basis.is_same_as(written[1].basis):
+            return written[0], written[1]
+        found = [self.predictions(one) for one in (which, other)]
+        trees = {(one.dataset.name, one.dataset.root.resolve(), one.dataset.split) for one in found}
+        names = sorted(set(found[0].names) & set(found[1].names)) if len(trees) == 1 else []
+        if not names:
+            return None
+        return self._anew(which, names), self._anew(other, names)
+
+    def _anew(self, which: Evaluated, names: Sequence[str]) -> Evaluation:
+        """Return the evaluation of some of the images that were judged."""
+        key, written = self._key(which), self.record(which.run, which.step)
+        found = self._recent_set(which, key)
+        basis = basis_of(found.dataset, [found.positions[name] for name in names])
+        if written is not None and written.basis.is_same_as(basis):
+            return written
+
+        def show(done: int) -> None:
+            self._progress[which] = (done, len(names))
+
+        def make() -> Evaluation:
+            try:
+                result = _judged(found, names, show)
+            finally:
+                self._progress.pop(which, None)
+            protocol = self._runs.task(which.run).protocols[0]
+            return Evaluation(
+                {which.network: {protocol: result}},
+                which.step,
+                written.config_hash if written else "",
+                basis.dataset,
+                basis.split,
+                basis.images,
+                basis.there,
+                basis.names,
+            )
+
+        return self._scores.get((*key, basis.names), make)
+
     def progress(self, which: Evaluated) -> tuple[int, int] | None:
         """Return how many images of how many are counted; None while nothing is."""
         return self._progress.get(which)
@@ -227,6 +293,27 @@ class EvaluationStore:
                 f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
                 f"({self._runs.dir(run).config}). Restore the file."
             ) from error
+
+
+def _judged(
+    found: PredictionSet | SemanticSet, names: Sequence[str], progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Return the headline's scores over some images, as an evaluation holds them."""
+    if isinstance(found, SemanticSet):
+        pixels = SemanticScores()
+        for done, name in enumerate(names, start=1):
+            pixels.add(found.read_truth(name), found.read_predicted(name))
+            progress(done)
+        return pixels.to_json()
+    objects = CityscapesAP()
+    for done, name in enumerate(names, start=1):
+        # As every evaluation does: objects of classes not learned are there, and not asked for.
+        truth = found.dataset.read_instance_ids(found.positions[name])
+        objects.add(truth, found.images[name].detections)
+        progress(done)
+    own = [THING_NAMES[thing] for thing in sorted(found.things)]
+    result = objects.result()
+    return (restrict(result, own) if len(own) < NUM_THINGS else result).to_json()
 
 
 def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> PredictionSet:

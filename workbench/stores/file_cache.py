@@ -16,10 +16,10 @@ _LARGEST_BYTES: Final = 64 * 2**20
 
 
 class FileCache:
-    """Parsed files, read again only when their time or length changed."""
+    """Parsed files, read again only when they were replaced, or their time or length changed."""
 
     def __init__(self) -> None:
-        self._entries: dict[Path, tuple[tuple[int, int], object]] = {}
+        self._entries: dict[Path, tuple[tuple[int, ...], object]] = {}
         self._lock = threading.Lock()
 
     def read(self, path: Path, parse: Callable[[Path], T]) -> T:
@@ -36,7 +36,7 @@ class FileCache:
                 f"{stat.filemode(found.st_mode)[0]!r} of {found.st_size:,} bytes ({path}). "
                 "Remove it or put it right."
             )
-        stamp = (found.st_mtime_ns, found.st_size)
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         with self._lock:
             entry = self._entries.get(path)
         if entry is not None and entry[0] == stamp:

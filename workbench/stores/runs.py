@@ -16,18 +16,23 @@ from typing import Final
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
-from uda4inst.evaluation.protocols import PROTOCOL_NAMES
-from uda4inst.reading import open_regular
-from uda4inst.run_folder.alive import is_alive, this_host
+from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.checkpoints import complete_steps
-from uda4inst.run_folder.evaluations import evaluated_steps, read_evaluation
+from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
 from uda4inst.run_folder.status import Status, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
 from uda4inst.tasks import TASKS
 from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
-from workbench.jobs.queue_records import QueueRecord, forget, read_record, record_names
+from workbench.jobs.queue import Queue, queue_path, read_queue
+from workbench.jobs.queue_records import (
+    config_path,
+    forget,
+    read_record,
+    record_names,
+)
+from workbench.stores.beginnings import status_in_queue, status_of_record, tail_of, took_over
 from workbench.stores.file_cache import FileCache
 from workbench.stores.groups import check_name, groups_in, module_of, split_name
 
@@ -60,7 +65,9 @@ class RunSummary:
         ap: headline measure in [0, 1] of student and teacher at `ap_step`, where evaluated.
         ap_step: step of the newest evaluation, or None.
         measure: which headline measure it is, AP or mIoU.
-        scored_by: protocol and images of that evaluation, in words.
+        protocol: that judged them.
+        basis: the images of that evaluation.
+        place: in the queue, from 0; None for what does not wait.
         groups: category groups with a network each; none for a run of one network.
     """
 
@@ -70,7 +77,9 @@ class RunSummary:
     ap: Mapping[str, float | None] = field(default_factory=dict)
     ap_step: int | None = None
     measure: str = "AP"
-    scored_by: str = ""
+    protocol: str = ""
+    basis: Basis = field(default_factory=Basis)
+    place: int | None = None
     groups: Sequence[str] = ()
 
 
@@ -88,7 +97,7 @@ class RunStore:
         self._cache = FileCache()
 
     def names(self) -> list[str]:
-        """Return the names of all runs, the one that changed last first.
+        """Return the names of all runs: what waits for its turn, then what changed last first.
 
         A folder whose name is not one of a run is none: `odd_folders` has it.
         """
@@ -101,7 +110,9 @@ class RunStore:
             record = read_record(self.root, name)
             if record is not None and RUN_NAME.fullmatch(name):
                 names[name] = max(names.get(name, 0.0), record.started)
-        return sorted(names, key=lambda name: (-names[name], name))
+        waiting = [one.name for one in self.queue().waiting]
+        others = names.keys() - waiting
+        return [*waiting, *sorted(others, key=lambda name: (-names[name], name))]
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.
@@ -163,7 +174,21 @@ class RunStore:
         """Return whether a new run may have this name; a failed start leaves it free."""
         run = self.dir(check_run_name(name))
         written = run.config.exists() or run.status.exists()
-        return not written and not (read_record(self.root, name) and self.status(name).live)
+        waits = self.queue().place(name) is not None
+        return not written and not waits and not self._is_begun(name)
+
+    def _is_begun(self, name: str) -> bool:
+        return read_record(self.root, name) is not None and self.status(name).live
+
+    def queue(self) -> Queue:
+        """Return what waits for its turn; of a damaged file nothing, and the log says so."""
+        try:
+            return self._cache.read(queue_path(self.root), read_queue)
+        except FileNotFoundError:
+            return Queue()
+        except UserError as error:
+            logger.warning("%s", error)
+            return Queue()
 
     def status(self, name: str) -> Status:
         """Return the true state of a run or a module: what it wrote, checked against its process.
@@ -177,10 +202,15 @@ class RunStore:
             return self._module_status(name, written, above=self.status(run))
         record = read_record(self.root, name)
         if record is not None:
-            if written is not None and _took_over(record, written):
+            if written is not None and took_over(record, written):
                 forget(self.root, name)
             else:
-                return _status_of_record(record, written, self.dir(name).console)
+                return status_of_record(record, written, self.dir(name).console)
+        else:
+            queue = self.queue()
+            place = queue.place(name)
+            if place is not None:
+                return status_in_queue(queue, place, written, self.root)
         if written is None:
             return Status(
                 state="incomplete",
@@ -200,28 +230,35 @@ class RunStore:
 
     def _read_summary(self, name: str) -> RunSummary:
         task = self.task(name)
-        ap, ap_step, scored_by = self._newest_ap(self.dir(name), task)
+        newest = self._newest_evaluation(self.dir(name))
+        protocol, measure = task.protocols[0], task.measures[0]
+        ap = {n: newest.value(n, protocol, measure) for n in newest.networks} if newest else {}
         return RunSummary(
             name=name,
             status=self.status(name),
             method=str(self.setting(name, "method.name") or ""),
             ap=ap,
-            ap_step=ap_step,
-            measure=task.measures[0],
-            scored_by=scored_by,
+            ap_step=newest.step if newest else None,
+            measure=measure,
+            protocol=protocol,
+            basis=newest.basis if newest else Basis(),
+            place=self.queue().place(name),
             groups=self.groups(name),
         )
 
     def summaries(self) -> list[RunSummary]:
-        """Return the table lines of all runs, the one that changed last first, odd folders last."""
+        """Return the table lines of all runs, in the order of `names`, odd folders last."""
         return [self.summary(name) for name in (*self.names(), *self.odd_folders())]
 
     def config(self, name: str) -> Mapping[str, object]:
-        """Return the resolved configuration a run wrote; empty when it has none yet."""
-        try:
-            return self._cache.read(self.dir(name).config, read_config_values)
-        except FileNotFoundError:
-            return {}
+        """Return the configuration a run wrote, or will be started with; empty without one."""
+        wanted = config_path(self.root, name)  # of a run that waits or has just been started
+        for path in (self.dir(name).config, wanted):
+            try:
+                return self._cache.read(path, read_config_values)
+            except FileNotFoundError:
+                continue
+        return {}
 
     def setting(self, name: str, key: str) -> object:
         """Return one value of a run's configuration by dotted key, or None."""
@@ -307,65 +344,23 @@ class RunStore:
             return replace(status, state="waiting", error=None)
         return status
 
-    def _newest_ap(
-        self, run: RunDir, task: Task
-    ) -> tuple[Mapping[str, float | None], int | None, str]:
+    def _newest_evaluation(self, run: RunDir) -> Evaluation | None:
         steps = evaluated_steps(run)
         if not steps:
-            return {}, None, ""
+            return None
         try:
             found = self._cache.read(run.evaluation_of(steps[-1]), read_evaluation)
         except (OSError, UserError) as error:
             logger.warning("evaluation of %s cannot be read: %s", run.path, error)
-            return {}, None, ""
-        protocol, measure = task.protocols[0], task.measures[0]
-        ap = {network: found.value(network, protocol, measure) for network in found.networks}
-        images = "" if found.images is None else f", {found.images:,} images"
-        scored_by = f"{PROTOCOL_NAMES[protocol]} protocol; {found.dataset} {found.split}{images}"
-        return ap, steps[-1], scored_by
-
-
-def tail_of(path: Path, *, lines: int, most_bytes: int = 32_768) -> str:
-    """Return the last lines of a text file, reading only its end."""
-    with open_regular(path) as file:
-        file.seek(0, 2)
-        start = max(file.tell() - most_bytes, 0)
-        file.seek(start)
-        text = file.read().decode("utf-8", errors="replace")
-    # A progress bar rewrites its line: what follows the last carriage return is what one sees.
-    rows = [row.rsplit("\r", 1)[-1].rstrip() for row in text.replace("\r\n", "\n").split("\n")]
-    rows = rows[1:] if start else rows
-    return "\n".join(rows[-lines - 1 :]).strip("\n")
+            return None
+        # The name of a file is the truth about its step, as for whoever looks for it.
+        return replace(found, step=steps[-1])
 
 
 def _unreadable(name: str, error: Exception) -> RunSummary:
     """Return the line of a run that cannot be read; its error names the file, or what it is."""
     why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return RunSummary(name=name, status=Status(state="incomplete", error=why[:_ERROR_LETTERS]))
-
-
-def _took_over(record: QueueRecord, written: Status) -> bool:
-    """Whether the trainer of the record, or a later one, has signed the run folder."""
-    return written.pid == record.pid or written.heartbeat > record.started
-
-
-def _status_of_record(record: QueueRecord, written: Status | None, console: Path) -> Status:
-    base = written if written is not None and written.state != "incomplete" else None
-    known = Status(
-        state="failed",
-        step=base.step if base else 0,
-        steps=base.steps if base else 0,
-        pid=record.pid,
-        process_started=record.started,
-        host=record.host,
-        started=record.started_iso,
-        heartbeat=record.started,
-    )
-    since = record.started
-    if record.host == this_host() and is_alive(record.pid, signed_at=since, created=since):
-        return replace(known, state="queued", message="The trainer is starting.")
-    reason = tail_of(console, lines=12) if console.is_file() else ""
-    return replace(known, error=reason or "The trainer ended before it wrote anything.")
 
 
 def _start_time(status: Status) -> float:

@@ -22,12 +22,12 @@ class Quality:
     Args:
         measure: AP or mIoU.
         value: in [0, 1].
-        images: it was judged on; None where the evaluation does not say.
+        how: protocol, network, step and images it was judged by, in words.
     """
 
     measure: str
     value: float
-    images: int | None
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SpeedStore:
         for protocol, measure in _headlines():
             value = judged.value(record.of, protocol, measure)
             if value is not None:
-                return Quality(measure, value, judged.images)
+                return Quality(measure, value, judged.said(record.of, protocol))
         return None
 
 

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from uda4inst.reading import read_bytes
 from uda4inst.suites.figures import write_charts
-from uda4inst.suites.report import csv_text, latex, markdown
+from uda4inst.suites.report import latex, markdown
+from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import View
 

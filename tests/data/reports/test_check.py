@@ -345,7 +345,9 @@ def test_check_tree__coco_faults(own_tree: ToyStreetsTree, tmp_path: Path) -> No
 def test_image_checks__travel_to_other_processes(tree: ToyStreetsTree) -> None:
     root = tree.source_root
     opened = open_splits(UrbanSyn, root, None, asked_for="train")
-    listing = list_split(UrbanSyn, root, "train", opened["train"], None, is_asked_for=True)
+    listing = list_split(
+        UrbanSyn, root, "train", opened["train"], None, is_asked_for=True, with_labels=True
+    )
     checks = pickle.loads(pickle.dumps(image_checks([listing])))
     assert (len(checks), checks(5)) == (6, [])
 

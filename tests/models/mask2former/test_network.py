@@ -17,11 +17,20 @@ from uda4inst.models.mask2former.network import (
     build_model,
     count_parameters,
 )
+from uda4inst.models.mask2former.presets import SwinSize
 from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from uda4inst.structures import InstanceMap
 
 # published sizes of the COCO checkpoints: M parameters (MODEL_ZOO of the authors' repository)
-MILLIONS = {"tiny": 3.67, "swin_t": 47, "swin_s": 69, "swin_b": 107, "swin_l": 216}
+MILLIONS = {
+    "tiny": 3.67,
+    "swin_t": 47,
+    "swin_s": 69,
+    "swin_b": 107,
+    "swin_l": 216,
+    "r50": 44,
+    "r101": 63,
+}
 
 
 @pytest.mark.parametrize("name", MODEL_PRESETS)
@@ -141,7 +150,9 @@ def test_forward__equals_the_librarys_own_network_with_gradients(tiny_model) -> 
 
 @pytest.mark.usefixtures("path")
 def test_forward__drops_the_same_paths_when_checkpointed() -> None:
-    preset = replace(MODEL_PRESETS["tiny"], drop_path=0.5)
+    tiny = MODEL_PRESETS["tiny"]
+    assert isinstance(tiny.backbone, SwinSize)
+    preset = replace(tiny, backbone=replace(tiny.backbone, drop_path=0.5))
     torch.manual_seed(0)
     plain = Mask2Former(preset).train()
     checkpointed = Mask2Former(preset, gradient_checkpointing=True).train()

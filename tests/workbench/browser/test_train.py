@@ -68,7 +68,8 @@ def test_train__finished_run_shows_everything(instances: Workbench) -> None:
     instances.wait_for("#train-figures", "pseudo-labels")
     instances.wait_for("#train-log", "step 20")
     instances.wait_for(
-        "#train-card", r"AP student \d+\.\d, teacher \d+\.\d at step 20 \(Cityscapes pro"
+        "#train-card",
+        r"AP student \d+\.\d, teacher \d+\.\d \(Cityscapes protocol, student and teacher, step 20",
     )
     row = instances.text("#train-runs tbody tr.wb-chosen")
     assert re.search(r"first\s+finished\s+uda4inst\s+20 / 20\s+\d+\.\d\D+\d+\.\d", row), row

@@ -73,7 +73,7 @@ def wait_for(store: RunStore, state: str, name: str = "demo") -> Any:
 
 def test_start__runs_until_stopped(jobs: Jobs, store: RunStore, runs_root: Path) -> None:
     jobs.start("demo", "seed: 1\n")
-    assert store.status("demo").state in ("queued", "running")
+    assert store.status("demo").state in ("starting", "running")
     wait_for(store, "running")
     assert read_record(runs_root, "demo") is None
     assert "arguments: ['train'" in (runs_root / "demo" / "console.txt").read_text()
@@ -83,6 +83,7 @@ def test_start__runs_until_stopped(jobs: Jobs, store: RunStore, runs_root: Path)
 
 
 def test_start__further_clicks_are_no_further_runs(jobs: Jobs, store: RunStore) -> None:
+    jobs.set_at_once(3)
     assert jobs.start("slow", "", content="seed 1") == "slow"
     jobs._newest_since -= 60  # its trainer still starts
     assert jobs.start("slow_2", "", content="seed 1") == "slow"
@@ -155,6 +156,7 @@ def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
     (run / "config.yaml").write_text(to_yaml(load_config("toystreets_smoke")))
     for step in (20, 40):
         write_whole_checkpoint(run, step)
+    jobs.set_at_once(2)
     for number, name in enumerate(("demo_from_20", "demo_from_20_2")):
         assert jobs.resume("demo", step=20) == name
         assert jobs.resume("demo", step=20) == name  # a double click
@@ -202,7 +204,7 @@ def test_request__refused_where_nobody_listens(jobs: Jobs, write_run: Callable[.
 
 def test_request__trainer_that_is_starting_is_ended(jobs: Jobs, store: RunStore) -> None:
     jobs.start("slow", "")
-    assert store.status("slow").state == "queued"
+    assert store.status("slow").state == "starting"
     jobs.request("slow", "stop")
     wait_for(store, "failed", "slow")
 
@@ -226,7 +228,7 @@ def test_request__process_that_is_no_trainer_of_the_run_is_left_alone(
         QueueRecord("other", bystander.pid, this_host(), since or 0.0, argv=("train", "other")),
     )
     for name in ("demo", "other"):
-        assert store.status(name).state == "queued"
+        assert store.status(name).state in ("queued", "starting")
         with pytest.raises(UserError, match="must be the trainer of"):
             jobs.request(name, "stop")
     bystander.communicate(b"\n", timeout=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.formats.predictions import read_predictions, to_line, writing_text
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
+from uda4inst.run_folder.evaluations import predictions_file
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import load_config
@@ -283,3 +285,25 @@ def test_open__images_of_a_list_are_shown_and_judged_alone(
     expected = evaluate_predictions(one.path, tree, only=read_image_list(listed))
     scores = session.summary["predicted"][one.field]["scores"]
     assert scores["AP"] == expected["cityscapes"]["AP"]
+
+
+def test_open__scores_say_their_images_and_when_they_are_no_ranking(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(runs[0].path, few)
+    path = predictions_file(RunDir(few), 4, "student")
+    with gzip.open(path, "rt") as file:
+        lines = file.readlines()
+    with gzip.open(path, "wt") as file:
+        file.writelines(lines[:2])
+    one, other = find_predicted([runs[0], RunDir(few)], step=4, network="student")
+    alone = open_run_session([one]).summary
+    shown = alone["predicted"][one.field]
+    said = shown["scores"]["images"], shown["scores"]["protocol"]
+    assert (shown["network"], shown["step"], shown["images_there"]) == ("student", 4, len(lines))
+    assert said == (len(lines), "cityscapes")
+    assert "not_comparable" not in alone
+    both = open_run_session([one, other]).summary
+    assert both["predicted"][other.field]["scores"]["images"] == 2
+    assert "no ranking" in both["not_comparable"]

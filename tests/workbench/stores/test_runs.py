@@ -14,7 +14,8 @@ import pytest
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import creation_time
 from workbench.jobs.queue_records import QueueRecord, read_record, write_record
-from workbench.stores.runs import RunStore, tail_of
+from workbench.stores.beginnings import tail_of
+from workbench.stores.runs import RunStore
 
 WriteRun = Callable[..., Path]
 
@@ -201,13 +202,13 @@ def since() -> float:
     return created
 
 
-def test_status__started_process_is_queued_until_it_signs(
+def test_status__started_process_starts_until_it_signs(
     store: RunStore, runs_root: Path, factories: Any
 ) -> None:
     runs_root.mkdir()
     make_record(runs_root, pid=os.getpid(), started=since())
     assert store.names() == ["demo"]
-    assert store.status("demo").state == "queued"
+    assert store.status("demo").state == "starting"
     assert not store.is_free("demo")
     factories.write_run(runs_root, steps=3)
     assert store.status("demo").state == "running"
@@ -239,7 +240,7 @@ def test_status__resuming_process_hides_the_old_state(
     write_run(steps=20, state="stopped", pid=1, heartbeat=since() - 60)
     make_record(runs_root, pid=os.getpid(), started=since())
     status = store.status("demo")
-    assert (status.state, status.step, status.steps) == ("queued", 20, 400)
+    assert (status.state, status.step, status.steps) == ("starting", 20, 400)
 
 
 PEOPLE, VEHICLES = "person-rider-motorcycle-bicycle", "car-truck-bus-train"

@@ -17,7 +17,10 @@ from workbench.stores.speeds import Measured, Quality, Speeds, SpeedStore
 def judged(run: RunDir, step: int, miou: float) -> None:
     run.evaluation.mkdir(exist_ok=True)
     results = {"student": {"pixels": {"mIoU": miou}}}
-    write_evaluation(run, {"step": step, "images": 80, "results": results})
+    write_evaluation(run, {"step": step, "images": 80, "images_there": 100, "results": results})
+
+
+HOW = "Cityscapes pixel protocol, student, step 400, 80 of 100 images"
 
 
 def test_found__beside_how_good_the_network_was_at_that_step(
@@ -32,7 +35,7 @@ def test_found__beside_how_good_the_network_was_at_that_step(
     first, last = found[400, "student"], found[600, "student"]
     assert first is not None
     assert last is not None
-    assert (first.measure, first.value, first.images) == ("mIoU", 0.25, 80)
+    assert (first.measure, first.value, first.how) == ("mIoU", 0.25, HOW)
     assert last.value == 0.5
     assert found[400, "teacher"] is None
     assert found[500, "student"] is None
@@ -74,10 +77,10 @@ def test_found__a_file_that_grew_is_read_again(runs_root: Path) -> None:
 def test_speed_table__says_what_was_measured_and_on_what() -> None:
     more = {"compiled": True, "commit": "abc123", "time": "2026-11-26T09:30:00+00:00"}
     run = record(**more, network="<net>", images_per_second=123.4, latency_p50_ms=8.123)
-    shown = speed_table(Speeds((Measured(run, Quality("mIoU", 0.4567, 80)),)))
+    shown = speed_table(Speeds((Measured(run, Quality("mIoU", 0.4567, HOW)),)))
     words = (
         "&lt;net&gt;", "1 x 64x96, fp32", "cpu, compiled", "<b>123</b>", "8.12, 60 ms", "300 MiB",
-        "1.00 M", "1.5", "mIoU 45.7 <small>(80 images)", "2026-11-26 09:30 ",
+        "1.00 M", "1.5", f"mIoU 45.7 <small>({HOW})", "2026-11-26 09:30 ",
         "a machine, 2 cores", "2 threads, torch 2.13.0", "commit abc123", "2 batches after 1",
     )  # fmt: skip
     assert [word for word in words if word not in shown] == []

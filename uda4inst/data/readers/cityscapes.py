@@ -86,9 +86,13 @@ class Cityscapes(ImageTree):
     def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
         """Return the raw instance ids, as the official evaluation reads them.
 
+        With a class map they are made of the mapped labels.
+
         Raises:
             UserError: the file is missing, damaged, of another layout, or holds an unknown class.
         """
+        if self.options.class_map is not None:
+            return super().read_instance_ids(index)
         path = self.instance_ids_path(index)
         raw = read_map(path, what="instance map", allow={"16-bit gray"}).astype(np.int32)
         values = np.flatnonzero(np.bincount(raw.ravel()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict, TypeVar
@@ -113,6 +113,7 @@ class AnnotationFile:
         path: the file.
         images: in the file's order.
         categories: name -> class, None where it is not wanted.
+        left_out: name -> annotations, of the categories that are not wanted.
         labels: class by category id.
         annotations: image by image, else in the file's order.
         first: annotations of image i are `first[i]` to `first[i + 1]`.
@@ -121,6 +122,7 @@ class AnnotationFile:
     path: Path
     images: tuple[ListedImage, ...]
     categories: dict[str, int | None]
+    left_out: dict[str, int]
     labels: dict[Id, int]
     annotations: list[Annotation]
     first: Int64[np.ndarray, " I"]
@@ -139,6 +141,17 @@ def read_images(path: Path) -> tuple[ListedImage, ...]:
     return tuple(_listed(_decode(path, _Images).images, path).values())
 
 
+def read_categories(path: Path) -> dict[str, int]:
+    """Return the names of a file's categories and how many annotations each has; no mask is read.
+
+    Raises:
+        UserError: the file is missing, no JSON, or not of COCO's layout.
+    """
+    document = _decode(path, _Document)
+    counts = Counter(entry.category_id for entry in document.annotations)
+    return _left_out(_names(document.categories, path), {}, counts)
+
+
 def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -> AnnotationFile:
     """Return what a file lists.
 
@@ -153,12 +166,14 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
     document = _decode(path, _Document)
     images, names = _listed(document.images, path), _names(document.categories, path)
     labels = {key: label for key, name in names.items() if (label := label_of(name)) is not None}
+    counts = Counter(e.category_id for e in document.annotations)
     place_of = {key: place for place, key in enumerate(images)}
     wanted = [e for e in document.annotations if e.category_id in labels and e.image_id in place_of]
     problems: list[str] = []
     if len(wanted) < len(document.annotations):
-        problems += _strangers("image_id", (e.image_id for e in document.annotations), images)
-        problems += _strangers("category_id", (e.category_id for e in document.annotations), names)
+        of_images = Counter(e.image_id for e in document.annotations)
+        problems += _strangers("image_id", of_images, images)
+        problems += _strangers("category_id", counts, names)
     problems += _malformed_masks(path, labels, wanted)
     _refuse(path, problems)
     places = np.array([place_of[entry.image_id] for entry in wanted], dtype=np.int64)
@@ -167,6 +182,7 @@ def read_annotation_file(path: Path, *, label_of: Callable[[str], int | None]) -
         path=path,
         images=tuple(images.values()),
         categories={name: labels.get(key) for key, name in names.items()},
+        left_out=_left_out(names, labels, counts),
         labels=labels,
         annotations=[wanted[number] for number in order.tolist()],
         first=np.searchsorted(places[order], np.arange(len(images) + 1)),
@@ -249,11 +265,22 @@ def _names(entries: list[_Category], path: Path) -> dict[Id, str]:
     return names
 
 
-def _strangers(key: str, ids: Iterable[Id], known: Collection[Id]) -> list[str]:
+def _left_out(
+    names: Mapping[Id, str], labels: Mapping[Id, int], counts: Mapping[Id, int]
+) -> dict[str, int]:
+    """Return how many annotations each unwanted category has; one name may have several ids."""
+    left_out: Counter[str] = Counter()
+    for key, name in names.items():
+        if key not in labels:
+            left_out[name] += counts.get(key, 0)
+    return dict(left_out)
+
+
+def _strangers(key: str, counts: Mapping[Id, int], known: Collection[Id]) -> list[str]:
     """Return one line for each id that is not listed."""
     return [
         f"{key} must be listed, got {value!r} in {count} annotations"
-        for value, count in Counter(ids).items()
+        for value, count in counts.items()
         if value not in known
     ]
 

@@ -2,7 +2,8 @@
 
 Decisions where the format leaves room:
 
-- Categories are known by name, see `CATEGORY_NAMES`. Others are background, and the log says so.
+- Categories are known by name: by `options.class_map` alone where there is one, else by
+  `CATEGORY_NAMES`. Others are background, and the log and `uda4inst data check` say so.
 - Objects may overlap: the smaller one lies on top. What is covered whole is left out.
 - Crowds (`iscrowd`) become ignore, id -1, where no object lies on them.
 - COCO annotates things alone: the semantic map has their classes, and 255 everywhere else.
@@ -14,7 +15,7 @@ Decisions where the format leaves room:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Final
@@ -42,6 +43,7 @@ from uda4inst.data.records import (
 )
 from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import folded
 from uda4inst.formats.rle import as_rle, foreground, run_lengths
 from uda4inst.structures import IGNORE_ID, Size
 
@@ -82,6 +84,7 @@ class CocoFolder(ImageTree):
 
     name = "COCO folder"
     usual_domain = "source"
+    has_own_names = True
 
     _file: AnnotationFile | None = None
     _places: dict[str, int]
@@ -92,8 +95,9 @@ class CocoFolder(ImageTree):
         if path is None:
             listed = self._images_in_folder(index)
         elif require_labels:
-            self._file = read_annotation_file(path, label_of=label_of)
-            self._say_unknown(self._file)
+            own = self.options.class_map
+            self._file = read_annotation_file(path, label_of=own.label_of if own else label_of)
+            self._say_unnamed(self._file)
             listed = self._file.images
         else:
             listed = read_images(path)
@@ -168,19 +172,28 @@ class CocoFolder(ImageTree):
         _refuse_missing(missing, len(file_names))
         return files
 
-    def _say_unknown(self, file: AnnotationFile) -> None:
-        """Log the categories that are none of the eight; raise where there are no others."""
-        unknown = [repr(name) for name, label in file.categories.items() if label is None]
-        if len(unknown) == len(file.categories):
+    def unnamed_classes(self) -> Mapping[str, int]:
+        """Return the objects of every category without a class that no class map made so."""
+        own = self.options.class_map
+        left_out = {} if self._file is None else self._file.left_out
+        return {name: count for name, count in left_out.items() if not (own and own.has(name))}
+
+    def _say_unnamed(self, file: AnnotationFile) -> None:
+        """Log the categories that nothing names; raise where none has a class."""
+        own = self.options.class_map
+        if not file.labels:
+            by = f" by {own.path}" if own else ""
             raise UserError(
-                f"categories must name at least one of {', '.join(THING_NAMES)}, got "
-                f"{shorten(unknown) or 'none'} ({file.path}). Rename those that are the same."
+                f"categories must name at least one of {', '.join(THING_NAMES)}{by}, got "
+                f"{shorten(map(repr, file.categories)) or 'none'} ({file.path}). Write a class map "
+                "(the option class_map) that says which of them each is."
             )
-        if unknown:
+        if unnamed := [repr(name) for name in self.unnamed_classes()]:
             _log.warning(
-                "%s: categories %s are none of the eight classes: their objects are background",
+                "%s: categories %s are none of the eight classes%s: their objects are background",
                 file.path,
-                ", ".join(unknown),
+                ", ".join(unnamed),
+                f" by {own.path}" if own else "",
             )
 
     def _read(
@@ -218,7 +231,7 @@ def label_of(category: str) -> int | None:
         >>> label_of("Motor-Bike"), label_of("tree")
         (6, None)
     """
-    return _LABELS.get(" ".join(category.lower().replace("_", " ").replace("-", " ").split()))
+    return _LABELS.get(folded(category))
 
 
 def _sample_names(file_names: list[str]) -> list[str]:

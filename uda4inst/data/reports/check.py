@@ -21,6 +21,7 @@ def check_tree(
     *,
     split: str | None = None,
     options: DatasetOptions | None = None,
+    with_labels: bool = True,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
@@ -31,6 +32,7 @@ def check_tree(
         root: the data set's folder.
         split: which part of it; None checks every split that is there.
         options: how the format is read.
+        with_labels: False looks at images alone, which is all that training asks of a target.
         workers: processes; None for one per core, 0 or 1 for none besides this one.
         progress: called with (images done, images in all).
 
@@ -42,7 +44,15 @@ def check_tree(
     present = splits_of(kind, opened)
     wanted = (split,) if split is not None else tuple(present) or (kind.default_split,)
     listings = [
-        list_split(kind, root, name, opened[name], options, is_asked_for=split is not None)
+        list_split(
+            kind,
+            root,
+            name,
+            opened[name],
+            options,
+            with_labels=with_labels,
+            is_asked_for=split is not None,
+        )
         for name in wanted
     ]
     findings = [found for listing in listings for found in listing.findings]

@@ -48,10 +48,16 @@ class Opened:
 def open_splits(
     kind: type[ImageTree], root: Path, options: DatasetOptions | None, *, asked_for: str | None
 ) -> dict[str, Opened]:
-    """Open the images of the usual splits, there or not, and of the one that is asked for."""
+    """Open the images of the usual splits, there or not, and of the one that is asked for.
+
+    An annotation file that is named is of one split: the one that is asked for, else the first.
+    """
     asked = () if asked_for is None else (asked_for,)
+    names = (kind.default_split, *_SPLITS, *asked)
+    if options is not None and options.annotations is not None:
+        names = (asked_for or kind.default_split,)
     opened: dict[str, Opened] = {}
-    for name in dict.fromkeys((kind.default_split, *_SPLITS, *asked)):
+    for name in dict.fromkeys(names):
         images, findings = _open(kind, root, name, options, require_labels=False)
         opened[name] = Opened(images, tuple(findings))
     return opened
@@ -85,6 +91,7 @@ def list_split(
     opened: Opened,
     options: DatasetOptions | None,
     *,
+    with_labels: bool,
     is_asked_for: bool,
 ) -> Listing:
     """Open what can be opened of a split's labels, and collect what cannot.
@@ -95,19 +102,21 @@ def list_split(
         split: which part of it.
         opened: its images.
         options: how the format is read.
+        with_labels: False leaves labels alone.
         is_asked_for: False for a split that was only found there; published test splits come
             without labels, and that is no fault unless somebody wants them.
     """
     images, findings = opened.images, list(opened.findings)
     labelled: ImageTree | None = None
-    if kind.has_labels:
+    if kind.has_labels and with_labels:
         labelled, more = _open(kind, root, split, options, require_labels=True, images=images)
         if labelled is None and split == "test" and not is_asked_for:
             more = [replace(found, severity="note") for found in more]
         findings += more
     if images is not None and labelled is not None:
         findings += _unlabelled(images, labelled, told={found.path for found in findings})
-    if images is not None:
+        findings += _unnamed(labelled)
+    if images is not None and with_labels:
         findings += _unused(images)
     return Listing(images, labelled, tuple(findings))
 
@@ -118,6 +127,24 @@ def _unlabelled(images: ImageTree, labelled: ImageTree, *, told: set[str]) -> li
     alone = [path_below(images.root, r.image) for r in images.records if r.sample_id not in known]
     message = "image has no labels; it is left out where labels are needed"
     return [Finding("missing", path, message, "note") for path in alone if path not in told]
+
+
+def _unnamed(labelled: ImageTree) -> list[Finding]:
+    """Return a note on each class of the data set's own that no class map names."""
+    unnamed = labelled.unnamed_classes().items()
+    if not unnamed or not labelled.records:
+        return []
+    path = path_below(labelled.root, labelled.records[0].labels[0])
+    return [
+        Finding(
+            "unnamed",
+            path,
+            f"class {name!r} is none of the eight, and no class map names it: its {count} objects "
+            "are background",
+            "note",
+        )
+        for name, count in unnamed
+    ]
 
 
 def _unused(images: ImageTree) -> list[Finding]:

@@ -70,7 +70,7 @@ def export_coco(
             f"data set must have instances to become COCO's, got {dataset.name}, which has none "
             f"({dataset.root}). Export it as cityscapes."
         )
-    with _made_whole(out) as partial:
+    with made_whole(out) as partial:
         images = _all_images(_CocoExport(dataset, partial), len(dataset), workers, progress)
         write_instances(
             partial / "annotations" / f"instances_{dataset.split.replace('/', '_')}.json",
@@ -106,7 +106,7 @@ def export_cityscapes(
     if not split or split.startswith(".") or "/" in split:
         raise UserError(f"split must be a folder's name, got {split!r}. Use train, val or test.")
     city = format_name(dataset)
-    with _made_whole(out) as partial:
+    with made_whole(out) as partial:
         for kind in ("leftImg8bit", "gtFine"):
             (partial / kind / split / city).mkdir(parents=True)
         work = _CityscapesImage(dataset, partial, split, city)
@@ -131,8 +131,8 @@ class _CocoExport:
         size = self.dataset.size_of(index)
         check_same_size(record, size, labels.ids.shape)
         file_name = f"{record.sample_id}{record.image.suffix.lower()}"
-        _place(record.image, self.out / "images" / file_name)
-        return CocoImage(file_name, size, list(_annotations(labels, self.dataset.things)))
+        place_file(record.image, self.out / "images" / file_name)
+        return CocoImage(file_name, size, list(_annotations(labels, self.dataset.possible_things)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +151,7 @@ class _CityscapesImage:
         name = f"{self.city}_{index:06d}_{_FRAME:06d}"
         picture = self.out / "leftImg8bit" / self.split / self.city / f"{name}_leftImg8bit.png"
         if _is_png(record.image):
-            _place(record.image, picture)
+            place_file(record.image, picture)
         else:
             pixels = self.dataset.read_image(index)
             _write_png(picture, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)))
@@ -211,7 +211,7 @@ def _all_images(
 
 
 @contextmanager
-def _made_whole(out: Path) -> Iterator[Path]:
+def made_whole(out: Path) -> Iterator[Path]:
     """Give a folder that becomes `out` when the block ends well, and is removed otherwise.
 
     Raises:
@@ -229,7 +229,7 @@ def _made_whole(out: Path) -> Iterator[Path]:
         raise UserError(f"OUT must be a folder that can be made, got {error} ({out}).") from error
 
 
-def _place(source: Path, target: Path) -> None:
+def place_file(source: Path, target: Path) -> None:
     """Link a file, or copy it to another file system or one without links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

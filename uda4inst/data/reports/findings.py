@@ -15,6 +15,7 @@ Kind = Literal[
     "unreadable",
     "size_mismatch",
     "unknown_id",
+    "unnamed",
     "empty",
     "disagreement",
     "duplicate",

@@ -149,7 +149,7 @@ def collect_statistics(
         split=dataset.split,
         images=count,
         images_without_instances=sum(not len(image.labels) for image in images),
-        classes=_by_class(images, dataset.things),
+        classes=_by_class(images, dataset.possible_things),
     )
 
 

@@ -23,7 +23,7 @@ from uda4inst.data.config import DataConfig, DatasetRef, TargetRef
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.files.run_lengths import RunLengths
 from uda4inst.data.readers import DATASETS
-from uda4inst.data.records import InstanceArrays, check_same_size
+from uda4inst.data.records import InstanceArrays, check_same_size, without
 from uda4inst.data.stream.choice import choose_images, refuse_foreign_choices
 from uda4inst.data.stream.items import (
     ItemInstances,
@@ -34,7 +34,7 @@ from uda4inst.data.stream.items import (
 )
 from uda4inst.data.stream.sampling import Stream, shuffled_index, stream_generator
 from uda4inst.data.stream.source_crops import CropRules
-from uda4inst.data.tree import ImageTree, without
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.ops.color import LabStatistics, align_to_statistics, lab_statistics
 from uda4inst.ops.geometric import GeometricPolicy, Transform

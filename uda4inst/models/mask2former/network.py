@@ -1,4 +1,4 @@
-"""Mask2Former with a Swin backbone, by `transformers`: images in, predictions of all layers out.
+"""Mask2Former with Swin or ResNet, by `transformers`: images in, predictions of all layers out.
 
 The network is the library's; normalisation, padding and what a prediction is are ours. Its loss
 is not used (see `criterion`), nor its post-processing (see `decode`).
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
-from transformers import Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerForUniversalSegmentation, ResNetBackbone
 
 from uda4inst.classes import NUM_THINGS
 from uda4inst.errors import UserError, did_you_mean
@@ -24,6 +24,7 @@ from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.mask2former.pretrained import CLASS_HEAD, adapt, load_weights
 from uda4inst.models.network import LoadReport, Network
 from uda4inst.models.pixels import Pixels, cut_padding
+from uda4inst.models.resnet import frozen_norms
 
 
 class Mask2Former(Network):
@@ -53,8 +54,11 @@ class Mask2Former(Network):
         self.preset = preset
         self.num_classes = num_classes
         self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
+        pixel_level = self.network.model.pixel_level_module
         # the library's own layers, whatever stands in their place: see `train`
-        self._pixel_layers = tuple(self.network.model.pixel_level_module.decoder.encoder.layers)
+        self._pixel_layers = tuple(pixel_level.decoder.encoder.layers)
+        resnet = isinstance(pixel_level.encoder, ResNetBackbone)
+        self._frozen = frozen_norms(pixel_level.encoder) if resnet else ()
         adapt(
             self.network,
             recompute=gradient_checkpointing,
@@ -74,12 +78,14 @@ class Mask2Former(Network):
     def train(self, mode: bool = True) -> Mask2Former:
         """Switch between training and evaluation, keeping the pixel decoder free of syncs.
 
-        Its encoder layers ask, when training, whether their output is finite, which stops the
-        device once a layer. Training mode changes nothing else in them (dropout is 0), and a
-        non-finite loss stops the run anyway.
+        A ResNet's batch norms stay as they were loaded, as in the authors' COCO training: batches
+        of a few large images have no statistics worth following. The pixel decoder's encoder
+        layers ask, when training, whether their output is finite, which stops the device once a
+        layer. Training mode changes nothing else in them (dropout is 0), and a non-finite loss
+        stops the run anyway.
         """
         super().train(mode)
-        for layer in self._pixel_layers:
+        for layer in (*self._pixel_layers, *self._frozen):
             layer.training = False
         return self
 
@@ -112,7 +118,7 @@ class Mask2Former(Network):
         )
 
     def features(self, images: Float32[Tensor, "B 3 H W"]) -> Float32[Tensor, "B C h w"]:
-        """Return the feature map of Swin's last stage."""
+        """Return the feature map of the backbone's last stage."""
         maps = self.network.model.pixel_level_module.encoder(self.pixels(images)).feature_maps
         return cut_padding(maps[-1], images)
 

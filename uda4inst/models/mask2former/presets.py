@@ -1,4 +1,4 @@
-"""Network sizes: the published Mask2Former + Swin architectures and the tiny one of ToyStreets.
+"""Network sizes: Mask2Former's published ones, with Swin and ResNet, and the tiny of ToyStreets.
 
 Sources: `configs/coco/instance-segmentation/` of the authors' repository (facebookresearch) for
 widths, depths, heads, windows, drop-path and query counts; every other value is Mask2Former's own
@@ -10,11 +10,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from transformers import Mask2FormerConfig, SwinConfig
+from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.models.hub import quiet_library
+from uda4inst.models.resnet import R50, R101, ResNetSize
 
 STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
+
+
+@dataclass(frozen=True, slots=True)
+class SwinSize:
+    """One Swin Transformer.
+
+    Args:
+        embed_dim: channels of the first stage (doubled at each later stage).
+        depths: blocks per stage.
+        heads: attention heads per stage.
+        window: side of the attention windows, in cells.
+        image_size: side the weights were trained at, pixels (no effect on shapes).
+        drop_path: stochastic depth rate; 0.3 in every published checkpoint.
+    """
+
+    embed_dim: int
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    window: int
+    image_size: int = 224
+    drop_path: float = 0.3
+
+    def config(self) -> SwinConfig:
+        """Return the library's configuration of this size."""
+        return SwinConfig(
+            image_size=self.image_size,
+            embed_dim=self.embed_dim,
+            depths=list(self.depths),
+            num_heads=list(self.heads),
+            window_size=self.window,
+            drop_path_rate=self.drop_path,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +57,7 @@ class ModelPreset:
 
     Args:
         name: what the configuration calls it.
-        embed_dim: channels of the first Swin stage (doubled at each later stage).
-        depths: Swin blocks per stage.
-        heads: attention heads per stage.
-        window: side of Swin's attention windows, in cells.
-        image_size: side the Swin weights were trained at, pixels (no effect on shapes).
-        drop_path: Swin's stochastic depth rate; 0.3 in every published checkpoint.
+        backbone: what makes features of images.
         num_queries: object queries.
         hidden: channels of pixel decoder, mask features and transformer decoder.
         attention_heads: heads of pixel and transformer decoder.
@@ -37,16 +66,12 @@ class ModelPreset:
         predictions: predictions made and supervised: one of the learnable queries, then one per
             transformer decoder layer (upstream's and `transformers`' "decoder_layers").
         feedforward: feed-forward width in the transformer decoder.
-        checkpoint: the published COCO instance checkpoint of this architecture, if there is one.
+        checkpoint: the COCO instance checkpoint of this architecture on the Hugging Face hub, if
+            there is one.
     """
 
     name: str
-    embed_dim: int
-    depths: tuple[int, int, int, int]
-    heads: tuple[int, int, int, int]
-    window: int
-    image_size: int = 224
-    drop_path: float = 0.3
+    backbone: SwinSize | ResNetSize
     num_queries: int = 100
     hidden: int = 256
     attention_heads: int = 8
@@ -59,39 +84,32 @@ class ModelPreset:
     def config(self, num_classes: int) -> Mask2FormerConfig:
         """Return the `transformers` configuration of this size for so many classes."""
         names = THING_NAMES if num_classes == len(THING_NAMES) else range(num_classes)
-        return Mask2FormerConfig(
-            backbone_config=SwinConfig(
-                image_size=self.image_size,
-                embed_dim=self.embed_dim,
-                depths=list(self.depths),
-                num_heads=list(self.heads),
-                window_size=self.window,
-                drop_path_rate=self.drop_path,
-                out_features=list(STAGES),  # pyright: ignore[reportCallIssue] taken as a keyword
-            ),
-            feature_size=self.hidden,
-            mask_feature_size=self.hidden,
-            hidden_dim=self.hidden,
-            num_attention_heads=self.attention_heads,
-            encoder_layers=self.encoder_layers,
-            encoder_feedforward_dim=self.encoder_feedforward,
-            decoder_layers=self.predictions,
-            dim_feedforward=self.feedforward,
-            num_queries=self.num_queries,
-            dropout=0.0,
-            id2label={index: str(name) for index, name in enumerate(names)},
-            label2id={str(name): index for index, name in enumerate(names)},
-        )
+        backbone: SwinConfig | ResNetConfig = self.backbone.config()
+        backbone.out_features = list(STAGES)
+        with quiet_library():  # it warns of backbones other than Swin
+            return Mask2FormerConfig(
+                backbone_config=backbone,
+                feature_size=self.hidden,
+                mask_feature_size=self.hidden,
+                hidden_dim=self.hidden,
+                num_attention_heads=self.attention_heads,
+                encoder_layers=self.encoder_layers,
+                encoder_feedforward_dim=self.encoder_feedforward,
+                decoder_layers=self.predictions,
+                dim_feedforward=self.feedforward,
+                num_queries=self.num_queries,
+                dropout=0.0,
+                id2label={index: str(name) for index, name in enumerate(names)},
+                label2id={str(name): index for index, name in enumerate(names)},
+            )
 
 
 _PRESETS: Final = (
     ModelPreset(
         name="tiny",
-        embed_dim=48,
-        depths=(1, 1, 2, 1),
-        heads=(3, 6, 12, 24),
-        window=8,
-        drop_path=0.0,
+        backbone=SwinSize(
+            embed_dim=48, depths=(1, 1, 2, 1), heads=(3, 6, 12, 24), window=8, drop_path=0.0
+        ),
         num_queries=20,
         hidden=64,
         attention_heads=4,
@@ -102,37 +120,29 @@ _PRESETS: Final = (
     ),
     ModelPreset(
         name="swin_t",
-        embed_dim=96,
-        depths=(2, 2, 6, 2),
-        heads=(3, 6, 12, 24),
-        window=7,
+        backbone=SwinSize(embed_dim=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=7),
         checkpoint="facebook/mask2former-swin-tiny-coco-instance",
     ),
     ModelPreset(
         name="swin_s",
-        embed_dim=96,
-        depths=(2, 2, 18, 2),
-        heads=(3, 6, 12, 24),
-        window=7,
+        backbone=SwinSize(embed_dim=96, depths=(2, 2, 18, 2), heads=(3, 6, 12, 24), window=7),
         checkpoint="facebook/mask2former-swin-small-coco-instance",
     ),
     ModelPreset(
         name="swin_b",
-        embed_dim=128,
-        depths=(2, 2, 18, 2),
-        heads=(4, 8, 16, 32),
-        window=12,
+        backbone=SwinSize(embed_dim=128, depths=(2, 2, 18, 2), heads=(4, 8, 16, 32), window=12),
         checkpoint="facebook/mask2former-swin-base-coco-instance",
     ),
     ModelPreset(
         name="swin_l",
-        embed_dim=192,
-        depths=(2, 2, 18, 2),
-        heads=(6, 12, 24, 48),
-        window=12,
-        image_size=384,
+        backbone=SwinSize(
+            embed_dim=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12, image_size=384
+        ),
         num_queries=200,
         checkpoint="facebook/mask2former-swin-large-coco-instance",
     ),
+    # published in the authors' format alone: docs/exchange.md
+    ModelPreset(name="r50", backbone=R50),
+    ModelPreset(name="r101", backbone=R101),
 )
 MODEL_PRESETS: Final[dict[str, ModelPreset]] = {preset.name: preset for preset in _PRESETS}

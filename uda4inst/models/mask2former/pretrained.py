@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from torch import nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinBackbone
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
@@ -23,6 +24,7 @@ from uda4inst.models.mask2former.start import start_as_published
 from uda4inst.models.mask2former.swin import Backbone
 from uda4inst.models.network import LoadReport
 from uda4inst.models.recompute import Recomputed
+from uda4inst.models.resnet import recompute_blocks
 from uda4inst.models.storage import load_network_file, refuse_misfits
 
 if TYPE_CHECKING:
@@ -48,7 +50,19 @@ _ARCHITECTURE: Final = (
     "common_stride",
     "num_queries",
 )
-_BACKBONE: Final = ("model_type", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
+_BACKBONE: Final = (
+    "model_type",
+    "depths",
+    # Swin's, then ResNet's
+    "embed_dim",
+    "num_heads",
+    "window_size",
+    "mlp_ratio",
+    "embedding_size",
+    "hidden_sizes",
+    "layer_type",
+    "downsample_in_bottleneck",
+)
 
 
 def load_weights(model: Mask2Former, weights: str | Path | None) -> LoadReport:
@@ -84,12 +98,16 @@ def adapt(
 
     Args:
         network: of the library, changed in place.
-        recompute: compute Swin's blocks and the pixel decoder's layers again in the backward pass.
+        recompute: compute the backbone's blocks and the pixel decoder's layers again in the
+            backward pass.
         deformable_kernel: what samples the deformable attention off the CPU.
     """
     del network.criterion
     pixel_level, transformer = network.model.pixel_level_module, network.model.transformer_module
-    pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    if isinstance(pixel_level.encoder, SwinBackbone):
+        pixel_level.encoder = cast("Any", Backbone(pixel_level.encoder, recompute=recompute))
+    elif recompute:
+        recompute_blocks(pixel_level.encoder)
     pixel_decoder = PixelDecoder(pixel_level.decoder)
     encoder: Any = pixel_decoder.get_submodule("encoder")
     for layer in encoder.layers:
@@ -127,8 +145,8 @@ def _from_pretrained(
 ) -> tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]]:
     """Load configuration, compare, load weights."""
     ours = model.network.config
-    theirs = Mask2FormerConfig.from_pretrained(name, local_files_only=local)
-    differing = _differences(theirs, ours)
+    theirs = read_configuration(name, local=local)
+    differing = mask2former_differences(theirs, ours)
     if differing:
         raise UserError(
             f"model.weights must have the architecture of preset {model.preset.name!r}, got "
@@ -142,10 +160,31 @@ def _from_pretrained(
             output_loading_info=True,
             local_files_only=local,
         )
-    return loaded
+    network, info = loaded
+    if _has_other_classes(theirs, model.num_classes):
+        network.class_predictor.load_state_dict(model.network.class_predictor.state_dict())
+        info["mismatched_keys"] = [*info["mismatched_keys"], *((key,) for key in CLASS_HEAD)]
+    return network, info
 
 
-def _differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
+def _has_other_classes(theirs: Mask2FormerConfig, classes: int) -> bool:
+    """Whether a head has as many classes as ours, named otherwise: it is no head of ours."""
+    names = tuple((theirs.id2label or {}).values())
+    unnamed = all(name.startswith("LABEL_") for name in names)
+    return classes == len(THING_NAMES) == len(names) and names != THING_NAMES and not unnamed
+
+
+def read_configuration(name: str, *, local: bool = True) -> Mask2FormerConfig:
+    """Return the configuration of a folder in the library's format, or of a name on the hub.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    with quiet_library():
+        return Mask2FormerConfig.from_pretrained(name, local_files_only=local)
+
+
+def mask2former_differences(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> list[str]:
     """Name the architecture fields in which two configurations differ."""
     backbones = differing_fields(theirs.backbone_config, ours.backbone_config, _BACKBONE)
     return differing_fields(theirs, ours, _ARCHITECTURE) + [f"backbone {b}" for b in backbones]

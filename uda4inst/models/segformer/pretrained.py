@@ -11,14 +11,15 @@ from typing import Any, Final
 
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from uda4inst.models.hub import quiet_library, read_checkpoint
+from uda4inst.models.hub import differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.network import LoadReport
-from uda4inst.models.semantic.checkpoint import refuse_differing
+from uda4inst.models.semantic.checkpoint import BACKBONE_FIELDS, refuse_differing
 from uda4inst.models.semantic.network import SemanticNetwork
 from uda4inst.models.storage import refuse_misfits
 
 CLASS_HEAD: Final = ("decode_head.classifier.weight", "decode_head.classifier.bias")
 _HEAD: Final = "decode_head."
+_HEAD_FIELDS: Final = ("decoder_hidden_size",)
 
 
 def load_segformer(
@@ -60,7 +61,7 @@ def _from_pretrained(
     """Load configuration, compare, load weights; and say whether there is a head among them."""
     theirs = SegformerConfig.from_pretrained(name, local_files_only=local)
     is_whole = any("SemanticSegmentation" in kind for kind in theirs.architectures or ())
-    more = ("decoder_hidden_size",) if is_whole else ()
+    more = _HEAD_FIELDS if is_whole else ()
     refuse_differing(model.preset.name, name, theirs, network.config, *more)
     with quiet_library():
         loaded: Any = SegformerForSemanticSegmentation.from_pretrained(
@@ -71,3 +72,8 @@ def _from_pretrained(
             local_files_only=local,
         )
     return loaded[0], loaded[1], is_whole
+
+
+def segformer_differences(theirs: SegformerConfig, ours: SegformerConfig) -> list[str]:
+    """Name the architecture fields in which two configurations of whole networks differ."""
+    return differing_fields(theirs, ours, (*BACKBONE_FIELDS["segformer"], *_HEAD_FIELDS))

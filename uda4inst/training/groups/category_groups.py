@@ -9,18 +9,19 @@ instances of all its modules with their scores.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uda4inst.atomic import remove_folder
+from uda4inst.atomic import disk_errors, remove_folder
 from uda4inst.data.class_counts import class_counts
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
     RunDir,
     check_is_new,
+    command_entry,
     create_run,
     find_run,
     module_name,
@@ -35,6 +36,7 @@ from uda4inst.training.config import Config, load_config, to_yaml
 from uda4inst.training.groups.merging import merge_evaluations
 from uda4inst.training.groups.module_processes import train_at_once
 from uda4inst.training.loop import Outcome, Progress
+from uda4inst.training.places import move_run, open_again
 from uda4inst.training.processes import Processes
 from uda4inst.training.validation import (
     NetworkImagesDone,
@@ -79,7 +81,12 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
 
 
 def resume(
-    run: RunDir, *, step: int | None = None, may_replace: bool = False, watch: Watch | None = None
+    run: RunDir,
+    *,
+    step: int | None = None,
+    may_replace: bool = False,
+    overrides: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> Outcome:
     """Go on with a run of one or several groups.
 
@@ -88,6 +95,7 @@ def resume(
         step: step of the checkpoint; None for the latest. A run of several groups goes on from
             the latest alone.
         may_replace: whether results after the step may be moved into RUN/replaced/.
+        overrides: where it goes on, see `uda4inst.training.places.move_run`.
         watch: told about progress, on the first process.
 
     Raises:
@@ -95,6 +103,8 @@ def resume(
             there are results after the step, which may not be replaced.
         RunFailedError: a loss is not finite.
     """
+    if overrides:
+        _on_first(load_config(run.config), lambda: move_run(run, overrides))
     if not run.is_grouped:
         return launch.resume(run, step=step, may_replace=may_replace, watch=watch)
     if step is not None:
@@ -103,7 +113,7 @@ def resume(
             f"Take one of {', '.join(str(m.path) for m in modules_of(run))}, then resume the run."
         )
     config = load_config(run.config)
-    data = open_data(config)
+    data = open_again(run, config)
     data.check()
     return _resume_groups(run, config, data, watch=watch)
 
@@ -191,7 +201,8 @@ def _train_modules(run: RunDir, config: Config, data: RunData, *, watch: Watch |
     """Train what is unfinished, then merge what the modules predict."""
     modules, training = modules_of(run), config.training
     steps = training.total_steps
-    record_command(run)
+    with disk_errors("run folder", run.path, then=f"`uda4inst resume {run.path}`"):
+        record_command(run, command_entry({}))
     status = StatusFile(run.status, steps=steps * len(modules), every=training.heartbeat_seconds)
     status.start()
     try:

@@ -14,6 +14,7 @@ from typing import Any
 from uda4inst.atomic import disk_errors
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
+from uda4inst.evaluation.basis import basis_json, basis_of
 from uda4inst.evaluation.resampling import resampled_path
 from uda4inst.evaluation.scoring import (
     accumulators,
@@ -94,8 +95,9 @@ def _merge_step(
 ) -> dict[str, Any]:
     settings = config.evaluation
     count = len(dataset) if settings.limit is None else min(settings.limit, len(dataset))
+    basis = basis_of(dataset, range(count))
     results: dict[str, Any] = {}
-    with disk_errors("evaluation", run.evaluation, next_step="Make room, then resume the run."):
+    with disk_errors("evaluation", run.evaluation, then="start it again"):
         for network in networks:
             parts = [_read(predictions_file(module, step, network)) for module in modules]
             scores = accumulators(settings.protocols)
@@ -112,14 +114,16 @@ def _merge_step(
             write_resampled_ap(resampled_path(path), scores, names)
             results[network] = results_json(scores)
             log.info(
-                "step %d, %s, merged: %s", step, network, summary(results[network], config.task)
+                "step %d, %s, merged, %s: %s",
+                step,
+                network,
+                basis.count,
+                summary(results[network], config.task),
             )
         record = {
             "step": step,
             "config_hash": config_hash(config),
-            "dataset": f"{dataset.name} ({dataset.root})",
-            "split": dataset.split,
-            "images": count,
+            **basis_json(basis),
             "modules": sources,
             "results": results,
         }

@@ -15,7 +15,6 @@ from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
 from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
 from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
-from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
 from workbench.pages.error_maps.choice import classes_of, ordered, sides, valid_choice
@@ -82,11 +81,11 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
             minimum=1, maximum=max(len(names), 2), value=place + 1, interactive=len(names) > 1
         ),
         facts=_facts(found, name, place, names, choice) + classes,
-        title_a=_title("A", services, a, name, choice),
+        title_a=_title("A", services, a, b, name, choice),
         prediction_a=prediction_a,
         errors_a=errors_a,
         side_b=gr.Column(visible=b is not None),
-        title_b="" if b is None else _title("B", services, b, name, choice),
+        title_b="" if b is None else _title("B", services, b, a, name, choice),
         prediction_b=prediction_b,
         errors_b=errors_b,
         truth=_truth(found, name, choice),
@@ -175,7 +174,14 @@ def _class_text(found: PredictionSet | SemanticSet, thing: int | None) -> str:
     return ALL if found.things == ALL_THINGS else f"all of this group ({', '.join(own_names)})"
 
 
-def _title(side: str, services: Services, which: Evaluated, name: str, choice: ErrorChoice) -> str:
+def _title(
+    side: str,
+    services: Services,
+    which: Evaluated,
+    other: Evaluated | None,
+    name: str,
+    choice: ErrorChoice,
+) -> str:
     index = services.evaluations.index(which, choice.score_threshold)
     numbers = ""
     if name in index.sample_ids:
@@ -195,30 +201,35 @@ def _title(side: str, services: Services, which: Evaluated, name: str, choice: E
             ("network", which.network),
             ("step", f"{which.step:,}"),
             ("this image", numbers),
-            (_evaluated(services, which), _ap(services, which, choice.thing)),
+            _score(services, which, other, choice.thing),
         ]
     )
 
 
-def _evaluated(services: Services, which: Evaluated) -> str:
-    """Return on how many images the headline measure was taken."""
-    record = services.evaluations.record(which.run, which.step)
-    images = record.images if record else None
-    return "all evaluated images" if images is None else f"all {images:,} evaluated images"
+def _score(
+    services: Services, which: Evaluated, other: Evaluated | None, thing: int | None
+) -> tuple[str, str]:
+    """Return the headline measure of what is looked at, beside which images it was taken over.
 
-
-def _ap(services: Services, which: Evaluated, thing: int | None) -> str:
-    """Return the headline measure of what is looked at, with the hash of its configuration."""
-    record = services.evaluations.record(which.run, which.step)
+    With another network beside it, over the images of both.
+    """
+    record, images = services.evaluations.record(which.run, which.step), "evaluated images"
+    if other is not None:
+        both = services.evaluations.comparable(which, other)
+        if both is None:
+            return "all evaluated images", "not compared: the two share no judged image"
+        if both[0] != record:
+            images = "images of both"
+        record = both[0]
     task = services.runs.task(which.run)
     name = None if thing is None else classes_of(task)[thing]
     measure = (task.measures if name is None else task.class_measures)[0]
     protocol = task.protocols[0]
     value = record.value(which.network, protocol, measure, name) if record else None
     if record is None or value is None:
-        return ""
-    how = f"{PROTOCOL_NAMES[protocol]} protocol, config {record.config_hash or '?'}"
-    return f"{measure} {100 * value:.1f} ({how})"
+        return images, ""
+    how = f"{record.said(which.network, protocol)}; config {record.config_hash or '?'}"
+    return images, f"{measure} {100 * value:.1f} ({how})"
 
 
 def _nothing_yet(services: Services, session: SessionState) -> Empty:

@@ -18,6 +18,7 @@ from workbench.ui import markup
 _STATE_ORDER: Final = (
     "finished",
     "running",
+    "starting",
     "queued",
     "paused",
     "stopped",

@@ -16,7 +16,7 @@ _HEAD: Final = (
 )  # fmt: skip
 _HINT: Final = (
     "by uda4inst bench, the newest first; latency of a batch; GFLOPs an image, two a "
-    "multiply-add. Compare rows of one machine, size and precision"
+    "multiply-add. Compare rows of one machine, size and precision; quality over the same images"
 )
 
 
@@ -60,8 +60,8 @@ def _quality(one: Measured) -> str:
     if one.quality is None:
         return '<span class="wb-faint">not evaluated</span>'
     found = one.quality
-    images = "" if found.images is None else f" <small>({found.images:,} images)</small>"
-    return f"{escape(found.measure)} {100 * found.value:.1f}{images}"
+    how = f" <small>({escape(found.how)})</small>"
+    return f"{escape(found.measure)} {100 * found.value:.1f}{how}"
 
 
 def _measured_on(record: SpeedRecord) -> str:

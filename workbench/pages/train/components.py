@@ -7,6 +7,7 @@ from typing import Final
 
 import gradio as gr
 
+from workbench.jobs.queue import MOST_AT_ONCE
 from workbench.pages.train import new_run
 from workbench.pages.train.run_form import RunForm, build_form
 from workbench.pages.train.view import LATEST
@@ -31,6 +32,7 @@ class NewRun:
     form: RunForm
     command: gr.HTML
     start: gr.Button
+    at_once: gr.Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class RunSlots:
 
     card: gr.HTML
     groups: gr.HTML
+    turn: gr.Row
+    actions: gr.Row
     pause: gr.Button
     unpause: gr.Button
     stop: gr.Button
@@ -58,6 +62,16 @@ class RunSlots:
     log: gr.HTML
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnButtons:
+    """What is asked of a run that waits in the queue."""
+
+    begin: gr.Button
+    earlier: gr.Button
+    later: gr.Button
+    cancel: gr.Button
+
+
 def build_new_run(services: Services) -> NewRun:
     """Create what starts a run."""
     names = services.presets.names
@@ -66,8 +80,23 @@ def build_new_run(services: Services) -> NewRun:
     preset = gr.Dropdown(names, value=first, label="Preset", elem_id="train-preset")
     form = build_form(services.presets.fields, services.presets.resolved(first))
     command = gr.HTML(elem_id="train-command")
-    start = gr.Button("Start training", variant="primary", elem_id="train-start")
-    return NewRun(head=head, preset=preset, form=form, command=command, start=start)
+    with gr.Row(elem_classes="wb-start", equal_height=True):
+        start = gr.Button(
+            "Start training", variant="primary", elem_id="train-start", scale=3, min_width=150
+        )
+        at_once = gr.Number(
+            services.runs.queue().at_once,
+            label="runs at once",
+            precision=0,
+            minimum=1,
+            maximum=MOST_AT_ONCE,
+            elem_id="train-at-once",
+            scale=1,
+            min_width=90,
+        )
+    return NewRun(
+        head=head, preset=preset, form=form, command=command, start=start, at_once=at_once
+    )
 
 
 def build_table() -> TableSlot:
@@ -75,11 +104,18 @@ def build_table() -> TableSlot:
     return TableSlot(gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN))
 
 
-def build_monitor() -> RunSlots:
-    """Create what shows the chosen run, and what asks something of it."""
+def build_monitor() -> tuple[RunSlots, TurnButtons]:
+    """Create what shows the chosen run, what asks something of it, and of one that waits."""
     card = gr.HTML(elem_id="train-card")
     groups = gr.HTML(elem_id="train-groups", js_on_load=_PICK_GROUP)
-    with gr.Row(elem_classes="wb-actions"):
+    with gr.Row(elem_classes="wb-actions", visible=False) as turn:
+        begin = gr.Button("Start now", elem_id="train-begin", size="sm", min_width=90)
+        earlier = gr.Button("Earlier", elem_id="train-earlier", size="sm", min_width=80)
+        later = gr.Button("Later", elem_id="train-later", size="sm", min_width=80)
+        cancel = gr.Button(
+            "Cancel", variant="stop", elem_id="train-cancel", size="sm", min_width=80
+        )
+    with gr.Row(elem_classes="wb-actions") as actions:
         pause = gr.Button("Pause", elem_id="train-pause", size="sm", min_width=70)
         unpause = gr.Button("Resume", elem_id="train-resume", size="sm", min_width=70)
         stop = gr.Button("Stop", variant="stop", elem_id="train-stop", size="sm", min_width=70)
@@ -100,9 +136,11 @@ def build_monitor() -> RunSlots:
     curves = gr.HTML(elem_id="train-curves")
     with gr.Accordion("Log", open=True):
         log = gr.HTML(elem_id="train-log", autoscroll=True, max_height=280)
-    return RunSlots(
+    slots = RunSlots(
         card=card,
         groups=groups,
+        turn=turn,
+        actions=actions,
         pause=pause,
         unpause=unpause,
         stop=stop,
@@ -114,3 +152,4 @@ def build_monitor() -> RunSlots:
         curves=curves,
         log=log,
     )
+    return slots, TurnButtons(begin=begin, earlier=earlier, later=later, cancel=cancel)

@@ -8,6 +8,8 @@ from datetime import datetime
 from html import escape
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.evaluation.basis import said
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.run_folder.layout import RUN_NAME
 from uda4inst.run_folder.status import Status
 from workbench.stores.groups import group_text
@@ -19,6 +21,10 @@ from workbench.ui.palette import LINE_COLORS, class_css
 # A live trainer signs every 2 s; say so when it has not for a while.
 SILENT_SECONDS = 15.0
 _METHOD_LETTERS, _DATE_LETTERS = 80, 30
+_NOT_COMPARABLE = (
+    "These scores are not all by one protocol over the same images, so they are no ranking: see "
+    "the column judged. The Error maps page compares two runs on the images they share."
+)
 _MEASURE_HEAD = ' class="wb-num" title="newest evaluation, %"'
 
 
@@ -39,6 +45,7 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
             ("step", ' class="wb-num"'),
             (f"{measures} student", _MEASURE_HEAD),
             (f"{measures} teacher", _MEASURE_HEAD),
+            ("judged", ' title="protocol, step and images of the newest evaluation"'),
             ("started", ""),
         )
     )
@@ -48,7 +55,7 @@ def run_table(summaries: Sequence[RunSummary], *, chosen: str | None) -> str:
     )
     return (
         '<div class="wb-scroll wb-runs"><table class="wb-table">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{_unequal(summaries)}"
     )
 
 
@@ -134,23 +141,27 @@ def _run_row(summary: RunSummary, *, chosen: bool, unit: str) -> str:
     """Return a line; with a unit its numbers say what they are."""
     status = summary.status
     ap = [_percent(summary.ap.get(who), unit) for who in ("student", "teacher")]
-    at = (
-        f' title="{summary.measure}, step {summary.ap_step:,}, {escape(summary.scored_by)}"'
-        if summary.ap_step is not None
-        else ""
-    )
+    at = f' title="{escape(_how(summary))}"' if summary.ap_step is not None else ""
     name, why = escape(summary.name), escape(status.error or "")
     shown = f'<button type="button" class="wb-link" data-run="{name}">{name}</button>'
     steps = f"{status.step:,} / {status.steps:,}" if status.steps else "–"
     return (
         f'<tr class="{"wb-chosen" if chosen else ""}">'
         f'<td class="wb-run-name">{shown if RUN_NAME.fullmatch(summary.name) else name}</td>'
-        f'<td title="{why}">{markup.chip(status.state)}</td>'
+        f'<td title="{why}">{markup.chip(status.state)}{_place(summary)}</td>'
         f"<td>{escape(markup.method_text(summary)[:_METHOD_LETTERS]) or '–'}</td>"
         f'<td class="wb-num">{steps}</td>'
         f'<td class="wb-num"{at}>{ap[0]}</td><td class="wb-num"{at}>{ap[1]}</td>'
+        f'<td class="wb-judged"{at}>{_judged(summary)}</td>'
         f"<td>{escape(_when(status.started))}</td></tr>"
     )
+
+
+def _place(summary: RunSummary) -> str:
+    """Return which of those that wait it is, and whether it cannot begin."""
+    if summary.place is None:
+        return ""
+    return f" <small>{summary.place + 1}{', cannot begin' if summary.status.error else ''}</small>"
 
 
 def _scores(summary: RunSummary) -> str:
@@ -158,8 +169,35 @@ def _scores(summary: RunSummary) -> str:
     known = [f"{who} {100 * value:.1f}" for who, value in summary.ap.items() if value is not None]
     if not known:
         return ""
-    text = f"{summary.measure} {', '.join(known)} at step {summary.ap_step:,}"
-    return f'<p class="wb-quiet">{escape(f"{text} ({summary.scored_by})")}</p>'
+    text = f"{summary.measure} {', '.join(known)} ({_how(summary)})"
+    return f'<p class="wb-quiet">{escape(text)}</p>'
+
+
+def _how(summary: RunSummary) -> str:
+    """Return how a run's newest scores were come by, with the name of the images."""
+    networks = " and ".join(who for who, value in summary.ap.items() if value is not None)
+    basis = summary.basis
+    how = said(basis, protocol=summary.protocol, network=networks, step=summary.ap_step)
+    return f"{how} of {basis.dataset} {basis.split}" if basis.dataset else how
+
+
+def _judged(summary: RunSummary) -> str:
+    """Return protocol, step and images in short; what they are in full is the cell's title."""
+    if summary.ap_step is None:
+        return "–"
+    name = PROTOCOL_NAMES.get(summary.protocol, summary.protocol)
+    text = f"{name}, step {summary.ap_step:,}, {summary.basis.count}"
+    return f"<small>{escape(text)}</small>"
+
+
+def _unequal(summaries: Sequence[RunSummary]) -> str:
+    """Return a warning where scores stand below each other that are not over the same images."""
+    judged = [s for s in summaries if any(value is not None for value in s.ap.values())]
+    ways = {(s.protocol, s.basis.dataset, s.basis.split, s.basis.names) for s in judged}
+    is_known = all(s.basis.names for s in judged)
+    if len(judged) < 2 or (len(ways) == 1 and is_known):
+        return ""
+    return f'<p class="wb-quiet wb-unequal">{escape(_NOT_COMPARABLE)}</p>'
 
 
 def _requests(requests: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from workbench.pages.train import new_run
 from workbench.pages.train.components import (
     NewRun,
     RunSlots,
+    TurnButtons,
     build_monitor,
     build_new_run,
     build_table,
@@ -74,7 +75,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
             runs = build_table()
             notice, body = Frame.open("train")
             with body:
-                monitor = build_monitor()
+                monitor, turn = build_monitor()
     timer = gr.Timer(TICK_SECONDS)
     frame = Frame.of(notice, body, {TableView: runs, TrainView: monitor})
     mounted = Mounted("train", session, frame, lambda state: view(services, state), [], timer)
@@ -83,6 +84,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     picked = mounted.on_choice(runs.table.pick, _pick, "pick_run")
     group_picked = mounted.on_choice(monitor.groups.pick, _pick_group, "pick_group")
     _wire_requests(monitor, mounted, services)
+    _wire_queue(turn, form, mounted, services)
     restarted = _wire_restart(monitor, mounted, services)
     chosen = {
         "started": started, "restarted": restarted, "picked": picked, "group_picked": group_picked,
@@ -96,7 +98,12 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
     def fill(preset: str) -> Updates:
         values = new_run.fresh_values(services, preset)
         command = new_run.preview(services, preset, values)
-        return {parts.head: new_run.head(preset), parts.command: command, **form.filled(values)}
+        return {
+            parts.head: new_run.head(preset),
+            parts.command: command,
+            parts.at_once: services.runs.queue().at_once,
+            **form.filled(values),
+        }
 
     def preview(preset: str, head: str | None, *read: object) -> object:
         if not new_run.is_filled(head, preset):
@@ -108,7 +115,7 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
         "train_choose_preset": parts.preset.input,
     }
     for name, event in opened.items():
-        outputs = [parts.head, parts.command, *form.outputs]
+        outputs = [parts.head, parts.command, parts.at_once, *form.outputs]
         on_action(
             event,
             fill,
@@ -170,6 +177,34 @@ def _wire_requests(parts: RunSlots, page: Mounted, services: Services) -> None:
     for what, button in buttons.items():
         asked = on_action(button.click, asking(what), name=f"train_{what}", inputs=[page.session])
         page.redraw_after(asked, what)
+
+
+def _wire_queue(turn: TurnButtons, form: NewRun, page: Mounted, services: Services) -> None:
+    """Bind what is asked of a run that waits, and how many may train at once."""
+    jobs = services.jobs
+    asked: dict[str, tuple[gr.Button, Callable[[str], None]]] = {
+        "begin": (turn.begin, jobs.start_now),
+        "earlier": (turn.earlier, lambda name: jobs.move(name, -1)),
+        "later": (turn.later, lambda name: jobs.move(name, 1)),
+        "cancel": (turn.cancel, jobs.cancel),
+    }
+
+    def asking(what: Callable[[str], None]) -> Callable[[SessionState], None]:
+        return lambda state: what(_chosen(state))
+
+    for name, (button, what) in asked.items():
+        done = on_action(button.click, asking(what), name=f"train_{name}", inputs=[page.session])
+        page.redraw_after(done, name)
+
+    def set_at_once(count: float | None) -> None:
+        if count is not None:  # emptied, to be typed into
+            jobs.set_at_once(count)
+            jobs.advance()
+
+    changed = on_action(
+        form.at_once.input, set_at_once, name="train_at_once", inputs=[form.at_once]
+    )
+    page.redraw_after(changed, "at_once")
 
 
 def _wire_restart(parts: RunSlots, page: Mounted, services: Services) -> Dependency:

@@ -33,6 +33,8 @@ class TrainView:
 
     card: str
     groups: str
+    turn: gr.Row
+    actions: gr.Row
     pause: gr.Button
     unpause: gr.Button
     stop: gr.Button
@@ -82,12 +84,15 @@ def _content(
     summary = services.runs.summary(run)
     networks = services.runs.modules(run)
     series = services.metrics.series(network)
+    waits = services.runs.queue().place(run) is not None
     left = [] if summary.status.live else [n.group for n in networks if n.status.live]
     return TrainView(
         card=monitor.run_card(summary, services.jobs.pending(run)),
         groups=monitor.group_table(
             networks, chosen=group, remarks=_remarks(services, summary.name, summary.status, left)
         ),
+        turn=gr.Row(visible=waits),
+        actions=gr.Row(visible=not waits),
         **_buttons(services, run, summary.status, left),
         checkpoint=checkpoint,
         head=monitor.group_head(group),

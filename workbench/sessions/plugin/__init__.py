@@ -56,7 +56,7 @@ class ExportImageList(foo.Operator):
         try:
             path = file_named(ctx.params.get("name") or "")
             view, what = chosen(ctx)
-            with disk_errors("the folder of lists", path.parent, next_step="Make it writable."):
+            with disk_errors("the folder of lists", path.parent, then="write it again"):
                 path.parent.mkdir(parents=True, exist_ok=True)
             count = export_view(view, path, domain=ctx.params.get("domain"), what=what)
         except UserError as error:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,14 @@ import numpy as np
 import pytest
 
 from uda4inst.classes import thing_index
+from uda4inst.data.readers.cityscapes import Cityscapes
 from uda4inst.errors import UserError
+from uda4inst.evaluation.scoring import evaluate_predictions
+from uda4inst.formats.image_list import ImageList
 from workbench.pages.error_maps import page as error_maps
 from workbench.pages.error_maps.choice import ordered, sides
 from workbench.pages.error_maps.view import ErrorView, error_view
+from workbench.pages.train.monitor import run_table
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.evaluations import Evaluated
@@ -67,6 +73,62 @@ def test_error_view__two_sides(services: Services, run: Path) -> None:
     assert view.errors_b.shape == view.errors_a.shape
     assert "student" in view.title_b
     assert not np.array_equal(view.errors_a, view.errors_b)
+
+
+def set_images(run: Path, names: str, images: int) -> None:
+    """Have an evaluation say that it judged other images."""
+    path = run / "evaluation" / "00000040.json"
+    changed = {"images": images, "image_names": names}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+def test_error_view__scores_over_other_images_are_made_anew_on_those_of_both(
+    services: Services, run: Path, write_run: Callable[..., Path], factories: Any, toy_tree: Path
+) -> None:
+    tree = toy_tree / "cityscapes"
+    other = write_run("other", steps=40, tree=tree)
+    state = DEMO.on_errors(other_run="other", network="student", other_network="student")
+    alike = shown(services, state)
+    for title in (alike.title_a, alike.title_b):
+        assert "AP 31.0 (Cityscapes protocol, student, step 40, 4 of 8 images" in title
+        assert "evaluated images" in title
+    factories.write_predictions(other, 40, "student", tree, limit=2)
+    set_images(other, "1" * 16, 2)
+    # Worse than B lists the images of both alone.
+    apart = shown(services, state.on_errors(order="worse than B"))
+    dataset = Cityscapes(tree, "val")
+    both = ImageList(tuple(dataset.basename(index) for index in range(2)))
+    for title, folder in ((apart.title_a, run), (apart.title_b, other)):
+        path = folder / "evaluation" / "predictions" / "00000040" / "student.jsonl.gz"
+        expected = evaluate_predictions(path, dataset, protocols=["cityscapes"], only=both)
+        ap = 100 * expected["cityscapes"]["AP"]
+        assert f"AP {ap:.1f} (Cityscapes protocol, student, step 40, 2 of 4 images" in title
+        assert "images of both" in title
+
+
+def test_error_view__networks_judged_on_other_data_are_not_compared(
+    services: Services, run: Path, write_run: Callable[..., Path], toy_tree: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "copy"
+    shutil.copytree(toy_tree / "cityscapes", elsewhere)
+    set_images(write_run("other", steps=40, tree=elsewhere), "1" * 16, 4)
+    view = shown(services, DEMO.on_errors(other_run="other"))
+    for title in (view.title_a, view.title_b):
+        assert "not compared: the two share no judged image" in title
+        assert "AP" not in title
+
+
+def test_run_table__scores_over_other_images_are_said_to_be_no_ranking(
+    services: Services, run: Path, write_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    other = write_run("other", steps=40, tree=toy_tree / "cityscapes")
+    table = run_table(services.runs.summaries(), chosen=None)
+    assert table.count("<small>Cityscapes, step 40, 4 of 8 images</small>") == 2
+    assert "no ranking" not in table
+    set_images(other, "1" * 16, 2)
+    table = run_table(services.runs.summaries(), chosen=None)
+    assert "Cityscapes, step 40, 2 of 8 images" in table
+    assert "no ranking" in table
 
 
 def test_error_view__class_filter_shows_that_class_alone(services: Services, run: Path) -> None:

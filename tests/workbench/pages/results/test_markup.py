@@ -115,7 +115,10 @@ def test_differences__bold_beyond_the_interval_and_quiet_within(
         for seed, ap in by_seed.items():
             suite_factory.write_resamples(folder, f"{row}-seed{seed}", ap)
     html = differences(list(difference_tables(collect(folder), *STUDENT)))
-    assert "<h4>Differences in AP, Cityscapes protocol, student</h4>" in html
+    assert (
+        "<h4>Differences in AP, Cityscapes protocol, student, last step, 100 of 100 images</h4>"
+        in html
+    )
     assert "<b>+5.2</b> <small>(" in html
     assert '<span class="wb-faint">-0.1 <small>(' in html
     assert "<summary>Differences in AP by class" in html

@@ -1,0 +1,1 @@
+"""A configuration proposed for folders that nobody has described; may use training and below."""

@@ -1,0 +1,143 @@
+"""Every number of a suite in a line of its own, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from uda4inst.evaluation.found import MEASURES, SCORE
+from uda4inst.suites.found import counted_runs, found_of
+from uda4inst.suites.intervals import Interval
+from uda4inst.suites.results import SuiteResults
+from uda4inst.suites.rows import Network, ProtocolName, RowResult, Statistic, View
+
+CSV_COLUMNS: Final[tuple[str, ...]] = (
+    "suite",
+    "scale",
+    "benchmark",
+    "row",
+    "label",
+    "network",
+    "protocol",
+    "metric",
+    "class",
+    "paper",
+    "mean",
+    "min",
+    "max",
+    "n",
+    "state",
+    "low",
+    "high",
+    "minus",
+    "minus_network",
+    "images",
+    "images_there",
+)
+
+
+def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
+    """Return every number in a line of its own, all digits, per cent.
+
+    The network is the one that was judged: a row without a teacher has its student's numbers once.
+    Differences name the row that is taken away in the column `minus`, whose network is
+    `minus_network`; they and shares of the gap have the 95 % interval in `low` and `high`.
+    `images` of `images_there` were judged; where a row's runs differ, all are listed.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    written: set[tuple[str, str, str]] = set()
+    for protocol, network in views:
+        for row in results.rows:
+            whose = row.judged(network)
+            if (protocol, whose, row.key) in written:
+                continue
+            written.add((protocol, whose, row.key))
+            facts = {
+                "suite": results.suite.name,
+                "scale": results.scale.name,
+                "benchmark": row.row.benchmark,
+                "row": row.key,
+                "label": row.label,
+                "network": whose,
+                "protocol": protocol,
+                "state": row.state,
+                "images": _counts(run.basis.images for run in row.finished),
+                "images_there": _counts(run.basis.there for run in row.finished),
+            }
+            writer.writerows(facts | line for line in _lines(results, row, protocol, network))
+    return out.getvalue()
+
+
+def _counts(values: Iterator[int | None]) -> str:
+    return " ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _lines(
+    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
+) -> Iterator[dict[str, Any]]:
+    """Yield what is written of every number of a row."""
+    for metric, name, paper, found in _numbers(results, row, protocol, network):
+        line: dict[str, Any] = {"metric": metric, "class": name, "paper": paper, "n": 0}
+        if found is not None:
+            low, high = found.spread
+            line |= {"mean": found.mean, "min": low, "max": high, "n": found.n}
+        if metric.endswith(" gap"):
+            share = results.share_closed(row, network, protocol, metric.removesuffix(" gap"))
+            line |= {"low": share.low, "high": share.high} if share else {}
+        yield line
+    for metric, name, other, found in _differences(results, row, protocol, network):
+        yield {
+            "metric": f"{metric} difference",
+            "class": name,
+            "mean": found.value,
+            "n": found.n,
+            "low": found.low,
+            "high": found.high,
+            "minus": other.key,
+            "minus_network": other.judged(network),
+        }
+    if protocol == "cityscapes":
+        for name, counts in found_of(row, network).items():
+            for measure in MEASURES:
+                yield {
+                    "metric": f"{measure}, score above {SCORE}",
+                    "class": name,
+                    "mean": counts.value(measure),
+                    "n": counted_runs(row, network),
+                }
+
+
+def _numbers(
+    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
+) -> Iterator[tuple[str, str, float | None, Statistic | None]]:
+    """Yield (metric, class, paper, ours) for everything a row has a number for."""
+    for metric in results.suite.task.measures:
+        for name in (None, *row.row.classes):
+            paper = row.paper.value(metric, name) if row.paper else None
+            yield metric, name or "all", paper, row.statistic(network, protocol, metric, name)
+        paper_gap = results.paper_gap_closed(row, metric)
+        gap = results.gap_closed(row, network, protocol, metric)
+        yield f"{metric} gap", "all", paper_gap, gap
+    for name, classes in results.suite.task.class_sets.items():
+        own = row.statistic(network, protocol, results.suite.task.measures[0], classes)
+        yield name, "all", None, own
+
+
+def _differences(
+    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
+) -> Iterator[tuple[str, str, RowResult, Interval]]:
+    """Yield (metric, class, other row, difference) for every row that stands above this one."""
+    for other in results.rows[: results.rows.index(row)]:
+        for metric in results.suite.task.measures:
+            shared = [c for c in row.row.classes if c in other.row.classes]
+            chosen = {"all": None, **{c: c for c in shared}}
+            if results.suite.rare:
+                chosen["+".join(results.suite.rare)] = results.suite.rare
+            for name, classes in chosen.items():
+                found = results.difference(row, other, network, protocol, metric, classes)
+                if found is not None:
+                    yield metric, name, other, found
