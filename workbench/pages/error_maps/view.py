@@ -240,7 +240,11 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty:
     task = services.runs.task(session.run)
     if task.predictions_kind is None:
         what = f"No error maps of {task.name}"
-        return Empty(markup.empty(what, "Its predictions are of a kind that is not drawn here."))
+        return Empty(
+            markup.empty(
+                what, "Its scores are on the Train page; its predictions are not drawn here."
+            )
+        )
     if services.runs.groups(session.run):
         return _nothing_of_group_yet(services, session.run, session.errors.group)
     status = services.runs.status(session.run)
