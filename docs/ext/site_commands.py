@@ -73,7 +73,7 @@ def parameter_of(parameter: Any) -> Parameter:
         facts.append(" ".join(end for end in ends if not end.endswith("None")))
     if parameter.required and is_option:
         facts.append("required")
-    if parameter.multiple:
+    if parameter.multiple and "be repeated" not in (parameter.help or ""):
         facts.append("may be repeated")
     default = parameter.default
     if value and default not in (None, "") and not callable(default):
@@ -118,7 +118,7 @@ def workbench_command() -> Command:
         if action.dest == "help":
             continue
         repeated = isinstance(action.default, list)
-        facts = ["may be repeated"] if repeated else []
+        facts = ["may be repeated"] if repeated and "be repeated" not in (action.help or "") else []
         if action.default is not None and not repeated:
             facts.append(f"default {code(str(action.default))}")
         parameters.append(

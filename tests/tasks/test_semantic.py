@@ -13,6 +13,8 @@ from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.models.semantic.loss import pixel_cross_entropy
 from uda4inst.models.semantic.prediction import Auxiliary, SemanticPrediction
+from uda4inst.run_folder.evaluations import predicting_networks
+from uda4inst.run_folder.layout import RunDir
 from uda4inst.structures import InstanceMap, Sample, SemanticMap
 from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import StudentView
@@ -40,6 +42,16 @@ def test_task_of__finds_the_task_by_the_networks_preset() -> None:
     assert task_of("swin_l") is TASKS["instances"]
     presets = [preset for task in TASKS.values() for preset in task.presets]
     assert len(presets) == len(set(presets))
+
+
+def test_predictions_name__is_found_again_where_it_can_be_shown(tmp_path: Path) -> None:
+    shown = [task for task in TASKS.values() if task.predictions_kind is not None]
+    for task in shown:
+        run = RunDir(tmp_path / task.name)
+        run.predictions_of(3).mkdir(parents=True)
+        (run.predictions_of(3) / task.predictions_name("teacher")).touch()
+        assert predicting_networks(run, 3) == ["teacher"]
+    assert len(shown) >= 2
 
 
 def test_semantic__names_what_it_predicts() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from uda4inst.errors import UserError
+from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.formats.class_map import read_class_map
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.methods import DEFAULT_METHOD
@@ -255,8 +256,9 @@ def test_schema__names_agree_with_their_owners() -> None:
     presets = [name for task in TASKS.values() for name in task.presets]
     protocols = [name for task in TASKS.values() for name in task.protocols]
     protocols += [name for task in TASKS.values() for name in task.further_protocols]
-    assert get_args(schema.PresetName) == tuple(presets)
-    assert get_args(schema.ProtocolName) == tuple(protocols)
+    assert sorted(get_args(schema.PresetName)) == sorted(presets)
+    assert sorted(get_args(schema.ProtocolName)) == sorted(protocols)
+    assert set(protocols) == set(PROTOCOL_NAMES)
 
 
 def test_load_config__semantic_maps_are_judged_by_their_own_protocol(minimal: Path) -> None:

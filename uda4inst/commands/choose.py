@@ -34,8 +34,8 @@ def choose(
 ) -> None:
     """Measure how student and teacher agree on unlabelled images, and choose a checkpoint by it.
 
-    Everything goes into choice.json in the run's folder; true AP stands beside it where the step
-    was evaluated, and plays no part.
+    For runs of instance segmentation. Everything goes into choice.json in the run's folder; true AP
+    stands beside it where the step was evaluated, and plays no part.
     """
     if bool(runs) == (suite is not None):
         raise UserError(

@@ -57,22 +57,26 @@ def evaluate(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Judge the images this file lists alone, one name a line; of a run, by its stored "
-            "predictions, and nothing is written."
+            help="Judge the images this file lists alone, one name a line; of a run of "
+            "instances, by its stored predictions, and nothing is written."
         ),
     ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="Judge by this protocol: cityscapes, coco or thing_pixels; may be given several "
-            "times. Of a run: its stored predictions, and nothing is written."
+            help="Judge instances by this protocol: cityscapes, coco or thing_pixels. Of a run: "
+            "its stored predictions, and nothing is written. May be repeated."
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with all digits, shares in [0, 1].")
     ] = False,
 ) -> None:
-    """Print AP at .50:.95 and at .50 by Cityscapes and COCO, or IoU and accuracy, per class."""
+    """Judge a run's checkpoint, or predictions made elsewhere, on labelled images.
+
+    Printed in per cent, for all classes and each: AP at .50:.95 and at .50 by Cityscapes and COCO
+    for instances, IoU and accuracy for semantic maps. A run's scores are kept in its folder.
+    """
     from uda4inst.data.readers import truth_class
     from uda4inst.evaluation.basis import read_basis
     from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions

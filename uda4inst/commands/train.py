@@ -67,7 +67,7 @@ def resume(
     ] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
-    """Go on with a run that was stopped or killed; it ends as if it never had been."""
+    """Go on with a run that was stopped or killed; it ends as if it had never stopped."""
     from uda4inst.run_folder.layout import find_run
 
     found = find_run(run, root=root)
@@ -84,7 +84,7 @@ def resume(
 
 def fork(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
-    name: Annotated[str, typer.Argument(help="Of the new run.")],
+    name: Annotated[str, typer.Argument(help="Name of the new run, which lies under --root.")],
     step: Annotated[
         int | None,
         typer.Option("--from", help="Step of the checkpoint (default: the latest)."),

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from uda4inst.models.network import LoadReport, Network
 from uda4inst.structures import InstanceMap, Labels, Sample, SemanticMap
 
 Measures = tuple[str, str]
+# What a predictions file holds that can be read again: detections of the 8 things
+# (`formats.predictions`), or maps of the 19 classes (`formats.label_maps`).
+PredictionsKind = Literal["detections", "label maps"]
 Target = InstanceMap | SemanticMap  # what a network learns to predict of one image
 
 
@@ -255,6 +258,11 @@ class Task(Protocol):
 
     def predictions_name(self, network: str) -> str:
         """Return the name of the file that holds a network's predictions in a run folder."""
+        ...
+
+    @property
+    def predictions_kind(self) -> PredictionsKind | None:
+        """What that file holds, for error maps and FiftyOne; None: nothing that they can show."""
         ...
 
     def write_pictures(

@@ -42,6 +42,7 @@ from uda4inst.tasks.base import (
     Loss,
     LossPart,
     Measures,
+    PredictionsKind,
     StudentView,
     Task,
     TrainedNetwork,
@@ -103,6 +104,7 @@ class Instances:
         default_factory=lambda: {THING_PIXELS: (PIXEL_MEASURES, PIXEL_CLASS_MEASURES)}
     )
     class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    predictions_kind: PredictionsKind | None = "detections"
     has_groups: bool = True
 
     def build_network(

@@ -32,6 +32,7 @@ from uda4inst.tasks.base import (
     Loss,
     LossPart,
     Measures,
+    PredictionsKind,
     StudentView,
     Task,
     TrainedNetwork,
@@ -86,6 +87,7 @@ class Semantic:
         default_factory=dict[str, tuple[Measures, Measures]]
     )
     class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CLASS_SETS)
+    predictions_kind: PredictionsKind | None = "label maps"
     has_groups: bool = False
 
     def build_network(

@@ -327,7 +327,7 @@ class Config(Settings):
         if not isinstance(model, dict) or not isinstance(evaluation, dict):
             return values
         task = next((t for t in TASKS.values() if model.get("preset") in t.presets), None)
-        if task is None or task.name == "instances":
+        if task is None:
             return values
         return {**values, "evaluation": {"protocols": list(task.protocols), **evaluation}}
 

@@ -19,7 +19,6 @@ from uda4inst.run_folder.evaluations import (
 )
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.tasks.base import Task
-from uda4inst.tasks.semantic import SEMANTIC
 from uda4inst.training.config import Config, load_config
 from workbench.sessions.request import JUDGED_SPLITS, DataRequest, Side
 from workbench.sessions.seen.request import SeenRequest, run_title
@@ -109,7 +108,7 @@ class Predicted:
     @property
     def key(self) -> str:
         """Its evaluation by the Cityscapes protocol, or what begins the names of its scores."""
-        protocol = "iou" if self.task is SEMANTIC else "ap"
+        protocol = "iou" if self.task.predictions_kind == "label maps" else "ap"
         return f"{protocol}_{self.field.removeprefix('run_')}"
 
     @property
@@ -156,10 +155,11 @@ def find_predicted(
         network: None for all that were judged.
 
     Raises:
-        UserError: a run has no such predictions.
+        UserError: a run has no such predictions, or predicts what cannot be shown.
     """
     found: list[Predicted] = []
     for run in runs:
+        _require_kind(run)
         known = evaluated_steps(run)
         chosen = step if step is not None else known[-1] if known else None
         networks = predicting_networks(run, chosen) if chosen is not None else []
@@ -173,6 +173,16 @@ def find_predicted(
             )
         found += [Predicted(run, chosen, name) for name in kept]
     return found
+
+
+def _require_kind(run: RunDir) -> None:
+    """Raise where a run's predictions cannot be shown."""
+    task = load_config(run.config).task
+    if task.predictions_kind is None:
+        raise UserError(
+            f"RUN must predict detections or semantic maps to be shown judged, got {task.name} "
+            f"({run.path}). Choose another run{_of_training(run)}"
+        )
 
 
 def _of_training(run: RunDir) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from uda4inst.errors import UserError
-from uda4inst.tasks.semantic import SEMANTIC
 from workbench.sessions import evaluation  # makes the methods known
 from workbench.sessions.building import PREDICTED, DataSession, Progress, sole_builder
 from workbench.sessions.convert import to_predictions
@@ -105,7 +104,7 @@ def _keep(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:
         return
     kept.pop(one.field, None)
     _write_info(dataset, kept)  # half of it is not taken for the whole
-    add = add_semantic if one.task is SEMANTIC else _add
+    add = add_semantic if one.task.predictions_kind == "label maps" else _add
     scores = add(dataset, one, progress)
     facts = {**one.facts(), "fingerprint": print_of_file, "scores": scores}
     _write_info(dataset, {**kept, one.field: {"title": one.title, **facts}})
@@ -113,14 +112,14 @@ def _keep(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:
 
 def _is_there(dataset: fo.Dataset, one: Judgeable) -> bool:
     """Whether nobody took out what was written of predictions."""
-    if one.task is SEMANTIC:
+    if one.task.predictions_kind == "label maps":
         return dataset.has_sample_field(one.field)
     return one.key in dataset.list_evaluations()
 
 
 def _compare(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> None:
     """Save the views of what one finds and another does not, of every two of a kind."""
-    semantic = [one for one in predicted if one.task is SEMANTIC]
+    semantic = [one for one in predicted if one.task.predictions_kind == "label maps"]
     for first, second in _pairs([one for one in predicted if one not in semantic]):
         save_comparison_view(dataset, (first.title, first.key), (second.title, second.key))
     for first, second in _pairs(semantic):

@@ -146,7 +146,12 @@ class EvaluationStore:
         return [s for s in evaluated_steps(self._runs.dir(run)) if self.networks(run, s)]
 
     def networks(self, run: str, step: int) -> list[str]:
-        """Return which networks have stored predictions at a step, the teacher first."""
+        """Return which networks have stored predictions at a step, the teacher first.
+
+        None of a task whose predictions no page can show.
+        """
+        if self._runs.task(run).predictions_kind is None:
+            return []
         return predicting_networks(self._runs.dir(run), step)
 
     def record(self, run: str, step: int) -> Evaluation | None:
@@ -255,7 +260,7 @@ class EvaluationStore:
     def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet | SemanticSet:
         def read() -> PredictionSet | SemanticSet:
             dataset = self._dataset(which.run)
-            if self._runs.task(which.run).labels == "semantic":
+            if self._runs.task(which.run).predictions_kind == "label maps":
                 return _read_semantic_set(key[0], dataset)
             return _read_set(key[0], dataset, self._things(which.run))
 

@@ -22,6 +22,8 @@ from uda4inst.evaluation.semantic import SemanticScores
 from uda4inst.formats.coco import write_results
 from uda4inst.formats.label_maps import LabelMaps, writing_label_maps
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.tasks.semantic import Semantic
+from uda4inst.training.config import Config
 from workbench.sessions import run_session
 from workbench.sessions.building import DataSession
 from workbench.sessions.convert import from_segmentation
@@ -62,6 +64,15 @@ def test_open__scores_are_those_of_evaluate(run: RunDir, opened: DataSession) ->
     scores = opened.summary["predicted"][FIELD]["scores"]
     assert {name: scores[name] for name in judged} == judged
     assert 0 < scores["mIoU"] < 1
+
+
+def test_find_predicted__refuses_what_cannot_be_shown(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Semantic(name="depth", predictions_kind=None)
+    monkeypatch.setattr(Config, "task", property(lambda _: other))
+    with pytest.raises(UserError, match=r"must predict detections or semantic maps.*got depth"):
+        find_predicted([run])
 
 
 def test_open__holds_every_map(run: RunDir, opened: DataSession) -> None:

@@ -9,6 +9,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from uda4inst.formats.image_list import read_image_list
+from uda4inst.tasks.base import Task
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 from workbench.stores.evaluations import Evaluated, worst_first
@@ -27,8 +28,12 @@ def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, 
 def class_names(services: Services, session: SessionState) -> tuple[str, ...]:
     """Return the classes that can be looked at alone, in the order of `ErrorChoice.thing`."""
     a, _ = sides(services, session)
-    is_semantic = a is not None and services.runs.task(a.run).labels == "semantic"
-    return ERROR_CLASSES if is_semantic else THING_NAMES
+    return THING_NAMES if a is None else classes_of(services.runs.task(a.run))
+
+
+def classes_of(task: Task) -> tuple[str, ...]:
+    """Return the classes whose errors are told apart in a task's predictions."""
+    return ERROR_CLASSES if task.predictions_kind == "label maps" else THING_NAMES
 
 
 def valid_choice(services: Services, session: SessionState) -> ErrorChoice:

@@ -21,8 +21,8 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     a, b = sides(services, state)
     if a is None:
         raise UserError(
-            "a run to open must have stored predictions, got none. Choose another run, or evaluate "
-            "it."
+            "a run to open must have stored predictions, detections or semantic maps, got none. "
+            "Choose another run, or evaluate it."
         )
     both = list(dict.fromkeys(one for one in (a, b) if one is not None))
     words = ["run", *(_word(services, one) for one in both)]

@@ -17,7 +17,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
-from workbench.pages.error_maps.choice import ordered, sides, valid_choice
+from workbench.pages.error_maps.choice import classes_of, ordered, sides, valid_choice
 from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
@@ -189,7 +189,7 @@ def _title(
         kinds = (
             f" ({error.false_positive_pixels:,} invented, {error.false_negative_pixels:,} missed)"
         )
-        if choice.thing is None and services.runs.task(which.run).labels == "semantic":
+        if choice.thing is None and services.runs.task(which.run).predictions_kind == "label maps":
             kinds = ""  # every pixel has a class, so what is missed by one is invented by another
         numbers = f"{error.wrong_pixels:,} px wrong{kinds}, {error.right_pixels:,} right"
     run, group = split_name(which.run)
@@ -222,8 +222,7 @@ def _score(
             images = "images of both"
         record = both[0]
     task = services.runs.task(which.run)
-    names = ERROR_CLASSES if task.labels == "semantic" else THING_NAMES
-    name = None if thing is None else names[thing]
+    name = None if thing is None else classes_of(task)[thing]
     measure = (task.measures if name is None else task.class_measures)[0]
     protocol = task.protocols[0]
     value = record.value(which.network, protocol, measure, name) if record else None
@@ -237,6 +236,14 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty:
     if session.run is None:
         return Empty(
             markup.empty("No run yet", "Start one on the Train page; it is evaluated at its end.")
+        )
+    task = services.runs.task(session.run)
+    if task.predictions_kind is None:
+        what = f"No error maps of {task.name}"
+        return Empty(
+            markup.empty(
+                what, "Its scores are on the Train page; its predictions are not drawn here."
+            )
         )
     if services.runs.groups(session.run):
         return _nothing_of_group_yet(services, session.run, session.errors.group)

@@ -12,6 +12,7 @@ import numpy as np
 from uda4inst.suites.definition import BENCHMARKS
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import RowResult, Statistic, View
+from uda4inst.tasks.base import PredictionsKind
 from workbench.ui import plots
 from workbench.ui.markup import section
 from workbench.ui.palette import LINE_COLORS, class_css, semantic_css
@@ -33,6 +34,12 @@ _ROW_COLORS: Final = (
     "#0e7490",
     "#b45309",
 )
+_ColorOf = Callable[[str], str | None]
+# Of a task whose predictions are drawn nowhere, classes have no colour.
+_CLASS_COLORS: Final[Mapping[PredictionsKind | None, _ColorOf]] = {
+    "detections": class_css,
+    "label maps": semantic_css,
+}
 _THRESHOLD: Final = "method.score_threshold"
 
 
@@ -91,7 +98,7 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     task = rows[0].task
     # Classes have the name that the measure has for one of them, and the colours of its pictures.
     names = dict(zip(task.measures, task.class_measures, strict=True))
-    key = semantic_css if task.labels == "semantic" else class_css
+    key = _CLASS_COLORS.get(task.predictions_kind, lambda _: None)
     drawn: dict[str, dict[str, list[_Pair]]] = {
         name: _groups(rows, view, metric, colors) for metric, name in names.items()
     }
@@ -131,7 +138,7 @@ def _groups(
     return groups
 
 
-def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]], key: Callable[[str], str]) -> str:
+def _bars(metric: str, groups: Mapping[str, Sequence[_Pair]], key: _ColorOf) -> str:
     """Return one drawing: a group a class, of the colour that `key` has for its name."""
     highest = max((pair.highest for pairs in groups.values() for pair in pairs), default=0.0)
     if not highest:

@@ -21,12 +21,17 @@ def embeddings(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
     step: Annotated[
         list[int] | None,
-        typer.Option(help="Of a checkpoint, may be repeated; default: before and after stage 2."),
+        typer.Option(help="Of a checkpoint; default: before and after stage 2. May be repeated."),
     ] = None,
-    network: Annotated[str, typer.Option(metavar="student|teacher")] = "student",
+    network: Annotated[
+        str, typer.Option(metavar="student|teacher", help="Whose features.")
+    ] = "student",
     method: Annotated[
         str | None,
-        typer.Option(metavar="pca|umap", help="Default: umap where it is installed, else pca."),
+        typer.Option(
+            metavar="pca|umap",
+            help="What makes the map; default: umap where it is installed, else pca.",
+        ),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     limit: Limit = 200,

@@ -47,7 +47,8 @@ _Network = Annotated[
     str | None,
     typer.Option(
         metavar="student|teacher",
-        help="Default: all that were judged. What training saw is the same of both.",
+        help="Whose predictions; default: all that were judged. "
+        "What training saw is the same of both.",
     ),
 ]
 _Root = Annotated[Path, typer.Option(help="Folder that holds the runs.")]

@@ -20,7 +20,7 @@ from uda4inst.run_folder.layout import (
 from uda4inst.run_folder.metrics import MetricsReader
 from uda4inst.run_folder.snapshot_format import ARRAYS, FACTS
 from uda4inst.structures import Labels
-from uda4inst.tasks.semantic import SEMANTIC
+from uda4inst.tasks import TASKS
 from workbench.sessions.request import plain, spread
 from workbench.stores.groups import groups_in
 
@@ -125,7 +125,7 @@ class SeenRequest:
         """Return what the run learns: instances where its configuration does not say."""
         model = read_config_values(self.run.config).get("model")
         preset = model.get("preset") if isinstance(model, Mapping) else None
-        return "semantic" if preset in SEMANTIC.presets else "instances"
+        return next((t.labels for t in TASKS.values() if preset in t.presets), "instances")
 
     def networks(self) -> list[Network]:
         """Return the networks of the run."""

@@ -15,6 +15,7 @@ from uda4inst.colors import ERROR_COLORS, RIGHT, WRONG
 from uda4inst.data.readers import Cityscapes
 from uda4inst.evaluation.error_maps import ErrorIndex
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
+from uda4inst.tasks.semantic import Semantic
 from workbench.pages.error_maps.choice import class_names, ordered, sides
 from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.view import ErrorView, error_view
@@ -22,6 +23,7 @@ from workbench.pages.train.monitor import run_table
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.evaluations import Evaluated
+from workbench.ui.views import Empty
 
 DEMO = SessionState(page="error_maps", run="pixels")
 ROAD, CAR = ERROR_CLASSES.index("road"), ERROR_CLASSES.index("car")
@@ -165,3 +167,13 @@ def test_error_colors__are_those_of_the_legend(services: Services, run: Path) ->
     overlay = shown(services, DEMO.on_errors(thing=CAR)).errors_a
     assert share(overlay, RIGHT) == 0
     assert ERROR_COLORS[WRONG] != ERROR_COLORS[RIGHT]
+
+
+def test_error_view__of_a_task_that_is_drawn_nowhere_says_so(
+    services: Services, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Semantic(name="depth", predictions_kind=None)
+    monkeypatch.setattr(services.runs, "task", lambda _name: other)
+    view = error_view(services, DEMO).content()
+    assert isinstance(view, Empty)
+    assert "No error maps of depth" in view.message

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -10,7 +11,9 @@ import pytest
 from uda4inst.classes import THING_NAMES
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import View
+from uda4inst.tasks.instances import Instances
 from workbench.pages.results.charts import charts
+from workbench.ui.palette import class_css
 
 Draw = Callable[..., str]
 VIEW: View = ("cityscapes", "student")
@@ -41,6 +44,19 @@ def test_charts__papers_bars_stand_beside_ours(drawn: Draw) -> None:
     assert len(bars(ap, "wb-bar-ours")) == 2 * len(THING_NAMES)
     assert len(bars(ap50, "wb-bar-paper")) == len(THING_NAMES) + 1
     assert len(bars(ap50, "wb-bar-ours")) == 2 * len(THING_NAMES)
+
+
+def test_charts__classes_of_another_task_have_no_colour_of_the_eight(
+    tmp_path: Path, suite_factory: ModuleType
+) -> None:
+    folder = suite_factory.write_suite(tmp_path / "table5", "table5", {"m1": {0: 10.0}})
+    results = collect(folder)
+    own = charts(results, VIEW)
+    other = replace(Instances(), predictions_kind=None)
+    rows = tuple(replace(row, task=other) for row in results.rows)
+    foreign = charts(replace(results, rows=rows), VIEW)
+    assert class_css("person") in own
+    assert class_css("person") not in foreign
 
 
 def test_charts__heights_are_the_numbers(drawn: Draw) -> None:
