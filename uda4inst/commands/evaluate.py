@@ -31,7 +31,7 @@ def evaluate(
         str | None, typer.Argument(help="A run folder, or the name of a run under --root.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+        int | None, typer.Option(min=0, help="Step of the checkpoint; default: the latest.")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     predictions: Annotated[

@@ -46,6 +46,7 @@ def resume(
         int | None,
         typer.Option(
             "--from",
+            min=0,
             help="Step of the checkpoint to go on from (default: the latest). A run that has "
             "results after it needs --replace, or a fork.",
         ),
@@ -77,7 +78,7 @@ def fork(
     name: Annotated[str, typer.Argument(help="Of the new run.")],
     step: Annotated[
         int | None,
-        typer.Option("--from", help="Step of the checkpoint (default: the latest)."),
+        typer.Option("--from", min=0, help="Step of the checkpoint (default: the latest)."),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
