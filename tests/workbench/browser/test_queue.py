@@ -11,6 +11,8 @@ import pytest
 import yaml
 from browser_bench import Workbench
 
+from uda4inst.training.config import load_config
+
 pytestmark = pytest.mark.browser
 
 STATE = "#train-card .wb-chip >> nth=0"
@@ -94,7 +96,7 @@ def test_start__in_the_moment_after_a_change_takes_what_is_chosen(busy: Workbenc
     assert held
     wanted = busy.runs / ".queue" / "toystreets_semantic_smoke" / "wanted.yaml"
     config = yaml.safe_load(wanted.read_text())
-    assert config["model"]["preset"].startswith("segformer")
+    assert config["model"]["preset"] == load_config("toystreets_semantic_smoke").model.preset
     for route in held:
         route.continue_()
     page.unroute("**/queue/join*")
