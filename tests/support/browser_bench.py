@@ -169,6 +169,12 @@ class Workbench:
 
         expect(self.page.locator(selector)).to_have_text("", use_inner_text=True)
 
+    def wait_for_gone(self, selector: str) -> None:
+        """Wait until no such element is left."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_have_count(0)
+
     def wait_unchecked(self, selector: str) -> None:
         from playwright.sync_api import expect
 

@@ -46,7 +46,8 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Batches that are measured.")] = 20,
     warm_up: Annotated[int, typer.Option(min=0, help="Batches before, unmeasured.")] = 3,
     step: Annotated[
-        int | None, typer.Option(help="Of a run: step of the checkpoint; default: the latest.")
+        int | None,
+        typer.Option(min=0, help="Of a run: step of the checkpoint; default: the latest."),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     keep: Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from uda4inst.commands import data_reports
+from uda4inst.commands.ranges import MOST_SEED, MOST_WORKERS
 from uda4inst.errors import UserError
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, check, count and export data.")
@@ -39,16 +40,22 @@ def _data() -> None:
 def toystreets(
     out: Annotated[Path, typer.Argument(help="Folder to make; done at once if it is there.")],
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the pictures.")] = "128x256",
-    train: Annotated[int, typer.Option(help="Images of each domain to train on.")] = 400,
-    val: Annotated[int, typer.Option(help="Target images to evaluate on.")] = 100,
+    train: Annotated[int, typer.Option(min=1, help="Images of each domain to train on.")] = 400,
+    val: Annotated[int, typer.Option(min=0, help="Target images to evaluate on.")] = 100,
     val_objects: Annotated[
         int,
         typer.Option(
-            help="Add scenes to evaluate on until each class has as many objects of 100 pixels."
+            min=0,
+            help="Add scenes to evaluate on until each class has as many objects of 100 pixels.",
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option(help="What the scenes are drawn from.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="What the scenes are drawn from.")
+    ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, max=MOST_WORKERS, help="Processes; default: one per core."),
+    ] = None,
 ) -> None:
     """Write ToyStreets: source as a UrbanSyn tree, target as a Cityscapes tree."""
     from uda4inst.commands.terminal import counting
@@ -89,10 +96,15 @@ def pretrain(
         ),
     ] = "tiny",
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer updates; default: those of the shipped start.")
+        int | None,
+        typer.Option(min=1, help="Optimizer updates; default: those of the shipped start."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, scenes and points.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Of weights, scenes and points.")
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_WORKERS, help="Processes that draw scenes.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Pre-train a tiny network on neutral ToyStreets: the starts that the package carries."""

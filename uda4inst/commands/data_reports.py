@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from uda4inst.commands.ranges import MOST_WORKERS
 from uda4inst.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ _Name = Annotated[
 _Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The data set's folder.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Workers = Annotated[
-    int | None, typer.Option(help="Processes; default: one per core if there are many images.")
+    int | None,
+    typer.Option(
+        min=0,
+        max=MOST_WORKERS,
+        help="Processes; default: one per core if there are many images.",
+    ),
 ]
 AnnotationsOption = Annotated[
     Path | None, typer.Option(help="Annotation file of a coco folder, from ROOT.")

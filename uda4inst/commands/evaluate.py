@@ -36,7 +36,7 @@ def evaluate(
         ),
     ] = None,
     step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+        int | None, typer.Option(min=0, help="Step of the checkpoint; default: the latest.")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     predictions: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -36,7 +37,7 @@ def predict(
         typer.Option(help="best is the teacher where there is one."),
     ] = "best",
     step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+        int | None, typer.Option(min=0, help="Step of the checkpoint; default: the latest.")
     ] = None,
     score_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Lowest score drawn; the file holds all.")
@@ -50,6 +51,8 @@ def predict(
     """
     from uda4inst.models.precision import inference_precision
 
+    if not math.isfinite(score_threshold):
+        raise UserError(f"--score-threshold must be a number from 0 to 1, got {score_threshold}.")
     names = _names(images)
     chosen = _chosen(run, root=root, step=step, network=network)
     try:

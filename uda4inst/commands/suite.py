@@ -43,7 +43,7 @@ def suite(
     root: Annotated[Path, typer.Option(help="Folder that holds the suites.")] = Path("suites"),
     at_once: Annotated[
         int | None,
-        typer.Option(help="Runs at the same time; default: as many as there are devices."),
+        typer.Option(min=1, help="Runs at the same time; default: as many as there are devices."),
     ] = None,
     engine: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
     overrides: Annotated[

@@ -54,6 +54,7 @@ def resume(
         int | None,
         typer.Option(
             "--from",
+            min=0,
             help="Step of the checkpoint to go on from (default: the latest). A run that has "
             "results after it needs --replace, or a fork.",
         ),
@@ -87,7 +88,7 @@ def fork(
     name: Annotated[str, typer.Argument(help="Name of the new run, which lies under --root.")],
     step: Annotated[
         int | None,
-        typer.Option("--from", help="Step of the checkpoint (default: the latest)."),
+        typer.Option("--from", min=0, help="Step of the checkpoint (default: the latest)."),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:

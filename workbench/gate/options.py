@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from workbench.gate.exposure import Exposure, is_loopback
 from workbench.gate.passwords import ask_password, read_passwords
+
+_LAST_PORT: Final = 65535
+_DIGITS: Final = 5
 
 
 def make_parser(prog: str = "python app.py") -> argparse.ArgumentParser:
@@ -16,7 +20,7 @@ def make_parser(prog: str = "python app.py") -> argparse.ArgumentParser:
     add("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     add("--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets")
     add("--suites", type=Path, default=Path("suites"), help="folder of the suites")
-    add("--port", type=int, default=7860, help="port to listen on")
+    add("--port", type=_port, default=7860, help="port to listen on, 1 to 65535")
     add(
         "--host",
         default="127.0.0.1",
@@ -38,6 +42,18 @@ def make_parser(prog: str = "python app.py") -> argparse.ArgumentParser:
         help="further name under which the app answers, as of a proxy; may be repeated",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    """Return a port.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    port = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
+    if not 1 <= port <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, got {text!r}")
+    return port
 
 
 def exposure_of(options: argparse.Namespace) -> Exposure:

@@ -340,9 +340,9 @@ class Jobs:
             self._children = [child for child in self._children if child.poll() is None]
 
     def _is_starting(self, newest: str) -> bool:
-        """Whether the newest run was asked for a moment ago, waits, or has not signed yet."""
+        """Whether the newest run was asked for a moment ago, or its trainer has not signed yet."""
         just_now = time.monotonic() - self._newest_since < CLICKS_SECONDS
-        return just_now or self._store.status(newest).state in ("queued", "starting")
+        return just_now or self._store.status(newest).state == "starting"
 
     def _leave(self, name: str, what: Request) -> None:
         leave_request(self._store.dir(name).control, what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ class _ColumnNames(dict[str, str]):
 _LOSS_COLUMNS: Final = _ColumnNames()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """Logged values over steps, thinned for a plot.
 
@@ -160,11 +160,23 @@ class MetricsStore:
     def __init__(self, root: Path, *, kept: int = 4) -> None:
         self._root = root
         self._readers: Recent[str, SeriesReader] = Recent(kept)
+        # By the very series it was drawn of: a new line makes another.
+        self._drawn: Recent[tuple[Series, Hashable], str] = Recent(kept)
 
     def series(self, run: str) -> Series:
         """Return the thinned metrics of a run; empty before the first line."""
         path = RunDir(self._root / check_name(run)).metrics
         return self._readers.get(run, lambda: SeriesReader(path)).series()
+
+    def drawn(self, series: Series, look: Hashable, draw: Callable[[], str]) -> str:
+        """Return what is drawn of a series: once for all browsers, until a line comes.
+
+        Args:
+            series: of `series`.
+            look: whatever else the drawing depends on.
+            draw: makes it.
+        """
+        return self._drawn.get((series, look), draw)
 
 
 def _bin(values: Floats, edges: NDArray[np.int64]) -> Sequence[Floats]:

@@ -7,6 +7,8 @@ again. What is kept is a cache by modification time, so that looking often costs
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,8 @@ from workbench.stores.groups import check_name, groups_in, module_of, split_name
 logger = logging.getLogger(__name__)
 # Of an error that nobody foresaw.
 _ERROR_LETTERS: Final = 600
+# How old the run table may be that a browser is shown unasked.
+LATE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,10 @@ class RunStore:
         self.root = root
         self._clock = clock
         self._cache = FileCache()
+        self._monotonic = time.monotonic
+        self._late_lock = threading.Lock()
+        self._late: Sequence[RunSummary] = ()
+        self._late_since = -math.inf
 
     def names(self) -> list[str]:
         """Return the names of all runs: what waits for its turn, then what changed last first.
@@ -249,6 +257,18 @@ class RunStore:
     def summaries(self) -> list[RunSummary]:
         """Return the table lines of all runs, in the order of `names`, odd folders last."""
         return [self.summary(name) for name in (*self.names(), *self.odd_folders())]
+
+    def summaries_of_late(self) -> Sequence[RunSummary]:
+        """Return the table lines as they were at most `LATE_SECONDS` ago.
+
+        Every browser that is open asks for them every two seconds: one reads, and the others have
+        what it read.
+        """
+        with self._late_lock:
+            if not 0 <= self._monotonic() - self._late_since < LATE_SECONDS:
+                self._late = self.summaries()
+                self._late_since = self._monotonic()
+            return self._late
 
     def config(self, name: str) -> Mapping[str, object]:
         """Return the configuration a run wrote, or will be started with; empty without one."""

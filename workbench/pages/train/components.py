@@ -80,13 +80,13 @@ def build_new_run(services: Services) -> NewRun:
     preset = gr.Dropdown(names, value=first, label="Preset", elem_id="train-preset")
     form = build_form(services.presets.fields, services.presets.resolved(first))
     command = gr.HTML(elem_id="train-command")
-    with gr.Row(elem_classes="wb-start", equal_height=True):
+    with gr.Row(elem_classes="wb-start"):
         start = gr.Button(
             "Start training", variant="primary", elem_id="train-start", scale=3, min_width=150
         )
         at_once = gr.Number(
             services.runs.queue().at_once,
-            label="runs at once",
+            label="at once",
             precision=0,
             minimum=1,
             maximum=MOST_AT_ONCE,

@@ -15,6 +15,7 @@ from workbench.pages.train import monitor
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.groups import group_text
+from workbench.stores.runs import RunSummary
 from workbench.ui.views import Empty, Framed, Skip
 
 LATEST = "latest"
@@ -57,19 +58,24 @@ class _Buttons(TypedDict):
 
 def view(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
     """Return the run table and the chosen run, its checkpoints included."""
-    return _framed(services, session, checkpoint=checkpoint_choice(services, session))
+    shown = services.runs.summaries()
+    return _framed(services, session, shown, checkpoint=checkpoint_choice(services, session))
 
 
 def tick(services: Services, session: SessionState) -> Framed[TableView, TrainView]:
     """Return the same, leaving alone what the user may be choosing from."""
-    services.jobs.reap()
-    return _framed(services, session, checkpoint=_checkpoint_hidden(services, session))
+    shown = services.runs.summaries_of_late()
+    return _framed(services, session, shown, checkpoint=_checkpoint_hidden(services, session))
 
 
 def _framed(
-    services: Services, session: SessionState, *, checkpoint: gr.Dropdown | Skip
+    services: Services,
+    session: SessionState,
+    shown: Sequence[RunSummary],
+    *,
+    checkpoint: gr.Dropdown | Skip,
 ) -> Framed[TableView, TrainView]:
-    table = monitor.run_table(services.runs.summaries(), chosen=session.run)
+    table = monitor.run_table(shown, chosen=session.run)
     return Framed(TableView(table), lambda: _content(services, session, checkpoint))
 
 
@@ -84,6 +90,7 @@ def _content(
     summary = services.runs.summary(run)
     networks = services.runs.modules(run)
     series = services.metrics.series(network)
+    classes = _pseudo_labelled(services, run, network)
     waits = services.runs.queue().place(run) is not None
     left = [] if summary.status.live else [n.group for n in networks if n.status.live]
     return TrainView(
@@ -97,7 +104,9 @@ def _content(
         checkpoint=checkpoint,
         head=monitor.group_head(group),
         figures=monitor.figures(services.runs.status(network), series),
-        curves=monitor.curves(series, classes=_pseudo_labelled(services, run, network)),
+        curves=services.metrics.drawn(
+            series, tuple(classes), lambda: monitor.curves(series, classes=classes)
+        ),
         log=monitor.log_lines(services.runs.tail(network)),
     )
 

@@ -21,7 +21,9 @@ def embeddings(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of a run under --root.")],
     step: Annotated[
         list[int] | None,
-        typer.Option(help="Of a checkpoint; default: before and after stage 2. May be repeated."),
+        typer.Option(
+            min=0, help="Of a checkpoint; default: before and after stage 2. May be repeated."
+        ),
     ] = None,
     network: Annotated[
         str, typer.Option(metavar="student|teacher", help="Whose features.")

@@ -18,7 +18,8 @@ TargetLabels = Annotated[
     ),
 ]
 Port = Annotated[
-    int | None, typer.Option(help="Of the page; default: the first free one from 5151.")
+    int | None,
+    typer.Option(min=1, max=65535, help="Of the page; default: the first free one from 5151."),
 ]
 Remote = Annotated[
     bool, typer.Option("--remote", help="Open no browser; say how to reach the page.")

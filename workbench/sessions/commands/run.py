@@ -41,7 +41,9 @@ _What = Annotated[
 ]
 _Step = Annotated[
     int | None,
-    typer.Option(help="Evaluated step (default: each run's last), or snapshot (default: all)."),
+    typer.Option(
+        min=0, help="Evaluated step (default: each run's last), or snapshot (default: all)."
+    ),
 ]
 _Network = Annotated[
     str | None,

@@ -1,0 +1,201 @@
+"""What many browsers ask of the app while a training runs, and what they cost it.
+
+    python benchmarks/workbench_load.py RUNS --watch RUN [--clients 20] [--seconds 60]
+
+RUNS is a folder of runs; the app is started on it as users start it, and every client asks it for
+the Train page of RUN every two seconds, by the requests that a browser sends. Printed are the time
+of a refresh (median, 95th percentile, longest), the app's processor time and memory, and how fast
+RUN trains with and without the clients, where it is at work. With --sessions so many browsers come
+and go first, and the app's memory is taken before, after, and when they are forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.status import load_status
+
+ROOT = Path(__file__).parents[1]
+EVERY = 2.0
+_PATIENCE = 300.0
+
+
+class Client:
+    """One browser: a session of its own, which asks as the page does."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._session = uuid.uuid4().hex[:12]
+        self._cookie = ""
+        page = self._ask("GET", "/")
+        found = re.search(r"window\.gradio_config = (\{.*?\});\s*</script>", page, re.DOTALL)
+        config = json.loads(found[1]) if found else json.loads(self._ask("GET", "/config"))
+        self._events = {one["api_name"]: one for one in config["dependencies"]}
+
+    def call(self, name: str, *values: object) -> tuple[float, int]:
+        """Have an event happen; return seconds until its answer, and the answer's bytes."""
+        event = self._events[name]
+        data = [*values, *[None] * (len(event["inputs"]) - len(values))]
+        begun = time.perf_counter()
+        body = {"data": data, "fn_index": event["id"], "session_hash": self._session}
+        self._ask("POST", "/gradio_api/queue/join", json.dumps(body))
+        answer = self._ask("GET", f"/gradio_api/queue/data?session_hash={self._session}")
+        if '"process_completed"' not in answer or '"success":true' not in answer.replace(" ", ""):
+            raise RuntimeError(f"{name} was not answered: {answer[-300:]}")
+        return time.perf_counter() - begun, len(answer)
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> str:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)
+        ) as line:
+            headers = {"Content-Type": "application/json", "Cookie": self._cookie}
+            headers["Origin"] = f"http://127.0.0.1:{self._port}"
+            line.request(method, path, body, headers)
+            answer = line.getresponse()
+            text = answer.read().decode()
+            if answer.status != 200:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text[:200]}")
+            cookie = answer.getheader("set-cookie")
+            self._cookie = cookie.partition(";")[0] if cookie else self._cookie
+            return text
+
+
+def main() -> None:
+    """Start the app, send the clients, and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--watch", required=True, help="name of the run that is looked at")
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--sessions", type=int, default=0)
+    asked = parser.parse_args()
+    port = _free_port()
+    words = ("app.py", "--port", str(port), "--runs", str(asked.runs.absolute()))
+    app = subprocess.Popen((sys.executable, *words), cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        _wait(port)
+        process = psutil.Process(app.pid)
+        if asked.sessions:
+            _sessions(port, process, asked.sessions)
+        alone = _speed(asked.runs / asked.watch, asked.seconds)
+        before = sum(process.cpu_times()[:2])
+        result: dict[str, Any] = {}
+        clients = threading.Thread(
+            target=lambda: result.update(_clients(port, asked.clients, asked.watch, asked.seconds))
+        )
+        clients.start()
+        beside = _speed(asked.runs / asked.watch, asked.seconds)
+        clients.join()
+        used = sum(process.cpu_times()[:2]) - before
+        print(json.dumps({
+            "clients": asked.clients,
+            **result,
+            "app_processor_share": round(used / asked.seconds, 3),
+            "app_MiB": round(process.memory_info().rss / 2**20),
+            "steps_per_second": {"without clients": alone, "with": beside},
+        }, indent=1))  # fmt: skip
+    finally:
+        app.terminate()
+        app.wait()
+
+
+def _clients(port: int, count: int, run: str, seconds: float) -> dict[str, Any]:
+    """Let clients ask for a while; return how long their refreshes took."""
+    taken: list[float] = []
+    sizes: list[int] = []
+    failures: list[str] = []
+    until = time.monotonic() + seconds
+
+    def work(number: int) -> None:
+        try:
+            client = Client(port)
+            client.call("app_load")
+            client.call("app_choose_run", None, run)
+            time.sleep(EVERY * number / count)
+            while time.monotonic() < until:
+                begun = time.monotonic()
+                took, size = client.call("train_tick")
+                taken.append(took)
+                sizes.append(size)
+                time.sleep(max(0.0, EVERY - (time.monotonic() - begun)))
+        except (RuntimeError, OSError) as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    milliseconds = sorted(1000 * one for one in taken)
+    return {
+        "refreshes": len(taken),
+        "failures": failures[:3],
+        "ms": {
+            "median": round(statistics.median(milliseconds)),
+            "p95": round(milliseconds[int(0.95 * (len(milliseconds) - 1))]),
+            "longest": round(milliseconds[-1]),
+        },
+        "KiB": round(statistics.median(sizes) / 1024),
+    }
+
+
+def _sessions(port: int, process: psutil.Process, count: int) -> None:
+    """Let browsers come and go, and print the app's memory."""
+    Client(port).call("app_load")
+    before = process.memory_info().rss
+    for _ in range(count):
+        client = Client(port)
+        client.call("app_load")
+        client.call("train_tick")
+    after = process.memory_info().rss
+    print(f"memory: {before / 2**20:.0f} MiB, after {count} sessions {after / 2**20:.0f} MiB")
+
+
+def _speed(run: Path, seconds: float) -> float | None:
+    """Return the steps a second of a run at work; None for one that is not."""
+    path = RunDir(run).status
+    first = load_status(path)
+    time.sleep(seconds)
+    last = load_status(path)
+    if last.state != "running" or last.heartbeat <= first.heartbeat:
+        return None
+    return round((last.step - first.step) / (last.heartbeat - first.heartbeat), 3)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait(port: int) -> None:
+    """Wait until the app answers."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            Client(port)
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.5)
+        else:
+            return
+    raise TimeoutError("the app does not answer")
+
+
+if __name__ == "__main__":
+    main()

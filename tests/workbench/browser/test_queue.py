@@ -1,0 +1,138 @@
+"""The queue of the Train page in a real browser, with real trainings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from browser_bench import Workbench
+
+from uda4inst.training.config import load_config
+
+pytestmark = pytest.mark.browser
+
+STATE = "#train-card .wb-chip >> nth=0"
+
+
+def start(bench: Workbench, name: str, *, seed: int) -> None:
+    """Start a run that does not end by itself; of the same content it would be a second click."""
+    bench.fill("run.name", name)
+    bench.fill("seed", seed)
+    bench.wait_for("#train-command", f"seed={seed} run.name={name}( |$)")
+    bench.page.locator("#train-start").click()
+    bench.wait_for("#train-card h3", name)
+
+
+@pytest.fixture(scope="module")
+def busy(bench: Workbench) -> Iterator[Workbench]:
+    """The browser on an app where one run is at work and two wait."""
+    bench.tab("train")
+    bench.preset("toystreets_smoke")
+    bench.fill("training.stage1_steps", 5000)
+    bench.wait_for("#train-command", "training.stage1_steps=5000")
+    start(bench, "at_work", seed=1)
+    bench.wait_for(STATE, "running")
+    for seed, name in enumerate(("second", "third"), start=2):
+        start(bench, name, seed=seed)
+        bench.wait_for(STATE, "queued")
+    yield bench
+    for child in psutil.process_iter(["cmdline"]):
+        words = " ".join(child.info["cmdline"] or [])
+        if str(bench.runs) in words and ("train" in words or "resume" in words):
+            child.kill()
+
+
+def rows(bench: Workbench) -> list[str]:
+    """Return name and state of the first rows of the run table."""
+    lines = bench.page.locator("#train-runs tbody tr").all_inner_texts()
+    return [re.sub(r"\s+", " ", line) for line in lines]
+
+
+def test_queue__one_trains_and_the_others_say_their_place(busy: Workbench) -> None:
+    busy.wait_for("#train-card", "place 2 of 2 in the queue")
+    found = rows(busy)
+    assert found[0].startswith("second queued 1")
+    assert found[1].startswith("third queued 2")
+    assert any(row.startswith("at_work running") for row in found)
+    assert busy.page.locator("#train-pause").is_hidden()
+    assert not (busy.runs / "third").joinpath("status.json").exists()
+    busy.shoot("train_queue")
+
+
+def test_queue__order_is_changed_and_outlives_the_app(busy: Workbench) -> None:
+    busy.page.locator("#train-earlier").click()
+    busy.wait_for("#train-card", "place 1 of 2 in the queue")
+    busy.stop()
+    busy.serve()
+    busy.open()
+    busy.tab("train")
+    busy.wait_for("#train-runs", r"third\s*queued\s*1")
+    assert rows(busy)[0].startswith("third queued 1")
+    assert any(row.startswith("at_work running") for row in rows(busy))
+
+
+def test_start__in_the_moment_after_a_change_takes_what_is_chosen(busy: Workbench) -> None:
+    page, held = busy.page, list[Any]()
+
+    def hold(route: Any) -> None:
+        asked = route.request.post_data_json or {}
+        if asked.get("data") == ["toystreets_semantic_smoke"]:
+            held.append(route)  # the callback that fills the form is slow today
+        else:
+            route.continue_()
+
+    busy.preset("toystreets_smoke")
+    page.route("**/queue/join*", hold)
+    busy.choose("train-preset", "toystreets_semantic_smoke")
+    # The form still shows the values of the preset before.
+    assert page.locator("#field-method-score-threshold").is_visible()
+    page.locator("#train-start").click()
+    busy.wait_for("#train-card h3", "toystreets_semantic_smoke")
+    busy.wait_for("#train-card", "place 3 of 3 in the queue")
+    assert held
+    wanted = busy.runs / ".queue" / "toystreets_semantic_smoke" / "wanted.yaml"
+    config = yaml.safe_load(wanted.read_text())
+    assert config["model"]["preset"] == load_config("toystreets_semantic_smoke").model.preset
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    busy.wait_for("#train-command", "uda4inst train toystreets_semantic_smoke")
+
+
+def test_queue__cancelled_and_begun_at_once(busy: Workbench) -> None:
+    page = busy.page
+    for name in ("toystreets_semantic_smoke", "second"):
+        page.locator(f'#train-runs [data-run="{name}"]').click()
+        busy.wait_for("#train-card h3", name)
+        page.locator("#train-cancel").click()
+        busy.wait_for_gone(f'#train-runs [data-run="{name}"]')
+    assert not (busy.runs / ".queue" / "second").exists()
+    page.locator('#train-runs [data-run="third"]').click()
+    busy.wait_for("#train-card h3", "third")
+    page.locator("#train-begin").click()
+    busy.wait_for(STATE, "running")
+    assert any(row.startswith("at_work running") for row in rows(busy))
+    busy.shoot("train_queue_begun")
+
+
+def test_queue__the_next_begins_when_one_ends(busy: Workbench) -> None:
+    page = busy.page
+    busy.preset("toystreets_smoke")
+    busy.fill("training.stage1_steps", 5000)
+    busy.wait_for("#train-command", "training.stage1_steps=5000")
+    start(busy, "fourth", seed=4)
+    busy.wait_for(STATE, "queued")
+    page.locator("#train-at-once input").fill("2")
+    for name in ("at_work", "third"):
+        page.locator(f'#train-runs [data-run="{name}"]').click()
+        busy.wait_for("#train-card h3", name)
+        page.locator("#train-stop:not([disabled])").click()
+        busy.wait_for(STATE, "stopped")
+    page.locator('#train-runs [data-run="fourth"]').click()
+    busy.wait_for("#train-card", r"fourth\s*running")
+    page.locator("#train-stop:not([disabled])").click()
+    busy.wait_for(STATE, "stopped")
