@@ -118,7 +118,7 @@ def workbench_command() -> Command:
         if action.dest == "help":
             continue
         repeated = isinstance(action.default, list)
-        facts = ["may be repeated"] if repeated and "be repeated" not in (action.help or "") else []
+        facts = ["may be repeated"] if repeated else []
         if action.default is not None and not repeated:
             facts.append(f"default {code(str(action.default))}")
         parameters.append(

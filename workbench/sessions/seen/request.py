@@ -21,6 +21,7 @@ from uda4inst.run_folder.metrics import MetricsReader
 from uda4inst.run_folder.snapshot_format import ARRAYS, FACTS
 from uda4inst.structures import Labels
 from uda4inst.tasks import TASKS
+from uda4inst.tasks.instances import INSTANCES
 from workbench.sessions.request import plain, spread
 from workbench.stores.groups import groups_in
 
@@ -125,7 +126,8 @@ class SeenRequest:
         """Return what the run learns: instances where its configuration does not say."""
         model = read_config_values(self.run.config).get("model")
         preset = model.get("preset") if isinstance(model, Mapping) else None
-        return next((t.labels for t in TASKS.values() if preset in t.presets), "instances")
+        task = next((task for task in TASKS.values() if preset in task.presets), INSTANCES)
+        return task.labels
 
     def networks(self) -> list[Network]:
         """Return the networks of the run."""
