@@ -78,7 +78,7 @@ class Client:
 
 def main() -> None:
     """Start the app, send the clients, and print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("--watch", required=True, help="name of the run that is looked at")
     parser.add_argument("--clients", type=int, default=20)

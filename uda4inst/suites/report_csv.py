@@ -47,7 +47,8 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
     `images` of `images_there` were judged; where a row's runs differ, all are listed.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
+    columns: Sequence[str] = CSV_COLUMNS
+    writer: csv.DictWriter[str] = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
     written: set[tuple[str, str, str]] = set()
     for protocol, network in views:
