@@ -20,7 +20,13 @@ def make_parser(prog: str = "python app.py") -> argparse.ArgumentParser:
     add("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     add("--data", type=Path, default=Path("data/toystreets"), help="folder of ToyStreets")
     add("--suites", type=Path, default=Path("suites"), help="folder of the suites")
-    add("--port", type=_port, default=7860, help="port to listen on, 1 to 65535")
+    add(
+        "--port",
+        type=_port,
+        default=7860,
+        metavar="INTEGER",
+        help="port to listen on, 1 to 65535",
+    )
     add(
         "--host",
         default="127.0.0.1",
