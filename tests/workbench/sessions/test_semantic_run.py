@@ -69,9 +69,9 @@ def test_open__scores_are_those_of_evaluate(run: RunDir, opened: DataSession) ->
 def test_find_predicted__refuses_what_cannot_be_shown(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Semantic(name="depth", predictions_kind=None)
+    other = Semantic(predictions_kind=None)
     monkeypatch.setattr(Config, "task", property(lambda _: other))
-    with pytest.raises(UserError, match=r"must predict detections or semantic maps.*got depth"):
+    with pytest.raises(UserError, match=r"must predict detections or semantic maps.*got semantic"):
         find_predicted([run])
 
 
