@@ -40,7 +40,8 @@ def convert(
         typer.Option(help="Of a run; best is the teacher where there is one."),
     ] = "best",
     step: Annotated[
-        int | None, typer.Option(help="Step of a run's checkpoint; default: the latest.")
+        int | None,
+        typer.Option(min=0, help="Step of a run's checkpoint; default: the latest."),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:

@@ -22,7 +22,7 @@ def export(
         typer.Option(help="best is the teacher where there is one."),
     ] = "best",
     step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+        int | None, typer.Option(min=0, help="Step of the checkpoint; default: the latest.")
     ] = None,
     license_name: Annotated[
         str, typer.Option("--license", help="What the model card says, in the hub's words.")

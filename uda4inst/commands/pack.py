@@ -14,7 +14,7 @@ def pack(
         Path | None, typer.Argument(help="Archive to write; default: RUN.run.zip, here.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; default: the latest.")
+        int | None, typer.Option(min=0, help="Step of the checkpoint; default: the latest.")
     ] = None,
     resumable: Annotated[
         bool,

@@ -80,7 +80,8 @@ def test_train__finished_run_shows_everything(instances: Workbench) -> None:
 def test_train__semantic_run_is_told_in_its_own_measure(pixels: Workbench) -> None:
     pixels.tab("train")
     pixels.wait_for(
-        "#train-card", r"mIoU student \d+\.\d at step 16 \(Cityscapes pixel protocol; .*6 im"
+        "#train-card",
+        r"mIoU student \d+\.\d \(Cityscapes pixel protocol, student, step 16, 6 of 6 images",
     )
     pixels.wait_for("#train-curves", "Loss term source/pixels")
     row = pixels.text("#train-runs tbody tr.wb-chosen")
