@@ -84,7 +84,7 @@ def test_suite__an_engine_that_cannot_be_had(uda4inst: Cli, engine: str) -> None
     at_once = "0" if engine == "local" else "1"
     code, _, err = uda4inst("suite", "table2", "--engine", engine, "--at-once", at_once)
     assert code == 2
-    assert err.startswith("error: --")
+    assert ("--at-once" if engine == "local" else "error: --engine") in err
 
 
 def test_suite__missing_data_are_told_before_anything_starts(uda4inst: Cli, tmp_path: Path) -> None:

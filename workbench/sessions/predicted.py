@@ -159,7 +159,6 @@ def find_predicted(
     """
     found: list[Predicted] = []
     for run in runs:
-        _require_kind(run)
         known = evaluated_steps(run)
         chosen = step if step is not None else known[-1] if known else None
         networks = predicting_networks(run, chosen) if chosen is not None else []
@@ -171,6 +170,7 @@ def find_predicted(
                 f"{', '.join(map(str, known)) or 'never'}). Evaluate it: uda4inst evaluate "
                 f"{run.path}{_of_training(run)}"
             )
+        _require_kind(run)
         found += [Predicted(run, chosen, name) for name in kept]
     return found
 

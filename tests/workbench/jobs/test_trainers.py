@@ -159,7 +159,8 @@ def test_resume__from_a_checkpoint_with_results_after_it_is_a_new_run(
     jobs.set_at_once(2)
     for number, name in enumerate(("demo_from_20", "demo_from_20_2")):
         assert jobs.resume("demo", step=20) == name
-        assert jobs.resume("demo", step=20) == name  # a double click
+        if number == 0:
+            assert jobs.resume("demo", step=20) == name  # a double click
         wait_for(store, "running", name)
         assert (
             f"['resume', '{run.parent / name}']" in (run.parent / name / "console.txt").read_text()
