@@ -136,7 +136,9 @@ def test_choose__trained_runs(workplace: Path) -> None:
     assert last["step"] == 20
     assert last["network"] == "teacher"
     true = {name: result["cityscapes"]["AP"] for name, result in results.items()}
-    assert last["diagnostic"] == {"protocol": "cityscapes", "AP": true}
+    diagnostic = last["diagnostic"]
+    assert (diagnostic["protocol"], diagnostic["AP"]) == ("cityscapes", true)
+    assert (diagnostic["images"], diagnostic["images_there"]) == (2, 2)
     assert last["thresholds"][0]["pseudo_labels"] > 0
     assert 0 < last["thresholds"][0]["agreement"]["quality"] <= 1
     assert adapted["by"] == "agreement"

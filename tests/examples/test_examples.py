@@ -165,7 +165,10 @@ def test_own_method__alone_trains_and_evaluates(workplace: Path) -> None:
     out = printed(workplace, "add_a_method")
     assert "self_training, seed 0" in out
     assert "finished at step 60" in out
-    ap = numbers(out, r"step 60, (?:student|teacher): cityscapes AP ([\d.]+), AP50 ([\d.]+)")
+    ap = numbers(
+        out,
+        r"step 60, (?:student|teacher), \d+ of \d+ images: cityscapes AP ([\d.]+), AP50 ([\d.]+)",
+    )
     assert len(ap) == 4
     assert all(0 < value < 100 for value in ap)
 

@@ -19,6 +19,8 @@ VARYING = ("time", "images_per_second", "memory_mib")
 def _scores(path: Path) -> dict[str, Any]:
     """Return an evaluation as the versions wrote it that others are compared with."""
     record = json.loads(path.read_text())
+    for later in ("images_there", "image_names"):
+        record.pop(later, None)
     for protocols in record["results"].values():
         protocols["cityscapes"].pop("found", None)  # counts came later
     return record
