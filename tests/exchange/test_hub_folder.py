@@ -34,6 +34,12 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.config import load_config
 from uda4inst.training.validation import load_network
 
+# What loads the exported folder there; found missing in 5.17.0, there in 5.23.0.
+needs_image_processors = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.23"),
+    reason="image processors of this transformers need torchvision",
+)
+
 MakeRun = Callable[..., RunDir]
 
 
@@ -52,13 +58,6 @@ def own_network(run: RunDir, name: str) -> Any:
 
 
 @torch.no_grad()
-# What loads the exported folder there; found missing in 5.17.0, there in 5.23.0.
-needs_image_processors = pytest.mark.skipif(
-    Version(transformers.__version__) < Version("5.23"),
-    reason="image processors of this transformers need torchvision",
-)
-
-
 @needs_image_processors
 def test_export_run__mask2former_is_the_librarys_up_to_rounding(
     make_run: MakeRun, tmp_path: Path
