@@ -143,7 +143,7 @@ def shows(place: Any) -> bool:
     from playwright.sync_api import TimeoutError as WaitedTooLong
 
     try:
-        place.wait_for(timeout=10_000)
+        place.wait_for(timeout=60_000)
     except WaitedTooLong:
         return False
     return True
