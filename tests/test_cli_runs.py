@@ -87,7 +87,8 @@ def test_train__every_method_from_the_command_line(workplace: Path, method: str)
 def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
     done = trained(workplace, "uda4inst")
     assert done.returncode == 0, done.stderr
-    results = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")["results"]
+    evaluation = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")
+    results = evaluation["results"]
     again = process("evaluate", "uda4inst", "--json", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["results"] == results
@@ -132,13 +133,18 @@ def test_choose__trained_runs(workplace: Path) -> None:
     assert (adapted["images"], adapted["split"]) == (4, "train")
     assert adapted["thresholds"] == [0.02, 0.2]
     last = adapted["checkpoints"][-1]
-    results = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")["results"]
+    evaluation = read_json(workplace / "runs/uda4inst/evaluation/00000020.json")
+    results = evaluation["results"]
     assert last["step"] == 20
     assert last["network"] == "teacher"
     true = {name: result["cityscapes"]["AP"] for name, result in results.items()}
-    diagnostic = last["diagnostic"]
-    assert (diagnostic["protocol"], diagnostic["AP"]) == ("cityscapes", true)
-    assert (diagnostic["images"], diagnostic["images_there"]) == (2, 2)
+    basis = ("dataset", "split", "images", "images_there", "image_names")
+    assert last["diagnostic"] == {
+        "protocol": "cityscapes",
+        "AP": true,
+        **{name: evaluation[name] for name in basis},
+    }
+    assert (evaluation["images"], evaluation["images_there"]) == (2, 2)
     assert last["thresholds"][0]["pseudo_labels"] > 0
     assert 0 < last["thresholds"][0]["agreement"]["quality"] <= 1
     assert adapted["by"] == "agreement"

@@ -49,13 +49,13 @@ def numbers() -> dict[str, tuple[float | None, float | None]]:
 
 def test_parser__every_number_has_a_lowest_value() -> None:
     found = numbers()
-    assert {"data toystreets --workers", "choose --images"} <= found.keys()
+    assert {"data toystreets --workers", "choose --images", "inspect run --step"} <= found.keys()
     assert [name for name, (lowest, _) in found.items() if lowest is None] == []
 
 
 def test_parser__processes_and_seeds_have_a_highest_value() -> None:
     found = {n: r for n, r in numbers().items() if n.endswith(("--workers", "--seed", "--port"))}
-    assert len(found) > 4
+    assert len(found) > 6
     assert [name for name, (_, highest) in found.items() if highest is None] == []
 
 
