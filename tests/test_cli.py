@@ -6,13 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Cli, in_process
 
-from uda4inst import __version__, cli, doctor
+from uda4inst import __version__, doctor
 from uda4inst.data.readers import UrbanSyn
 from uda4inst.data.tree import ImageTree
 from uda4inst.evaluation.scoring import evaluate_predictions
@@ -24,8 +24,6 @@ from uda4inst.training import launch
 from uda4inst.training.config import load_config, to_yaml
 from uda4inst.training.journal import RunFailedError
 
-Cli = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def uda4inst(
@@ -33,19 +31,7 @@ def uda4inst(
 ) -> Cli:
     """Run a command in an empty folder; return exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uda4inst", *arguments])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return in_process(monkeypatch, capsys)
 
 
 def test_cli__help_needs_neither_torch_nor_pydantic() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import Cli, in_process
 
-from uda4inst import cli
 from uda4inst.exchange.class_names import COCO_THINGS
 from uda4inst.exchange.model_zoo import load_zoo, write_zoo
 from uda4inst.methods.updates import STUDENT
@@ -21,7 +19,6 @@ from uda4inst.run_folder.checkpoints import Contents, save_checkpoint
 from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.training.config import load_config, to_yaml
 
-Cli = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.usefixtures("tiny_is_mini")
 
 
@@ -30,19 +27,7 @@ def convert(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Cli:
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uda4inst", "convert", *arguments])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return in_process(monkeypatch, capsys, "convert")
 
 
 def network(classes: int) -> Mask2Former:

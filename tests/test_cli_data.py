@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
+from command_line import Cli, in_process
 
-from uda4inst import cli
 from uda4inst.commands.data_reports import _Name
 from uda4inst.data.config import FormatName
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -25,19 +21,7 @@ def uda4inst(
 ) -> Cli:
     """Run a command in an empty folder; return exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uda4inst", "data", *arguments])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return in_process(monkeypatch, capsys, "data")
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from command_line import Cli, in_process
 from published_trees import IMAGES, SIZE, save, scene, write_tree
 
-from uda4inst import cli
 from uda4inst.data.readers import DATASETS
 from uda4inst.formats.class_map import read_class_map
 from uda4inst.run_folder.evaluations import last_evaluation
@@ -24,7 +21,6 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.batches import open_data
 from uda4inst.training.config import load_config
 
-Cli = Callable[..., tuple[int, str, str]]
 SPLITS = {"cityscapes": ("train", "val"), "kitti360": ("train", "val"), "bdd100k": ("train",)}
 
 
@@ -34,20 +30,7 @@ def uda4inst(
 ) -> Cli:
     """Run a command in an empty folder; return exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uda4inst", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return in_process(monkeypatch, capsys)
 
 
 def write_bdd100k(root: Path) -> None:

@@ -6,21 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
+from command_line import Cli, in_process
 
-from uda4inst import cli
 from uda4inst.commands.suite import SUITE_NAMES
 from uda4inst.suites import data_check, plan, runner
 from uda4inst.suites.definition import SuiteName
 from uda4inst.suites.runner import SuiteOutcome
 from uda4inst.toystreets.write import write_toystreets
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -29,19 +26,7 @@ def uda4inst(
 ) -> Cli:
     """Run a command in an empty folder; return exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uda4inst", *arguments])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return in_process(monkeypatch, capsys)
 
 
 @pytest.fixture
