@@ -75,7 +75,7 @@ def _to_ours(path: Path, out: Path, preset: str | None, classes: str | None) -> 
     """Write the folder of a checkpoint of the model zoo."""
     from uda4inst.exchange.class_names import head_in_words, names_of
     from uda4inst.exchange.model_zoo import load_zoo
-    from uda4inst.models.mask2former.library_folder import write_library_folder
+    from uda4inst.models.library_form import write_library_folder
 
     _require_free(out)
     model = load_zoo(path, preset=preset)
@@ -89,8 +89,9 @@ def _to_ours(path: Path, out: Path, preset: str | None, classes: str | None) -> 
 
 def _require_free(out: Path) -> None:
     """Raise if there is something of that name; make the folders above it."""
-    if out.exists():
-        raise UserError(f"OUT must be new, got {out}, which is there. Name another, or remove it.")
+    from uda4inst.exchange.hub_folder import refuse_existing
+
+    refuse_existing(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -100,7 +101,7 @@ def _own_network(source: str, network: str, step: int | None, root: Path) -> Mas
     Raises:
         UserError: there is none, or it is no Mask2Former.
     """
-    from uda4inst.models.mask2former.library_folder import preset_of_folder
+    from uda4inst.models.library_form import preset_of_folder
     from uda4inst.models.mask2former.network import build_model
     from uda4inst.models.mask2former.presets import MODEL_PRESETS
     from uda4inst.models.storage import read_tensors

@@ -6,7 +6,8 @@ The names of the weights are the library's already; what ours left out of it (se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -18,10 +19,12 @@ from transformers import (
     SegformerForSemanticSegmentation,
 )
 
+from uda4inst.atomic import new_folder
 from uda4inst.errors import UserError
+from uda4inst.models.hub import quiet_library, read_checkpoint
 from uda4inst.models.mask2former.network import Mask2Former
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
-from uda4inst.models.mask2former.pretrained import mask2former_differences
+from uda4inst.models.mask2former.pretrained import mask2former_differences, read_configuration
 from uda4inst.models.network import Network
 from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from uda4inst.models.segformer.network import SegFormer
@@ -149,3 +152,32 @@ def preset_of(config: Mapping[str, Any]) -> str:
             f"network; of {nearest} it differs: {'; '.join(found[nearest])}."
         )
     return fitting[0]
+
+
+def write_library_folder(model: Mask2Former, folder: Path, class_names: Sequence[str]) -> None:
+    """Write config.json and model.safetensors, which `from_pretrained` and `model.weights` take.
+
+    Args:
+        model: the network.
+        folder: to make; its name must be free.
+        class_names: of the network's classes, in order.
+    """
+    if len(class_names) != model.num_classes:
+        raise ValueError(f"{len(class_names)} names for {model.num_classes} classes")
+    theirs = library_form(model)
+    theirs.config.id2label = dict(enumerate(class_names))
+    theirs.config.label2id = {name: index for index, name in enumerate(class_names)}
+    with quiet_library(), new_folder(folder) as temporary:
+        theirs.save_pretrained(temporary)
+        mode = (temporary / "config.json").stat().st_mode  # what the user's umask gives
+        (temporary / "model.safetensors").chmod(mode)
+
+
+def preset_of_folder(folder: Path) -> tuple[str, int]:
+    """Return the preset and the number of classes of a Mask2Former in the library's format.
+
+    Raises:
+        UserError: it is no such folder, or of another architecture than any preset.
+    """
+    config = read_checkpoint(str(folder), lambda _: read_configuration(str(folder)))
+    return preset_of(config.to_dict()), len(config.id2label or ())

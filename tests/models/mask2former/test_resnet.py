@@ -12,7 +12,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from uda4inst.errors import UserError
 from uda4inst.models.ema import EmaTeacher
-from uda4inst.models.mask2former.library_folder import preset_of_folder, write_library_folder
+from uda4inst.models.library_form import preset_of_folder, write_library_folder
 from uda4inst.models.mask2former.network import Mask2Former, build_model, count_parameters
 from uda4inst.models.mask2former.presets import MODEL_PRESETS, ModelPreset
 from uda4inst.models.pixels import IMAGENET_MEAN, IMAGENET_STD
