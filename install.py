@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -246,13 +245,12 @@ def run(*command: str) -> None:
         stop(f"{command[0]} ended with {code}; what it says stands above.")
 
 
-def constraints(torch: str) -> list[str]:
+def constraints(torch: str, venv: Path) -> list[str]:
     """Return options for pip: exact versions of all else beside the torch that is there."""
     file = TESTED_TORCH
     if torch.split("+")[0] != pinned_torch().split("==")[1]:
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as own:
-            own.write(f"torch=={torch}\n")
-        file = own.name
+        file = str(venv / TESTED_TORCH)
+        Path(file).write_text(f"torch=={torch}\n", encoding="utf-8")
     return ["--constraint", "constraints.txt", "--constraint", file]
 
 
@@ -272,7 +270,7 @@ def install(decided: Plan, venv: Path, *, extras: str) -> None:
     there = probe(python)
     if there is None or there.torch is None:
         stop(f"torch must be importable in {venv}, which it is not: {python} -c 'import torch'")
-    pinned, wanted = constraints(there.torch), f".[{extras}]" if extras else "."
+    pinned, wanted = constraints(there.torch, venv), f".[{extras}]" if extras else "."
     if decided.inherit:  # uv does not see packages of the interpreter
         run(python, "-m", "pip", "install", *pinned, "--editable", wanted)
         return

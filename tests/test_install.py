@@ -93,18 +93,20 @@ def test_plan__builds_for_processors_where_linux_has_no_driver(
 
 
 @pytest.mark.parametrize("build", ["", "+cpu", "+cu130"])
-def test_constraints__are_the_tested_versions_beside_the_tested_torch(build: str) -> None:
+def test_constraints__are_the_tested_versions_beside_the_tested_torch(
+    tmp_path: Path, build: str
+) -> None:
     pinned = install.pinned_torch().split("==")[1]
-    *rest, file = install.constraints(pinned + build)
+    *rest, file = install.constraints(pinned + build, tmp_path)
     assert rest == ["--constraint", "constraints.txt", "--constraint"]
     assert install.pinned_torch() in (ROOT / file).read_text()
     assert "torch==" not in (ROOT / "constraints.txt").read_text()
 
 
-def test_constraints__another_torch_stays() -> None:
-    *_, file = install.constraints("2.12.1+cu130")
+def test_constraints__another_torch_stays(tmp_path: Path) -> None:
+    *_, file = install.constraints("2.12.1+cu130", tmp_path)
+    assert Path(file).parent == tmp_path
     assert Path(file).read_text() == "torch==2.12.1+cu130\n"
-    Path(file).unlink()
 
 
 def test_dry_run__says_in_one_line_what_it_would_do(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
 # A shared machine may be slow; nothing here waits longer than it must.
-PATIENCE = 180_000
+PATIENCE = 60_000
 WIDE = {"width": 1440, "height": 900}
 ARGUMENTS = [
     "--no-sandbox",

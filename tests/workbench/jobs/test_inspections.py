@@ -20,7 +20,7 @@ from workbench.jobs.inspections import FiftyOneSession, Inspection, Inspections
 from workbench.sessions.installed import require_fiftyone
 
 STAND_IN = (sys.executable, str(inspect_stand_in.__file__))
-_PATIENCE = 120.0
+_PATIENCE = 20.0
 
 
 def made(what: str) -> Inspection:
