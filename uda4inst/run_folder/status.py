@@ -207,6 +207,14 @@ def status_changed(run: RunDir) -> float:
         return 0.0
 
 
+def begun(run: RunDir) -> float:
+    """Return when a run's configuration was written (unix seconds), 0 where there is none."""
+    try:
+        return run.config.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def is_finished(run: RunDir) -> bool:
     """Whether a run has ended well."""
     status = read_status(run)

@@ -22,7 +22,7 @@ from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
-from uda4inst.run_folder.status import Status, load_status, status_changed
+from uda4inst.run_folder.status import Status, begun, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
 from uda4inst.tasks import TASKS
 from uda4inst.tasks.base import Task
@@ -39,6 +39,8 @@ from workbench.stores.file_cache import FileCache
 from workbench.stores.groups import check_name, groups_in, module_of, split_name
 
 logger = logging.getLogger(__name__)
+# What changed within so many seconds counts as at work.
+_LATELY: Final = 60.0
 # Of an error that nobody foresaw.
 _ERROR_LETTERS: Final = 600
 # How old the run table may be that a browser is shown unasked.
@@ -107,20 +109,29 @@ class RunStore:
     def names(self) -> list[str]:
         """Return the names of all runs: what waits for its turn, then what changed last first.
 
-        A folder whose name is not one of a run is none: `odd_folders` has it.
+        What changed within the last minute is in the order in which it began, the newest first:
+        the signatures of runs at work would make them change places while one looks at them. A
+        folder whose name is not one of a run is none: `odd_folders` has it.
         """
         names = {
-            path.name: status_changed(RunDir(path))
+            path.name: (status_changed(RunDir(path)), begun(RunDir(path)))
             for path in self._folders()
             if RUN_NAME.fullmatch(path.name)
         }
         for name in record_names(self.root):
             record = read_record(self.root, name)
             if record is not None and RUN_NAME.fullmatch(name):
-                names[name] = max(names.get(name, 0.0), record.started)
+                changed, first = names.get(name, (0.0, record.started))
+                names[name] = max(changed, record.started), first
         waiting = [one.name for one in self.queue().waiting]
         others = names.keys() - waiting
-        return [*waiting, *sorted(others, key=lambda name: (-names[name], name))]
+        lately = self._clock() - _LATELY
+
+        def rank(name: str) -> tuple[float, float, str]:
+            changed, first = names[name]
+            return -min(changed, lately), -first, name
+
+        return [*waiting, *sorted(others, key=rank)]
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.

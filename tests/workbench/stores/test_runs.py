@@ -48,6 +48,15 @@ def test_names__newest_change_first_half_written_last(
     assert store.names() == ["new", "old", "half"]
 
 
+def test_names__runs_at_work_keep_their_places(store: RunStore, write_run: WriteRun) -> None:
+    for number, name in enumerate(("first", "second")):
+        begun = time.time() - 300 + number
+        os.utime(write_run(name) / "config.yaml", (begun, begun))
+    for signing in ("first", "second", "first"):
+        os.utime(store.dir(signing).status)
+        assert store.names() == ["second", "first"]
+
+
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
 def test_status__ended_states_are_believed(
     store: RunStore, write_run: WriteRun, state: str, ended_pid: int
