@@ -7,6 +7,7 @@ killed does a mongod stay; the next start in the same folder ends it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -21,12 +22,14 @@ import psutil
 
 from uda4inst.doctor import MONGOD_REMEDY, find_mongod
 from uda4inst.errors import UserError
+from uda4inst.reading import parse_json
 from workbench.locks import one_at_a_time
 from workbench.sessions.library import fo
 
 _TRIES: Final = 3  # a database that is just ending holds its folder for a moment
 _PATIENCE: Final = 20.0  # seconds to wait for that, and for another process that starts one
 _LOG_LINES: Final = 3
+_LOG_LETTERS: Final = 300  # of each
 _log = logging.getLogger(__name__)
 
 
@@ -152,26 +155,41 @@ def reason_of(error: Exception) -> str:
 
 
 def _no_answer(rule: str, error: Exception, folder: Path | None) -> str:
-    log = "" if folder is None else _end_of_log(folder)
-    remedy = (
-        "Start it, or unset the variable to use the project's own."
-        if folder is None
-        else f"Free space on the disk, or put the folder away to begin anew. {MONGOD_REMEDY}"
-    )
+    if folder is None:
+        remedy = "Start it, or unset the variable to use the project's own."
+        return f"{rule}, got {reason_of(error)}. {remedy}"
+    complaints = _complaints(folder)
     free = ""
-    if folder is not None and folder.is_dir():
+    if folder.is_dir():
         free = f", with {shutil.disk_usage(folder).free >> 20:,} MiB free there"
-    return f"{rule}{log}, got {reason_of(error)}{free}. {remedy}"
+    room = "Free space on the disk, or put the folder away to begin anew."
+    if any(os.strerror(errno.ENOSPC) in complaint for complaint in complaints):
+        return f"{rule}, got a full disk{free}. {room}"
+    log = "".join(f"\n  {complaint}" for complaint in complaints)
+    return f"{rule}{log}, got {reason_of(error)}{free}. {room} {MONGOD_REMEDY}"
 
 
-def _end_of_log(folder: Path) -> str:
-    """Return what mongod complained about last."""
+def _complaints(folder: Path) -> list[str]:
+    """Return what mongod complained about last, in its words."""
     try:
         lines = (folder / "log" / "mongo.log").read_text(errors="replace").splitlines()
     except OSError:
-        return ""
-    complaints = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
-    return "".join(f"\n  {line[:300]}" for line in complaints[-_LOG_LINES:])
+        return []
+    grave = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
+    return list(dict.fromkeys(_said(line)[:_LOG_LETTERS] for line in grave[-_LOG_LINES:]))
+
+
+def _said(line: str) -> str:
+    """Return the words of a line of mongod's log, which is JSON."""
+    try:
+        values = parse_json(line)
+        words, details = values["msg"], values.get("attr", {})
+        inner = details.get("message", details.get("error", ""))
+        if isinstance(inner, dict):
+            inner = " ".join(str(inner[key]) for key in ("msg", "error_str") if key in inner)
+        return f"{words}: {inner}" if inner else str(words)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return line
 
 
 def _forget_service() -> None:
