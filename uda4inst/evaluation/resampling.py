@@ -26,6 +26,8 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.cityscapes_ap import JudgedClass
 from uda4inst.reading import read_arrays
 
+# Beside the predictions files; the star stands for the network.
+RESAMPLED_FILES: Final = "*_resampled.npz"
 RESAMPLES: Final = 1000
 _SEED: Final = 20260
 
@@ -158,7 +160,8 @@ def _area(
 
 def resampled_path(predictions: Path) -> Path:
     """Return where the scores by resample lie that belong to a network's predictions file."""
-    return predictions.with_name(f"{predictions.name.partition('.')[0]}_resampled.npz")
+    network = predictions.name.partition(".")[0]
+    return predictions.with_name(RESAMPLED_FILES.replace("*", network))
 
 
 def write_resampled(path: Path, values: Resampled) -> None:

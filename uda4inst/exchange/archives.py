@@ -1,7 +1,7 @@
-"""Archives of runs: what a paper needs of one in one file, checked when it comes back.
+"""Archives of what was trained: one file, checked when it comes back.
 
 The archive is a zip in which nothing is compressed, so that it holds no more than its own size.
-`packed.json` says what is in it, with a hash of every file, and on what it was trained and packed.
+`packed.json` says what is in it, with a hash of every file, and on what it was packed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import platform
 import stat
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -23,29 +24,16 @@ import uda4inst
 from uda4inst.atomic import disk_errors, new_folder, whole_file
 from uda4inst.errors import UserError
 from uda4inst.exchange.hub_folder import refuse_existing
-from uda4inst.reading import MAX_TEXT, MAX_WEIGHTS, open_regular, parse_json, read_bytes
-from uda4inst.run_folder.checkpoints import (
-    LATEST,
-    MANIFEST,
-    OPTIMIZER,
-    OTHERS,
-    STATE,
-    open_checkpoint,
-    weights_alone,
-)
-from uda4inst.run_folder.layout import RunDir, check_run_name, read_command, read_json
-from uda4inst.training.config import config_hash, load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.reading import MAX_TEXT, MAX_WEIGHTS, open_regular, parse_json
+from uda4inst.run_folder.layout import check_run_name
 
-FORMAT: Final = "uda4inst-packed-1"
 CONTENTS: Final = "packed.json"
-SUFFIX: Final = ".run.zip"
 _PART: Final = 2**20
 _DAMAGED: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """One file of the archive: another file as it is, or some bytes."""
 
     name: str
@@ -68,152 +56,126 @@ class _Entry:
             archive.write(self.source, self.name)
 
 
-def pack_run(
-    run: RunDir, out: Path, *, step: int | None = None, is_resumable: bool = False
-) -> Path:
-    """Write a run as one archive: configuration, weights, scores, metrics, log, versions, commits.
+def write_archive(out: Path, about: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    """Write an archive, whole or not at all.
 
     Args:
-        run: the run; of category groups, all of them.
         out: file to write.
-        step: step of the checkpoint; None for the latest.
-        is_resumable: optimizer, pool and random numbers too, which training goes on from.
-
-    Returns:
-        The archive.
+        about: what `packed.json` says beside versions and files; its `format` in any case.
+        entries: the files.
 
     Raises:
-        UserError: there is no such checkpoint, or it is damaged; the archive exists or cannot be
-            written.
+        UserError: it exists or cannot be written.
     """
-    refuse_existing(out)
-    modules = modules_of(run) if run.is_grouped else []
-    entries = list(_told(run))
-    steps = set[int]()
-    for module in modules or [run]:
-        checkpoint = open_checkpoint(module.checkpoints, step=step)
-        steps.add(checkpoint.step)
-        if module is not run:
-            entries += _told(module, f"{module.path.relative_to(run.path).as_posix()}/")
-        where = checkpoint.folder.relative_to(run.path).as_posix()
-        entries += _checkpoint(checkpoint.folder, checkpoint.manifest, where, is_resumable)
-    contents = _contents(run, sorted(steps), entries, is_resumable=is_resumable)
-    about = _Entry(CONTENTS, data=_json(contents))
+    contents = {
+        **about,
+        "packed_with": _packed_with(),
+        "files": {entry.name: entry.fingerprint() for entry in entries},
+    }
     with disk_errors("OUT", out, then="call again, or choose another name"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
             whole_file(out) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
         ):
-            for entry in (about, *entries):
+            for entry in (Entry(CONTENTS, data=as_json(contents)), *entries):
                 entry.write(archive)
-    return out
 
 
-def _told(run: RunDir, prefix: str = "") -> Iterator[_Entry]:
-    """Yield what tells of a run; a run that still trains may go on writing meanwhile."""
-    results = sorted(run.evaluation.glob("*.json")) if run.evaluation.is_dir() else []
-    about = (run.config, run.command, run.parent, run.status, run.metrics, run.log)
-    for path in (*about, run.choice, run.speeds, *results):
-        if path.is_file():
-            name = path.relative_to(run.path).as_posix()
-            yield _Entry(prefix + name, data=read_bytes(path, limit=MAX_WEIGHTS))
-
-
-def _checkpoint(
-    folder: Path, manifest: Mapping[str, Any], where: str, is_resumable: bool
-) -> Iterator[_Entry]:
-    """Yield the files of a checkpoint, or those of its networks with a manifest of these alone."""
-    left_out = () if is_resumable else (OPTIMIZER, OTHERS, STATE)
-    kept = manifest if is_resumable else weights_alone(manifest, without=left_out)
-    for name in kept["files"]:
-        yield _Entry(f"{where}/{name}", source=folder / name)
-    yield _Entry(f"{where}/{MANIFEST}", data=_json(kept))
-    latest = f"{PurePosixPath(where).parent}/{LATEST}"
-    yield _Entry(latest, data=f"{folder.name}\n".encode())
-
-
-def _contents(
-    run: RunDir, steps: list[int], entries: list[_Entry], *, is_resumable: bool
-) -> dict[str, Any]:
-    """Return what `packed.json` says."""
-    command = read_json(run.command) if run.command.exists() else {}
+def _packed_with() -> dict[str, Any]:
     installed = metadata.distributions()
     packages = {str(d.metadata["Name"]): d.version for d in installed if d.metadata["Name"]}
     return {
-        "format": FORMAT,
-        "run": run.name,
-        "steps": steps,
-        "resumable": is_resumable,
-        "config_hash": config_hash(load_config(run.config)),
-        "commits": list(read_command(run).commits),
-        "trained_with": command.get("versions", {}) if isinstance(command, dict) else {},
-        "packed_with": {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            uda4inst.__name__: uda4inst.__version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-        },
-        "files": {entry.name: entry.fingerprint() for entry in entries},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        uda4inst.__name__: uda4inst.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     }
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """Return a value as a JSON file has it."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
-    """A run that came out of an archive.
+class Kind:
+    """What an archive holds.
 
     Args:
-        run: where it lies now.
-        steps: of its checkpoints.
-        files: how many were compared with their hashes.
-        is_resumable: whether training can go on.
+        format: as `packed.json` names it.
+        called: in words: a run.
+        needs: keys of `packed.json`; the first has the name.
+        file: that it holds in any case.
     """
 
-    run: RunDir
-    steps: tuple[int, ...]
-    files: int
-    is_resumable: bool
+    format: str
+    called: str
+    needs: tuple[str, ...]
+    file: str
 
 
-def unpack_run(path: Path, *, root: Path, name: str | None = None) -> Unpacked:
-    """Make a run of an archive, every file of it compared with its hash.
+def read_format(path: Path) -> str:
+    """Return the format that an archive says it has.
+
+    Raises:
+        UserError: it is no archive of this project, or damaged.
+    """
+    with _opened(path) as (archive, _):
+        return str(_contents(archive)["format"])
+
+
+def extract(
+    path: Path, kind: Kind, *, root: Path, name: str | None = None
+) -> tuple[Path, Mapping[str, Any], int]:
+    """Make a folder of an archive, every file of it compared with its hash.
 
     Args:
         path: the archive, from anywhere.
-        root: folder that holds the runs.
-        name: of the run; None for the one it had.
+        kind: what it must hold.
+        root: where the folder comes to lie.
+        name: of the folder; None for the one it had.
+
+    Returns:
+        The folder, what `packed.json` says, and how many files were compared.
 
     Raises:
-        UserError: it is no archive of a run, is damaged, was changed, or holds what such an archive
-            never does (links, names that lead elsewhere, packed data); nothing is left behind.
+        UserError: it is no archive of the kind, is damaged, was changed, or holds what such an
+            archive never does (links, names that lead elsewhere, packed data); nothing is left
+            behind.
+    """
+    with _opened(path) as (archive, size):
+        contents = _contents(archive)
+        _check_kind(contents, kind)
+        members = _checked_members(archive, contents["files"], size)
+        out = root / check_run_name(name or str(contents[kind.needs[0]]))
+        refuse_existing(out, called="NAME")
+        with (
+            disk_errors(f"unpacked {kind.called}", out, then="unpack again"),
+            new_folder(out) as folder,
+        ):
+            for member in members:
+                _extract(archive, member, folder, contents["files"][member.filename])
+    return out, contents, len(members)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, int]]:
+    """Open an archive, with its size.
+
+    Raises:
+        UserError: it cannot be read, or what is done with it finds that it is damaged.
     """
     try:
         with open_regular(path, limit=MAX_WEIGHTS) as file, zipfile.ZipFile(file) as archive:
-            contents = _checked_contents(archive)
-            members = _checked_members(archive, contents["files"], os.fstat(file.fileno()).st_size)
-            out = root / check_run_name(name or str(contents["run"]))
-            refuse_existing(out, called="NAME")
-            with (
-                disk_errors("unpacked run", out, then="unpack again"),
-                new_folder(out) as folder,
-            ):
-                for member in members:
-                    _extract(archive, member, folder, contents["files"][member.filename])
+            yield archive, os.fstat(file.fileno()).st_size
     except _DAMAGED as error:
         if isinstance(error, UserError):
             raise
         raise _refused(path, str(error)) from error
     except OSError as error:
         raise _refused(path, str(error)) from error
-    run = RunDir(out)
-    load_config(run.config)
-    steps = tuple(step for step in contents["steps"] if type(step) is int)
-    return Unpacked(run, steps, len(members), bool(contents["resumable"]))
 
 
 def _refused(path: Path, reason: str) -> UserError:
@@ -223,7 +185,7 @@ def _refused(path: Path, reason: str) -> UserError:
     )
 
 
-def _checked_contents(archive: zipfile.ZipFile) -> Mapping[str, Any]:
+def _contents(archive: zipfile.ZipFile) -> Mapping[str, Any]:
     """Return what `packed.json` says.
 
     Raises:
@@ -233,17 +195,27 @@ def _checked_contents(archive: zipfile.ZipFile) -> Mapping[str, Any]:
     if len(infos) != 1 or _fault(infos[0]) or infos[0].file_size > MAX_TEXT:
         raise ValueError(f"no {CONTENTS}")
     found = parse_json(archive.read(infos[0]))
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(found, dict) or "format" not in found:
         raise ValueError(f"a {CONTENTS} of another format")
-    files = found.get("files")
-    if not isinstance(files, dict) or RunDir(Path()).config.name not in files:
-        raise ValueError(f"a {CONTENTS} without the files of a run")
+    return found
+
+
+def _check_kind(contents: Mapping[str, Any], kind: Kind) -> None:
+    """Raise unless `packed.json` is of a kind.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if contents["format"] != kind.format:
+        raise ValueError(f"a {CONTENTS} of another format")
+    files = contents.get("files")
+    if not isinstance(files, dict) or kind.file not in files:
+        raise ValueError(f"a {CONTENTS} without the files of a {kind.called}")
     for name, facts in files.items():
         if not isinstance(facts, dict) or type(facts.get("bytes")) is not int:
             raise ValueError(f"no size of {name[:200]!r}")
-    if not isinstance(found.get("steps"), list) or "resumable" not in found or "run" not in found:
-        raise ValueError(f"a {CONTENTS} without run, steps and resumable")
-    return found
+    if missing := [key for key in kind.needs if key not in contents]:
+        raise ValueError(f"a {CONTENTS} without {', '.join(missing)}")
 
 
 def _checked_members(

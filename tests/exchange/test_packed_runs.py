@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from uda4inst.errors import UserError
-from uda4inst.exchange.archives import pack_run, unpack_run
+from uda4inst.exchange.packed_runs import pack_run, unpack_run
 from uda4inst.run_folder.checkpoints import open_checkpoint
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.training.groups.category_groups import evaluate
@@ -150,7 +150,7 @@ def truncated(archive: Path) -> Path:
             "another size than listed",
         ),
         (lambda a: rewritten(a, contents=lambda c: c.update(format="other")), "another format"),
-        (lambda a: rewritten(a, contents=lambda c: c.pop("steps")), "run, steps and resumable"),
+        (lambda a: rewritten(a, contents=lambda c: c.pop("steps")), "packed.json without steps"),
         (lambda a: rewritten(a, data={"packed.json": b"[]"}), "another format"),
         (lambda a: rewritten(a, compression=zipfile.ZIP_DEFLATED), "no packed.json"),
         (truncated, "not a zip file"),
