@@ -24,7 +24,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run_folder",),
     ("training",),
-    ("suites", "exchange", "doctor", "proposals"),
+    ("suites", "doctor", "proposals"),
+    ("exchange",),
     ("commands", "cli"),
 )
 # Beside each other in one layer, and yet no strangers.
