@@ -23,7 +23,13 @@ LOWEST_STAMP := $(LOWEST)/.installed
 PYTHON_LOWEST ?= $(firstword $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null) \
 	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.12.*/bin/python))
 
-.PHONY: app notebooks record-notebooks test soak test-inspection test-browser test-lowest venv-lowest gpu gpu-wheels check docs format venv toystreets browser clean
+# The newest Python that the core takes, looked for in the same way.
+NEWEST := .venv-newest
+NEWEST_STAMP := $(NEWEST)/.installed
+PYTHON_NEWEST ?= $(firstword $(shell python3.13 -c "import sys; print(sys.executable)" 2>/dev/null) \
+	$(wildcard $(shell pyenv root 2>/dev/null)/versions/3.13.*/bin/python))
+
+.PHONY: app notebooks record-notebooks test soak test-inspection test-browser test-lowest venv-lowest test-newest venv-newest gpu gpu-wheels check docs format venv toystreets browser clean
 
 app: $(STAMP) toystreets
 	$(BIN)/python app.py --host $(HOST) --port $(PORT)
@@ -81,6 +87,25 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	  --requirements constraints-lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST) --no-deps --editable .
 	touch $(LOWEST_STAMP)
+
+# The core on the newest Python, with the versions that are tested everywhere else.
+ifeq ($(PYTHON_NEWEST),)
+test-newest venv-newest:
+	@echo "$@ is skipped: it needs Python 3.13; make $@ PYTHON_NEWEST=PATH names one."
+else
+venv-newest: $(NEWEST_STAMP)
+
+test-newest: $(NEWEST_STAMP)
+	$(NEWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench \
+	  --ignore tests/notebooks
+	scratch=$$(mktemp -d) && cd $$scratch && \
+	$(CURDIR)/$(NEWEST)/bin/uda4inst data toystreets data/toystreets && \
+	$(CURDIR)/$(NEWEST)/bin/uda4inst train toystreets_smoke && rm -r $$scratch
+endif
+
+$(NEWEST_STAMP): pyproject.toml constraints.txt constraints-torch.txt install.py
+	$(PYTHON_NEWEST) install.py --venv $(NEWEST) --extras test --python $(PYTHON_NEWEST)
+	touch $(NEWEST_STAMP)
 
 # What a machine with Python 3.12, torch, transformers and the usual scientific packages lacks (4 to
 # 5 MB): beartype 1.6 MB, msgspec .2, pycocotools .4, pydantic .5, pydantic-core 2.3 and two small.
