@@ -9,6 +9,7 @@ from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError, did_you_mean
 from workbench.sessions.library import fo
 from workbench.sessions.outcomes import ERROR_KINDS
+from workbench.sessions.samples import IGNORED_REGIONS, SEMANTIC
 from workbench.sessions.views import replace_view
 
 BY_ERROR: Final = "images by error"
@@ -68,7 +69,8 @@ def save_high_score_view(dataset: fo.Dataset, eval_key: str, score: float) -> st
     F = fo.ViewField
     config: Any = dataset.get_evaluation_info(eval_key).config
     is_wrong = (F(eval_key) == "fp") & (F("confidence") > score)
-    view = dataset.filter_labels(config.pred_field, is_wrong)
+    shown = _with_alone(dataset, config.gt_field, config.pred_field)
+    view = shown.filter_labels(config.pred_field, is_wrong)
     words = f"False positives that score more than {score:g}."
     return replace_view(dataset, f"{eval_key}: {AT_A_HIGH_SCORE}", view, words)
 
@@ -88,7 +90,8 @@ def save_comparison_view(
     F = fo.ViewField
     (title, key), (other_title, other_key) = first, second
     config: Any = dataset.get_evaluation_info(key).config
-    view = dataset.filter_labels(config.gt_field, (F(key) == "tp") & (F(other_key) == "fn"))
+    is_so = (F(key) == "tp") & (F(other_key) == "fn")
+    view = _with_alone(dataset, config.gt_field).filter_labels(config.gt_field, is_so)
     name = f"found by {title}, missed by {other_title}"
     return replace_view(dataset, name, view, f"Objects. {_COMPARISON} {key} {other_key}")
 
@@ -111,30 +114,45 @@ def forget_evaluations(dataset: fo.Dataset) -> None:
         forget_evaluation(dataset, key)
 
 
+def _with_alone(dataset: fo.Dataset, *labels: str) -> fo.DatasetView:
+    """Return all images with some labels alone: others would lie over what is looked at.
+
+    Args:
+        dataset: a session.
+        labels: fields that stay beside ignored regions and the semantic map.
+    """
+    kinds = (fo.Detections, fo.Segmentation)
+    every = set(dataset.get_field_schema(embedded_doc_type=kinds))
+    others = every.difference(labels, (IGNORED_REGIONS, SEMANTIC))
+    return dataset.select_fields([n for n in dataset.get_field_schema() if n not in others])
+
+
 def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str]]:
     """Return views and descriptions by name."""
     F = fo.ViewField
     config: Any = dataset.get_evaluation_info(key).config
     true, found = config.gt_field, config.pred_field
     errors = F(f"{key}_fp") + F(f"{key}_fn")
+    bare, own = _with_alone(dataset, true), _with_alone(dataset, true, found)
     views = {
         f"{key}: {BY_ERROR}": (
-            dataset.match(errors > 0).sort_by(errors, reverse=True),
+            own.match(errors > 0).sort_by(errors, reverse=True),
             "Images with false positives or misses, most first.",
         )
     }
-    for field, fate, words in ((true, "fn", "misses"), (found, "fp", "false positives")):
+    sides = ((bare, true, "fn", "misses"), (own, found, "fp", "false positives"))
+    for shown, field, fate, words in sides:
         wrong = dataset.filter_labels(field, F(key) == fate)
         counts = wrong.count_values(f"{field}.detections.label")
         for name in (name for name in THING_NAMES if counts.get(name)):
-            view = dataset.filter_labels(field, (F(key) == fate) & (F("label") == name))
+            view = shown.filter_labels(field, (F(key) == fate) & (F("label") == name))
             views[f"{key}: {words} of {name}"] = (view, f"The {words} of {name} alone.")
     kinds: Counter[str] = Counter()
     for field in (true, found):
         kinds.update(dataset.count_values(f"{field}.detections.{key}_error"))
     for kind in (kind for kind in ERROR_KINDS if kinds[kind]):
         is_kind = F(f"{key}_error") == kind
-        view = dataset.filter_labels(true, is_kind, only_matches=False)
+        view = own.filter_labels(true, is_kind, only_matches=False)
         view = view.filter_labels(found, is_kind, only_matches=False)
         there = F(f"{true}.detections").length() + F(f"{found}.detections").length()
         views[f"{key}: {kind}"] = (view.match(there > 0), f"Errors of the kind: {kind}.")

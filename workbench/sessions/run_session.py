@@ -25,6 +25,7 @@ from workbench.sessions.evaluation_views import (
 from workbench.sessions.library import fo
 from workbench.sessions.predicted import Judgeable, Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
+from workbench.sessions.samples import class_colors
 from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
 
 _OTHER_IMAGES: Final = (
@@ -173,6 +174,10 @@ def _write_detections(dataset: fo.Dataset, one: Judgeable, progress: Progress) -
             embedded_doc_type=fo.Detections,
             description=f"{one.title}: {one.path}",
         )
+    scheme = dataset.app_config.color_scheme
+    others = [field for field in scheme.fields if field["path"] != one.field]
+    scheme.fields = [*others, class_colors(one.field)]
+    dataset.save()
     ids = dict(zip(dataset.values("image_name"), dataset.values("id"), strict=True))
     batch: dict[str, fo.Detections] = {}
     done = strangers = 0

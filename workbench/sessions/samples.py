@@ -57,18 +57,27 @@ def declare_fields(dataset: fo.Dataset) -> None:
 
 def _colors() -> fo.ColorScheme:
     """Return the colours of classes, which are Cityscapes', and of domains."""
-    things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
     classes = [{"intTarget": c.train_id + 1, "color": hex_color(c.color)} for c in SEMANTIC_CLASSES]
     domains = [{"value": name, "color": color} for name, color in DOMAIN_COLORS.items()]
     return fo.ColorScheme(
         color_by="value",
         fields=[
-            {"path": GROUND_TRUTH, "colorByAttribute": "label", "valueColors": things},
+            class_colors(GROUND_TRUTH),
             {"path": IGNORED_REGIONS, "fieldColor": "#808080"},
             {"path": SEMANTIC, "maskTargetsColors": classes},
             {"path": "domain", "colorByAttribute": "value", "valueColors": domains},
         ],
     )
+
+
+def class_colors(path: str) -> dict[str, object]:
+    """Return the entry of a colour scheme that shows the objects of a field in Cityscapes' colours.
+
+    Args:
+        path: the field.
+    """
+    things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
+    return {"path": path, "colorByAttribute": "label", "valueColors": things}
 
 
 def hex_color(color: tuple[int, int, int]) -> str:

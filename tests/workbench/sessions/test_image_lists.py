@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import inspection
@@ -134,10 +134,31 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-def context(dataset: fo.Dataset, view: Any = None, selected: Any = (), **params: str) -> Any:
-    """Return what FiftyOne hands to an operator."""
-    shown = dataset.view() if view is None else view
-    return SimpleNamespace(dataset=dataset, view=shown, selected=list(selected), params=params)
+def context(
+    dataset: fo.Dataset,
+    view: Any = None,
+    selected: Any = (),
+    *,
+    asked: Mapping[str, Any] | None = None,
+    **params: str,
+) -> Any:
+    """Return what FiftyOne hands to an operator.
+
+    Args:
+        dataset: of the session.
+        view: on screen; None for all images.
+        selected: ids.
+        asked: what else the page sends: view_name, filters, extended_selection.
+        params: the form's.
+    """
+    stages = [] if view is None else view._serialize()
+    request = {
+        "dataset_name": dataset.name,
+        "view": stages,
+        "selected": list(selected),
+        "params": params,
+    }
+    return fo.operators.ExecutionContext(request | dict(asked or {}))
 
 
 def test_plugin__writes_selected_tagged_and_shown(
@@ -155,6 +176,45 @@ def test_plugin__writes_selected_tagged_and_shown(
         answer = export.execute(ctx)["written"]
         assert answer == f"{count} images: {lists / name}.txt"
         assert read_image_list(lists / f"{name}.txt").names == names_of(both, "source", count)
+
+
+def test_plugin__shown_is_what_the_sidebar_and_a_lasso_leave(
+    plugin: ModuleType, both: fo.Dataset, tmp_path: Path
+) -> None:
+    source = both.match(fo.ViewField("domain") == "source")
+    both.save_view("of the source", source, overwrite=True)
+    first, second = names_of(both, "source", 2)
+    filters = {"image_name": {"values": [first], "exclude": False, "isMatching": True}}
+    ids = [*source.match(fo.ViewField("image_name") == second).values("id")]
+    saved = {"view_name": "of the source", "view": []}
+    for name, asked, left in (
+        ("filtered", {"filters": filters}, [first]),
+        ("saved", saved | {"filters": filters}, [first]),
+        ("lasso", saved | {"extended_selection": {"selection": ids, "scope": "a"}}, [second]),
+    ):
+        ctx = context(both, source, asked=asked, which="view", name=name)
+        form = plugin.ExportImageList().resolve_input(ctx).type
+        assert form.properties["which"].view.choices[0].label == "Shown (1)"
+        plugin.ExportImageList().execute(ctx)
+        file = tmp_path / "fiftyone" / "lists" / f"{name}.txt"
+        assert list(read_image_list(file).names) == left
+    both.delete_saved_view("of the source")
+
+
+def test_plugin__asks_for_a_domain_where_there_are_two(
+    plugin: ModuleType, both: fo.Dataset
+) -> None:
+    source = both.match(fo.ViewField("domain") == "source")
+
+    def asked(ctx: Any) -> set[str]:
+        return set(plugin.ExportImageList().resolve_input(ctx).type.properties)
+
+    picked = source.limit(2).values("id")
+    assert "domain" in asked(context(both))
+    assert "domain" in asked(context(both, which="tag"))
+    assert "domain" not in asked(context(both, source))
+    assert "domain" not in asked(context(both, selected=picked))
+    assert "domain" in asked(context(both, selected=picked, which="view"))
 
 
 def test_plugin__objects_stand_for_their_images(
@@ -182,7 +242,9 @@ def test_plugin__says_what_is_wrong_and_writes_nothing(
 
 def test_plugin__asks_for_what_there_is(plugin: ModuleType, both: fo.Dataset) -> None:
     export = plugin.ExportImageList()
-    form = export.resolve_input(context(both, selected=["one"], which="tag")).type
+    form = export.resolve_input(
+        context(both, selected=both.limit(1).values("id"), which="tag")
+    ).type
     assert list(form.properties) == ["which", "tag", "domain", "name"]
     assert export.resolve_placement(None).place.value == "samples-grid-secondary-actions"
     assert export.resolve_output(None).type.properties.keys() == {"written"}

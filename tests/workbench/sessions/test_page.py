@@ -194,6 +194,11 @@ def test_page__a_lasso_on_the_map_leaves_its_images(
     assert 0 < selected < len(dataset)
     page.get_by_text(f"{selected} samples").first.wait_for()
     shoot(page, tmp_path, "map")
+    page.keyboard.press("Backquote")  # the button hides beside an open panel
+    page.keyboard.type("Export as image list")
+    page.keyboard.press("Enter")
+    page.get_by_text(f"Shown ({selected})").wait_for()
+    shoot(page, tmp_path, "export")
 
 
 def test_free_port__refuses_one_in_use(port: int) -> None:

@@ -30,9 +30,11 @@ from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import load_config
 from uda4inst.training.launch import train
 from workbench.sessions import building, data_session, run_session
+from workbench.sessions.building import PREDICTED
 from workbench.sessions.convert import from_predictions
 from workbench.sessions.named_runs import find_named
 from workbench.sessions.predicted import Predicted, find_predicted
+from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.run_session import open_run_session
 
 pytestmark = pytest.mark.inspection
@@ -193,6 +195,28 @@ def test_views__false_positives_that_would_have_become_pseudo_labels(
     }
     assert {i for ids in view.values(f"{one.field}.detections.id") for i in ids} == expected
     assert expected
+
+
+def test_views__show_no_predictions_of_others(runs: tuple[RunDir, RunDir]) -> None:
+    predicted = [one for run in runs for one in find_predicted([run], network="student")]
+    dataset = open_run_session(predicted).dataset
+    every = set(dataset.info[PREDICTED])
+    assert len(every) > 1
+    shown = {
+        name: every & set(dataset.load_saved_view(name).get_field_schema())
+        for name in dataset.list_saved_views()
+    }
+    for one in predicted:
+        own = {name: there for name, there in shown.items() if name.startswith(f"{one.key}: ")}
+        assert {name for name, there in own.items() if not there} == {
+            name for name in own if "misses of" in name
+        }
+        assert {field for there in own.values() for field in there} == {one.field}
+    assert not any(there for name, there in shown.items() if name.startswith("found by"))
+    colors = {field["path"]: field for field in dataset.app_config.color_scheme.fields}
+    assert all(
+        colors[one.field]["valueColors"] == colors[GROUND_TRUTH]["valueColors"] for one in predicted
+    )
 
 
 def test_views__what_one_finds_and_the_other_misses(runs: tuple[RunDir, RunDir]) -> None:

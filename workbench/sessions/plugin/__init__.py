@@ -38,14 +38,16 @@ class ExportImageList(foo.Operator):
         form = foo.types.Object()
         tags = known_tags(ctx.dataset)
         ways = {"selected": f"Selected ({len(ctx.selected)})"} if ctx.selected else {}
-        ways |= {"view": f"Shown ({len(ctx.view)})"} | ({"tag": "Tagged"} if tags else {})
+        ways |= {"view": f"Shown ({len(shown(ctx))})"} | ({"tag": "Tagged"} if tags else {})
         radio = foo.types.RadioGroup()
         for value, label in ways.items():
             radio.add_choice(value, label=label)
-        form.enum("which", radio.values(), default=next(iter(ways)), label="Images", view=radio)
-        if ctx.params.get("which") == "tag":
+        first = next(iter(ways))
+        form.enum("which", radio.values(), default=first, label="Images", view=radio)
+        which = ctx.params.get("which") or first
+        if which == "tag":
             form.enum("tag", tags, required=True, label="Tag of images, or of labels on them")
-        domains = ctx.dataset.distinct("domain") if ctx.dataset.has_field("domain") else []
+        domains = domains_of(ctx, which)
         if len(domains) > 1:
             form.enum("domain", domains, required=True, label="Domain")
         form.str("name", required=True, label="Name", description=f"Of the file, in {folder()}.")
@@ -55,7 +57,7 @@ class ExportImageList(foo.Operator):
         """Write the file; what is wrong comes back as the reason."""
         try:
             path = file_named(ctx.params.get("name") or "")
-            view, what = chosen(ctx)
+            view, what = chosen(ctx, ctx.params.get("which", "view"))
             with disk_errors("the folder of lists", path.parent, then="write it again"):
                 path.parent.mkdir(parents=True, exist_ok=True)
             count = export_view(view, path, domain=ctx.params.get("domain"), what=what)
@@ -94,17 +96,38 @@ def known_tags(dataset: Any) -> list[str]:
     return sorted({*dataset.distinct("tags"), *dataset.count_label_tags()})
 
 
-def chosen(ctx: Any) -> tuple[Any, str]:
+def domains_of(ctx: Any, which: str) -> list[str]:
+    """Return the domains of the images that would be written, in alphabetical order."""
+    if not ctx.dataset.has_field("domain"):
+        return []
+    if which == "tag" and not ctx.params.get("tag"):
+        return sorted(ctx.dataset.distinct("domain"))
+    return sorted(chosen(ctx, which)[0].distinct("domain"))
+
+
+def chosen(ctx: Any, which: str) -> tuple[Any, str]:
     """Return the images that were asked for, and what they are called."""
-    which = ctx.params.get("which", "view")
     if which == "tag":
         tag = ctx.params.get("tag") or ""
         return tagged(ctx.dataset, tag), f"tagged {tag!r}"
+    view = shown(ctx)
     if which == "view":
-        return images_of(ctx.dataset, ctx.view), "shown"
-    of_images = not ctx.view._is_patches
-    picked = (ctx.dataset if of_images else ctx.view).select(ctx.selected)
+        return images_of(ctx.dataset, view), "shown"
+    picked = (view if view._is_patches else ctx.dataset).select(ctx.selected)
     return images_of(ctx.dataset, picked), "selected"
+
+
+def shown(ctx: Any) -> Any:
+    """Return what the grid shows: the view, saved or not, as the sidebar and a lasso narrow it.
+
+    FiftyOne's own `ctx.view` is the whole saved view where one is open.
+    """
+    asked = dict(ctx.request_params)
+    if name := asked.pop("view_name", None):
+        asked["view"] = ctx.dataset.load_saved_view(name)._serialize()
+    view = type(ctx)(request_params=asked).view
+    picked = (ctx.extended_selection or {}).get("selection")
+    return view.select(picked) if picked else view
 
 
 def images_of(dataset: Any, view: Any) -> Any:

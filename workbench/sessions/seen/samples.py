@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from uda4inst.classes import THING_CLASSES, THING_NAMES
+from uda4inst.classes import THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR, ORIGIN_COLORS
 from uda4inst.run_folder.metrics import flat_numbers
 from uda4inst.structures import Labels
 from workbench.sessions.convert import detection
 from workbench.sessions.library import fo
 from workbench.sessions.reading import GROUND_TRUTH
-from workbench.sessions.samples import hex_color, tag_key
+from workbench.sessions.samples import class_colors, hex_color, tag_key
 from workbench.sessions.seen.images import (
     DETECTIONS,
     DROPPED,
@@ -149,9 +149,7 @@ def metric_values(line: Metrics) -> dict[str, float]:
 
 def _object_colors() -> Iterator[dict[str, object]]:
     """Yield the colours of the pages: classes, and what became of detections."""
-    things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
-    for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH):
-        yield {"path": path, "colorByAttribute": "label", "valueColors": things}
+    yield from (class_colors(path) for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH))
     fates = {
         KEPT: "#2ecc71",
         IGNORED: hex_color(IGNORED_OBJECT_COLOR),
