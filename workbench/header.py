@@ -166,7 +166,8 @@ def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
 
 def _run_line(services: Services, state: SessionState) -> str:
     if state.run is None or state.run not in services.runs.names():
-        return '<div class="wb-runline wb-quiet">no run yet</div>'
+        words = "no run yet" if state.run is None else f"{state.run} is gone"
+        return f'<div class="wb-runline wb-quiet">{escape(words)}</div>'
     summary = services.runs.summary(state.run)
     status = summary.status
     where = f"step {status.step:,} of {status.steps:,}" if status.steps else ""

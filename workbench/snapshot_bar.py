@@ -171,6 +171,8 @@ def _nothing_yet(services: Services, run: str | None) -> Empty | None:
         )
     if services.snapshots.steps(run):
         return None
+    if split_name(run)[0] not in services.runs.names():
+        return Empty(markup.gone(shown_name(run)))
     status = services.runs.status(run)
     every = services.runs.count(run, "training.snapshot_every")
     if status.state == "waiting":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -100,6 +101,11 @@ def test_snapshot_view__says_why_there_is_none(
 def test_snapshot_view__no_run_is_a_friendly_start(services: Services) -> None:
     assert "No run yet" in nothing(services, SessionState())
     assert not bar(services, SessionState()).row.visible
+
+
+def test_snapshot_view__a_run_that_was_deleted_says_so(services: Services, run: Path) -> None:
+    shutil.rmtree(run)
+    assert f"The run {run.name} is gone" in nothing(services, DEMO)
 
 
 def test_snapshot_tick__redraws_for_a_newer_one_only(

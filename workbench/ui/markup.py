@@ -29,6 +29,12 @@ def empty(title: str, text: str) -> str:
     return f'<div class="wb-empty"><strong>{escape(title)}</strong><p>{escape(text)}</p></div>'
 
 
+def gone(run: str) -> str:
+    """Return a note in place of a run whose folder is no more."""
+    text = "Its folder was deleted, moved or renamed while it was looked at. Choose another run."
+    return empty(f"The run {run} is gone", text)
+
+
 def problem(text: str) -> str:
     """Return a note about something that must be mended."""
     return (

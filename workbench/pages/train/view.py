@@ -16,6 +16,7 @@ from workbench.services import Services
 from workbench.session import SessionState
 from workbench.stores.groups import group_text
 from workbench.stores.runs import RunSummary
+from workbench.ui import markup
 from workbench.ui.views import Empty, Framed, Skip
 
 LATEST = "latest"
@@ -83,8 +84,10 @@ def _content(
     services: Services, session: SessionState, checkpoint: gr.Dropdown | Skip
 ) -> TrainView | Empty:
     run = session.run
-    if run is None or run not in services.runs.names():
+    if run is None:
         return Empty("")
+    if run not in services.runs.names():
+        return Empty(markup.gone(run))
     network = services.network(session) or run
     group = services.group(session)
     summary = services.runs.summary(run)

@@ -170,6 +170,10 @@ def test_error_view__no_evaluation_says_how_to_get_one(
     assert "No run yet" in nothing(services, SessionState())
 
 
+def test_error_view__a_run_that_was_deleted_says_so(services: Services) -> None:
+    assert "The run lost is gone" in nothing(services, SessionState(run="lost"))
+
+
 def test_error_view__image_of_one_side_only_is_told(
     services: Services, run: Path, write_run: Callable[..., Path], factories: Any, toy_tree: Path
 ) -> None:

@@ -92,8 +92,10 @@ def test_view__no_run_is_a_friendly_start(services: Services) -> None:
     assert framed.content() == Empty("")
 
 
-def test_view__run_whose_folder_was_deleted_is_no_error(services: Services) -> None:
-    assert view(services, SessionState(run="gone")).content() == Empty("")
+def test_view__run_whose_folder_was_deleted_says_so(services: Services) -> None:
+    content = view(services, SessionState(run="lost")).content()
+    assert isinstance(content, Empty)
+    assert "The run lost is gone" in content.message
 
 
 def test_view__checkpoints_latest_and_newest_first(
