@@ -86,12 +86,12 @@ def build_app(services: Services) -> gr.Blocks:
         listed = build_list()
         tabs: dict[PageName, gr.Tab] = {}
         pages: dict[PageName, Mounted] = {}
-        with gr.Tabs():
+        with gr.Tabs() as line_of_tabs:
             for name, page in PAGES.items():
                 with gr.Tab(page.TITLE, id=name, elem_id=f"page-{name}") as tabs[name]:
                     pages[name] = page.build(services, session, app)
         opened = _wire_tabs(tabs, pages, session)
-        wire_header(header, pages, session, services, app, opened)
+        wire_header(header, pages, session, services, app, opened, line_of_tabs)
         wire_list(listed, services.inspections, header.timer)
     return app
 

@@ -10,6 +10,7 @@ from typing import Final
 import gradio as gr
 from gradio.events import Dependency
 
+from workbench.address import query_of, session_at
 from workbench.gate.addresses import not_understood
 from workbench.services import Services
 from workbench.session import PageName, SessionState
@@ -22,6 +23,15 @@ from workbench.ui.views import Updates
 # Pages about one network; the others show the whole run, or its images.
 OF_ONE_NETWORK: Final[frozenset[PageName]] = frozenset({"train", "mixing", "pool", "pseudo_labels"})
 HEADER_SECONDS: Final = 3.0
+# What the browser's address line says, so that it can be kept, sent and opened again.
+_SHOW_ADDRESS: Final = """
+watch('value', () => {
+  const query = new URLSearchParams(props.value);
+  const theme = new URLSearchParams(location.search).get('__theme');
+  if (theme) query.set('__theme', theme);
+  history.replaceState(history.state, '', `?${query}`);
+});
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +42,7 @@ class Header:
     group: gr.Dropdown
     line: gr.HTML
     timer: gr.Timer
+    address: gr.HTML
 
 
 def first_session(services: Services) -> SessionState:
@@ -48,7 +59,11 @@ def build_header() -> Header:
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)
         line = gr.HTML(elem_id="run-line")
-    return Header(run=run, group=group, line=line, timer=gr.Timer(HEADER_SECONDS))
+        address = gr.HTML(
+            elem_id="address", elem_classes="wb-unseen", js_on_load=_SHOW_ADDRESS, padding=False
+        )
+    timer = gr.Timer(HEADER_SECONDS)
+    return Header(run=run, group=group, line=line, timer=timer, address=address)
 
 
 def _dropdown(label: str, name: str, *, min_width: int, visible: bool = True) -> gr.Dropdown:
@@ -71,6 +86,7 @@ def wire_header(
     services: Services,
     app: gr.Blocks,
     opened: Mapping[str, Dependency],
+    tabs: gr.Tabs,
 ) -> None:
     """Choose a first run when the app opens, let the header choose another, and show it there.
 
@@ -81,8 +97,9 @@ def wire_header(
         services: what the pages work with.
         app: where it all is.
         opened: events after which another page is on screen, by name.
+        tabs: the pages' tabs.
     """
-    changes = {**_wire_choices(header, pages, session, services, app), **opened}
+    changes = {**_wire_choices(header, pages, session, services, app, tabs), **opened}
     for page in pages.values():
         changes |= page.run_chosen
 
@@ -102,6 +119,9 @@ def wire_header(
             inputs=[session],
             outputs=[header.run, header.group, header.line],
         )
+    on_action(
+        session.change, query_of, name="app_address", inputs=[session], outputs=[header.address]
+    )
     _wire_timer(header, session, services)
 
 
@@ -111,19 +131,24 @@ def _wire_choices(
     session: gr.State,
     services: Services,
     app: gr.Blocks,
+    tabs: gr.Tabs,
 ) -> dict[str, Dependency]:
     """Bind what puts the session on a run or a group; return the events after which it is."""
 
-    def load(request: gr.Request) -> SessionState:
-        strange = not_understood(str(request.query_params))
+    def load(request: gr.Request) -> Updates:
+        query = str(request.query_params)
+        strange = not_understood(query)
         if strange:
             note(
                 f"{strange} is no address of the workbench. This is its start page.",
                 title="Not found",
             )
-        return first_session(services)
+        state, missing = session_at(query, first_session(services), services.runs.names())
+        if missing:
+            note(f"{', '.join(missing)}: not here, or no longer.", title="Not found")
+        return {session: state, tabs: gr.Tabs(selected=state.page)}
 
-    loaded = on_action(app.load, load, name="app_load", outputs=[session])
+    loaded = on_action(app.load, load, name="app_load", outputs=[session, tabs])
     chosen = on_action(
         header.run.input,
         lambda state, run: state.on_run(run),

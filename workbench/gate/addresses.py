@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
+from workbench.address import PARAMETERS
+
 Kind = Literal["start", "login", "public", "private", "unknown"]
 
 LOGIN: Final = "/login"
@@ -21,7 +23,7 @@ _PRIVATE: Final[dict[str, tuple[str, ...]]] = {
 # What Gradio would take for a page of its own, or for something that was saved.
 _MISTAKEN: Final = frozenset({"page", "deep_link"})
 # What the start page's address may ask of Gradio or of the app.
-_UNDERSTOOD: Final = frozenset({"__theme", "__lang", "view", "footer"})
+_UNDERSTOOD: Final = PARAMETERS | {"__theme", "__lang", "view", "footer"}
 UNKNOWN: Final = "unknown"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,26 @@ def test_mixing__slider_walks_through_the_snapshots(instances: Workbench) -> Non
     instances.wait_for("#mixing-s2t-text", "were there")
     instances.page.locator("#mixing-item input").nth(1).check()
     instances.wait_for_other_picture("mixing-s2t", newest)
+
+
+def test_mixing__its_address_leads_to_what_is_looked_at(instances: Workbench) -> None:
+    instances.on_run("first")
+    instances.tab("mixing")
+    instances.page.locator("#mixing-previous").click()
+    instances.wait_unchecked("#mixing-follow input")
+    instances.page.wait_for_url(re.compile(r"tab=mixing&run=first&step=\d+"))
+    address = instances.page.url
+    shown = instances.text("#mixing-facts")
+    other = instances.page.context.browser.new_page()
+    other.goto(address)
+    other.locator("#mixing-facts").get_by_text("first").wait_for()
+    other.wait_for_function(
+        "shown => document.querySelector('#mixing-facts').innerText === shown", arg=shown
+    )
+    assert other.locator("#run input").input_value() == "first"
+    other.goto(address.replace("run=first", "run=lost"))
+    other.get_by_test_id("toast-text").get_by_text("run=lost: not here").wait_for()
+    other.close()
 
 
 @pytest.fixture
