@@ -66,7 +66,7 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
         network=_network_choice(services, a),
         other_run=gr.Dropdown(
             choices=[NO_RUN, *((shown_name(name), name) for name in others)],
-            value=choice.other_run or NO_RUN,
+            value=choice.other_run if choice.other_run in others else NO_RUN,
         ),
         other_step=_step_choice(services, b),
         other_network=_network_choice(services, b),
