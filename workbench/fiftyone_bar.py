@@ -26,7 +26,7 @@ class Inspected:
 
     Args:
         inspection: the session.
-        views: the endings of the names of saved views that show what is picked on the page.
+        views: the names of saved views that show what is picked on the page, where they are there.
         note: what the session leaves out, and how to see that too.
     """
 

@@ -205,7 +205,12 @@ def _bar_view(
         count, facts = len(snapshot.items), _facts(run, snapshot, steps, session.item)
     distance = gcd(*(b - a for a, b in pairwise(steps))) or 1
     low, high = steps[0], steps[-1]
-    moved: _Moved = {} if nearest(steps, int(shown)) == step else {"value": step}
+    # A finger may hold the slider anywhere it can stand, and it is left alone there. Elsewhere the
+    # value is what a run of other steps has left.
+    can_stand = low <= shown <= high and (shown - low) % distance == 0
+    is_held = session.snapshot is not None and can_stand
+    is_right = nearest(steps, int(shown)) == step if is_held else int(shown) == step
+    moved: _Moved = {} if is_right else {"value": step}
     return BarView(
         row=gr.Row(visible=True),
         slider=gr.Slider(

@@ -54,6 +54,14 @@ def test_read_image_list__bad_file(tmp_path: Path, content: bytes | None, messag
         read_image_list(path)
 
 
+def test_read_image_list__says_why_in_words(tmp_path: Path) -> None:
+    missing = tmp_path / "list.txt"
+    for path, words in ((missing, "no such file"), (tmp_path, "is a directory")):
+        with pytest.raises(UserError) as refused:
+            read_image_list(path)
+        assert str(refused.value).endswith(f"one name a line, got {words} ({path}).")
+
+
 @pytest.mark.parametrize("name", ["", " a", "#a", "a\nb"])
 def test_write_image_list__name_that_could_not_be_read_again(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="must be one line"):

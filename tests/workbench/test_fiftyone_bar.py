@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from uda4inst.classes import thing_index
 from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
+from uda4inst.run_folder.layout import RunDir
 from workbench.fiftyone_bar import Inspected, bar_view
 from workbench.jobs.inspections import FiftyOneSession, Inspection, Inspections, SavedView
 from workbench.pages.data import inspection as data_inspection
@@ -26,6 +28,7 @@ from workbench.pages.pseudo_labels.inspection import inspected as of_pseudo_labe
 from workbench.services import Services
 from workbench.session import SessionState, TreeChoice
 from workbench.sessions.installed import ASKED
+from workbench.sessions.predicted import Predicted
 from workbench.ui.fiftyone_markup import session_status, session_table
 
 PAGE = "http://127.0.0.1:5999/datasets/data-x"
@@ -58,7 +61,7 @@ def bench(services: Services) -> Iterator[Services]:
 
 
 def asking(what: str) -> Callable[[Services, SessionState], Inspected]:
-    return lambda services, state: Inspected(Inspection(what, (what,)), (": misses of car",))
+    return lambda services, state: Inspected(Inspection(what, (what,)), ("ap_demo: misses of car",))
 
 
 def wait(bench: Services, what: str, words: str) -> Any:
@@ -110,7 +113,23 @@ def test_session_status__evaluations_are_lines_of_their_own() -> None:
     assert f'href="{PAGE}?view=misses-of-bus"' in html
     assert "images without objects" not in html
     assert f'<iframe src="{PAGE}" loading="lazy"' in html
-    assert f'<iframe src="{PAGE}?view=misses-of-car"' in session_status(OPEN, [": misses of car"])
+    picked = session_status(OPEN, ["ap_demo: misses of car"])
+    assert f'<iframe src="{PAGE}?view=misses-of-car"' in picked
+
+
+def test_session_status__of_runs_that_share_its_images_only_those_that_are_picked_come_first() -> (
+    None
+):
+    names = (
+        *("source", "ap_demo: misses of car", "ap_x_ap_demo: misses of car", "ap_b: on nothing"),
+        *("ap_b: misses of car", "ap_demo: on nothing"),
+    )
+    views = tuple(SavedView(name, 1, f"{PAGE}?view={i}") for i, name in enumerate(names))
+    picked = ("ap_demo: misses of car", "ap_b: misses of car", "ap_b: misses of bus")
+    html = session_status(replace(OPEN, views=views), picked)
+    main, others = html.split("<details", 1)
+    assert re.findall(r">([^<>]*misses[^<>]*)</a>", main) == list(picked[:2])
+    assert re.findall(r"<small>([^<>]*):</small>", others) == ["ap_demo", "ap_b", "ap_x_ap_demo"]
 
 
 def test_session_table__states_and_buttons() -> None:
@@ -181,7 +200,7 @@ def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(
     state = SessionState(run="demo")
     found = of_errors(services, state)
     assert found.inspection.arguments == ("run", f"{run}@40:teacher")
-    assert found.views == (": images by error",)
+    assert found.views == ("ap_demo_teacher_40: images by error",)
     both = state.on_errors(
         other_run="demo", other_network="student", thing=thing_index("car"), images="some.txt"
     )
@@ -189,7 +208,23 @@ def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(
     words = (f"{run}@40:teacher", f"{run}@40:student", "--images", "some.txt")
     assert found.inspection.arguments == ("run", *words)
     assert found.inspection.title == "demo teacher 40 and demo student 40, some.txt"
-    assert found.views == (": misses of car", ": false positives of car", ": errors of car")
+    assert found.views == tuple(
+        f"ap_demo_{network}_40: {kind} of car"
+        for network in ("teacher", "student")
+        for kind in ("misses", "false positives", "errors")
+    )
+
+
+def test_error_maps__picked_views_are_named_as_the_session_names_them(
+    services: Services, write_grouped_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    run = write_grouped_run("Run.One", tree=toy_tree / "cityscapes", merged=True)
+    group = "car-truck-bus-train"
+    state = SessionState(run="Run.One").on_errors(group=group)
+    (view,) = of_errors(services, state).views
+    module = RunDir(run / "modules" / group)
+    field = Predicted(module, 120, "teacher").field
+    assert view == f"ap_{field.removeprefix('run_')}: images by error"
 
 
 def test_pseudo_labels__asks_for_the_snapshot_on_screen(

@@ -68,6 +68,38 @@ def test_snapshot_view__slider_under_a_finger_is_left_alone(services: Services, 
     assert (slider(0)["minimum"], slider(0)["maximum"], slider(0)["step"]) == (100, 350, 50)
 
 
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        pytest.param((0, 20), 90, id="beyond the last"),
+        pytest.param((10, 30), 0, id="before the first"),
+        pytest.param((0, 20, 40), 35, id="between two"),
+        pytest.param((7,), 90, id="only one"),
+    ],
+)
+def test_snapshot_view__slider_goes_to_the_step_of_another_run(
+    services: Services, write_run: Callable[..., Path], steps: tuple[int, ...], left: int
+) -> None:
+    write_run("other", steps=90, snapshots=steps)
+    other = SessionState(run="other")
+    for state in (other, other.on_snapshot(left)):  # the latter: the group was changed, not the run
+        update = bar(services, state, left).slider
+        assert isinstance(update, gr.Slider)
+        options = update._constructor_args[0]
+        assert options["value"] == step_of(services, state)
+        assert options["minimum"] <= options["value"] <= options["maximum"]
+
+
+def test_snapshot_view__slider_held_between_two_is_left_alone(
+    services: Services, run: Path
+) -> None:
+    state = DEMO.on_snapshot(300)
+    assert step_of(services, state) == 350
+    slider = bar(services, state, 300).slider
+    assert isinstance(slider, gr.Slider)
+    assert "value" not in slider._constructor_args[0]
+
+
 def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) -> None:
     facts = bar(services, DEMO).facts
     for word in ("demo", "350 (3 of 3 kept)", "uda4inst", "0.9", "toy_0004", "toyville_000004"):

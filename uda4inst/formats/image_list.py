@@ -78,13 +78,21 @@ def read_image_list(path: Path) -> ImageList:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"image list must be a readable text file, one name a line, got {error} ({path})."
+            f"image list must be a readable text file, one name a line, got {_reason(error)} "
+            f"({path})."
         ) from error
     lines = (line.strip() for line in text.lstrip("\ufeff").splitlines())
     names = {line for line in lines if line and not line.startswith(_COMMENT)}
     if not names:
         raise UserError(f"image list must name an image, got none ({path}).")
     return ImageList(tuple(sorted(names)), str(path))
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a file cannot be read; its path stands beside it."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return str(error) if isinstance(error, ValueError) else (error.strerror or str(error)).lower()
 
 
 def write_image_list(path: Path, names: Sequence[str], *, about: Sequence[str] = ()) -> None:

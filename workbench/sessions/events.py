@@ -26,14 +26,12 @@ from workbench.sessions.serve import address_of, serving, wait_for_end
 def serve_for_program(
     build: Callable[[Progress], Sequence[DataSession]],
     port: int | None,
-    view: str | None = None,
 ) -> None:
     """Build sessions and serve the first until the process is told to end, saying how far it is.
 
     Args:
         build: returns the sessions; given what is called while it does.
         port: of the page; None for the first free one.
-        view: saved view that the page opens on.
 
     Raises:
         UserError: whatever `build` raises, or the port is in use.
@@ -46,16 +44,19 @@ def serve_for_program(
     with redirect_stdout(sys.stderr):
         session = build(say_progress)[0]
         with serving(session.dataset, port) as number:
-            _say(out, "open", **opened(session, number, view))
+            _say(out, "open", **opened(session, number))
             wait_for_end()
 
 
-def opened(session: DataSession, port: int, view: str | None = None) -> Mapping[str, Any]:
-    """Return what the program is told of a session that is served."""
+def opened(session: DataSession, port: int) -> Mapping[str, Any]:
+    """Return what the program is told of a session that is served.
+
+    Its address is that of the whole, whatever view people would see first: programs choose theirs.
+    """
     dataset, summary = session.dataset, session.summary
     return {
         **{key: summary[key] for key in ("data_set", "title", "images")},
-        "address": address_of(dataset, port, view),
+        "address": address_of(dataset, port),
         "views": [
             {"name": name, "images": images, "address": address_of(dataset, port, name)}
             for name, images in summary["views"].items()

@@ -102,14 +102,12 @@ class Predicted:
     @property
     def field(self) -> str:
         """Its field in FiftyOne."""
-        plain = re.sub(r"[^a-z0-9]+", "_", run_title(self.run).lower()).strip("_")
-        return f"run_{plain}_{self.network}_{self.step}"
+        return f"run_{_plain_name(self.run, self.step, self.network)}"
 
     @property
     def key(self) -> str:
         """Its evaluation by the Cityscapes protocol, or what begins the names of its scores."""
-        protocol = "iou" if self.task.predictions_kind == "label maps" else "ap"
-        return f"{protocol}_{self.field.removeprefix('run_')}"
+        return evaluation_key(self.run, self.step, self.network, task=self.task)
 
     @property
     def task(self) -> Task:
@@ -142,6 +140,25 @@ class Predicted:
     def detections(self) -> Iterator[ImagePredictions]:
         """Yield the stored detections of every image that was judged."""
         return read_predictions(self.path)
+
+
+def evaluation_key(run: RunDir, step: int, network: str, *, task: Task) -> str:
+    """Return what begins the names of the saved views of predictions, and names their evaluation.
+
+    Args:
+        run: whose.
+        step: optimizer updates.
+        network: student or teacher.
+        task: of the run.
+    """
+    protocol = "iou" if task.predictions_kind == "label maps" else "ap"
+    return f"{protocol}_{_plain_name(run, step, network)}"
+
+
+def _plain_name(run: RunDir, step: int, network: str) -> str:
+    """Return predictions as the name of a field can have them."""
+    plain = re.sub(r"[^a-z0-9]+", "_", run_title(run).lower()).strip("_")
+    return f"{plain}_{network}_{step}"
 
 
 def find_predicted(

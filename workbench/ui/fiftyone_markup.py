@@ -15,7 +15,7 @@ def session_status(session: FiftyOneSession, picked: Sequence[str] = (), note: s
 
     Args:
         session: that of what a page shows.
-        picked: endings of the names of saved views that show what is picked on the page.
+        picked: names of saved views that show what is picked on the page.
         note: what the session leaves out.
     """
     if session.state == "failed":
@@ -81,14 +81,33 @@ def _links(session: FiftyOneSession, picked: Sequence[str]) -> str:
     """Return the links to a session: to what is picked, the whole, and each saved view.
 
     FiftyOne within the page shows what the first of them does; it is loaded when it is unfolded.
+    Other views of the evaluations that are picked of come before those of others.
     """
-    there = [view for view in session.views if view.images]
-    first = [view for view in there if picked and view.name.endswith(tuple(picked))]
-    rest = [view for view in there if view not in first]
+    there = {view.name: view for view in session.views if view.images}
+    first = [there[name] for name in picked if name in there]
+    keys = list(dict.fromkeys(key for key in map(_evaluation_of, picked) if key))
+    rest = [view for view in there.values() if view not in first]
+    rest.sort(key=lambda view: _place(_evaluation_of(view.name), keys))
     whole = f"{_link(session.address, 'Open FiftyOne')} <small>{session.images:,} images</small>"
     main = "".join(f"<span>{text}</span>" for text in (*map(_view, first), whole))
     frame = _frame(first[0].address if first else session.address)
     return f'<div class="wb-fiftyone-links wb-fiftyone-main">{main}</div>{_views(rest)}{frame}'
+
+
+def _evaluation_of(view: str) -> str:
+    """Return the evaluation that the name of a saved view begins with; empty where none does.
+
+    Example:
+        >>> _evaluation_of("ap_demo_teacher_40: misses of car"), _evaluation_of("class car")
+        ('ap_demo_teacher_40', '')
+    """
+    key, found, _ = view.partition(": ")
+    return key if found else ""
+
+
+def _place(key: str, keys: Sequence[str]) -> int:
+    """Return the place of an evaluation among those that come first; all others share the last."""
+    return keys.index(key) if key in keys else len(keys)
 
 
 def _views(views: Sequence[SavedView]) -> str:
@@ -97,9 +116,9 @@ def _views(views: Sequence[SavedView]) -> str:
         return ""
     groups: dict[str, list[str]] = {}
     for view in views:
-        key, found, name = view.name.partition(": ")
-        words = name if found else view.name
-        groups.setdefault(key if found else "", []).append(_view(view, words))
+        key = _evaluation_of(view.name)
+        words = view.name.removeprefix(f"{key}: ")
+        groups.setdefault(key, []).append(_view(view, words))
     lines = "".join(
         '<div class="wb-fiftyone-links">'
         + (f"<small>{escape(key)}:</small>" if key else "")

@@ -23,6 +23,23 @@ def test_pages__narrow_and_dark(instances: Workbench, name: str) -> None:
     assert wide <= 480
 
 
+_COUNTED = """() => new Promise(told => {
+    const seen = [], began = performance.now();
+    const look = () => {
+        for (const part of document.querySelectorAll('[data-testid="status-tracker"]'))
+            if (part.innerText.trim() && part.checkVisibility()) seen.push(part.innerText);
+        performance.now() - began < 7000 ? requestAnimationFrame(look) : told(seen);
+    };
+    look();
+})"""
+
+
+def test_pages__nothing_is_counted_while_they_refresh_themselves(bench: Workbench) -> None:
+    bench.open()
+    bench.tab("data")
+    assert bench.page.evaluate(_COUNTED) == []
+
+
 def test_browser__asked_nobody_but_the_app(instances: Workbench) -> None:
     assert instances.hosts == {"127.0.0.1"}
     # three fonts, which FiftyOne's own page does without: docs/fiftyone.md

@@ -12,6 +12,7 @@ import pytest
 inspection.require_fiftyone()
 
 import fiftyone as fo
+
 from workbench.sessions.database import lost
 
 pytestmark = pytest.mark.inspection

@@ -66,7 +66,7 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
         network=_network_choice(services, a),
         other_run=gr.Dropdown(
             choices=[NO_RUN, *((shown_name(name), name) for name in others)],
-            value=choice.other_run or NO_RUN,
+            value=choice.other_run if choice.other_run in others else NO_RUN,
         ),
         other_step=_step_choice(services, b),
         other_network=_network_choice(services, b),
@@ -79,9 +79,7 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
         ),
         threshold=gr.Slider(visible=classes is THING_NAMES),
         images=gr.Dropdown(
-            choices=[ALL_IMAGES, *_lists()],
-            value=choice.images or ALL_IMAGES,
-            allow_custom_value=True,
+            choices=list_choices(), value=choice.images or ALL_IMAGES, allow_custom_value=True
         ),
         fiftyone=bar_view(services, session, inspected),
     )
@@ -94,9 +92,10 @@ def _names(services: Services) -> Iterator[str]:
         yield from (module_of(run, group) for group in services.runs.groups(run))
 
 
-def _lists() -> list[tuple[str, str]]:
-    """Return name and path of the image lists that FiftyOne has written here."""
-    return [(path.name, str(path)) for path in sorted(Path(FOLDER, LISTS).glob("*.txt"))]
+def list_choices() -> list[str | tuple[str, str]]:
+    """Return all images, then name and path of the image lists that FiftyOne has written here."""
+    lists = sorted(Path(FOLDER, LISTS).glob("*.txt"))
+    return [ALL_IMAGES, *((path.name, str(path)) for path in lists)]
 
 
 def _step_choice(services: Services, side: Evaluated | None) -> gr.Dropdown:

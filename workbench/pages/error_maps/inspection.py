@@ -8,6 +8,7 @@ from workbench.jobs.inspections import Inspection
 from workbench.pages.error_maps.choice import class_names, sides, valid_choice
 from workbench.services import Services
 from workbench.session import SessionState
+from workbench.sessions.predicted import evaluation_key
 from workbench.stores.evaluations import Evaluated
 from workbench.stores.groups import shown_name
 
@@ -31,16 +32,26 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     if choice.images:
         words += ["--images", str(services.places.check(choice.images, what="image list"))]
         title += f", {choice.images}"
-    views: tuple[str, ...] = (": images by error",)
+    picked: tuple[str, ...] = ("images by error",)
     if choice.thing is not None:
-        picked = class_names(services, state)[choice.thing]
+        name = class_names(services, state)[choice.thing]
         kinds = ("misses", "false positives", "errors")  # the last of pixels
-        views = tuple(f": {kind} of {picked}" for kind in kinds)
+        picked = tuple(f"{kind} of {name}" for kind in kinds)
+    views = tuple(f"{_key(services, one)}: {what}" for one in both for what in picked)
     return Inspected(Inspection(title, tuple(words)), views)
 
 
 def _word(services: Services, which: Evaluated) -> str:
     return f"{services.runs.root / which.run}@{which.step}:{which.network}"
+
+
+def _key(services: Services, which: Evaluated) -> str:
+    """Return what begins the names of the saved views of one side alone.
+
+    Runs on the same images share a session's data set, so it may have views of others as well.
+    """
+    run, task = services.runs.dir(which.run), services.runs.task(which.run)
+    return evaluation_key(run, which.step, which.network, task=task)
 
 
 def _title(which: Evaluated) -> str:

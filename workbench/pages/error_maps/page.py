@@ -16,12 +16,13 @@ from workbench.pages.error_maps.controls import (
     ALL_IMAGES,
     NO_RUN,
     ControlsView,
+    list_choices,
 )
 from workbench.pages.error_maps.inspection import inspected
 from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.services import Services
 from workbench.session import SessionState
-from workbench.ui.edge import Mounted
+from workbench.ui.edge import Mounted, on_action
 from workbench.ui.views import UNCHANGED, Frame, Framed, Unchanged
 
 TITLE = "Error maps"
@@ -82,6 +83,13 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
         ("position", controls.position, lambda s, v: s.on_errors(position=int(v) - 1)),
     ):
         page.on_choice(control.input, choose, key, inputs=[control])
+    # Lists are written while the page is on screen; what is chosen or half typed stays.
+    on_action(
+        controls.images.focus,
+        lambda: gr.Dropdown(choices=list_choices()),
+        name=f"{page.name}_list_images",
+        outputs=[controls.images],
+    )
 
 
 def _thing(name: str) -> int | None:

@@ -58,7 +58,7 @@ def show(
     Args:
         build: opens the sessions.
         how: the options.
-        view: saved view that the page opens on.
+        view: saved view that the page opens on; programs are told where each is.
     """
     if not how.headless:
         from workbench.sessions.serve import free_port
@@ -67,7 +67,7 @@ def show(
     if how.events:
         from workbench.sessions.events import serve_for_program
 
-        serve_for_program(partial(_built, build), how.port, view)
+        serve_for_program(partial(_built, build), how.port)
         return
     from uda4inst.commands.terminal import counting
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -279,3 +280,22 @@ def test_controls__offer_the_lists_that_fiftyone_wrote(
     monkeypatch.chdir(tmp_path)
     choices = error_view(services, DEMO).head.images.choices
     assert choices[1] == ("hard ones.txt", "fiftyone/lists/hard ones.txt")
+
+
+def test_controls__offer_lists_that_are_written_while_the_page_is_open(
+    app: gr.Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = {event.api_name: event for event in app.fns.values()}
+    listed = events["error_maps_list_images"]
+    assert listed.fn is not None
+    (images,) = listed.outputs
+    assert (images.elem_id, listed.targets) == ("error-maps-images", [(images._id, "focus")])
+    monkeypatch.chdir(tmp_path)
+    for name in ("early", "late"):
+        path = tmp_path / "fiftyone" / "lists" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a\n")
+        update = listed.fn()
+        assert (f"{name}.txt", f"fiftyone/lists/{name}.txt") in update.choices
+        assert update.choices[0] == ("all images", "all images")
+        assert "value" not in update._constructor_args[0]  # what is half typed stays

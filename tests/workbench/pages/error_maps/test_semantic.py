@@ -150,6 +150,11 @@ def test_error_view__only_runs_of_one_kind_are_compared(
     write_run("demo", steps=40, tree=toy_tree / "cityscapes")
     a, b = sides(services, DEMO.on_errors(other_run="demo"))
     assert (a is not None, b) == (True, None)
+    # Gradio warns of a value that is no choice.
+    choice = error_view(services, DEMO.on_errors(other_run="demo")).head.other_run
+    assert [choice.postprocess(choice.value), *(value for _, value in choice.choices)] == [
+        "none", "none", "pixels",
+    ]  # fmt: skip
     # A class that only semantic maps have is no choice for instances.
     instances = SessionState(page="error_maps", run="demo").on_errors(thing=ROAD)
     assert "all classes" in shown(services, instances).facts

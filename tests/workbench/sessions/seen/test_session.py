@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,9 @@ from uda4inst.formats.image_list import read_image_list
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.structures import InstanceMap
-from workbench.sessions import building, convert
+from workbench.sessions import building, convert, events
 from workbench.sessions.building import DataSession
-from workbench.sessions.commands import inspect_app
+from workbench.sessions.commands import inspect_app, options
 from workbench.sessions.image_lists import export_view
 from workbench.sessions.library import fo
 from workbench.sessions.seen import samples, session
@@ -364,3 +366,25 @@ def test_export__lists_the_images_that_crops_are_of(whole: DataSession, tmp_path
     for domain, kind in (("target", "S2T"), ("source", "T2S")):
         export_view(view, tmp_path / domain, domain=domain)
         assert read_image_list(tmp_path / domain).names == (names[kind],)
+
+
+def test_inspect_run__a_program_is_led_to_the_whole_and_to_the_step(
+    whole: DataSession, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def serving(dataset: fo.Dataset, port: int | None) -> Iterator[int]:
+        del dataset, port
+        yield 5999
+
+    monkeypatch.setattr(events, "serving", serving)
+    monkeypatch.setattr(events, "wait_for_end", lambda: None)
+    monkeypatch.setattr(options, "end_with_input", lambda: None)
+    step = whole.summary["snapshots"][-1].removeprefix("step ")
+    words = ["run", str(trained.run.path), "--show", "training", "--step", step, "--events"]
+    said = CliRunner().invoke(inspect_app, words).stdout.splitlines()
+    told = json.loads(said[-1])
+    assert told["images"] == whole.summary["images"]
+    assert told["address"].endswith(f"/{told['data_set']}?view=all-images")
+    views = {view["name"]: view["address"] for view in told["views"]}
+    assert views[f"step {step}"].endswith(f"?view=step-{step}")
+    assert views["source"].endswith("?view=source")
