@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from uda4inst.errors import UserError
 from workbench.fiftyone_bar import Inspected
 from workbench.jobs.inspections import Inspection
@@ -20,16 +22,15 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     run, step = services.network(state), chosen_step(services, state)
     if run is None or step is None:
         raise UserError("a run to open must have a snapshot, got none. Choose another run.")
-    words: tuple[str, ...] = (
-        "run",
-        str(services.runs.root / run),
-        "--show",
-        "training",
-        "--step",
-        str(step),
-    )
+    words = ["run", str(services.runs.root / run), "--show", "training"]
     title = f"what {shown_name(run)} saw at step {step:,}"
     if state.target_labels:
-        words += ("--target-labels",)
+        words.append("--target-labels")
         title += ", with the target's labels"
-    return Inspected(Inspection(title, tuple(words)), (f"step {step}",))
+    note = (
+        "The snapshot on screen, beside those opened before. All of them: "
+        f"{shlex.join(['uda4inst', 'inspect', *words])}"
+    )
+    inspection = Inspection(title, (*words, "--step", str(step)))
+    is_all = len(services.snapshots.steps(run)) == 1
+    return Inspected(inspection, (f"step {step}",), "" if is_all else note)

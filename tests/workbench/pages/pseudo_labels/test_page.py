@@ -11,6 +11,7 @@ import pytest
 
 from uda4inst.colors import DROPPED_COLOR
 from workbench.pages.pseudo_labels import page as pseudo_labels
+from workbench.pages.pseudo_labels.inspection import inspected
 from workbench.pages.pseudo_labels.page import ThresholdView
 from workbench.services import Services
 from workbench.session import SessionState
@@ -116,3 +117,16 @@ def test_draw__stage_1_has_none(services: Services, read: Read) -> None:
     assert isinstance(view, Empty)
     assert "No pseudo-labels at this step" in view.message
     assert "Choose a later snapshot" in view.message
+
+
+def test_inspected__says_how_to_see_the_other_snapshots(
+    services: Services, read: Read, factories: ModuleType
+) -> None:
+    read()
+    assert inspected(services, DEMO).note == ""
+    factories.write_snapshot(services.runs.folder("demo"), 200)
+    there = inspected(services, DEMO.on_snapshot(100))
+    assert there.inspection.arguments[-2:] == ("--step", "100")
+    assert there.note.endswith(
+        f"uda4inst inspect run {services.runs.folder('demo')} --show training"
+    )
