@@ -159,6 +159,30 @@ def disk_errors(what: str, where: Path, *, then: str, room: str = "room") -> Ite
         ) from error
 
 
+@contextmanager
+def full_disk_errors(*, then: str) -> Iterator[None]:
+    """Turn a full or read-only disk, whatever was being written, into one clear message.
+
+    Other errors pass: they may be of anything.
+
+    Args:
+        then: what the user can do when the disk is well again.
+
+    Raises:
+        UserError: instead of the OSError of such a disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*_FULL, errno.EROFS):
+            raise
+        rule, reason, remedy = _fault(error, "room")
+        where = f" ({error.filename})" if error.filename else ""
+        raise UserError(
+            f"what is written must {rule}, got {reason}{where}. {remedy}, then {then}."
+        ) from error
+
+
 def _fault(error: OSError | SafetensorError, room: str) -> tuple[str, str, str]:
     """Return what a disk must do, what it does instead, and what helps."""
     if isinstance(error, OSError):

@@ -18,6 +18,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 from gradio.events import Dependency
 
+from uda4inst.atomic import full_disk_errors
 from uda4inst.errors import UserError
 from workbench.session import PageName, SessionState
 from workbench.ui.inputs import checked
@@ -207,7 +208,8 @@ def _with_messages(handler: Callable[..., T], inputs: Sequence[Component]) -> Ca
     @functools.wraps(handler)
     def guarded(*values: object) -> T:
         try:
-            return handler(*checked(inputs, values))
+            with full_disk_errors(then="try it again"):
+                return handler(*checked(inputs, values))
         except UserError as error:
             raise refusal(str(error), title="Please check") from error
         except Exception as error:

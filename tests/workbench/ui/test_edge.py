@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,13 +90,26 @@ def test_on_view__error_takes_the_place_of_the_body(frame: Frame, parts: Parts) 
     ("error", "message"),
     [
         (UserError("run.name must be new"), "run.name must be new"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/runs/demo/config.yaml"),
+            "what is written must fit on the disk, got a full disk (/runs/demo/config.yaml). Make "
+            "room, then try it again.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "what is written must fit on the disk, got a full disk. Make room, then try it again.",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "/x"),
+            "did not expect: FileNotFoundError",
+        ),
         (RuntimeError("odd"), "The workbench hit an error it did not expect: RuntimeError: odd"),
     ],
 )
 def test_on_action__error_becomes_a_message(error: Exception, message: str) -> None:
     event = Event()
     on_action(event, fail(error), name="act")
-    with pytest.raises(gr.Error, match=message):
+    with pytest.raises(gr.Error, match=re.escape(message)):
         event.handler()
 
 
