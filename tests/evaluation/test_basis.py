@@ -10,6 +10,7 @@ from uda4inst.evaluation.basis import (
     Basis,
     basis_json,
     basis_of,
+    count_together,
     hash_of_names,
     read_basis,
     said,
@@ -36,6 +37,23 @@ def test_is_same_as__only_what_is_known_to_be_the_same() -> None:
         assert not FULL.is_same_as(other)
     unnamed = replace(FULL, names="")
     assert not unnamed.is_same_as(unnamed)
+
+
+def test_count_together__adds_up_whole_sets_and_lists_what_is_not_apart() -> None:
+    other = replace(FULL, dataset="Cityscapes (other)", images=84, names="f" * 16)
+    assert count_together([FULL, other, FULL]) == "100 of 200 images of 2 data sets"
+    assert count_together([FULL, FULL]) == "16 of 100 images"
+    assert count_together([]) == ""
+    # One data set judged twice is no sum of two.
+    more = replace(FULL, images=100, names="f" * 16)
+    assert count_together([FULL, more]) == "16 of 100 images and 100 of 100 images"
+    assert count_together([FULL, more, other]) == (
+        "16 of 100 images and 100 of 100 images and 84 of 100 images"
+    )
+    unknown = replace(other, there=None)
+    assert count_together([FULL, unknown]) == (
+        "16 of 100 images and 84 images (of how many is not recorded)"
+    )
 
 
 def test_hash_of_names__differs_with_any_name_and_not_with_their_order() -> None:

@@ -71,6 +71,23 @@ def hash_of_names(names: Iterable[str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+def count_together(bases: Iterable[Basis]) -> str:
+    """Return how many images of how many some scores rest on; empty without scores.
+
+    Example:
+        >>> sets = [Basis(f"toy {n}", images=1500, there=1500, names=str(n)) for n in (1, 2)]
+        >>> count_together(sets)
+        '3,000 of 3,000 images of 2 data sets'
+    """
+    apart = list(dict.fromkeys(bases))
+    sets = {(basis.dataset, basis.split) for basis in apart}
+    known = [(b.images, b.there) for b in apart if b.images is not None and b.there is not None]
+    if 1 < len(apart) == len(sets) == len(known):
+        images, there = (sum(numbers) for numbers in zip(*known, strict=True))
+        return f"{images:,} of {there:,} images of {len(sets)} data sets"
+    return " and ".join(dict.fromkeys(basis.count for basis in apart))
+
+
 def basis_of(dataset: ImageTree, places: Sequence[int]) -> Basis:
     """Return what a score over some images of a data set rests on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ _ORACLE_COLOR: Final = "#882255"
 _COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#F0E442", "#CC79A7")
 _HEADLINE: Final = "student"
 _DPI: Final = 110
+_TITLE_WIDTH: Final = 160  # characters of a line
 
 
 def write_charts(results: SuiteResults, folder: Path, views: Sequence[View]) -> list[Path]:
@@ -51,18 +53,18 @@ def draw_chart(
 ) -> Figure:
     """Return the first measure above the second for some rows of one benchmark."""
     figure = Figure(figsize=(12, 7))
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.05, top=0.94, hspace=0.14)
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.05, top=0.93, hspace=0.14)
     top, bottom = figure.subplots(2, 1)
     for axes, metric in zip((top, bottom), results.suite.task.measures, strict=True):
         _draw_bars(axes, rows, protocol, network, metric)
     top.legend(ncols=min(4, len(rows)), fontsize=8, loc="upper left", frameon=False)
     where = BENCHMARKS[rows[0].row.benchmark]
-    figure.suptitle(
+    title = (
         f"{results.suite.title}: ours at scale {results.scale.name}, "
         f"{how_judged(results, protocol, network)}"
-        + (f"; light and hatched: the paper, {where}" if results.has_paper else f", {where}"),
-        fontsize=10,
+        + (f"; light and hatched: the paper, {where}" if results.has_paper else f", {where}")
     )
+    figure.suptitle(textwrap.fill(title, _TITLE_WIDTH), fontsize=10)
     return figure
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from uda4inst.evaluation.basis import count_together
 from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.evaluation.resampling import RESAMPLES
 from uda4inst.suites.definition import BENCHMARKS
@@ -232,7 +233,7 @@ def _labelled(results: SuiteResults, row: RowResult, network: Network) -> str:
 
 def how_judged(results: SuiteResults, protocol: ProtocolName, network: str) -> str:
     """Return protocol, network, step and images of a view's numbers, as titles say them."""
-    counts = _listed(run.basis.count for row in results.rows for run in row.finished)
+    counts = count_together([run.basis for row in results.rows for run in row.finished])
     parts = [f"{PROTOCOL_NAMES[protocol]} protocol", network, "last step", counts]
     return ", ".join(part for part in parts if part)
 
