@@ -101,6 +101,23 @@ def test_collect_choices__ap_is_that_of_the_network_that_labels(suite: Path) -> 
     assert ap["oracle-seed1"] == pytest.approx(41)
 
 
+def test_collect_choices__of_a_teacher_that_was_not_judged_ap_is_the_students(suite: Path) -> None:
+    for seed in SEEDS:
+        path = suite / "runs" / f"m3-seed{seed}" / "evaluation" / "00000009.json"
+        judged = json.loads(path.read_text())
+        del judged["results"]["teacher"]
+        path.write_text(json.dumps(judged))
+    found = collect_choices(suite)
+    shown = {run.name: (run.ap, run.ap_network) for run in found.runs}
+    assert shown["m3-seed1"] == (pytest.approx(12), "student")
+    assert shown["m4-seed1"] == (pytest.approx(16.5), "teacher")
+    assert found.correlation("agreement", 0.5, found.rows[0]) == Correlation(1.0, 4)
+    said = "The teacher, which labels, was not judged in runs of M3: their AP is the student's."
+    assert said in markdown(found)
+    lines = list(csv.DictReader(csv_text(found).splitlines()))
+    assert {line["ap_network"] for line in lines if line["row"] == "m3"} == {"student"}
+
+
 def test_collect_choices__runs_not_measured_at_their_end_are_named(suite: Path) -> None:
     (suite / "runs" / "m3-seed0" / "choice.json").unlink()
     measure(suite, "m4-seed0", agreement=0.5, step=6)
@@ -137,6 +154,8 @@ def test_write_choices__csv_and_markdown(suite: Path) -> None:
     (bound,) = [line for line in lines if line["run"] == "oracle-seed0"]
     assert (bound["role"], bound["agreement"]) == ("upper_bound", "")
     text = (suite / "report" / "choice.md").read_text()
+    assert "was not judged" not in text
+    assert one["ap_network"] == "teacher"
     assert "| all runs | agreement | 0.05 (8) |" in text
     assert "| all runs | stability | – (4) |" in text
     assert "agreement | 1.00 (4) |" in text

@@ -47,6 +47,7 @@ CSV_COLUMNS: Final = (
     "stability_f1",
     "pseudo_labels",
     "ap",
+    "ap_network",
 )
 
 
@@ -60,7 +61,8 @@ class MeasuredRun:
         cell: its scene set and seed.
         images: how many were looked at.
         lines: what was measured, one a threshold.
-        ap: true AP of the network that labels, per cent, over the row's classes.
+        ap: true AP, per cent, over the row's classes.
+        ap_network: of the network that labels; of the student where that was not judged.
     """
 
     row: Row
@@ -69,6 +71,12 @@ class MeasuredRun:
     images: int
     lines: tuple[ChoiceLine, ...]
     ap: float | None
+    ap_network: Network
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether AP is not that of the network that labels."""
+        return self.ap is not None and self.ap_network != self.lines[0].network
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +219,12 @@ def _read(row: RowResult, run: RunResult) -> MeasuredRun | None:
     if choice is None or choice.last_step != run.evaluation.step:
         return None
     lines = tuple(line for line in choice.lines if line.step == choice.last_step)
-    network = cast(Network, lines[0].network)
-    by_cell = row.by_cell(network, PROTOCOLS[0], INSTANCES.measures[0])
-    return MeasuredRun(row.row, run.name, run.cell, choice.images, lines, by_cell.get(run.cell))
+    # What labels is often the teacher, and a suite may have judged the student alone.
+    for network in dict.fromkeys((cast(Network, lines[0].network), "student")):
+        ap = row.by_cell(network, PROTOCOLS[0], INSTANCES.measures[0]).get(run.cell)
+        if ap is not None:
+            break
+    return MeasuredRun(row.row, run.name, run.cell, choice.images, lines, ap, network)
 
 
 def write_choices(found: SuiteChoices) -> list[Path]:
@@ -246,7 +257,8 @@ def csv_text(found: SuiteChoices) -> str:
                     *("" if cell.scenes is None else cell.scenes, cell.seed),
                     *(line.step, line.network, run.images, line.threshold),
                     *("" if value is None else value for value in values),
-                    *(line.pseudo_labels, "" if run.ap is None else run.ap),
+                    line.pseudo_labels,
+                    *(("", "") if run.ap is None else (run.ap, run.ap_network)),
                 )
             )
     return out.getvalue()
@@ -261,6 +273,12 @@ def markdown(found: SuiteChoices) -> str:
         "bound is left out.",
         f"{len(found.runs)} runs were measured, each on {found.runs[0].images} unlabelled images.",
     ]
+    others = dict.fromkeys(run.row.label for run in found.runs if run.is_of_another)
+    if others:
+        notes.append(
+            f"The teacher, which labels, was not judged in runs of {', '.join(others)}: their AP "
+            "is the student's."
+        )
     if found.unmeasured:
         notes.append(f"Finished and not measured: {', '.join(found.unmeasured)}.")
     rows = [
