@@ -110,7 +110,6 @@ class Study:
             UserError: data are missing, a run failed, or it was interrupted.
         """
         begun = time.monotonic()
-        to_do = len(self.plan.to_do)
         showing = Line()
         self.plan.draw_scenes(
             lambda scenes, done, total: showing(f"scenes {scenes}: {done}/{total}")
@@ -123,12 +122,14 @@ class Study:
             raise UserError("interrupted; what was trained is kept, and this cell goes on with it.")
         if not outcome.is_good:
             raise UserError("\n".join(f"{name}: {why}" for name, why in outcome.errors.items()))
-        runs = len(self.plan.chosen.runs)
+        runs = sum(is_finished(self.plan.folder.run(run.name)) for run in self.plan.chosen.runs)
         minutes, seconds = divmod(round(time.monotonic() - begun), 60)
-        trained = (
-            f"{to_do} trained in {minutes}:{seconds:02d}" if to_do else "none was to be trained"
+        # A first stage is not trained again for runs that were taken over without it.
+        trained = sum(end == "finished" for end in outcome.ends.values())
+        said = f"{trained} trained in {minutes}:{seconds:02d}"
+        showing(
+            f"{runs} runs finished; {said if trained else 'none was to be trained'}.", at_once=True
         )
-        showing(f"{runs} runs finished; {trained}.", at_once=True)
 
     @cached_property
     def data(self) -> Trees:

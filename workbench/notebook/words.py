@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from uda4inst.evaluation.basis import count_together
 from uda4inst.evaluation.protocols import PROTOCOL_NAMES
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import View
@@ -34,7 +35,8 @@ def compared(
     verdict = {1: "higher", -1: "lower", 0: "no difference can be told"}[found.sign]
     if results.scale.rehearsal:
         verdict = "a rehearsal, which tells nothing"
-    images = " and ".join(dict.fromkeys(run.data for run in mine.runs if run.data))
+    bases = [run.basis for run in mine.finished]
+    images = count_together(bases) if len(set(bases)) > 1 else bases[0].words
     return (
         f"{what}: {found.value:+.1f} points of {measure}, {network}{over} (95 % interval "
         f"{found.low:+.1f} to {found.high:+.1f}; {found.n} {'run' if found.n == 1 else 'runs'} "

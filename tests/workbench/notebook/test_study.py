@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,27 @@ def test_study__lists_what_is_to_do_and_what_is_done(study: Study) -> None:
     assert "Table 2: direction of mixing" in before
     study.run()
     assert study._repr_markdown_().count("| 1 | 1 | ") == 6
+
+
+def test_study__run_counts_what_was_trained_and_not_what_was_not_needed(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def show(text: str, *, at_once: bool = False) -> None:
+        if at_once:
+            said.append(text)
+
+    monkeypatch.setattr("workbench.notebook.study.Line", lambda: show)
+    study.run()
+    assert said.pop().startswith("6 runs finished; 6 trained in 0:")
+    runs = study.plan.chosen.runs
+    first = next(run for run in runs if not run.row)
+    shutil.rmtree(study.plan.folder.run(first.name).path)  # as after taking runs over
+    skipped = SuiteOutcome({run.name: "skipped" for run in runs}, {})
+    monkeypatch.setattr(runner, "run_suite", lambda *_, **__: skipped)
+    study.run()
+    assert said == ["5 runs finished; none was to be trained."]
 
 
 def test_study__table_has_paper_and_ours(study: Study) -> None:
