@@ -23,7 +23,7 @@ from uda4inst.errors import UserError
 from uda4inst.toystreets import jobs, render_scene
 from uda4inst.toystreets import write as write_module
 from uda4inst.toystreets.world import ToyDomain
-from uda4inst.toystreets.write import ToyStreetsTree, write_toystreets
+from uda4inst.toystreets.write import BeingWritten, ToyStreetsTree, write_toystreets
 
 SIZE = (48, 96)
 Render = Callable[..., Any]
@@ -191,7 +191,7 @@ def test_write_toystreets__two_writers_are_refused(fake_render: Render, tmp_path
     out = tmp_path / "t"
     with (
         write_module._partial_folder(out),
-        pytest.raises(UserError, match="another at work"),
+        pytest.raises(BeingWritten, match="another at work"),
     ):
         write_toystreets(out, size=SIZE, train=1, val=1, workers=0, render=fake_render)
 

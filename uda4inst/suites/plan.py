@@ -5,9 +5,12 @@ The command line and the notebooks run suites through here.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from uda4inst.errors import UserError
 from uda4inst.run_folder.status import is_finished
@@ -18,8 +21,11 @@ from uda4inst.suites.engines import Engine
 from uda4inst.suites.expand import Expansion, RunSpec, cells_of, expand
 from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.scales import SceneSets, find_scale
-from uda4inst.toystreets.write import write_toystreets
+from uda4inst.toystreets.write import BeingWritten, write_toystreets
 
+log = logging.getLogger(__name__)
+
+_WAIT_SECONDS: Final = 0.5
 # Told how many scenes of a scene set are drawn: set, done, all.
 Drawing = Callable[[int, int, int], None]
 
@@ -124,11 +130,21 @@ def plan_suite(
 
 
 def _draw(sets: SceneSets, scenes: int, watch: Drawing) -> None:
-    write_toystreets(
-        sets.tree(scenes),
-        train=sets.train,
-        val=sets.val,
-        val_objects=sets.val_objects,
-        seed=scenes,
-        progress=lambda done, total: watch(scenes, done, total),
-    )
+    """Draw a scene set; one that another suite is drawing is waited for."""
+    is_waiting = False
+    while True:
+        try:
+            write_toystreets(
+                sets.tree(scenes),
+                train=sets.train,
+                val=sets.val,
+                val_objects=sets.val_objects,
+                seed=scenes,
+                progress=lambda done, total: watch(scenes, done, total),
+            )
+            return
+        except BeingWritten:
+            if not is_waiting:
+                log.info("scenes %d: another process draws them, waiting for it", scenes)
+            is_waiting = True
+            time.sleep(_WAIT_SECONDS)

@@ -49,6 +49,10 @@ class ToyStreetsTree:
     judged: dict[str, int] | None = None
 
 
+class BeingWritten(UserError):
+    """Another process writes the folder; it will be there, or free, in a while."""
+
+
 def write_toystreets(
     out: Path,
     *,
@@ -83,8 +87,9 @@ def write_toystreets(
         The roots of the two trees, and the judged objects where `val_objects` asks for some.
 
     Raises:
-        UserError: an argument is out of range, `out` holds something else, another process is
-            writing it, the disk is full, or objects of a class are too small at this size.
+        BeingWritten: another process is at it.
+        UserError: an argument is out of range, `out` holds something else, the disk is full, or
+            objects of a class are too small at this size.
     """
     wanted: dict[str, Any] = {
         "format": "toystreets",
@@ -226,7 +231,7 @@ def _lock_folder(folder: Path, out: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
-            raise UserError(
+            raise BeingWritten(
                 f"OUT must be written by one process at a time, got another at work ({out}). "
                 "Wait for it to finish."
             ) from error
