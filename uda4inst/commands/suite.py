@@ -93,15 +93,29 @@ def report(
     protocol: Annotated[
         str | None, typer.Option(help="cityscapes, coco or pixels; default: all.")
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another suite's folder: things by pixels of both, of instances and of semantic "
+            "maps, in one table (things.md, things.csv). May be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Write the paper's table with its numbers and ours: Markdown, CSV, LaTeX and charts."""
-    from uda4inst.suites import results
+    from uda4inst.suites import results, things
     from uda4inst.suites.report import markdown, write_report
     from uda4inst.tasks import TASKS
 
     _choose("--network", network, results.NETWORKS)
     _choose("--protocol", protocol, tuple(p for t in TASKS.values() for p in t.protocols))
     found = results.collect(suite_folder)
+    if beside:
+        together = things.compare_things([found, *map(results.collect, beside)])
+        written = things.write_things(together, suite_folder / "report")
+        typer.echo(things.markdown(together))
+        for path in written:
+            typer.echo(f"written: {path}", err=True)
+        return
     networks: Sequence[Network] = _choose("--network", network, found.networks)
     protocols: Sequence[ProtocolName] = _choose("--protocol", protocol, found.protocols)
     written = write_report(found, suite_folder / "report", networks=networks, protocols=protocols)

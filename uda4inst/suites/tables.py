@@ -78,7 +78,7 @@ def parts_table(results: SuiteResults, protocol: ProtocolName, network: Network)
     )
     header = ("", *task.class_sets)
     notes += _footnotes(results)
-    return Table(title, header, tuple(lines), (*notes, _provenance(results)))
+    return Table(title, header, tuple(lines), (*notes, provenance(results)))
 
 
 def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network) -> Table:
@@ -106,7 +106,7 @@ def _means_table(results: SuiteResults, protocol: ProtocolName, network: Network
         label = _labelled(results, row, network)
         lines.append((label, *marks, *cells, str(first.n if first else 0)))
     title = how_judged(results, protocol, network)
-    notes = (*_footnotes(results), _provenance(results))
+    notes = (*_footnotes(results), provenance(results))
     return Table(title, header, tuple(lines), notes)
 
 
@@ -210,7 +210,7 @@ def _class_table(
     of_class = results.suite.task.class_measures[results.suite.task.measures.index(metric)]
     title = f"{of_class} by class, {how_judged(results, protocol, network)}"
     title += " (paper / ours)" if results.has_paper else ""
-    notes = (*_footnotes(results), _provenance(results))
+    notes = (*_footnotes(results), provenance(results))
     return Table(title, ("", *results.suite.task.class_names), tuple(lines), notes)
 
 
@@ -292,7 +292,7 @@ def _share_cell(gap: Statistic, interval: Interval | None) -> str:
     return f"{gap.mean:.0f} % ({gap.spread[0]:.0f}–{gap.spread[1]:.0f})"
 
 
-def _provenance(results: SuiteResults) -> str:
+def provenance(results: SuiteResults) -> str:
     """Return where the numbers come from, in one line."""
     by_row = {row.row.run_key: row for row in results.rows}
     runs = [run for row in by_row.values() for run in row.runs if run.evaluation is not None]
