@@ -64,7 +64,15 @@ test-inspection: $(STAMP)
 test-browser: $(STAMP)
 	$(BIN)/python -m pytest -q -m browser -rs tests/workbench/browser
 
-# The core on the lowest versions that pyproject.toml allows: its tests, then a whole run.
+# The core's tests in an environment, then a whole run.
+define core-tests
+$(1)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench --ignore tests/notebooks
+scratch=$$(mktemp -d) && cd $$scratch && \
+$(CURDIR)/$(1)/bin/uda4inst data toystreets data/toystreets && \
+$(CURDIR)/$(1)/bin/uda4inst train toystreets_smoke && rm -r $$scratch
+endef
+
+# The core on the lowest versions that pyproject.toml allows.
 ifeq ($(PYTHON_LOWEST),)
 test-lowest venv-lowest:
 	@echo "$@ is skipped: it needs Python 3.12; make $@ PYTHON_LOWEST=PATH names one."
@@ -72,11 +80,7 @@ else
 venv-lowest: $(LOWEST_STAMP)
 
 test-lowest: $(LOWEST_STAMP)
-	$(LOWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench \
-	  --ignore tests/notebooks
-	scratch=$$(mktemp -d) && cd $$scratch && \
-	$(CURDIR)/$(LOWEST)/bin/uda4inst data toystreets data/toystreets && \
-	$(CURDIR)/$(LOWEST)/bin/uda4inst train toystreets_smoke && rm -r $$scratch
+	$(call core-tests,$(LOWEST))
 endif
 
 # By uv: 3 GB (torch with CUDA: no other 2.11 is on the index) come in a minute; by pip, in six.
@@ -96,11 +100,7 @@ else
 venv-newest: $(NEWEST_STAMP)
 
 test-newest: $(NEWEST_STAMP)
-	$(NEWEST)/bin/python -m pytest -q $(ON_ALL_CORES) --ignore tests/workbench \
-	  --ignore tests/notebooks
-	scratch=$$(mktemp -d) && cd $$scratch && \
-	$(CURDIR)/$(NEWEST)/bin/uda4inst data toystreets data/toystreets && \
-	$(CURDIR)/$(NEWEST)/bin/uda4inst train toystreets_smoke && rm -r $$scratch
+	$(call core-tests,$(NEWEST))
 endif
 
 $(NEWEST_STAMP): pyproject.toml constraints.txt constraints-torch.txt install.py

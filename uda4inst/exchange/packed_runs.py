@@ -52,13 +52,13 @@ def pack_run(
     """
     refuse_existing(out)
     modules = modules_of(run) if run.is_grouped else []
-    entries = list(told(run))
+    entries = list(_told(run))
     steps = set[int]()
     for module in modules or [run]:
         checkpoint = open_checkpoint(module.checkpoints, step=step)
         steps.add(checkpoint.step)
         if module is not run:
-            entries += told(module, f"{module.path.relative_to(run.path).as_posix()}/")
+            entries += _told(module, f"{module.path.relative_to(run.path).as_posix()}/")
         where = checkpoint.folder.relative_to(run.path).as_posix()
         entries += _checkpoint(checkpoint.folder, checkpoint.manifest, where, is_resumable)
     about = {
@@ -74,7 +74,7 @@ def pack_run(
     return out
 
 
-def told(run: RunDir, prefix: str = "") -> Iterator[Entry]:
+def _told(run: RunDir, prefix: str = "") -> Iterator[Entry]:
     """Yield what tells of a run; a run that still trains may go on writing meanwhile."""
     results = sorted(run.evaluation.glob("*.json")) if run.evaluation.is_dir() else []
     about = (run.config, run.command, run.parent, run.status, run.metrics, run.log)
