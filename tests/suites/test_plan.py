@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,24 @@ def test_draw_scenes__waits_for_a_suite_that_draws_the_same(
     assert asked == [5, 5, 5]
     assert seen == [(5, 1, 1)]
     assert caplog.text.count("scenes 5: another process draws them, waiting for it") == 1
+
+
+def test_to_do__a_first_stage_only_where_a_run_starts_from_it(tmp_path: Path) -> None:
+    made = plan_suite("table5", "smoke", seeds=[0], root=tmp_path)
+    first = [run for run in made.chosen.runs if not run.row]
+    assert len(first) == 2
+    assert len(made.to_do) == 8
+
+    def finish(name: str) -> None:
+        place = made.folder.run(name)
+        place.path.mkdir(parents=True)
+        place.status.write_text(json.dumps({"state": "finished", "step": 7}))
+
+    # As after taking runs over: all rows but M3, and no first stage.
+    for run in made.chosen.runs:
+        if run.row not in ("", "m3"):
+            finish(run.name)
+    (m3,) = [run for run in made.chosen.runs if run.row == "m3"]
+    assert [run.name for run in made.to_do] == [m3.stage1, m3.name]
+    finish(m3.name)
+    assert made.to_do == ()

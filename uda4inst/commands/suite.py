@@ -79,11 +79,13 @@ def suite(
     if dry_run:
         _list_runs(plan)
         return
+    if reuse:
+        plan.take_over(_say_reused)
     opened = open_engine(engine, at_once=at_once, folder=plan.folder.path)
     with counting("scenes") as show:
         plan.draw_scenes(lambda scenes, done, total: show(done, total, f"scenes {scenes}"))
     with _showing(plan.folder) as watch:
-        outcome = plan.run(opened, watch=watch, reused=_say_reused if reuse else None)
+        outcome = plan.run(opened, watch=watch)
     _finish(plan.folder, outcome)
 
 

@@ -220,11 +220,15 @@ def _read(row: RowResult, run: RunResult) -> MeasuredRun | None:
         return None
     lines = tuple(line for line in choice.lines if line.step == choice.last_step)
     # What labels is often the teacher, and a suite may have judged the student alone.
-    for network in dict.fromkeys((cast(Network, lines[0].network), "student")):
-        ap = row.by_cell(network, PROTOCOLS[0], INSTANCES.measures[0]).get(run.cell)
-        if ap is not None:
-            break
+    network = cast(Network, lines[0].network)
+    ap = _ap(row, run, network)
+    if ap is None:
+        network, ap = "student", _ap(row, run, "student")
     return MeasuredRun(row.row, run.name, run.cell, choice.images, lines, ap, network)
+
+
+def _ap(row: RowResult, run: RunResult, network: Network) -> float | None:
+    return row.by_cell(network, PROTOCOLS[0], INSTANCES.measures[0]).get(run.cell)
 
 
 def write_choices(found: SuiteChoices) -> list[Path]:

@@ -46,9 +46,10 @@ class Plan:
 
     @property
     def to_do(self) -> tuple[RunSpec, ...]:
-        """Runs that are not finished."""
-        runs = self.chosen.runs
-        return tuple(run for run in runs if not is_finished(self.folder.run(run.name)))
+        """Runs that are not finished; a first stage only where a run has yet to start from it."""
+        left = [run for run in self.chosen.runs if not is_finished(self.folder.run(run.name))]
+        needed = {run.stage1 for run in left}
+        return tuple(run for run in left if run.row or run.name in needed)
 
     def draw_scenes(self, watch: Drawing) -> None:
         """Draw the scene sets that unfinished runs need and that are not there.
@@ -61,19 +62,26 @@ class Plan:
             if sets is not None and scenes is not None:
                 _draw(sets, scenes, watch)
 
-    def run(
-        self,
-        engine: Engine,
-        *,
-        watch: runner.Watch | None = None,
-        reused: Callable[[str, Path], None] | None = None,
-    ) -> runner.SuiteOutcome:
+    def take_over(self, taken: Callable[[str, Path], None]) -> None:
+        """Take finished runs of equal configuration from the suites beside this one.
+
+        Args:
+            taken: told each one with the folder it came from.
+
+        Raises:
+            UserError: the disk is full, or another process runs the suite.
+        """
+        with folder.locked(self.folder):
+            folder.describe(self.folder, self.everything)
+            for name, source in reuse.take_over(self.folder, self.chosen).items():
+                taken(name, source)
+
+    def run(self, engine: Engine, *, watch: runner.Watch | None = None) -> runner.SuiteOutcome:
         """Train what is left; see `runner.run_suite`.
 
         Args:
             engine: where the runs compute; closed at the end.
             watch: told about progress.
-            reused: asks for finished runs of other suites, and is told each one with its folder.
 
         Raises:
             UserError: data are missing, or another process runs the suite.
@@ -81,9 +89,6 @@ class Plan:
         data_check.check_data(self.to_do, self.chosen.scale)
         with folder.locked(self.folder):
             folder.describe(self.folder, self.everything)
-            if reused is not None:
-                for name, source in reuse.take_over(self.folder, self.chosen).items():
-                    reused(name, source)
             return runner.run_suite(self.folder, self.chosen, engine, watch=watch)
 
 

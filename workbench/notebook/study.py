@@ -111,13 +111,12 @@ class Study:
         """
         begun = time.monotonic()
         showing = Line()
+        self.plan.take_over(lambda *_: None)
         self.plan.draw_scenes(
             lambda scenes, done, total: showing(f"scenes {scenes}: {done}/{total}")
         )
         engine = open_engine("local", at_once=at_once, folder=self.plan.folder.path)
-        outcome = self.plan.run(
-            engine, watch=lambda progress: showing(_progress(progress)), reused=lambda *_: None
-        )
+        outcome = self.plan.run(engine, watch=lambda progress: showing(_progress(progress)))
         if outcome.signal:
             raise UserError("interrupted; what was trained is kept, and this cell goes on with it.")
         if not outcome.is_good:
