@@ -143,3 +143,17 @@ def test_queue__the_next_begins_when_one_ends(busy: Workbench) -> None:
     busy.wait_for("#train-card", r"fourth\s*running")
     page.locator("#train-stop:not([disabled])").click()
     busy.wait_for(STATE, "stopped")
+
+
+def test_runs__a_click_is_not_lost_when_the_table_is_drawn_anew_under_it(busy: Workbench) -> None:
+    page = busy.page
+    page.locator('#train-runs [data-run="fourth"]').click()
+    busy.wait_for("#train-card h3", "fourth")
+    page.locator('#train-runs [data-run="third"]').hover()
+    page.mouse.down()
+    page.evaluate(
+        "() => document.querySelectorAll('#train-runs [data-run]')"
+        ".forEach(row => row.replaceWith(row.cloneNode(true)))"
+    )
+    page.mouse.up()
+    busy.wait_for("#train-card h3", "third")

@@ -14,7 +14,16 @@ from workbench.pages.train.view import LATEST
 from workbench.services import Services
 
 DEFAULT_PRESET: Final = "toystreets_demo"
+# The table may be drawn anew while a button of it is held down; then there is no click.
 _PICK_RUN: Final = """
+let pressed = null;
+element.addEventListener('mousedown', event => {
+  pressed = event.target.closest('[data-run]');
+});
+element.addEventListener('mouseup', () => {
+  if (pressed && !pressed.isConnected) trigger('pick', {run: pressed.dataset.run});
+  pressed = null;
+});
 element.addEventListener('click', event => {
   const row = event.target.closest('[data-run]');
   if (row) trigger('pick', {run: row.dataset.run});
