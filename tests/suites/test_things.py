@@ -85,6 +85,25 @@ def test_compare_things__other_images_are_refused(instances: Path, semantic: Pat
         compare_things([collect(instances), collect(semantic)])
 
 
+def test_compare_things__a_run_judged_on_other_images_is_left_out(
+    instances: Path, semantic: Path
+) -> None:
+    configure(instances, "oracle-seed0", "toystreets_demo", image_names="f" * 16)
+    things = compare_things([collect(instances), collect(semantic)])
+    rows = {(one.results.suite.name, one.row.key): one for one in things.rows}
+    assert ("table5", "m5") in rows
+    assert ("table5", "oracle") not in rows
+    assert things.share_closed(rows["table5", "m5"]) is None  # without its upper bound
+
+
+def test_share_closed__of_the_runs_that_row_and_bounds_have(instances: Path) -> None:
+    configure(instances, "m1-seed1", "toystreets_demo", results={"student": {}})
+    things = compare_things([collect(instances), collect(instances)])
+    (m5, *_) = [one for one in things.rows if one.row.key == "m5"]
+    assert len(m5.means) == 2
+    assert things.share_closed(m5) == pytest.approx(75)  # of seed 0 alone
+
+
 def test_compare_things__instances_that_were_not_judged_so(instances: Path, semantic: Path) -> None:
     for row in ("m1", "m5", "oracle"):
         for seed in (0, 1):

@@ -15,12 +15,11 @@ from typing import Final, cast
 
 from scipy.stats import spearmanr
 
-from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.choices import ChoiceLine, Criterion, read_choice
 from uda4inst.suites.definition import Cell, Row
 from uda4inst.suites.folder import SuiteFolder
-from uda4inst.suites.report import markdown_table
+from uda4inst.suites.report import markdown_table, write_texts
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import PROTOCOLS, Network, RowResult, RunResult
 from uda4inst.suites.tables import NOTHING, Table, how_judged
@@ -237,13 +236,8 @@ def write_choices(found: SuiteChoices) -> list[Path]:
     Raises:
         UserError: the folder cannot be written to.
     """
-    folder = found.folder.report
     texts = {"choice.md": markdown(found), "choice.csv": csv_text(found)}
-    with disk_errors("report", folder, then="write it again"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_whole(folder / name, text)
-    return [folder / name for name in texts]
+    return write_texts(found.folder.report, texts)
 
 
 def csv_text(found: SuiteChoices) -> str:

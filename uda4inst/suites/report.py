@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,9 +45,24 @@ def write_report(
             "report.csv": csv_text(results, views),
             "report.tex": latex(results, views),
         }
+    return [*write_texts(folder, texts), *charts, *curves]
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files of a report, each whole; return their paths.
+
+    Args:
+        folder: made where it is missing.
+        texts: by name of the file.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with disk_errors("report", folder, then="write it again"):
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)
-    return [*(folder / name for name in texts), *charts, *curves]
+    return [folder / name for name in texts]
 
 
 def markdown(

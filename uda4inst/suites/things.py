@@ -16,14 +16,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Final
 
-from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.evaluation.basis import Basis, count_together
 from uda4inst.evaluation.thing_pixels import PROTOCOL
 from uda4inst.run_folder.evaluations import Evaluation
 from uda4inst.suites.definition import Cell
-from uda4inst.suites.report import markdown_table
+from uda4inst.suites.report import markdown_table, write_texts
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import RowResult, RunResult
 from uda4inst.suites.tables import NOTHING, Table, provenance
@@ -78,64 +77,79 @@ class Things:
     images: str
 
     def share_closed(self, row: ThingRow) -> float | None:
-        """Return the row's share of the gap between its suite's bounds, per cent; None without."""
-        bounds = [
-            next(
-                (o for o in self.rows if o.results is row.results and o.row.row.role == role), None
-            )
-            for role in ("lower_bound", "upper_bound")
-        ]
-        if row in bounds or None in bounds:
+        """Return the row's share of the gap between its suite's bounds, per cent; None without.
+
+        Of the scene sets and seeds that all three have.
+        """
+        of = row.row.row
+        bounds: list[ThingRow] = []
+        for role in ("lower_bound", "upper_bound"):
+            bounds += [
+                one
+                for one in self.rows
+                if one.results is row.results
+                and (one.row.row.role, one.row.row.benchmark) == (role, of.benchmark)
+            ][:1]
+        if row in bounds or len(bounds) < 2:
             return None
-        lower, own, upper = (
-            mean(one.means.values()) for one in (bounds[0], row, bounds[1]) if one is not None
-        )
+        three = [one.means for one in (bounds[0], row, bounds[1])]
+        cells = set.intersection(*map(set, three))
+        if not cells:
+            return None
+        lower, own, upper = (mean(means[cell] for cell in cells) for means in three)
         return 100 * (own - lower) / (upper - lower) if upper > lower else None
 
 
 def compare_things(suites: Sequence[SuiteResults]) -> Things:
-    """Return the rows of suites that were judged on the same images.
+    """Return the rows of suites as far as their runs were judged on the same images.
 
     Args:
         suites: from `results.collect`; two or more.
 
     Raises:
-        UserError: a suite has no such score, or two have no scene set and seed in common that were
+        UserError: a suite has no such score, or they have no scene set and seed in common that were
             judged on the same images.
     """
-    rows: list[ThingRow] = []
-    bases: dict[int, dict[Cell, Basis]] = {}
-    for number, results in enumerate(suites):
-        for row in results.rows:
-            scored = {run.cell: run for run in row.finished if _scores(results, run) is not None}
-            if not scored or not set(THING_NAMES) <= set(row.row.classes):
-                continue
-            bases.setdefault(number, {}).update((c, run.basis) for c, run in scored.items())
-            values = {cell: _scores(results, run) or () for cell, run in scored.items()}
-            rows.append(ThingRow(results, row, _preset(scored.values()), values))
-        if number not in bases:
+    judged = [_judged(results) for results in suites]
+    for results, rows in zip(suites, judged, strict=True):
+        if not rows:
             raise UserError(_without_scores(results))
+    bases = [
+        {(cell, run.basis) for _, runs in rows for cell, run in runs.items()} for rows in judged
+    ]
     shared = {
         cell: basis
-        for cell, basis in bases[0].items()
-        if all(cell in other and basis.is_same_as(other[cell]) for other in bases.values())
+        for cell, basis in bases[0]
+        if all(any(c == cell and basis.is_same_as(b) for c, b in other) for other in bases)
     }
     if not shared:
         raise UserError(
             "suites must have a scene set and seed in common, judged on the same images, got none: "
-            + "; ".join(f"{r.folder}: {_judged_on(bases[n])}" for n, r in enumerate(suites))
+            + "; ".join(f"{r.folder}: {_told(of)}" for r, of in zip(suites, bases, strict=True))
             + ". Run them with equal --scenes and --seeds."
         )
-    kept = (
-        ThingRow(
-            one.results,
-            one.row,
-            one.preset,
-            {cell: values for cell, values in one.by_cell.items() if cell in shared},
-        )
-        for one in rows
-    )
-    return Things(tuple(one for one in kept if one.by_cell), count_together(shared.values()))
+    found: list[ThingRow] = []
+    for results, rows in zip(suites, judged, strict=True):
+        for row, runs in rows:
+            kept = {
+                cell: run
+                for cell, run in runs.items()
+                if cell in shared and run.basis.is_same_as(shared[cell])
+            }
+            if kept:
+                values = {cell: _scores(results, run) or () for cell, run in kept.items()}
+                found.append(ThingRow(results, row, _preset(kept.values()), values))
+    return Things(tuple(found), count_together(shared.values()))
+
+
+def _judged(results: SuiteResults) -> list[tuple[RowResult, dict[Cell, RunResult]]]:
+    """Return a suite's rows of all thing classes with the runs that were judged by them."""
+    rows = [row for row in results.rows if set(THING_NAMES) <= set(row.row.classes)]
+    found = [
+        (row, {run.cell: run for run in row.finished if _scores(results, run) is not None})
+        for row in rows
+    ]
+    return [(row, runs) for row, runs in found if runs]
 
 
 def write_things(things: Things, folder: Path) -> list[Path]:
@@ -144,12 +158,7 @@ def write_things(things: Things, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be written to.
     """
-    texts = {"things.md": markdown(things), "things.csv": csv_text(things)}
-    with disk_errors("report", folder, then="write it again"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_whole(folder / name, text)
-    return [folder / name for name in texts]
+    return write_texts(folder, {"things.md": markdown(things), "things.csv": csv_text(things)})
 
 
 def markdown(things: Things) -> str:
@@ -243,8 +252,11 @@ def _without_scores(results: SuiteResults) -> str:
     return f"{message} Start it with --set evaluation.protocols=[cityscapes,{PROTOCOL}]."
 
 
-def _judged_on(bases: dict[Cell, Basis]) -> str:
-    cells = ", ".join(
-        f"seed {c.seed}" if c.scenes is None else f"scenes {c.scenes} seed {c.seed}" for c in bases
+def _told(bases: Iterable[tuple[Cell, Basis]]) -> str:
+    """Return which scene sets and seeds, and how many images of them, in words."""
+    found = sorted(bases, key=lambda one: (one[0].scenes or 0, one[0].seed))
+    cells = dict.fromkeys(
+        f"seed {cell.seed}" if cell.scenes is None else f"scenes {cell.scenes} seed {cell.seed}"
+        for cell, _ in found
     )
-    return f"{cells} ({count_together(bases.values())})"
+    return f"{', '.join(cells)} ({count_together(basis for _, basis in found)})"
