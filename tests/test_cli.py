@@ -92,6 +92,9 @@ def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:
         pytest.param(("evaluate", "--predictions", "b", "--target", "c"), "c", id="no-such-target"),
         pytest.param(("data", "toystreets", "x", "--size", "128"), "HEIGHTxWIDTH", id="bad-size"),
         pytest.param(("predict", "r", "no.png"), "IMAGES must exist, got no.png", id="no-image"),
+        pytest.param(
+            ("predict", "r", "."), "IMAGES must be files, got folders: .", id="image-folder"
+        ),
     ],
 )
 def test_cli__mistake_is_one_message_and_exit_code_2(

@@ -145,8 +145,13 @@ def _names(images: Sequence[Path]) -> list[str]:
     """Return a name for the result of every picture.
 
     Raises:
-        UserError: pictures are missing, or two would get one name.
+        UserError: pictures are missing or folders, or two would get one name.
     """
+    if folders := [str(path) for path in images if path.is_dir()]:
+        raise UserError(
+            f"IMAGES must be files, got folders: {', '.join(folders)}. Name the pictures in them, "
+            f"such as {folders[0]}/*.png."
+        )
     if missing := [str(path) for path in images if not path.is_file()]:
         raise UserError(f"IMAGES must exist, got {', '.join(missing)}, which do not.")
     names = [path.stem for path in images]
