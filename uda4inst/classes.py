@@ -87,6 +87,9 @@ CATEGORY_GROUPINGS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 VOID_LABEL_IDS: Final[tuple[int, ...]] = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
 EGO_VEHICLE_LABEL_ID: Final = 1
 MAX_LABEL_ID: Final = 33
+# Not Cityscapes': of pixels that are known to show none of the things, and nothing else is known.
+# No file holds it; unlike 0, which is void, detections there are false.
+BACKGROUND_LABEL_ID: Final = 200
 
 
 def _label_to_train_table() -> NDArray[np.uint8]:

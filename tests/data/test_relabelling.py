@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_trees import SIZE
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import BACKGROUND_LABEL_ID, THING_NAMES
 from uda4inst.data.readers.cityscapes import Cityscapes
 from uda4inst.data.readers.gta5 import GTA5
 from uda4inst.data.readers.urbansyn import UrbanSyn
@@ -81,6 +81,19 @@ def test_read_instance_ids__are_judged_by_the_mapped_classes(tree: ToyStreetsTre
     assert raw.size == len(mapped) * SIZE[0] * SIZE[1]
     assert not np.isin(raw // 1000, [25, 31]).any()  # rider, train
     assert np.isin(raw // 1000, [24]).any()
+
+
+def test_read_instance_ids__a_class_mapped_to_nothing_is_background_not_void(
+    tree: ToyStreetsTree,
+) -> None:
+    for kind, root in ((Cityscapes, tree.target_root), (UrbanSyn, tree.source_root)):
+        plain, mapped = opened(kind, root)
+        before = np.stack([plain.read_instance_ids(i) for i in range(len(plain))])
+        after = np.stack([mapped.read_instance_ids(i) for i in range(len(mapped))])
+        was_train = (before // 1000 == 31) | (before == 31)
+        assert was_train.any()
+        assert (after[was_train] == BACKGROUND_LABEL_ID).all()
+        assert (after[~was_train] != BACKGROUND_LABEL_ID).all()
 
 
 def test_statistics__class_that_is_mapped_away_cannot_occur(tree: ToyStreetsTree) -> None:

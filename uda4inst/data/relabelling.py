@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from uda4inst.classes import IGNORE_TRAIN_ID, THING_CLASSES, THING_NAMES
 from uda4inst.data.records import InstanceArrays, LabelArrays, shorten, without
@@ -28,6 +28,11 @@ class Relabelling:
 
     things: Int64[np.ndarray, " 8"]
     train_ids: UInt8[np.ndarray, " 256"]
+
+    @property
+    def is_nothing(self) -> Bool[np.ndarray, " 256"]:
+        """Which trainIds are of classes that became background."""
+        return (self.train_ids == IGNORE_TRAIN_ID) & (np.arange(256) != IGNORE_TRAIN_ID)
 
     @classmethod
     def of(cls, class_map: ClassMap, known: Collection[int], *, name: str) -> Relabelling:

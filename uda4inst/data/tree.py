@@ -15,7 +15,13 @@ from typing import ClassVar, Final, Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
-from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
+from uda4inst.classes import (
+    BACKGROUND_LABEL_ID,
+    IGNORE_TRAIN_ID,
+    NUM_THINGS,
+    THING_CLASSES,
+    TRAIN_ID_TO_LABEL,
+)
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_header
@@ -132,6 +138,7 @@ class ImageTree(ABC):
     things: ClassVar[tuple[int, ...]] = tuple(range(NUM_THINGS))  # classes it can hold
     owns_all_things: ClassVar[bool] = False  # no groups: every thing pixel has its object
     has_own_names: ClassVar[bool] = False  # its classes are named by people, not by the format
+    labels_things_alone: ClassVar[bool] = False  # what is no object is known to be background
 
     def __init__(
         self,
@@ -251,6 +258,11 @@ class ImageTree(ABC):
         Raises:
             UserError: a file is missing, damaged, of another layout, or holds an unknown class.
         """
+        labels = self._kept(index)
+        return labels if self._relabelling is None else self._relabelling.put_to(labels)
+
+    def _kept(self, index: int) -> LabelArrays:
+        """Return what `read_labels` does, before a class map."""
         record = self._labelled_record(index)
         return self._filtered(*self._read(record, want_facts=self.options.objects.is_active))
 
@@ -262,15 +274,16 @@ class ImageTree(ABC):
         """
         record = self._labelled_record(index)
         wanted = self.options.objects.is_active
-        return self._filtered(*self._read_instances(record, want_facts=wanted))
+        labels = self._filtered(*self._read_instances(record, want_facts=wanted))
+        return labels if self._relabelling is None else self._relabelling.put_to(labels)
 
     def _filtered(self, labels: _Arrays, facts: ObjectFacts | None) -> _Arrays:
-        """Return labels with objects that do not pass ignored, and classes as they are mapped."""
+        """Return labels with objects that do not pass ignored."""
         wanted = self.options.objects
-        if wanted.is_active:
-            kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
-            labels = labels if kept.all() else without(labels, ~kept)
-        return labels if self._relabelling is None else self._relabelling.put_to(labels)
+        if not wanted.is_active:
+            return labels
+        kept = wanted.keeps(labels.areas(), facts or ObjectFacts.unknown(len(labels.labels)))
+        return labels if kept.all() else without(labels, ~kept)
 
     def read_objects(self, index: int) -> tuple[LabelArrays, ObjectFacts]:
         """Return labels and facts of every object, filtered or not.
@@ -299,12 +312,21 @@ class ImageTree(ABC):
         """Return labels as a Cityscapes `instanceIds` file has them, for evaluation.
 
         Objects are label id * 1000 + number, counted per class from 0; ignored thing pixels carry
-        their plain label id, as groups do; everything else its label id, 0 where unknown.
+        their plain label id, as groups do; everything else its label id, 0 where unknown, and
+        `BACKGROUND_LABEL_ID` where it is known to be none of the things and no more: what a class
+        map makes nothing, and what a format that labels things alone does not label.
 
         Raises:
             UserError: as `read_labels`, or a class has more than 1,000 objects.
         """
-        return to_instance_ids(self.read_labels(index), self.records[index])
+        found = self._kept(index)
+        labels = found if self._relabelling is None else self._relabelling.put_to(found)
+        ids = to_instance_ids(labels, self.records[index])
+        if self.labels_things_alone:
+            ids[(labels.ids == 0) & (labels.semantic == IGNORE_TRAIN_ID)] = BACKGROUND_LABEL_ID
+        elif self._relabelling is not None:
+            ids[self._relabelling.is_nothing[found.semantic]] = BACKGROUND_LABEL_ID
+        return ids
 
     def sample(self, index: int) -> Sample:
         """Return image and labels together.

@@ -31,7 +31,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, NUM_THINGS, VOID_LABEL_IDS
+from uda4inst.classes import (
+    BACKGROUND_LABEL_ID,
+    LABEL_TO_THING,
+    MAX_LABEL_ID,
+    NUM_THINGS,
+    VOID_LABEL_IDS,
+)
 from uda4inst.evaluation.results import APResult, from_matrix
 from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
 from uda4inst.formats.rle import foreground, run_lengths
@@ -65,14 +71,15 @@ class Segments:
         """Return the segments of a raw instance map.
 
         Raises:
-            ValueError: a value is not a label id, or label id * 1000 + number.
+            ValueError: a value is not a label id, label id * 1000 + number, or background's.
         """
         ids = instance_ids.astype(np.intp)
         counts = np.bincount(ids.ravel())
         values = np.flatnonzero(counts)
         label_ids = _label_ids(values)
-        if values.size and label_ids.max() > MAX_LABEL_ID:
-            unknown = values[label_ids > MAX_LABEL_ID][:5].tolist()
+        is_unknown = (label_ids > MAX_LABEL_ID) & (values != BACKGROUND_LABEL_ID)
+        if is_unknown.any():
+            unknown = values[is_unknown][:5].tolist()
             raise ValueError(
                 f"instance ids must be a label id 0..{MAX_LABEL_ID} or id * 1000 + number, "
                 f"got {unknown}."

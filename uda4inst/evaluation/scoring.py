@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import BACKGROUND_LABEL_ID, SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -40,6 +40,8 @@ _ACCUMULATORS: Final[Mapping[str, type[Accumulator]]] = {
 }
 PROTOCOLS: Final = ("cityscapes", "coco")  # AP, unless others are asked for
 ALL_PROTOCOLS: Final = tuple(_ACCUMULATORS)
+# A trainId that is no thing: background of a class nobody named is judged as any other.
+_SOME_STUFF: Final = np.uint8(next(c.train_id for c in SEMANTIC_CLASSES if not c.is_thing))
 
 
 def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
@@ -88,13 +90,15 @@ def judge_image(
         UserError: a file cannot be read.
         ValueError: sizes differ.
     """
+    if instance_ids is None:
+        instance_ids = dataset.read_instance_ids(index)
     for accumulator in scores.values():
         if isinstance(accumulator, ThingPixels):
-            accumulator.add(dataset.read_semantic(index), detections)
-            continue
-        if instance_ids is None:
-            instance_ids = dataset.read_instance_ids(index)
-        accumulator.add(instance_ids, detections)
+            truth = dataset.read_semantic(index)
+            is_background = instance_ids == BACKGROUND_LABEL_ID
+            accumulator.add(np.where(is_background, _SOME_STUFF, truth), detections)
+        else:
+            accumulator.add(instance_ids, detections)
 
 
 def results_json(

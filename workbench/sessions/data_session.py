@@ -107,6 +107,7 @@ def _begin(dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide])
                 "data_set": one.tree.name,
                 "root": str(one.tree.root),
                 "split": one.tree.split,
+                "ref": one.side.ref.model_dump(mode="json"),
                 "labels": one.labels,
                 "images_in_all": len(one.tree),
             }

@@ -21,7 +21,7 @@ from uda4inst.errors import UserError
 from uda4inst.structures import Domain
 from uda4inst.yaml_dialect import parse_yaml
 
-FORMAT: Final = 2  # of our data sets in FiftyOne: another number has them built anew
+FORMAT: Final = 3  # of our data sets in FiftyOne: another number has them built anew
 # Splits that nobody trains on; the labels of a target's other splits are shown when asked for.
 JUDGED_SPLITS: Final = ("val", "test")
 

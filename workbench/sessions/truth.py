@@ -1,24 +1,25 @@
 """The annotation that detections in a session are judged by: that of `uda4inst evaluate`, exactly.
 
-What a session stores is enough for every format but Cityscapes': objects, which of them training's
-filters leave, and the semantic map are all that `ImageTree.read_instance_ids` is made of. Of a
-Cityscapes tree the raw file is read again: caravans and trailers with a number are no void there,
-and the stored map cannot tell them from void.
+What a session stores is enough for most formats: objects, which of them training's filters leave,
+and the semantic map are all that `ImageTree.read_instance_ids` is made of. Labels are read again
+where the stored map cannot tell from void what is none: caravans and trailers with a number of a
+Cityscapes tree, the background of a COCO folder, and what a class map makes background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Int32
 
-from uda4inst.data.readers import Cityscapes
+from uda4inst.data.config import DatasetRef
+from uda4inst.data.readers import Cityscapes, CocoFolder, format_class
 from uda4inst.data.records import ImageRecord, LabelArrays
-from uda4inst.data.tree import to_instance_ids
+from uda4inst.data.tree import ImageTree, to_instance_ids
 from uda4inst.errors import UserError
 from uda4inst.structures import Domain, Size
 from workbench.sessions.convert import from_segmentation
@@ -81,7 +82,7 @@ class Truths:
             for sample_id, name, domain, picture, height, width, path in zip(*columns, strict=True)
         }
         self._places = dataset.info.get("uda4inst", {}).get("domains", {})
-        self._trees: dict[str, tuple[Cityscapes, dict[str, int]]] = {}
+        self._trees: dict[str, tuple[ImageTree, dict[str, int]]] = {}
 
     def size_of(self, sample_id: str) -> Size:
         """Return (height, width) of an image."""
@@ -101,10 +102,10 @@ class Truths:
             objects: all that are stored for it, in their order.
 
         Raises:
-            UserError: the file of raw values is gone or damaged.
+            UserError: labels that are read again are gone or damaged.
         """
         image = self._images[sample_id]
-        if self._places.get(image.domain, {}).get("data_set") == Cityscapes.name:
+        if _is_read_again(self._places.get(image.domain, {})):
             return self._raw_ids(image)
         learned = [one for one in objects if one.is_learned]
         ids = np.zeros(image.size, dtype=np.int32)
@@ -117,10 +118,11 @@ class Truths:
         return to_instance_ids(LabelArrays(ids, labels, _train_ids(image)), record)
 
     def _raw_ids(self, image: _Image) -> Int32[np.ndarray, "H W"]:
-        """Read the file of raw values again."""
+        """Read the labels again."""
         if image.domain not in self._trees:
-            place = self._places[image.domain]
-            tree = Cityscapes(Path(place["root"]), place["split"], domain=image.domain)
+            ref = DatasetRef.model_validate(self._places[image.domain]["ref"])
+            open_tree = format_class(ref.format)
+            tree = open_tree(Path(ref.root), ref.split, domain=image.domain, options=ref.options())
             names = {tree.basename(index): index for index in range(len(tree))}
             self._trees[image.domain] = tree, names
         tree, names = self._trees[image.domain]
@@ -130,6 +132,12 @@ class Truths:
                 f"({tree.root}, {tree.split}). Open the session again."
             )
         return tree.read_instance_ids(names[image.name])
+
+
+def _is_read_again(place: Mapping[str, Any]) -> bool:
+    """Whether what is stored of a data set's labels is not all that judging needs."""
+    kinds = (Cityscapes.name, CocoFolder.name)
+    return place.get("data_set") in kinds or bool(place.get("ref", {}).get("class_map"))
 
 
 def _train_ids(image: _Image) -> np.ndarray:

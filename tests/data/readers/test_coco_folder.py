@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from uda4inst.classes import BACKGROUND_LABEL_ID
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers.coco_folder import CocoFolder, label_of
 from uda4inst.data.records import TreeError
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import DatasetOptions, ObjectFilter
 from uda4inst.errors import UserError
+from uda4inst.evaluation.scoring import accumulators, judge_image, results_json
 from uda4inst.formats.class_map import ClassMap
+from uda4inst.formats.predictions import ScoredMask
 from uda4inst.toystreets import render_scene
 
 NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -472,3 +475,31 @@ def test_coco_folder__other_split(tmp_path: Path, require_labels: bool) -> None:
 def test_coco_folder__no_root(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"folder of images, got no such folder \(.*nowhere"):
         CocoFolder(tmp_path / "nowhere")
+
+
+def test_read_instance_ids__what_no_object_covers_is_background_not_void(tmp_path: Path) -> None:
+    crowd = drawn("....##", "......", "......", "......")
+    write(tmp_path, document(annotation(rle(BLOCK)), annotation(rle(crowd), 1, iscrowd=1)))
+    raw = CocoFolder(tmp_path).read_instance_ids(0)
+    expected = np.full(SIZE, BACKGROUND_LABEL_ID)
+    expected[BLOCK], expected[crowd] = 26_000, 24
+    np.testing.assert_array_equal(raw, expected)
+
+
+@pytest.mark.parametrize(("protocol", "measure"), [("cityscapes", "AP"), ("thing_pixels", "mIoU")])
+def test_evaluate__a_detection_on_the_background_is_false(
+    tmp_path: Path, protocol: str, measure: str
+) -> None:
+    large, elsewhere = np.zeros((2, 64, 128), dtype=bool)
+    large[10:30, 10:30] = elsewhere[40:60, 70:110] = True
+    image = {"id": 1, "file_name": "a.png", "height": 64, "width": 128}
+    write(tmp_path, document(annotation(rle(large)), images=[image]))
+    picture(tmp_path / "a.png", (64, 128))
+    scores: list[float] = []
+    for found in ([large], [large, elsewhere]):
+        score = accumulators((protocol,))
+        masks = [ScoredMask(2, 0.8 + 0.1 * k, mask) for k, mask in enumerate(found)]
+        judge_image(score, CocoFolder(tmp_path), 0, masks)
+        scores.append(results_json(score)[protocol][measure])
+    assert scores[0] == 1
+    assert scores[1] < 0.5

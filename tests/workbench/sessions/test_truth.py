@@ -13,9 +13,12 @@ import pytest
 
 inspection.require_database()
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.data.config import DatasetRef
-from uda4inst.data.readers import DATASETS, Cityscapes
+from uda4inst.data.readers import DATASETS, Cityscapes, UrbanSyn
+from uda4inst.data.reports.export import export_coco
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import MapEntry, write_class_map
 from workbench.sessions.convert import cut_mask_of
 from workbench.sessions.data_session import open_data_session
 from workbench.sessions.evaluation import _true_object
@@ -77,3 +80,26 @@ def test_truth__a_tree_that_went_away_is_one_message(caravans: Side) -> None:
     shutil.rmtree(caravans.ref.root)
     with pytest.raises(UserError, match=r"cityscapes"):
         truths.instance_ids(sample.id, objects_of(sample, truths))
+
+
+@pytest.mark.parametrize("trains", ["train", None], ids=["no map", "trains are nothing"])
+def test_truth__background_that_looks_like_void_is_read_again(
+    toy: Path, tmp_path: Path, trains: str | None
+) -> None:
+    entries = [MapEntry(name, trains if name == "train" else name) for name in THING_NAMES]
+    write_class_map(tmp_path / "map.yaml", entries)
+    class_map = None if trains else str(tmp_path / "map.yaml")
+    source = UrbanSyn(toy / "urbansyn")
+    export_coco(source, tmp_path / "coco")
+    for values in (
+        {"format": "coco", "root": str(tmp_path / "coco"), "class_map": class_map},
+        {"format": "urbansyn", "root": str(toy / "urbansyn"), "class_map": class_map},
+    ):
+        ref = DatasetRef.model_validate(values)
+        side = Side("source", ref)
+        dataset = open_data_session(DataRequest(f"read again {values}", (side,))).dataset
+        tree = DATASETS[ref.format](Path(ref.root), options=ref.options())
+        truths = Truths(dataset)
+        for index, sample in enumerate(dataset.iter_samples()):
+            found = truths.instance_ids(sample.id, objects_of(sample, truths))
+            assert np.array_equal(found, tree.read_instance_ids(index))

@@ -85,6 +85,7 @@ class CocoFolder(ImageTree):
     name = "COCO folder"
     usual_domain = "source"
     has_own_names = True
+    labels_things_alone = True
 
     _file: AnnotationFile | None = None
     _places: dict[str, int]
