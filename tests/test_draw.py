@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from uda4inst import colors, draw
+from uda4inst.classes import THING_NAMES
 
 SIZE = (128, 256)
 GRAY = np.full((*SIZE, 3), 90, dtype=np.uint8)
@@ -39,7 +40,7 @@ def test_display_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
 
 def test_overlay_instances__fills_in_class_colors() -> None:
     before = GRAY.copy()
-    picture = draw.overlay_instances(GRAY, IDS, [0, 2], names=True)
+    picture = draw.overlay_instances(GRAY, IDS, [0, 2], names=THING_NAMES)
     assert picture.shape == (384, 768, 3)
     assert at(picture, 70, 30)[0] > 120 > at(picture, 70, 30)[2]  # person: red
     assert at(picture, 90, 190)[2] > 120 > at(picture, 90, 190)[0]  # car: blue

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 # The layers of docs/architecture.md, lowest first: a part may import itself and what lies below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("classes", "errors", "colors", "settings"),
+    ("classes", "errors"),
+    ("colors", "settings"),
     ("structures", "atomic", "reading", "yaml_dialect"),
     ("detections", "pictures"),
     ("ops",),

@@ -1,11 +1,13 @@
 """The class space shared by every data set: Cityscapes' 19 semantic and 8 thing classes.
 
-Thing classes are numbered 0..7 in Cityscapes order, the order of the official evaluator.
+Thing classes are numbered 0..7 in Cityscapes order, the order of the official evaluator. Classes of
+somebody's own come after them (`ThingClasses`): a number below 8 means the same everywhere.
 Source: cityscapesScripts `helpers/labels.py`; the table is in `docs/datasets/`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -54,9 +56,10 @@ SEMANTIC_CLASSES: Final[tuple[SemanticClass, ...]] = (
 THING_CLASSES: Final[tuple[SemanticClass, ...]] = tuple(c for c in SEMANTIC_CLASSES if c.is_thing)
 THING_NAMES: Final[tuple[str, ...]] = tuple(c.name for c in THING_CLASSES)
 NUM_THINGS: Final = len(THING_CLASSES)
-# Spelled out because a configuration's schema lists its choices as literals; tests hold them to
-# `THING_NAMES` and `CATEGORY_GROUPINGS`.
-ThingName = Literal["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
+MAX_OWN_CLASSES: Final = 92
+MAX_THINGS: Final = NUM_THINGS + MAX_OWN_CLASSES
+# Spelled out because a configuration's schema lists its choices as literals; a test holds them to
+# `CATEGORY_GROUPINGS`.
 GroupingName = Literal["one", "two", "table4_2", "table4_3", "table4_4"]
 
 # The two groups of the paper by what they are.
@@ -106,10 +109,11 @@ def _train_to_label_table() -> NDArray[np.uint8]:
     return table
 
 
-def _label_to_thing_table() -> NDArray[np.int64]:
+def _label_to_thing_table(own: int = 0) -> NDArray[np.int64]:
     table = np.full(256, -1, dtype=np.int64)
     for index, thing in enumerate(THING_CLASSES):
         table[thing.label_id] = index
+    table[MAX_LABEL_ID + 1 : MAX_LABEL_ID + 1 + own] = NUM_THINGS + np.arange(own)
     return table
 
 
@@ -119,6 +123,72 @@ LABEL_TO_TRAIN_ID: Final = _label_to_train_table()
 TRAIN_ID_TO_LABEL: Final = _train_to_label_table()
 # Cityscapes label id (0..255) -> thing index 0..7, or -1.
 LABEL_TO_THING: Final = _label_to_thing_table()
+# The same of `ImageTree.read_instance_ids`, where classes of one's own have the ids behind.
+RAW_TO_THING: Final = _label_to_thing_table(MAX_OWN_CLASSES)
+
+
+# What an own class may be called: as `folded` names are, since keys, files and columns are made of
+# it; and not as what pages and files call everything else.
+_OWN_NAME: Final = re.compile(r"[a-z0-9]+( [a-z0-9]+)*")
+_TAKEN: Final = ("all", "background", "ignored", "nothing", "other", "void")
+_LONGEST_NAME: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ThingClasses:
+    """The things of a run or of a data set: the eight, and behind them classes of its own.
+
+    Args:
+        own: their names, numbered from 8 in this order; empty for the eight alone.
+
+    Raises:
+        ValueError: a name is taken, given twice, or cannot be one.
+    """
+
+    own: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.own) > MAX_OWN_CLASSES:
+            raise ValueError(f"own classes must be at most {MAX_OWN_CLASSES}, got {len(self.own)}")
+        for place, name in enumerate(self.own):
+            if not _OWN_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+                raise ValueError(
+                    "own classes must be lower-case letters and digits with single spaces, at most "
+                    f"{_LONGEST_NAME} of them, got {name[: 2 * _LONGEST_NAME]!r}"
+                )
+            taken = (*THING_NAMES, *_TAKEN, *self.own[:place])
+            if name in taken:
+                raise ValueError(f"own classes must have names of their own, got {name!r} again")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names by thing index."""
+        return (*THING_NAMES, *self.own)
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return NUM_THINGS + len(self.own)
+
+    def index(self, name: str) -> int:
+        """Return the thing index of a class name.
+
+        Raises:
+            ValueError: there is no such class; the message lists them and the nearest.
+        """
+        names = self.names
+        if name in names:
+            return names.index(name)
+        hint = did_you_mean(name, names)
+        raise ValueError(f"class must be one of {', '.join(names)}, got {name!r}.{hint}")
+
+    @property
+    def label_ids(self) -> NDArray[np.int32]:
+        """Label ids by thing index: Cityscapes', and the numbers behind them for own classes."""
+        own = range(MAX_LABEL_ID + 1, MAX_LABEL_ID + 1 + len(self.own))
+        return np.array([*(thing.label_id for thing in THING_CLASSES), *own], dtype=np.int32)
+
+
+EIGHT: Final = ThingClasses()
 
 
 def thing_index(name: str) -> int:
@@ -127,7 +197,4 @@ def thing_index(name: str) -> int:
     Raises:
         ValueError: the name is not one of the eight; the message lists them and the nearest.
     """
-    if name in THING_NAMES:
-        return THING_NAMES.index(name)
-    hint = did_you_mean(name, THING_NAMES)
-    raise ValueError(f"class must be one of {', '.join(THING_NAMES)}, got {name!r}.{hint}")
+    return EIGHT.index(name)

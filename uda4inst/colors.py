@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import colorsys
 from typing import Final
+
+from uda4inst.classes import MAX_OWN_CLASSES
 
 Rgb = tuple[int, int, int]
 
-# Told apart on street scenes; Cityscapes' own car, truck, bus and train are four dark blues.
+
+def _own_colors() -> tuple[Rgb, ...]:
+    """Return colours of classes beside the eight: hues a golden section apart, some paler."""
+    found: list[Rgb] = []
+    for place in range(MAX_OWN_CLASSES):
+        hue, pale = (0.13 + place * 0.618034) % 1, 0.35 * (place % 5 == 4)
+        red, green, blue = colorsys.hls_to_rgb(hue, 0.5 + pale / 2, 0.8)
+        found.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return tuple(found)
+
+
+# Told apart on street scenes; Cityscapes' own car, truck, bus and train are four dark blues. By
+# thing index.
 CLASS_COLORS: Final[tuple[Rgb, ...]] = (
     (236, 72, 84),  # person
     (245, 150, 30),  # rider
@@ -16,6 +31,7 @@ CLASS_COLORS: Final[tuple[Rgb, ...]] = (
     (232, 80, 190),  # train
     (150, 175, 30),  # motorcycle
     (165, 120, 95),  # bicycle
+    *_own_colors(),
 )
 # Where a pasted object comes from, as in the origin maps of mixing: light grey, sky blue, orange
 # and pink differ in hue and lightness for every common kind of colour blindness. Base image,

@@ -95,7 +95,7 @@ def overlay_instances(
     *,
     alpha: float = 0.45,
     outline: bool = True,
-    names: bool = False,
+    names: Sequence[str] | None = None,
 ) -> Image:
     """Return the picture of an instance map over its image, in class colours.
 
@@ -105,7 +105,7 @@ def overlay_instances(
         labels: thing index of instance k at `labels[k-1]`; -1 is not drawn.
         alpha: opacity of the fill, 0..1.
         outline: draw each instance's outline.
-        names: write each instance's class on it.
+        names: of the classes by thing index, to write on each instance; None writes nothing.
     """
     size = display_size(_size(image))
     canvas = resize(image, size)
@@ -120,13 +120,17 @@ def overlay_instances(
         _fill(canvas, mask, color, alpha)
         if outline:
             _outline(canvas, mask, color)
-        if names:
-            texts.append(_placed(THING_NAMES[int(label)], mask, color))
+        if names is not None:
+            texts.append(_placed(names[int(label)], mask, color))
     return label_text(canvas, texts)
 
 
 def draw_boxes(
-    image: Image, ids: NDArray[np.integer], labels: Sequence[int] | NDArray[np.integer]
+    image: Image,
+    ids: NDArray[np.integer],
+    labels: Sequence[int] | NDArray[np.integer],
+    *,
+    names: Sequence[str] = THING_NAMES,
 ) -> Image:
     """Return the picture of the boxes around instances, each with the name of its class.
 
@@ -134,6 +138,7 @@ def draw_boxes(
         image: the image.
         ids: its instances, as in `overlay_instances`.
         labels: thing index of instance k at `labels[k-1]`; -1 is not drawn.
+        names: of the classes by thing index.
     """
     size = display_size(_size(image))
     canvas = resize(image, size)
@@ -149,7 +154,7 @@ def draw_boxes(
         for line_color, thickness in ((HALO, 4), (color, 2)):
             cv2.rectangle(canvas, first, last, line_color, thickness)
         above = (rows.start - TEXT_HEIGHT // 2 - 2, (columns.start + columns.stop) // 2)
-        texts.append(PlacedText(THING_NAMES[int(label)], above, color))
+        texts.append(PlacedText(names[int(label)], above, color))
     return label_text(canvas, texts)
 
 
@@ -192,7 +197,11 @@ def overlay_ignored(
 
 
 def draw_detections(
-    image: Image, detections: Sequence[DrawnDetection], *, alpha: float = 0.45
+    image: Image,
+    detections: Sequence[DrawnDetection],
+    *,
+    alpha: float = 0.45,
+    names: Sequence[str] = THING_NAMES,
 ) -> Image:
     """Return the picture of scored detections; see `DrawnDetection`.
 
@@ -200,6 +209,7 @@ def draw_detections(
         image: the image.
         detections: in any order; the surest lie on top, all kept ones above all dropped.
         alpha: opacity of the fill, 0..1.
+        names: of the classes by thing index.
     """
     size = display_size(_size(image))
     canvas = resize(image, size)
@@ -214,7 +224,7 @@ def draw_detections(
         if detection.kept:
             color = CLASS_COLORS[detection.label]
             _fill(canvas, mask, color, alpha)
-            text = f"{THING_NAMES[detection.label]} {detection.score:.2f}"
+            text = f"{names[detection.label]} {detection.score:.2f}"
             texts.append(_placed(text, mask, color))
         _outline(canvas, mask, color, dashed=not detection.kept)
     return label_text(canvas, texts[::-1])

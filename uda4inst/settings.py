@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+
+from uda4inst.classes import THING_NAMES
 
 _MOST: Final = 2**63  # no count of anything is larger
 
@@ -62,6 +64,10 @@ def _exact(schema: Any) -> Any:
     if kind == "model-fields":
         inner["fields"] = {name: _exact(field) for name, field in schema["fields"].items()}
     return {**schema, **inner}
+
+
+# One of the eight, or of a run's own: which there are, the method's settings say together.
+ClassName = Annotated[str, WithJsonSchema({"type": "string", "examples": list(THING_NAMES)})]
 
 
 class Settings(BaseModel):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from torch import Tensor
 
-from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS, SEMANTIC_CLASSES
+from uda4inst.classes import IGNORE_TRAIN_ID, MAX_THINGS, SEMANTIC_CLASSES
 
 Domain = Literal["source", "target"]
 Labels = Literal["instances", "semantic"]  # what a task learns from, so what a loader must read
@@ -58,7 +58,8 @@ class InstanceMap:
 
     Args:
         ids: 0 background, k > 0 the k-th instance (slot k-1), -1 ignore.
-        labels: thing index 0..7 of instance k at `labels[k-1]`, or -1 for an empty slot.
+        labels: thing index of instance k at `labels[k-1]` (0..7, own classes behind), or -1 for an
+            empty slot.
 
     Raises:
         ValueError: wrong type, shape, or (on the CPU) an id or label out of range.
@@ -91,9 +92,9 @@ class InstanceMap:
         if self.labels.device.type == "cpu" and self.labels.numel():
             low, high = (int(v) for v in torch.aminmax(self.labels))
             require(
-                low >= EMPTY_SLOT and high < NUM_THINGS,
+                low >= EMPTY_SLOT and high < MAX_THINGS,
                 "InstanceMap.labels",
-                f"lie in [0, {NUM_THINGS - 1}], or be -1 for an empty slot",
+                f"lie in [0, {MAX_THINGS - 1}], or be -1 for an empty slot",
                 f"[{low}, {high}]",
             )
 

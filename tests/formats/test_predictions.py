@@ -68,7 +68,7 @@ def test_read_predictions__names_the_missing_file(tmp_path: Path) -> None:
         list(read_predictions(tmp_path / "p.jsonl.gz"))
 
 
-@pytest.mark.parametrize(("label", "score"), [(8, 0.5), (-2, 0.5), (0, float("nan"))])
+@pytest.mark.parametrize(("label", "score"), [(100, 0.5), (-2, 0.5), (0, float("nan"))])
 def test_scored_mask__checks_its_values(label: int, score: float) -> None:
     with pytest.raises(ValueError, match=r"must (lie in|be finite)"):
         ScoredMask(label, score, MASK)

@@ -261,6 +261,7 @@ def test_read_snapshot__every_name_is_the_formats(tmp_path: Path) -> None:
         "unsure_threshold",
         "min_visible_share",
         "classes",
+        "own_classes",
         "pixel_threshold",
     }  # methods add them, see `Views.facts`
     assert set(facts) | told == set(SnapshotFacts.__annotations__)

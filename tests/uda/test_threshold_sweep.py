@@ -33,7 +33,13 @@ def test_settle__keeps_what_select_keeps_at_every_threshold(
     detections, valid = crowd(seed)
     shares = {"min_valid_share": min_valid_share, "min_visible_share": min_visible_share}
     found = valid_shares(detections, valid)
-    settled = settle(detections, valid, valid_shares=found, **shares)
+    settled = settle(
+        detections,
+        valid,
+        valid_shares=found,
+        min_valid_share=min_valid_share,
+        min_visible_share=min_visible_share,
+    )
     for threshold in torch.linspace(0, 1, 11).tolist():
         kept = select(detections, score_threshold=threshold, valid=valid, **shares)
         assert settled.kept(threshold).tolist() == (kept.labels >= 0).tolist()

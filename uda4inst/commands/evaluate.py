@@ -100,7 +100,12 @@ def evaluate(
         result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
         parts, task = {"predictions": result}, INSTANCES
     elif is_hub_folder(folder := Path(str(run))):
-        options = {"annotations": annotations, "unnumbered": unnumbered, "only": images}
+        options = {
+            "annotations": annotations,
+            "unnumbered": unnumbered,
+            "only": images,
+            "class_map": class_map,
+        }
         where = {"root": target, "format": target_format, "split": split, **options}
         result, task = _of_folder(folder, where, step, protocol)
         parts = result["results"]
@@ -187,7 +192,7 @@ def _of_stored(
 
     run = find_run(name, root=root)
     config = load_config(run.config)
-    if config.task is not INSTANCES:
+    if config.task.name != INSTANCES.name:
         raise UserError(
             "evaluate --images and --protocol must be given a run of instances, got one of "
             f"{config.task.name} ({run.path}). Leave them out, or set data.val.only for a new run."

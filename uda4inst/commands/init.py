@@ -44,6 +44,10 @@ def init(
         Path | None,
         typer.Option(help="Class map of names in annotation files; default: one is proposed."),
     ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(help="A class beside the eight, by its name in annotation files; repeatable."),
+    ] = None,
     gpu_memory: Annotated[
         float | None,
         typer.Option(min=0, help="GiB of the GPU to train on, 0 for none; default: this one's."),
@@ -73,6 +77,7 @@ def init(
         name=_run_name(out),
         map_file=map_file,
         is_there=class_map is not None,
+        own=own or (),
     )
     _write(proposal, out, map_file)
     _say_next(proposal, out, map_file)
@@ -158,7 +163,7 @@ def _write(proposal: Proposal, out: Path, map_file: Path) -> None:
             "motorcycle and bicycle each is. Nothing makes its objects background. Behind each:",
             "how many annotations of which data set have it.",
         )
-        write_class_map(map_file, proposal.entries, about=about)
+        write_class_map(map_file, proposal.entries, about=about, own=proposal.own)
     about = (
         f"Proposed by uda4inst init. Train: uda4inst train {out}",
         *(f"Not found out: {text}" for text in proposal.unknown),

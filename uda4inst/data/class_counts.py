@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from uda4inst.atomic import whole_file
-from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES
+from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.data.files.cache import cache_folder, fingerprint
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
@@ -38,13 +38,13 @@ class _Kind:
 
     folder: str
     word: str
-    classes: int
+    classes: Callable[[ImageTree], int]
     count_image: Callable[[ImageTree, int], NDArray[np.int64]]
 
 
 def class_counts(
     dataset: ImageTree, *, workers: int | None = None
-) -> Int64[np.ndarray, "images 8"]:
+) -> Int64[np.ndarray, "images things"]:
     """Return the instances of each thing class in every image, filtered objects left out.
 
     Args:
@@ -72,8 +72,13 @@ def pixel_counts(
     return _remembered(dataset, _PIXELS, workers)
 
 
-def _count_instances(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 8"]:
-    return np.bincount(dataset.read_instances(index).labels, minlength=NUM_THINGS).astype(np.int64)
+def _count_things(dataset: ImageTree) -> int:
+    return len(dataset.thing_classes)
+
+
+def _count_instances(dataset: ImageTree, index: int) -> Int64[np.ndarray, " things"]:
+    labels = dataset.read_instances(index).labels
+    return np.bincount(labels, minlength=_count_things(dataset)).astype(np.int64)
 
 
 def _count_pixels(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 19"]:
@@ -81,8 +86,8 @@ def _count_pixels(dataset: ImageTree, index: int) -> Int64[np.ndarray, " 19"]:
     return counts[: len(SEMANTIC_CLASSES)].astype(np.int64)
 
 
-_INSTANCES: Final = _Kind("class_counts", "classes", NUM_THINGS, _count_instances)
-_PIXELS: Final = _Kind("pixel_counts", "pixels", len(SEMANTIC_CLASSES), _count_pixels)
+_INSTANCES: Final = _Kind("class_counts", "classes", _count_things, _count_instances)
+_PIXELS: Final = _Kind("pixel_counts", "pixels", lambda _: len(SEMANTIC_CLASSES), _count_pixels)
 
 
 def _remembered(dataset: ImageTree, kind: _Kind, workers: int | None) -> NDArray[np.int64]:
@@ -90,7 +95,7 @@ def _remembered(dataset: ImageTree, kind: _Kind, workers: int | None) -> NDArray
     label_files = (path for record in dataset.records for path in record.labels)
     key = fingerprint(label_files, dataset.name, dataset.split, dataset.options)
     path = cache_folder() / kind.folder / f"{key}.npy"
-    known = _load(path, (len(dataset), kind.classes))
+    known = _load(path, (len(dataset), kind.classes(dataset)))
     if known is not None:
         return known
     _log.info("%s: counting the %s of %d images, once", dataset.root, kind.word, len(dataset))

@@ -46,6 +46,12 @@ class Relabelling:
         Raises:
             UserError: the map names a class that the data set does not have, or leaves one out.
         """
+        if class_map.things.own:
+            raise UserError(
+                f"class map must give the classes of {name} one of the eight, got classes of its "
+                f"own, {', '.join(class_map.things.own)} ({class_map.path}). They need labels that "
+                "name them, as a COCO folder's do."
+            )
         own = {folded(THING_NAMES[thing]): thing for thing in known}
         foreign = [repr(key) for key, _ in class_map.names if key not in own]
         unnamed = [repr(key) for key in own if not class_map.has(key)]

@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from uda4inst.classes import (
     BACKGROUND_LABEL_ID,
+    EIGHT,
     IGNORE_TRAIN_ID,
     NUM_THINGS,
-    THING_CLASSES,
     TRAIN_ID_TO_LABEL,
+    ThingClasses,
 )
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.listing import FileIndex
@@ -42,7 +43,6 @@ from uda4inst.formats.predictions import basename
 from uda4inst.structures import Domain, Sample, Size
 
 Unnumbered = Literal["ignore", "components", "one"]
-_THING_LABEL_IDS: Final = np.array([thing.label_id for thing in THING_CLASSES], dtype=np.int32)
 _Arrays = TypeVar("_Arrays", bound=InstanceArrays)
 _NUMBERS: Final = 1000  # raw id = label id * 1000 + number
 
@@ -104,7 +104,7 @@ class DatasetOptions:
             object per connected component, or one object per class.
         annotations: the annotation file (own data in COCO's format); None looks for it.
         only: the images to use; None for all.
-        class_map: which of the eight the data set's names stand for; None goes by the usual names.
+        class_map: which classes the data set's names stand for; None goes by the usual names.
     """
 
     objects: ObjectFilter = field(default_factory=ObjectFilter)
@@ -176,10 +176,17 @@ class ImageTree(ABC):
         return Relabelling.of(class_map, self.things, name=self.name)
 
     @property
+    def thing_classes(self) -> ThingClasses:
+        """The classes that its things are numbered by: the eight, and those of its class map."""
+        class_map = self.options.class_map
+        return EIGHT if class_map is None else class_map.things
+
+    @property
     def possible_things(self) -> tuple[int, ...]:
         """Thing indices that an object can have, ascending."""
         if self._relabelling is None:
-            return self.things
+            own = range(NUM_THINGS, len(self.thing_classes)) if self.has_own_names else ()
+            return (*self.things, *own)
         made = self._relabelling.things[list(self.things)]
         return tuple(sorted({thing for thing in made.tolist() if thing >= 0}))
 
@@ -321,7 +328,7 @@ class ImageTree(ABC):
         """
         found = self._kept(index)
         labels = found if self._relabelling is None else self._relabelling.put_to(found)
-        ids = to_instance_ids(labels, self.records[index])
+        ids = to_instance_ids(labels, self.records[index], self.thing_classes)
         if self.labels_things_alone:
             ids[(labels.ids == 0) & (labels.semantic == IGNORE_TRAIN_ID)] = BACKGROUND_LABEL_ID
         elif self._relabelling is not None:
@@ -392,23 +399,30 @@ def require_whole(name: str, split: str, root: Path) -> None:
         )
 
 
-def to_instance_ids(labels: LabelArrays, record: ImageRecord) -> Int32[np.ndarray, "H W"]:
+def to_instance_ids(
+    labels: LabelArrays, record: ImageRecord, things: ThingClasses = EIGHT
+) -> Int32[np.ndarray, "H W"]:
     """Return labels as a Cityscapes `instanceIds` file has them (see `read_instance_ids`).
+
+    Args:
+        labels: of one image.
+        record: its files, for messages.
+        things: the classes; own ones get the label ids behind Cityscapes', which no file can hold.
 
     Raises:
         UserError: a class has more than 1,000 objects.
     """
-    counts = np.bincount(labels.labels, minlength=NUM_THINGS)
+    counts = np.bincount(labels.labels, minlength=len(things))
     if counts.max() > _NUMBERS:
         raise UserError(
             f"an image must have at most {_NUMBERS} objects of a class, got {counts.max()} "
             f"({record.image}). Filter small objects out (min_area)."
         )
     numbers = np.zeros_like(labels.labels)
-    for thing in range(NUM_THINGS):
+    for thing in range(len(things)):
         mine = labels.labels == thing
         numbers[mine] = np.arange(mine.sum())
-    raw = (_THING_LABEL_IDS[labels.labels] * _NUMBERS + numbers).astype(np.int32)
+    raw = (things.label_ids[labels.labels] * _NUMBERS + numbers).astype(np.int32)
     table = np.concatenate((np.zeros(1, np.int32), raw))
     plain = TRAIN_ID_TO_LABEL[labels.semantic].astype(np.int32)
     return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)

@@ -90,14 +90,14 @@ class ClassAgreement:
             {k: self.by_class.get(k, none) + other.by_class.get(k, none) for k in both}
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON, classes by name."""
+    def to_json(self, names: Sequence[str] = THING_NAMES) -> dict[str, Any]:
+        """Return all of it as JSON, classes by name (`names` by thing index)."""
         return {
             "quality": self.quality,
             "f1": self.f1,
             "pooled": {"quality": self.pooled.quality, "f1": self.pooled.f1},
             "per_class": {
-                THING_NAMES[label]: {
+                names[label]: {
                     "quality": agreement.quality,
                     "f1": agreement.f1,
                     "pairs": agreement.pairs,

@@ -33,10 +33,11 @@ from numpy.typing import NDArray
 
 from uda4inst.classes import (
     BACKGROUND_LABEL_ID,
-    LABEL_TO_THING,
+    EIGHT,
     MAX_LABEL_ID,
-    NUM_THINGS,
+    RAW_TO_THING,
     VOID_LABEL_IDS,
+    ThingClasses,
 )
 from uda4inst.evaluation.results import APResult, from_matrix
 from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
@@ -67,8 +68,12 @@ class Segments:
     areas: NDArray[np.int64]
 
     @classmethod
-    def of(cls, instance_ids: NDArray[np.integer]) -> Segments:
+    def of(cls, instance_ids: NDArray[np.integer], things: ThingClasses = EIGHT) -> Segments:
         """Return the segments of a raw instance map.
+
+        Args:
+            instance_ids: raw values, (H, W).
+            things: the classes there are.
 
         Raises:
             ValueError: a value is not a label id, label id * 1000 + number, or background's.
@@ -77,11 +82,12 @@ class Segments:
         counts = np.bincount(ids.ravel())
         values = np.flatnonzero(counts)
         label_ids = _label_ids(values)
-        is_unknown = (label_ids > MAX_LABEL_ID) & (values != BACKGROUND_LABEL_ID)
+        highest = MAX_LABEL_ID + len(things.own)
+        is_unknown = (label_ids > highest) & (values != BACKGROUND_LABEL_ID)
         if is_unknown.any():
             unknown = values[is_unknown][:5].tolist()
             raise ValueError(
-                f"instance ids must be a label id 0..{MAX_LABEL_ID} or id * 1000 + number, "
+                f"instance ids must be a label id 0..{highest} or id * 1000 + number, "
                 f"got {unknown}."
             )
         table = np.zeros(len(counts), dtype=np.uint16)  # small types: less memory to walk
@@ -91,7 +97,7 @@ class Segments:
     @property
     def things(self) -> NDArray[np.int64]:
         """Thing index of every segment, -1 for the rest."""
-        return LABEL_TO_THING[_label_ids(self.values)]
+        return RAW_TO_THING[_label_ids(self.values)]
 
     @property
     def void(self) -> NDArray[np.bool_]:
@@ -138,10 +144,14 @@ class CityscapesAP:
 
     Memory grows by 18 bytes a prediction. Accumulators that saw different images can be merged;
     the result does not depend on order.
+
+    Args:
+        things: the classes that are judged.
     """
 
-    def __init__(self) -> None:
-        self._classes = [_ClassRecord() for _ in range(NUM_THINGS)]
+    def __init__(self, things: ThingClasses = EIGHT) -> None:
+        self.things: Final = things
+        self._classes = [_ClassRecord() for _ in range(len(things))]
 
     def add(self, gt_ids: NDArray[np.integer], predictions: Sequence[ScoredMask]) -> None:
         """Take in one image.
@@ -153,7 +163,7 @@ class CityscapesAP:
         Raises:
             ValueError: a raw value is no Cityscapes id, or a mask has another size.
         """
-        segments = Segments.of(gt_ids)
+        segments = Segments.of(gt_ids, self.things)
         overlaps, kept = _overlaps(segments, predictions)
         labels = np.array([predictions[i].label for i in kept], dtype=np.int64)
         scores = np.array([predictions[i].score for i in kept], dtype=np.float64)
@@ -193,13 +203,13 @@ class CityscapesAP:
         return [_judged(record) for record in self._classes]
 
     def matrix(self) -> NDArray[np.float64]:
-        """Return AP per class and threshold, (8, 10); nan for classes without ground truth."""
+        """Return AP per class and threshold, (classes, 10); nan where there is no ground truth."""
         rows = [_class_ap(record) for record in self._classes]
         return np.stack(rows)
 
     def result(self) -> APResult:
         """Return the averages over everything added so far."""
-        return from_matrix(self.matrix())
+        return from_matrix(self.matrix(), self.things.names)
 
 
 def _overlaps(

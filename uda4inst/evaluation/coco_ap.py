@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.evaluation.results import APResult, ClassAP
 from uda4inst.formats.coco import annotations_of
 from uda4inst.formats.predictions import OUT_OF_CLASS, ScoredMask
@@ -39,7 +39,7 @@ class CocoMatch:
 
     Args:
         image: number of its image.
-        detection: its place among those of the image that are of the eight classes.
+        detection: its place among those of the image that are of a class.
         truth: place, among the image's objects and groups by raw value, of what it was matched
             with; None for a false positive.
     """
@@ -54,9 +54,13 @@ class CocoAP:
 
     Masks are held as run-length codes until the result is asked for. Accumulators that saw
     different images can be merged; the order of images matters only between equal scores.
+
+    Args:
+        things: the classes that are judged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, things: ThingClasses = EIGHT) -> None:
+        self.things: Final = things
         self._truths: list[list[dict[str, Any]]] = []
         self._detections: list[list[dict[str, Any]]] = []
 
@@ -65,7 +69,7 @@ class CocoAP:
 
         Args:
             gt_ids: raw values of its `instanceIds` file, (H, W).
-            predictions: any number; those outside the eight classes are skipped.
+            predictions: any number; those of no class are skipped.
 
         Raises:
             ValueError: a mask has another size.
@@ -97,7 +101,7 @@ class CocoAP:
 
     def result(self) -> APResult:
         """Return the averages over everything added so far."""
-        return _summary(self._precision())
+        return _summary(self._precision(), self.things.names)
 
     def matches(self, threshold: int) -> list[CocoMatch]:
         """Return what became of every detection, by class; those past the limit are left out.
@@ -116,7 +120,7 @@ class CocoAP:
     def _precision(self) -> NDArray[np.float64]:
         """Return precision (thresholds, recalls, classes); -1 for classes without ground truth."""
         if not any(self._truths):
-            return np.full((10, 101, NUM_THINGS), -1.0)
+            return np.full((10, 101, len(self.things)), -1.0)
         evaluation = self._evaluated()
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.accumulate()
@@ -124,7 +128,9 @@ class CocoAP:
 
     def _evaluated(self) -> Any:
         """Return pycocotools' evaluation, its images matched."""
-        evaluation = COCOeval(_coco(self._truths), _coco(self._detections), "segm")
+        evaluation = COCOeval(
+            _coco(self._truths, self.things), _coco(self._detections, self.things), "segm"
+        )
         # The other size ranges and detection limits do not enter AP and AP50.
         evaluation.params.areaRng = evaluation.params.areaRng[:1]
         evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
@@ -140,7 +146,7 @@ def _places(images: Sequence[Sequence[object]]) -> dict[int, tuple[int, int]]:
     return dict(enumerate(places, start=1))
 
 
-def _coco(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:
+def _coco(images: Sequence[Sequence[dict[str, Any]]], things: ThingClasses) -> COCO:
     """Return pycocotools' view of annotations grouped by image; ids are given here."""
     annotations = [
         {"iscrowd": 0, **entry, "image_id": number}
@@ -156,7 +162,7 @@ def _coco(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:
             # Sizes are read, but matter to polygons alone.
             "images": [{"id": n, "height": 0, "width": 0} for n in range(1, len(images) + 1)],
             "annotations": annotations,
-            "categories": [{"id": n, "name": name} for n, name in enumerate(THING_NAMES, start=1)],
+            "categories": [{"id": n, "name": name} for n, name in enumerate(things.names, start=1)],
         },
     )
     with contextlib.redirect_stdout(io.StringIO()):
@@ -164,10 +170,10 @@ def _coco(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:
     return coco
 
 
-def _summary(precision: NDArray[np.float64]) -> APResult:
+def _summary(precision: NDArray[np.float64], names: Sequence[str]) -> APResult:
     """Return the averages as COCOeval's summary takes them."""
     per_class: dict[str, ClassAP | None] = {}
-    for index, name in enumerate(THING_NAMES):
+    for index, name in enumerate(names):
         own = precision[:, :, index]
         present = bool((own > -1).any())
         per_class[name] = ClassAP(float(own.mean()), float(own[0].mean())) if present else None

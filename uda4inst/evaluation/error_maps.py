@@ -7,8 +7,8 @@ class of the raw Cityscapes value, objects and groups alike; stuff is background
 everything. A pixel is right where both agree. For one class only pixels that either side gives to
 it are looked at.
 
-Every count of an image follows from one confusion matrix of 9 x 9, so an `ErrorIndex` reads the
-masks once for all classes.
+Every count of an image follows from one confusion matrix, background and every thing both ways, so
+an `ErrorIndex` reads the masks once for all classes.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, VOID_LABEL_IDS
+from uda4inst.classes import NUM_THINGS, RAW_TO_THING, VOID_LABEL_IDS
 from uda4inst.colors import BACKGROUND_RIGHT, NOT_OF_INTEREST, RIGHT, VOID, WRONG
 from uda4inst.errors import UserError
+from uda4inst.evaluation.pixel_pairs import count_pairs
 from uda4inst.formats.predictions import OUT_OF_CLASS, ImagePredictions, ScoredMask
 from uda4inst.structures import Size
 
 BACKGROUND: Final = 0  # thing index + 1 elsewhere
 VOID_CLASS: Final = 255
-_CLASSES: Final = NUM_THINGS + 1
 _THREADS: Final = min(4, os.cpu_count() or 1)
 
 ErrorOrder = Literal["wrong_pixels", "error_share"]
@@ -78,7 +78,7 @@ def predicted_classes(
     """Return the predicted class of every pixel: detections painted, the surest on top.
 
     Args:
-        detections: in any order; those outside the eight classes are skipped.
+        detections: in any order; those of no class are skipped.
         size: (height, width).
         score_threshold: only scores above it are painted.
 
@@ -101,7 +101,7 @@ def error_map(
     Args:
         predicted: from `predicted_classes`.
         truth: from `true_classes`.
-        thing: look at one class only (0..7); None looks at all.
+        thing: look at one class only; None looks at all.
 
     Returns:
         uint8 (H, W) of the codes RIGHT, WRONG, VOID, and for the rest BACKGROUND_RIGHT (all
@@ -118,11 +118,17 @@ def error_map(
     return codes
 
 
-def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return pixel counts (true class, predicted class), 9 x 9, without void pixels."""
-    pairs = np.asarray(cv2.LUT(truth, _FIRST_PAIR)) + predicted
-    counts = np.bincount(pairs.ravel(), minlength=_CLASSES**2)
-    return counts[: _CLASSES**2].reshape(_CLASSES, _CLASSES)
+def confusion(
+    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], *, things: int = NUM_THINGS
+) -> NDArray[np.int64]:
+    """Return pixel counts (true class, predicted class) without void pixels.
+
+    Args:
+        predicted: from `predicted_classes`.
+        truth: from `true_classes`.
+        things: how many there are; the matrix has one row and column more, for background.
+    """
+    return count_pairs(truth, predicted)[: things + 1, : things + 1]
 
 
 def class_error(counts: NDArray[np.int64], thing: int | None = None) -> ClassError:
@@ -130,7 +136,7 @@ def class_error(counts: NDArray[np.int64], thing: int | None = None) -> ClassErr
 
     Args:
         counts: from `confusion`.
-        thing: 0..7; None counts every pixel that either side gives to a thing, once.
+        thing: its index; None counts every pixel that either side gives to a thing, once.
     """
     if thing is not None:
         right = int(counts[thing + 1, thing + 1])
@@ -151,7 +157,7 @@ class ErrorIndex:
 
     Args:
         sample_ids: the images, in the file's order.
-        counts: (images, 9, 9), from `confusion`.
+        counts: (images, things + 1, things + 1), from `confusion`.
         score_threshold: the one the detections were painted with.
     """
 
@@ -169,7 +175,7 @@ class ErrorIndex:
         """Return image positions, worst first; equal errors keep the file's order.
 
         Args:
-            thing: 0..7, or None for all things.
+            thing: its index, or None for all things.
             by: "wrong_pixels" puts what one sees most first, "error_share" (1 - IoU) treats small
                 objects like large ones.
         """
@@ -182,6 +188,7 @@ def index_errors(
     read_truth: Callable[[str], NDArray[np.integer]],
     *,
     score_threshold: float,
+    things: int = NUM_THINGS,
     progress: Callable[[int, int], None] | None = None,
 ) -> ErrorIndex:
     """Read every image's masks once and count, in a few threads.
@@ -190,6 +197,7 @@ def index_errors(
         predictions: as `read_predictions` yields them.
         read_truth: returns the raw instance ids of an image by its name.
         score_threshold: only scores above it are painted.
+        things: how many classes there are.
         progress: told (images done, images in all).
 
     Raises:
@@ -205,9 +213,9 @@ def index_errors(
                 f"({image.sample_id}). Choose the data set they were made on."
             )
         painted = predicted_classes(image.detections, image.size, score_threshold=score_threshold)
-        return confusion(painted, truth)
+        return confusion(painted, truth, things=things)
 
-    counts = np.zeros((len(images), _CLASSES, _CLASSES), dtype=np.int64)
+    counts = np.zeros((len(images), things + 1, things + 1), dtype=np.int64)
     with ThreadPoolExecutor(_THREADS) as threads:
         for place, counted in enumerate(threads.map(count, images)):
             counts[place] = counted
@@ -217,14 +225,12 @@ def index_errors(
 
 
 def _true_class_table() -> NDArray[np.uint8]:
-    """Return the class of every 16-bit raw value."""
-    values = np.arange(1 << 16)
+    """Return the class of every raw value."""
+    values = np.arange(1 << 17)
     label_ids = np.where(values < 1000, values, values // 1000).clip(max=255)
-    table = (LABEL_TO_THING[label_ids] + 1).astype(np.uint8)
+    table = (RAW_TO_THING[label_ids] + 1).astype(np.uint8)
     table[np.isin(label_ids, VOID_LABEL_IDS)] = VOID_CLASS
     return table
 
 
 _TRUE_CLASS: Final = _true_class_table()
-# Pairs of a true class are numbered from here; those of void lie beyond all others.
-_FIRST_PAIR: Final = (np.minimum(np.arange(256), _CLASSES) * _CLASSES).astype(np.uint8)

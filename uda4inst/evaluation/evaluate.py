@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.detections import Detections
 from uda4inst.errors import UserError
 from uda4inst.evaluation.inference import LONG_SIDE_MAX, infer
@@ -81,7 +81,8 @@ def evaluate_model(
     short_side: int | None = None,
     long_side_max: int = LONG_SIDE_MAX,
     limit: int | None = None,
-    classes: Sequence[str] = THING_NAMES,
+    classes: Sequence[str] | None = None,
+    things: ThingClasses = EIGHT,
     predictions_path: Path | None = None,
     progress: ImagesDone | None = None,
 ) -> dict[str, Any]:
@@ -102,7 +103,8 @@ def evaluate_model(
         long_side_max: upper bound of the longer side when resizing.
         limit: only the first so many images (a quick look; say so beside the number).
         classes: the ones the network answers for; its detections of others are left out, and they
-            are not judged.
+            are not judged. None for all.
+        things: all classes, those of the network's head.
         predictions_path: where to write the evaluated detections (`.jsonl.gz`), whole or not at
             all, and beside them AP by resample (`resampling`); None writes nothing.
         progress: called after every image with (done, all).
@@ -115,7 +117,7 @@ def evaluate_model(
         UserError: a protocol is unknown, a file cannot be read, or annotation and image differ in
             size.
     """
-    scores = accumulators(protocols)
+    scores = accumulators(protocols, things)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     found = detect(
         model,
@@ -125,7 +127,7 @@ def evaluate_model(
         short_side=short_side,
         long_side_max=long_side_max,
     )
-    labels = frozenset(thing_index(name) for name in classes)
+    labels = frozenset(things.index(name) for name in classes or things.names)
     names = [dataset.basename(index) for index in range(count)]
     with _predictions_file(predictions_path) as write:
         for index, every_detection in enumerate(found):

@@ -44,7 +44,11 @@ class FoundClass:
 
 
 def found_above(
-    classes: Sequence[JudgedClass], *, score: float = SCORE, names: Sequence[str] = THING_NAMES
+    classes: Sequence[JudgedClass],
+    *,
+    score: float = SCORE,
+    names: Sequence[str] = THING_NAMES,
+    every: Sequence[str] = THING_NAMES,
 ) -> dict[str, FoundClass]:
     """Return the counts of every judged class.
 
@@ -52,6 +56,7 @@ def found_above(
         classes: of `CityscapesAP.judged`.
         score: what detections have to exceed.
         names: the classes that are judged.
+        every: names of all classes.
     """
     return {
         name: FoundClass(
@@ -59,7 +64,7 @@ def found_above(
             detections=_count((judged.right | judged.wrong)[:, 0], judged.scores > score),
             right=_count(judged.right[:, 0], judged.scores > score),
         )
-        for name, judged in zip(THING_NAMES, classes, strict=True)
+        for name, judged in zip(every, classes, strict=True)
         if name in names
     }
 

@@ -60,7 +60,11 @@ def image_resamples(images: int, resamples: int = RESAMPLES) -> NDArray[np.float
 
 
 def resampled_ap(
-    classes: Sequence[JudgedClass], images: Sequence[str], *, names: Sequence[str] = THING_NAMES
+    classes: Sequence[JudgedClass],
+    images: Sequence[str],
+    *,
+    names: Sequence[str] = THING_NAMES,
+    every: Sequence[str] = THING_NAMES,
 ) -> Resampled:
     """Return AP and AP50 on every resample.
 
@@ -68,9 +72,10 @@ def resampled_ap(
         classes: of `CityscapesAP.judged`.
         images: names of the images, in the order they were added.
         names: the classes that are judged; of the others there is nothing, and no part in the mean.
+        every: names of all classes.
     """
     by_class = ap_by_class(classes, image_resamples(len(images)))
-    by_class[:, [name not in names for name in THING_NAMES]] = np.nan
+    by_class[:, [name not in names for name in every]] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any object has no mean
         overall = np.nanmean(by_class, axis=1)

@@ -49,16 +49,17 @@ class APResult:
         }
 
 
-def from_matrix(matrix: NDArray[np.float64]) -> APResult:
+def from_matrix(matrix: NDArray[np.float64], names: Sequence[str] = THING_NAMES) -> APResult:
     """Return the averages of an AP matrix (classes, thresholds), as the official tool takes them.
 
     Args:
         matrix: nan in the rows of classes without ground truth.
+        names: of the classes.
     """
     present = ~np.isnan(matrix[:, _AP50_COLUMN])
     per_class: dict[str, ClassAP | None] = {
         name: ClassAP(float(np.average(row)), float(row[_AP50_COLUMN])) if has_truth else None
-        for name, row, has_truth in zip(THING_NAMES, matrix, present, strict=True)
+        for name, row, has_truth in zip(names, matrix, present, strict=True)
     }
     if not present.any():
         return APResult(None, None, per_class)

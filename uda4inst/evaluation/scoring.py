@@ -11,7 +11,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import BACKGROUND_LABEL_ID, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import (
+    BACKGROUND_LABEL_ID,
+    EIGHT,
+    SEMANTIC_CLASSES,
+    THING_NAMES,
+    ThingClasses,
+)
 from uda4inst.data.parallel import in_order
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -33,28 +39,34 @@ ImagesDone = Callable[[int, int], None]  # images done, images in all
 Accumulator = CityscapesAP | CocoAP | ThingPixels
 Entries = Sequence[ScoredMask | MaskLine]
 
-_ACCUMULATORS: Final[Mapping[str, type[Accumulator]]] = {
-    "cityscapes": CityscapesAP,
-    "coco": CocoAP,
-    THING_PIXELS: ThingPixels,
-}
-PROTOCOLS: Final = ("cityscapes", "coco")  # AP, unless others are asked for
-ALL_PROTOCOLS: Final = tuple(_ACCUMULATORS)
+_AP: Final[Mapping[str, type[CityscapesAP | CocoAP]]] = {"cityscapes": CityscapesAP, "coco": CocoAP}
+PROTOCOLS: Final = tuple(_AP)  # unless others are asked for
+ALL_PROTOCOLS: Final = (*PROTOCOLS, THING_PIXELS)
 # A trainId that is no thing: background of a class nobody named is judged as any other.
 _SOME_STUFF: Final = np.uint8(next(c.train_id for c in SEMANTIC_CLASSES if not c.is_thing))
 
 
-def accumulators(protocols: Sequence[str]) -> dict[str, Accumulator]:
+def accumulators(protocols: Sequence[str], things: ThingClasses = EIGHT) -> dict[str, Accumulator]:
     """Return an empty accumulator for every protocol.
 
+    Args:
+        protocols: which of `ALL_PROTOCOLS`.
+        things: the classes that are judged.
+
     Raises:
-        UserError: a protocol is unknown; the message lists the known ones.
+        UserError: a protocol is unknown, or judges the eight classes alone and there are more; the
+            message lists the known ones.
     """
-    unknown = [p for p in protocols if p not in _ACCUMULATORS]
+    unknown = [p for p in protocols if p not in ALL_PROTOCOLS]
     if unknown or not protocols:
         known = ", ".join(ALL_PROTOCOLS)
         raise UserError(f"protocols must be among {known}, got {list(protocols)}.")
-    return {protocol: _ACCUMULATORS[protocol]() for protocol in protocols}
+    if things.own and THING_PIXELS in protocols:
+        raise UserError(
+            f"protocols must be of {', '.join(PROTOCOLS)} where there are classes beside the eight "
+            f"({', '.join(things.own)}), got {THING_PIXELS}, which has no number for them."
+        )
+    return {p: _AP[p](things) if p in _AP else ThingPixels() for p in protocols}
 
 
 class JudgedSet(Protocol):
@@ -102,23 +114,24 @@ def judge_image(
 
 
 def results_json(
-    scores: Mapping[str, Accumulator], *, classes: Sequence[str] = THING_NAMES
+    scores: Mapping[str, Accumulator], *, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return the results of all protocols as JSON holds them, over some classes.
+    """Return the results of all protocols as JSON holds them, over some classes (None: all).
 
     That of Cityscapes has counts of what is `found` above a score beside AP.
     """
     parts: dict[str, Any] = {}
     for protocol, accumulator in scores.items():
         if isinstance(accumulator, ThingPixels):
-            parts[protocol] = accumulator.to_json(classes)
+            parts[protocol] = accumulator.to_json(classes or THING_NAMES)
             continue
+        every = accumulator.things.names
+        names = every if classes is None else classes
         result = accumulator.result()
-        if len(classes) < len(THING_NAMES):
-            result = restrict(result, classes)
-        parts[protocol] = result.to_json()
+        parts[protocol] = (restrict(result, names) if len(names) < len(every) else result).to_json()
         if isinstance(accumulator, CityscapesAP):
-            parts[protocol][KEY] = found_json(found_above(accumulator.judged(), names=classes))
+            found = found_above(accumulator.judged(), names=names, every=every)
+            parts[protocol][KEY] = found_json(found)
     return parts
 
 
@@ -127,7 +140,7 @@ def write_resampled_ap(
     scores: Mapping[str, Accumulator],
     images: Sequence[str],
     *,
-    classes: Sequence[str] = THING_NAMES,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Write AP by the Cityscapes protocol on every resample of the images, if that was asked for.
 
@@ -135,11 +148,13 @@ def write_resampled_ap(
         path: see `resampling.resampled_path`.
         scores: accumulators by protocol.
         images: names of the images, in the order they were added.
-        classes: the ones the network answers for.
+        classes: the ones the network answers for; None for all.
     """
     found = scores.get("cityscapes")
     if isinstance(found, CityscapesAP) and images:
-        write_resampled(path, resampled_ap(found.judged(), images, names=classes))
+        every = found.things.names
+        ap = resampled_ap(found.judged(), images, names=classes or every, every=every)
+        write_resampled(path, ap)
 
 
 def to_json(result: Mapping[str, Any]) -> str:
@@ -181,7 +196,7 @@ def evaluate_predictions(
         UserError: anything about the files that the user can mend, naming file and line or entry.
     """
     path = Path(path)
-    scores = accumulators(protocols)
+    scores = accumulators(protocols, dataset.thing_classes)
     places = range(len(dataset)) if only is None else dataset.places(only)
     work = _ImageScore(dataset, _read_entries(path, dataset), tuple(protocols), places)
 
@@ -232,7 +247,8 @@ def _read_entries(path: Path, dataset: ImageTree) -> Sequence[Entries]:
     elif path.suffix == ".gz":
         found = _read_own(path, names)
     else:
-        found = read_results(path, {n: dataset.size_of(i) for i, n in enumerate(names)})
+        sizes = {n: dataset.size_of(i) for i, n in enumerate(names)}
+        found = read_results(path, sizes, dataset.thing_classes)
     return [found[name] for name in names]
 
 
@@ -269,7 +285,7 @@ class _ImageScore:
     def __call__(self, number: int) -> dict[str, Accumulator]:
         """Return accumulators over one of the judged images."""
         index = self.places[number]
-        scores = accumulators(self.protocols)
+        scores = accumulators(self.protocols, self.dataset.thing_classes)
         ids = self.dataset.read_instance_ids(index)
         size = (int(ids.shape[0]), int(ids.shape[1]))
         detections = _loaded(self.entries[index], size)

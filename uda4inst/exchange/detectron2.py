@@ -74,7 +74,7 @@ def register(
     DatasetCatalog.register(name, lambda: standard_dicts(kind(Path(root), split, options=options)))
     facts: dict[str, Any] = {
         "thing_classes": list(THING_NAMES),
-        "thing_colors": [list(color) for color in CLASS_COLORS],
+        "thing_colors": [list(color) for color in CLASS_COLORS[:NUM_THINGS]],
         "evaluator_type": "coco",
     }
     if data_format == "cityscapes":

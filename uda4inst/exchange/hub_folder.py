@@ -16,6 +16,7 @@ import torch
 
 import uda4inst
 from uda4inst.atomic import disk_errors, new_folder, write_synced
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.stream.dataset import has_labels, open_dataset
 from uda4inst.errors import UserError
@@ -193,16 +194,18 @@ class Exported:
         folder: where it lies.
         preset: which of ours its network is.
         facts: what it says for this package; all classes, and no more, where it says nothing.
+        things: the classes of its head, where it predicts instances.
     """
 
     folder: Path
     preset: str
     facts: Facts
+    things: ThingClasses = EIGHT
 
     @property
     def task(self) -> Task:
         """What its network predicts."""
-        return task_of(self.preset)
+        return task_of(self.preset, self.things)
 
     def load(self) -> TrainedNetwork:
         """Return the network, in evaluation mode, on a GPU if there is one.
@@ -252,6 +255,12 @@ class Exported:
                 f"by, got format {ref.format} ({ref.root}). Choose another --format."
             )
         dataset = open_dataset(ref, domain="target", labels=labels)
+        if dataset.thing_classes.own not in ((), self.things.own):
+            raise UserError(
+                f"--class-map must name the classes of the head under own ("
+                f"{', '.join(self.things.own) or 'none'}), got "
+                f"{', '.join(dataset.thing_classes.own)} ({ref.class_map})."
+            )
         trained = self.load()
         with inference_precision(PRECISION, trained.device):
             scores = self.task.evaluate(
@@ -286,9 +295,21 @@ def open_exported(folder: Path) -> Exported:
         raise UserError(f"{CONFIG} must be an object, got {type(config).__name__} ({path}).")
     try:
         preset = preset_of(config)
-        return Exported(folder, preset, _facts(config.get(_KEY), task_of(preset)))
+        things = _things(config.get("id2label"))
+        return Exported(folder, preset, _facts(config.get(_KEY), task_of(preset, things)), things)
     except UserError as error:
         raise UserError(f"{error} ({path})") from error
+
+
+def _things(id2label: Any) -> ThingClasses:
+    """Return the classes of a head: the eight and those behind them; the eight if it has others."""
+    names = tuple(map(str, id2label.values())) if isinstance(id2label, Mapping) else ()
+    if names[: len(EIGHT)] != EIGHT.names:
+        return EIGHT
+    try:
+        return ThingClasses(names[len(EIGHT) :])
+    except ValueError:
+        return EIGHT
 
 
 def _facts(found: Any, task: Task) -> Facts:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, THING_CLASSES
+from uda4inst.classes import LABEL_TO_THING, MAX_LABEL_ID, NUM_THINGS, THING_CLASSES
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import (
     OUT_OF_CLASS,
@@ -85,7 +85,7 @@ def write_submission(folder: Path, predictions: Iterable[ImagePredictions]) -> i
         seen.add(name)
         lines: list[str] = []
         for number, detection in enumerate(image.detections):
-            if detection.label == OUT_OF_CLASS:
+            if not 0 <= detection.label < NUM_THINGS:
                 continue
             thing = THING_CLASSES[detection.label]
             mask_name = f"{name}_{number:03d}_{thing.name}.png"

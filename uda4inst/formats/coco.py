@@ -1,7 +1,7 @@
 """COCO's instance JSON: ground truth, and result files.
 
 Ids, all starting at 1 (pycocotools takes a match id of 0 for "unmatched"): images by sorted name,
-categories in the order of the eight thing classes, annotations by image and raw value. Masks are
+categories in the order of the thing classes, annotations by image and raw value. Masks are
 compressed run-length codes of the exact pixels: holes, parts and occlusion stay.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import LABEL_TO_THING, NUM_THINGS, THING_CLASSES
+from uda4inst.classes import EIGHT, LABEL_TO_THING, RAW_TO_THING, THING_NAMES, ThingClasses
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import (
     OUT_OF_CLASS,
@@ -34,15 +34,10 @@ from uda4inst.structures import Size
 _SHOWN_OFFENDERS: Final = 5
 _FIRST_INSTANCE_ID: Final = 24  # Cityscapes label ids of classes with instances: 24..33
 _LAST_INSTANCE_ID: Final = 33
-# The eight classes as COCO files list them: ids from 1, in class order.
-_CATEGORIES: Final = [
-    {
-        "id": index,
-        "name": thing.name,
-        "supercategory": "human" if thing.name in ("person", "rider") else "vehicle",
-    }
-    for index, thing in enumerate(THING_CLASSES, start=1)
-]
+# Of the eight; classes of somebody's own are under "thing".
+_SUPERCATEGORIES: Final = {
+    name: "human" if name in ("person", "rider") else "vehicle" for name in THING_NAMES
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +80,27 @@ def annotations_of(instance_ids: NDArray[np.integer]) -> list[dict[str, Any]]:
     along_columns = np.ascontiguousarray(instance_ids.T)
     annotations: list[dict[str, Any]] = []
     for value in np.flatnonzero(np.bincount(along_columns.ravel())).tolist():
-        thing = int(LABEL_TO_THING[value if value < 1000 else value // 1000])
+        thing = int(RAW_TO_THING[value if value < 1000 else value // 1000])
         if thing >= 0:
             mask = (along_columns == value).T
             annotations.append(annotation(mask, thing, is_crowd=value < 1000))
     return annotations
 
 
-def write_instances(path: Path, images: Iterable[CocoImage], *, description: str) -> int:
+def write_instances(
+    path: Path,
+    images: Iterable[CocoImage],
+    *,
+    description: str,
+    things: ThingClasses = EIGHT,
+) -> int:
     """Write a COCO instance file; return the number of annotations.
 
     Args:
         path: of the JSON file, written whole or not at all.
         images: in the order of their ids; sorted by name these agree with `image_numbers`.
         description: what the file holds.
+        things: its categories: ids from 1, in class order.
     """
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -114,7 +116,10 @@ def write_instances(path: Path, images: Iterable[CocoImage], *, description: str
         "licenses": [],
         "images": records,
         "annotations": annotations,
-        "categories": _CATEGORIES,
+        "categories": [
+            {"id": n, "name": name, "supercategory": _SUPERCATEGORIES.get(name, "thing")}
+            for n, name in enumerate(things.names, start=1)
+        ],
     }
     with writing_text(path) as write:
         write(json.dumps(document))
@@ -122,7 +127,7 @@ def write_instances(path: Path, images: Iterable[CocoImage], *, description: str
 
 
 def result_entries(predictions: ImagePredictions, image_id: int | str) -> list[dict[str, Any]]:
-    """Return the result entries of one image; detections outside the eight are left out."""
+    """Return the result entries of one image; detections of no class are left out."""
     return [
         {
             "image_id": image_id,
@@ -158,7 +163,9 @@ def write_results(
     return len(entries)
 
 
-def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[ScoredMask]]:
+def read_results(
+    path: Path, sizes: Mapping[str, Size], things: ThingClasses = EIGHT
+) -> dict[str, list[ScoredMask]]:
     """Return the detections of every image of a COCO results file; images may have none.
 
     Accepted forms:
@@ -167,18 +174,19 @@ def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[Scored
       (`id`, `file_name`), which then says what the image ids mean;
     - `image_id`: Cityscapes basename, a file name or path that begins with it, or, without
       `images`, the place (from 1) of the image among the sorted names of the split;
-    - `category_id`: 1..8 in class order, or Cityscapes ids 24..33 throughout;
+    - `category_id`: from 1 in class order, or, of the eight, Cityscapes ids 24..33 throughout;
     - `segmentation`: compressed or uncompressed run-length code, or polygons.
 
     Args:
         path: of the JSON file.
         sizes: (height, width) of every image of the split by Cityscapes basename.
+        things: the classes there are.
 
     Raises:
         UserError: the file cannot be read, or entries are malformed (all are counted, five shown).
     """
     entries, names_by_id = _open(path, sizes)
-    cityscapes_ids = any(
+    cityscapes_ids = not things.own and any(
         isinstance(e.get("category_id"), int) and e["category_id"] >= _FIRST_INSTANCE_ID
         for e in entries
     )
@@ -187,7 +195,7 @@ def read_results(path: Path, sizes: Mapping[str, Size]) -> dict[str, list[Scored
     for number, entry in enumerate(entries):
         try:
             name = _name_of(entry.get("image_id"), sizes, names_by_id)
-            label = _label_of(entry.get("category_id"), cityscapes_ids=cityscapes_ids)
+            label = _label_of(entry.get("category_id"), things, cityscapes_ids=cityscapes_ids)
             rle = as_rle(entry.get("segmentation"), sizes[name])
             found[name].append(ScoredMask(label, _score_of(entry.get("score")), rle))
         except (ValueError, OverflowError) as error:
@@ -271,16 +279,16 @@ def _name_of(
     return name
 
 
-def _label_of(category_id: object, *, cityscapes_ids: bool) -> int:
+def _label_of(category_id: object, things: ThingClasses, *, cityscapes_ids: bool) -> int:
     if isinstance(category_id, int) and not isinstance(category_id, bool):
         if cityscapes_ids and _FIRST_INSTANCE_ID <= category_id <= _LAST_INSTANCE_ID:
             return int(LABEL_TO_THING[category_id])
-        if not cityscapes_ids and 1 <= category_id <= NUM_THINGS:
+        if not cityscapes_ids and 1 <= category_id <= len(things):
             return category_id - 1
-    known = ", ".join(f"{i} {c.name}" for i, c in enumerate(THING_CLASSES, start=1))
+    known = ", ".join(f"{i} {name}" for i, name in enumerate(things.names, start=1))
+    ids = f", or Cityscapes ids {_FIRST_INSTANCE_ID}..{_LAST_INSTANCE_ID} in every entry"
     raise ValueError(
-        f"category_id must be one of {known}, or Cityscapes ids "
-        f"{_FIRST_INSTANCE_ID}..{_LAST_INSTANCE_ID} in every entry, got {category_id!r:.80}"
+        f"category_id must be one of {known}{'' if things.own else ids}, got {category_id!r:.80}"
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda4inst.atomic import whole_file
-from uda4inst.classes import NUM_THINGS
+from uda4inst.classes import MAX_THINGS
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import Rle, foreground, rle_encode, run_lengths
 from uda4inst.pictures import MAX_PIXELS
@@ -41,7 +41,8 @@ class ScoredMask:
     """One detection: class, score and a full-size mask.
 
     Args:
-        label: thing index 0..7, or -1 for a class outside the eight (evaluators skip those).
+        label: thing index (0..7, own classes behind), or -1 for any other class (evaluators skip
+            those).
         score: any finite number, higher is surer.
         mask: boolean (H, W), or its run-length code.
 
@@ -54,8 +55,8 @@ class ScoredMask:
     mask: Rle | NDArray[np.bool_]
 
     def __post_init__(self) -> None:
-        if not OUT_OF_CLASS <= self.label < NUM_THINGS:
-            raise ValueError(f"label must lie in [-1, {NUM_THINGS - 1}], got {self.label}.")
+        if not OUT_OF_CLASS <= self.label < MAX_THINGS:
+            raise ValueError(f"label must lie in [-1, {MAX_THINGS - 1}], got {self.label}.")
         if not np.isfinite(self.score):
             raise ValueError(f"score must be finite, got {self.score}.")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, cast, runtime_checkable
+from typing import Annotated, Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from uda4inst.classes import (
     CATEGORY_GROUPINGS,
-    THING_NAMES,
+    NUM_THINGS,
     GroupingName,
-    ThingName,
-    thing_index,
+    ThingClasses,
 )
 from uda4inst.detections import Detections
 from uda4inst.models.network import Network
-from uda4inst.settings import Settings
+from uda4inst.settings import ClassName, Settings
 from uda4inst.structures import (
     DomainBatch,
     InstanceMap,
@@ -51,6 +50,7 @@ Infer = Callable[[nn.Module, Tensor], Any]
 Direction = tuple[Mixed | None, ...]
 # Instances of every thing class in the source data set, counted when asked for.
 SourceCounts = Callable[[], Sequence[int]]
+_GROUPINGS: Final = ", ".join(CATEGORY_GROUPINGS)
 # Settings of several methods, written once.
 ScoreThreshold = Annotated[
     float,
@@ -67,21 +67,22 @@ EmaDecay = Annotated[
 ]
 
 
-def _check_groups(groups: tuple[tuple[str, ...], ...]) -> None:
+def _check_groups(groups: tuple[tuple[str, ...], ...], names: Sequence[str]) -> None:
     """Raise unless every class is in exactly one group."""
     listed = [name for group in groups for name in group]
-    twice = [name for name in THING_NAMES if listed.count(name) > 1]
-    missing = [name for name in THING_NAMES if name not in listed]
+    twice = [name for name in names if listed.count(name) > 1]
+    missing = [name for name in names if name not in listed]
     if twice or missing or not all(groups):
+        alone = len(names) == NUM_THINGS
         faults = [
             f"{', '.join(names)} {what}"
             for names, what in ((twice, "in more than one"), (missing, "in none"))
             if names
         ]
         raise ValueError(
-            "method.groups must hold each of the eight classes in exactly one group, got "
-            f"{' and '.join(faults) or 'an empty group'}. Complete the groups, or take one of "
-            f"{', '.join(CATEGORY_GROUPINGS)}"
+            f"method.groups must hold each of the {'eight' if alone else len(names)} classes in "
+            f"exactly one group, got {' and '.join(faults) or 'an empty group'}. Complete the "
+            f"groups, or take {f'one of {_GROUPINGS}' if alone else 'one'}"
         )
 
 
@@ -89,15 +90,20 @@ class MethodConfig(Settings):
     """What every method's configuration has. Subclasses narrow `name` to their own."""
 
     name: str
-    groups: GroupingName | tuple[tuple[ThingName, ...], ...] = Field(
+    groups: GroupingName | tuple[tuple[ClassName, ...], ...] = Field(
         default="two",
         description="Category groups, one network each (paper, Table 4): two (people and cycles; "
         "vehicles), one (no groups), table4_2 to table4_4, or lists of class names.",
     )
-    classes: tuple[ThingName, ...] = Field(
+    classes: tuple[ClassName, ...] = Field(
         default=(),
         description="The only classes this network learns; everything else is background. Set by "
-        "a run of several groups for each of its modules. None: all eight.",
+        "a run of several groups for each of its modules. None: all.",
+    )
+    own_classes: tuple[str, ...] = Field(
+        default=(),
+        description="Classes beside the eight, as the class maps of the data name them under own, "
+        "in that order. They take groups of one, or lists that hold them. None: the eight alone.",
     )
 
     @field_validator("groups", mode="before")
@@ -117,13 +123,14 @@ class MethodConfig(Settings):
                         f"method.groups must hold lists of class names, got {group!r}. Write it "
                         "as [[person, rider], [car, ...]]"
                     )
-                for name in cast("Sequence[object]", group):
-                    thing_index(str(name))
         return cast("object", groups)
 
     @model_validator(mode="after")
     def _check_categories(self) -> MethodConfig:
-        _check_groups(self.category_groups)
+        things = self.thing_classes
+        for name in (*(name for group in self.category_groups for name in group), *self.classes):
+            things.index(name)
+        _check_groups(self.category_groups, things.names)
         if self.classes and len(self.category_groups) > 1:
             raise ValueError(
                 "method.classes must be empty where method.groups makes several networks, got "
@@ -134,14 +141,22 @@ class MethodConfig(Settings):
     @property
     def category_groups(self) -> tuple[tuple[str, ...], ...]:
         """The classes of every network of the run."""
+        if self.groups == "one":
+            return (self.thing_classes.names,)
         if isinstance(self.groups, str):
             return CATEGORY_GROUPINGS[self.groups]
         return self.groups
 
     @property
+    def thing_classes(self) -> ThingClasses:
+        """The things there are, learned by this network or not."""
+        return ThingClasses(self.own_classes)
+
+    @property
     def class_labels(self) -> tuple[int, ...]:
         """Thing indices this network learns, ascending."""
-        return tuple(sorted(thing_index(name) for name in self.classes or THING_NAMES))
+        things = self.thing_classes
+        return tuple(sorted(things.index(name) for name in self.classes or things.names))
 
     @property
     def sees(self) -> Mode:
@@ -326,7 +341,7 @@ class Views:
     )
     class_maps: tuple[SemanticMap, ...] = ()
     pool: tuple[PoolEntry, ...] = ()
-    thresholds: Float32[Tensor, " 8"] | None = None
+    thresholds: Float32[Tensor, " things"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     shown: dict[str, tuple[Tensor, ...]] = field(default_factory=dict[str, tuple[Tensor, ...]])
 

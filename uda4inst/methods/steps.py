@@ -151,8 +151,8 @@ def aligned_source(batch: DomainBatch, *, lab_alignment: bool) -> tuple[Sample, 
     )
 
 
-def count_labels(maps: Sequence[InstanceMap]) -> Int64[Tensor, " 8"]:
-    """Return how many slots carry each thing class; empty slots do not count."""
+def count_labels(maps: Sequence[InstanceMap], things: int = NUM_THINGS) -> Int64[Tensor, " things"]:
+    """Return how many slots carry each of so many thing classes; empty slots do not count."""
     labels = torch.cat([m.labels for m in maps])
-    counts = torch.zeros(NUM_THINGS + 1, dtype=torch.int64, device=labels.device)
+    counts = torch.zeros(things + 1, dtype=torch.int64, device=labels.device)
     return counts.scatter_add(0, labels + 1, torch.ones_like(labels))[1:]

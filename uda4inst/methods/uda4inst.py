@@ -36,7 +36,6 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.detections import Detections
 from uda4inst.methods.base import (
     Direction,
@@ -86,6 +85,7 @@ class UDA4Inst:
         self.label = PseudoLabeller(
             config.pseudo_labelled,
             score_threshold=config.score_threshold,
+            things=len(config.thing_classes),
             ego=config.ego,
             adaptive=config.adaptive_threshold,
             unsure_threshold=config.unsure_threshold,
@@ -95,12 +95,16 @@ class UDA4Inst:
             device=context.device,
         )
         self.rare_classes = RareClassBalance(
-            config.pool, min_area=config.mixing.min_area, seed=context.seed, rank=context.rank
+            config.pool,
+            min_area=config.mixing.min_area,
+            seed=context.seed,
+            rank=context.rank,
+            things=config.thing_classes,
         )
         self.mixer = InstanceMixer(
             config.mixing,
             pool_max_overlap=config.pool.max_overlap,
-            rare_labels=config.pool.rare_labels,
+            rare_labels=self.rare_classes.rare_labels,
             rare_weight=config.rare_weight,
         )
 
@@ -189,7 +193,9 @@ class UDA4Inst:
         pool = {"pool": Figure(torch.tensor(len(views.pool)), summed=False)}
         if not views.pseudo_labels:
             return pool
-        return {"pseudo_labels": Figure(count_labels(views.pseudo_labels), THING_NAMES), **pool}
+        things = self.config.thing_classes
+        counts = count_labels(views.pseudo_labels, len(things))
+        return {"pseudo_labels": Figure(counts, things.names), **pool}
 
     def _facts(self) -> dict[str, Any]:
         """Return the settings behind the pictures."""
@@ -200,6 +206,7 @@ class UDA4Inst:
             "min_visible_share": config.min_visible_share,
             "rare_classes": list(config.pool.rare_classes),
             "classes": list(config.classes),
+            **({"own_classes": list(config.own_classes)} if config.own_classes else {}),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -279,6 +286,11 @@ class UDA4InstConfig(MethodConfig):
     ego: EgoConfig = Field(default_factory=EgoConfig, description="Ego-vehicle region.")
 
     @model_validator(mode="after")
+    def _check_rare_classes(self) -> UDA4InstConfig:
+        self.pool.rare_labels(self.thing_classes)
+        return self
+
+    @model_validator(mode="after")
     def _check_colours(self) -> UDA4InstConfig:
         if self.pool.colours == "realigned" and not self.lab_alignment:
             raise ValueError(
@@ -317,7 +329,8 @@ class UDA4InstConfig(MethodConfig):
         """Thing indices of the classes whose detections become pseudo-labels."""
         if self.pool.pseudo_labels or not self.draws_from_pool:
             return self.class_labels
-        return tuple(label for label in self.class_labels if label not in self.pool.rare_labels)
+        rare = self.pool.rare_labels(self.thing_classes)
+        return tuple(label for label in self.class_labels if label not in rare)
 
     def student_images(self, batch_size: int) -> int:
         """Return one image a pair and direction, or one a pair."""
@@ -352,7 +365,8 @@ class UDA4InstConfig(MethodConfig):
         if not self.left_to_source:
             return self
         groups = [self.classes] if self.classes else self.category_groups
-        return self.model_copy(update={"pool": self.pool.proposed(groups, counts())})
+        pool = self.pool.proposed(groups, counts(), self.thing_classes)
+        return self.model_copy(update={"pool": pool})
 
 
 SPEC = MethodSpec(

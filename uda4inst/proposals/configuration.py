@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from uda4inst.classes import EIGHT, NUM_THINGS, ThingClasses
 from uda4inst.data.reports.statistics import DatasetStatistics, collect_statistics
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
-from uda4inst.formats.class_map import ClassMap, MapEntry, read_class_map
+from uda4inst.formats.class_map import ClassMap, MapEntry, folded, read_class_map
 from uda4inst.proposals.class_names import propose_entries, to_class_map
 from uda4inst.proposals.commented import Because, Values, plain
 from uda4inst.proposals.fitting import Scale, Sizes, fit_scale, loader_processes
@@ -30,18 +31,24 @@ class Proposal:
         entries: of the class map beside it; none where no names need one.
         unknown: what could not be found out, a sentence or two each.
         note: what is trained, for people.
+        own: classes beside the eight.
     """
 
     values: Values
     entries: tuple[MapEntry, ...]
     unknown: tuple[str, ...]
     note: str
+    own: tuple[str, ...] = ()
 
 
-def proposed_map(sides: Sides) -> tuple[MapEntry, ...]:
-    """Return a first class map for the names in the annotation files; none where there are none."""
+def proposed_map(sides: Sides, things: ThingClasses = EIGHT) -> tuple[MapEntry, ...]:
+    """Return a first class map for the names in the annotation files; none where there are none.
+
+    Raises:
+        UserError: own classes are no names there.
+    """
     files = {_file_of(side): dict(side.categories) for side in sides.named_by_people}
-    return propose_entries(files)
+    return propose_entries(files, things)
 
 
 def propose(
@@ -51,6 +58,7 @@ def propose(
     name: str,
     map_file: Path,
     is_there: bool = False,
+    own: Sequence[str] = (),
 ) -> Proposal:
     """Look at the images and labels of the sides and return a configuration for them.
 
@@ -60,26 +68,32 @@ def propose(
         name: of the run.
         map_file: where the class map lies, or is going to if annotation files have names.
         is_there: whether it is there.
+        own: classes to learn beside the eight, by their names in annotation files.
 
     Raises:
         UserError: a side cannot be opened, or the source shows no object; no name in annotation
             files resembles any of the eight; the class map cannot be read, or is for nothing; the
             card is too small.
     """
-    entries = () if is_there else proposed_map(sides)
-    names = to_class_map(entries, path=str(map_file))
+    things = _own_things(own, is_there=is_there)
+    entries = () if is_there else proposed_map(sides, things)
+    names = to_class_map(entries, path=str(map_file), things=things)
     if is_there:
         names = _read_map(map_file, sides)
     source = sides.source.open(domain="source", class_map=_for(sides.source, names))
     val = sides.val and sides.val.open(domain="target", class_map=_for(sides.val, names))
     statistics = _counted(source)
-    groups = _groups(statistics, card)
+    groups = _groups(statistics, card, names.things)
     data: dict[str, Any] = {
         "source": _ref(sides.source, map_file if _for(sides.source, names) else None),
         "target": _target_ref(sides.target),
         "val": _val_ref(sides, map_file if sides.val and _for(sides.val, names) else None),
     }
     method: dict[str, Any] = {"name": Because("uda4inst", "The paper's method."), "groups": groups}
+    if names.things.own:
+        method["own_classes"] = Because(
+            list(names.things.own), "Beside the eight; as the class map has them under own."
+        )
     sizes = Sizes.of(source), Sizes.of(sides.target.images)
     base = {"data": plain(data), "method": plain(method)}
     scale = fit_scale(base, *sizes, card)
@@ -95,7 +109,20 @@ def propose(
         **scale.values,
     }
     unknown = (*_about_classes(statistics, source), *_about_data(sides, val, entries, card))
-    return Proposal(values, entries, unknown, scale.note)
+    return Proposal(values, entries, unknown, scale.note, names.things.own)
+
+
+def _own_things(names: Sequence[str], *, is_there: bool) -> ThingClasses:
+    """Return the classes that are asked for."""
+    if names and is_there:
+        raise UserError(
+            "--own must be left out with --class-map, whose own list names the classes, got "
+            f"{', '.join(names)}."
+        )
+    try:
+        return ThingClasses(tuple(folded(name) for name in names))
+    except ValueError as error:
+        raise UserError(f"--own: {error}.") from error
 
 
 def _read_map(path: Path, sides: Sides) -> ClassMap:
@@ -141,7 +168,7 @@ def _ref(side: SplitSeen, map_file: Path | None) -> dict[str, Because]:
         ref["annotations"] = Because(side.annotations, "The annotation file, from the root.")
     if map_file is not None:
         ref["class_map"] = Because(
-            str(map_file), "Which of the eight classes each name of the file is. Yours to edit."
+            str(map_file), "Which class of ours each name of the file is. Yours to edit."
         )
     return ref
 
@@ -190,8 +217,10 @@ def _crop_values(scale: Scale, source: Sizes, target: Sizes) -> dict[str, Becaus
     }
 
 
-def _groups(statistics: DatasetStatistics, card: Card | None) -> Because:
+def _groups(statistics: DatasetStatistics, card: Card | None, things: ThingClasses) -> Because:
     """Return in how many networks the classes are learned."""
+    if things.own:
+        return Because("one", "One network; lists of classes, own ones among them, make several.")
     if card is None:
         return Because("one", "One network for all classes; two (paper) take twice the time.")
     if len(statistics.rare_classes()) < 2:
@@ -201,10 +230,12 @@ def _groups(statistics: DatasetStatistics, card: Card | None) -> Because:
 
 def _rare(statistics: DatasetStatistics, images: int) -> Because:
     counts = ", ".join(f"{c.name} {c.instances}" for c in statistics.classes if c.instances)
+    kinds = "people and cycles, and of vehicles"
+    if len(statistics.classes) > NUM_THINGS:
+        kinds = "people and cycles, of vehicles, and of own classes"
     return Because(
         list(statistics.rare_classes().values()),
-        f"The rarest of people and cycles, and of vehicles, in {statistics.images} of {images} "
-        f"source images: {counts}.",
+        f"The rarest of {kinds}, in {statistics.images} of {images} source images: {counts}.",
     )
 
 

@@ -234,10 +234,10 @@ def module_name(group: Sequence[str]) -> str:
     """Return the folder name of a category group.
 
     Example:
-        >>> module_name(["car", "truck"])
-        'car-truck'
+        >>> module_name(["car", "tow truck"])
+        'car-tow_truck'
     """
-    return "-".join(group)
+    return "-".join(name.replace(" ", "_") for name in group)
 
 
 def module_names(run: RunDir, groups: Sequence[Sequence[str]] = ()) -> list[str]:

@@ -80,6 +80,7 @@ class SnapshotFacts(TypedDict):
     min_visible_share: NotRequired[float]
     rare_classes: NotRequired[Sequence[str]]
     classes: NotRequired[Sequence[str]]
+    own_classes: NotRequired[Sequence[str]]
     pixel_threshold: NotRequired[float]
     items: Sequence[ItemFacts]
     pool: NotRequired[Sequence[PoolFacts]]

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import EIGHT, THING_NAMES, ThingClasses
 from uda4inst.errors import UserError
 from uda4inst.formats.rle import Rle
 from uda4inst.reading import read_arrays, read_json
@@ -114,7 +114,7 @@ class SnapshotItem:
     `valid` is False on the ego vehicle; None in snapshots that do not say. The semantic images are
     the source crop, the labelled target crop and the mixed images of runs that learn the class of
     every pixel, and so are the pixels' pseudo-labels. `domains` is what a discriminator says of
-    every pixel of the target crop, 255 for target for sure.
+    every pixel of the target crop, 255 for target for sure. `names` are those of the classes.
     """
 
     source_id: str
@@ -133,6 +133,7 @@ class SnapshotItem:
     s2t_semantic: SemanticImage | None = None
     t2s_semantic: SemanticImage | None = None
     domains: Image | None = None
+    names: tuple[str, ...] = THING_NAMES
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Snapshot:
         unsure_threshold: what scored more than this, yet too little, was ignored; None: nothing.
         min_visible_share: see `uda4inst.uda.pseudo_labels.select`.
         pixel_threshold: what makes a pixel's label sure, or kept; None for methods without.
+        things: the classes of its labels.
     """
 
     step: int
@@ -165,6 +167,7 @@ class Snapshot:
     unsure_threshold: float | None = None
     min_visible_share: float = 0.0
     pixel_threshold: float | None = None
+    things: ThingClasses = EIGHT
 
     @property
     def has_one_threshold(self) -> bool:
@@ -221,7 +224,9 @@ def _parsed(folder: Path) -> Snapshot:
         method=str(raw["method"]),
         score_threshold=float(raw.get("score_threshold", 1.0)),
         rare_classes=_own_rare_classes(raw),
-        items=tuple(_read_item(item, arrays, i) for i, item in enumerate(raw["items"])),
+        items=tuple(
+            _read_item(item, arrays, i, _things(raw).names) for i, item in enumerate(raw["items"])
+        ),
         pool=tuple(_read_pool_item(entry, arrays) for entry in raw.get("pool", ())),
         class_thresholds={
             str(name): float(value) for name, value in raw.get("class_thresholds", {}).items()
@@ -229,12 +234,17 @@ def _parsed(folder: Path) -> Snapshot:
         unsure_threshold=None if (unsure := raw.get("unsure_threshold")) is None else float(unsure),
         min_visible_share=float(raw.get("min_visible_share", 0.0)),
         pixel_threshold=None if (sure := raw.get("pixel_threshold")) is None else float(sure),
+        things=_things(raw),
     )
+
+
+def _things(raw: SnapshotFacts) -> ThingClasses:
+    return ThingClasses(tuple(raw.get("own_classes", ())))
 
 
 def _own_rare_classes(raw: SnapshotFacts) -> tuple[str, ...]:
     """Return the rare classes among those the network learns; a module learns only some."""
-    learned = raw.get("classes") or THING_NAMES
+    learned = raw.get("classes") or _things(raw).names
     return tuple(name for name in raw.get("rare_classes", ()) if name in learned)
 
 
@@ -245,7 +255,9 @@ def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
         raise ValueError(f"{path.name} is cut or damaged") from error
 
 
-def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -> SnapshotItem:
+def _read_item(
+    raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int, names: tuple[str, ...]
+) -> SnapshotItem:
     target = arrays.get(array_name("target", index))
     return SnapshotItem(
         source_id=str(raw.get("source_id") or ""),
@@ -274,6 +286,7 @@ def _read_item(raw: ItemFacts, arrays: Mapping[str, NDArray[Any]], index: int) -
         s2t_semantic=_semantic(arrays, "s2t", index),
         t2s_semantic=_semantic(arrays, "t2s", index),
         domains=None if target is None else _map_of(arrays, "target", index, "domains", target),
+        names=names,
     )
 
 

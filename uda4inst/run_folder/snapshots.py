@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uda4inst.atomic import remove_folder, whole_folder, write_json, write_synced
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import ThingClasses
 from uda4inst.formats.rle import rle_encode
 from uda4inst.methods.base import Views
 from uda4inst.models.mask2former.decode import full_masks, with_masks
@@ -94,7 +94,8 @@ def _class_thresholds(views: Views) -> Mapping[str, float]:
     """Return what a score had to exceed, of every class that is learned."""
     if views.thresholds is None:
         return {}
-    named = zip(THING_NAMES, views.thresholds.tolist(), strict=True)
+    names = ThingClasses(tuple(views.facts.get("own_classes", ()))).names
+    named = zip(names, views.thresholds.tolist(), strict=True)
     return {name: threshold for name, threshold in named if math.isfinite(threshold)}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uda4inst.atomic import whole_file
-from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.detections import Detections
 from uda4inst.draw import DrawnDetection, draw_detections
 from uda4inst.evaluation.evaluate import detect, evaluate_model
@@ -91,11 +91,15 @@ def _maps(view: StudentView) -> list[InstanceMap]:
 
 @dataclass(frozen=True, slots=True)
 class Instances:
-    """The task itself. See `uda4inst.tasks.base.Task`."""
+    """The task itself. See `uda4inst.tasks.base.Task`.
 
+    Args:
+        things: the classes that can be predicted.
+    """
+
+    things: ThingClasses = EIGHT
     name: str = "instances"
     labels: Labels = "instances"
-    class_names: tuple[str, ...] = THING_NAMES
     presets: tuple[str, ...] = tuple(MODEL_PRESETS)
     protocols: tuple[str, ...] = PROTOCOLS
     measures: tuple[str, str] = ("AP", "AP50")
@@ -106,6 +110,11 @@ class Instances:
     class_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     predictions_kind: PredictionsKind | None = "detections"
     has_groups: bool = True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What can be predicted, by thing index."""
+        return self.things.names
 
     def build_network(
         self,
@@ -119,13 +128,14 @@ class Instances:
         return build_model(
             preset,
             weights=weights,
+            things=self.things,
             gradient_checkpointing=gradient_checkpointing,
             deformable_kernel=deformable_kernel,
         )
 
     def build_loss(self, *, num_points: int) -> InstanceLoss:
         """Return Mask2Former's loss on so many points a mask."""
-        return InstanceLoss(Criterion(num_points=num_points))
+        return InstanceLoss(Criterion(num_classes=len(self.things), num_points=num_points))
 
     def target_of(self, sample: Sample) -> InstanceMap:
         """Return the sample's instances."""
@@ -152,7 +162,8 @@ class Instances:
             protocols=protocols,
             short_side=short_side,
             limit=limit,
-            classes=classes or THING_NAMES,
+            classes=classes,
+            things=self.things,
             predictions_path=predictions_path,
             progress=progress,
         )
@@ -175,7 +186,7 @@ class Instances:
         score_threshold: float,
     ) -> None:
         """Write NAME.png, detections over the picture, and predictions.jsonl.gz with all."""
-        parts = [_detections(one, images()) for one in networks]
+        parts = [_detections(one, images(), self.things) for one in networks]
         results = (merge_detections(found) for found in zip(*parts, strict=True))
         with writing_text(out / "predictions.jsonl.gz", compressed=True) as write:
             for name, image, detections in zip(names, images(), results, strict=True):
@@ -186,15 +197,16 @@ class Instances:
                     for d in detections
                     if d.score >= score_threshold
                 ]
+                picture = draw_detections(image, drawn, names=self.class_names)
                 with whole_file(out / f"{name}.png") as temporary:
-                    Image.fromarray(draw_detections(image, drawn)).save(temporary)
+                    Image.fromarray(picture).save(temporary)
 
 
 def _detections(
-    trained: TrainedNetwork, images: Iterator[NDArray[np.uint8]]
+    trained: TrainedNetwork, images: Iterator[NDArray[np.uint8]], things: ThingClasses
 ) -> Iterator[Sequence[ScoredMask]]:
     """Yield what one network finds of its classes in every picture."""
-    labels = {thing_index(name) for name in trained.classes}
+    labels = {things.index(name) for name in trained.classes}
     for found in detect(
         trained.network, images, device=trained.device, short_side=trained.short_side
     ):

@@ -12,7 +12,7 @@ from uda4inst.data.tree import ImageTree, check_sizes
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
 from uda4inst.training.processes import Processes
-from uda4inst.training.validation import open_validation
+from uda4inst.training.validation import open_validation, require_classes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,10 @@ def open_data(config: Config) -> RunData:
         UserError: a tree is missing or incomplete.
     """
     trees = open_trees(config.data, mode=config.method.sees, labels=config.task.labels)
+    if trees.source is not None:
+        require_classes(trees.source, config, "source")
+    elif trees.target is not None:
+        require_classes(trees.target, config, "target")
     return RunData(trees, open_validation(config))
 
 

@@ -19,7 +19,6 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool
 
-from uda4inst.classes import THING_NAMES, thing_index
 from uda4inst.data.ego_vehicle import valid_region
 from uda4inst.data.stream.dataset import open_dataset
 from uda4inst.data.tree import ImageTree
@@ -90,7 +89,7 @@ def check_can_choose(run: RunDir) -> None:
         UserError: it predicts semantic maps, or has no checkpoint.
     """
     task = load_config(run.config).task
-    if task is not INSTANCES:
+    if task.name != INSTANCES.name:
         raise UserError(
             f"RUN must be a run of instance segmentation, got one of {task.name} maps "
             f"({run.path}). Detections alone are compared here; choose another run."
@@ -215,7 +214,7 @@ def _detections(
     """Yield what could become pseudo-labels, image by image."""
     device = choose_device(config)
     network = load_network(config, checkpoint, name, device)
-    learned = {thing_index(each) for each in config.class_names}
+    learned = {config.task.class_names.index(each) for each in config.class_names}
     found = detect(
         network,
         (tree.read_image(index) for index in range(count)),
@@ -289,6 +288,7 @@ def _write(
     config = load_config(run.config)
     tree = _target(config)
     count = min(images, len(tree))
+    names = config.task.class_names
     record: dict[str, Any] = {
         "by": "stability",
         "chosen": None,
@@ -303,7 +303,7 @@ def _write(
                 "network": one.network,
                 "before": one.before,
                 "diagnostic": _true_ap(run, one.step),
-                "thresholds": [_at(one, threshold, count) for threshold in thresholds],
+                "thresholds": [_at(one, threshold, count, names) for threshold in thresholds],
             }
             for one in measured
         ],
@@ -320,15 +320,15 @@ def _write(
     return record
 
 
-def _at(one: Measured, threshold: float, images: int) -> dict[str, Any]:
+def _at(one: Measured, threshold: float, images: int, names: Sequence[str]) -> dict[str, Any]:
     """Return what is written of a checkpoint at a threshold."""
     counts = one.pseudo_labels[threshold]
     return {
         "threshold": threshold,
         "pseudo_labels": sum(counts.values()) / images,
-        "pseudo_labels_per_class": {THING_NAMES[k]: n / images for k, n in counts.items()},
-        "agreement": None if one.agreement is None else one.agreement[threshold].to_json(),
-        "stability": None if one.stability is None else one.stability[threshold].to_json(),
+        "pseudo_labels_per_class": {names[k]: n / images for k, n in counts.items()},
+        "agreement": None if one.agreement is None else one.agreement[threshold].to_json(names),
+        "stability": None if one.stability is None else one.stability[threshold].to_json(names),
     }
 
 

@@ -40,6 +40,7 @@ UNHASHED: Final = (
 LATER: Final = (
     "training.inference_precision",
     "training.deterministic",
+    "method.own_classes",
     "method.rare_weight",
     "method.confidence",
     "method.pool.riders",

@@ -343,6 +343,23 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_own_classes(self) -> Config:
+        if not self.method.own_classes:
+            return self
+        if not self.task.has_groups:
+            raise ValueError(
+                "method.own_classes must be empty where semantic maps are learned, which have "
+                f"Cityscapes' 19 classes, got {', '.join(self.method.own_classes)}. Leave it out, "
+                "or choose a network for instances"
+            )
+        if foreign := [p for p in self.evaluation.protocols if p in self.task.further_protocols]:
+            raise ValueError(
+                f"evaluation.protocols must be of {', '.join(self.task.protocols)} with "
+                f"method.own_classes, got {', '.join(foreign)}, which knows the eight alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_alignment(self) -> Config:
         if self.data.align_offline and self.method.aligns_colours:
             raise ValueError(
@@ -367,7 +384,7 @@ class Config(Settings):
     @property
     def task(self) -> Task:
         """What the run predicts."""
-        return task_of(self.model.preset)
+        return task_of(self.model.preset, self.method.thing_classes)
 
     @property
     def category_groups(self) -> tuple[tuple[str, ...], ...]:

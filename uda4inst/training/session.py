@@ -357,7 +357,8 @@ def _check_classes(start: Checkpoint, config: Config) -> None:
     if not path.is_file():
         return
     learned, wanted = load_config(path), config
-    if set(learned.class_names) != set(wanted.class_names):
+    same_classes = set(learned.class_names) == set(wanted.class_names)
+    if not same_classes or learned.task.class_names != wanted.task.class_names:
         raise UserError(
             "training.stage2_from must be a network of the same classes "
             f"({_classes(wanted)}), got one of {_classes(learned)} ({start.folder}). Choose "

@@ -44,7 +44,33 @@ def open_validation(config: Config) -> ImageTree | None:
     labels = config.task.labels
     if not has_labels(config.data.val, labels):
         return None
-    return open_dataset(config.data.val, domain="target", labels=labels)
+    dataset = open_dataset(config.data.val, domain="target", labels=labels)
+    if dataset.thing_classes.own or dataset.has_own_names:
+        require_classes(dataset, config, "val")
+    elif own := config.method.own_classes:
+        log.warning("data.val (%s) has no %s: they are not judged", dataset.name, ", ".join(own))
+    return dataset
+
+
+def require_classes(dataset: ImageTree, config: Config, side: str) -> None:
+    """Raise unless labels number classes as the run does.
+
+    Args:
+        dataset: opened with labels.
+        config: of the run.
+        side: which of `data` it is.
+
+    Raises:
+        UserError: the class map names other classes beside the eight, or there is none.
+    """
+    wanted, found = config.method.own_classes, dataset.thing_classes.own
+    if found != wanted:
+        raise UserError(
+            f"data.{side}.class_map must name the classes of method.own_classes under own, in the "
+            f"same order ({', '.join(wanted) or 'none'}), got {', '.join(found) or 'none'} "
+            f"({dataset.root}). Set method.own_classes=[{', '.join(found or wanted)}], and one "
+            "class map for all data sets with labels."
+        )
 
 
 def require_validation(config: Config) -> ImageTree:

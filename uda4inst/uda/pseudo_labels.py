@@ -77,6 +77,7 @@ class PseudoLabeller:
     Args:
         class_labels: thing indices that are learned; no other becomes a pseudo-label.
         score_threshold: scores must exceed it (paper: 0.9).
+        things: how many classes there are, learned or not.
         ego: how much of a detection may lie on the ego vehicle.
         adaptive: thresholds per class, if enabled.
         unsure_threshold: see `select`.
@@ -91,6 +92,7 @@ class PseudoLabeller:
         class_labels: Sequence[int],
         *,
         score_threshold: float,
+        things: int = NUM_THINGS,
         ego: EgoConfig = _USUAL_EGO,
         adaptive: AdaptiveConfig = _NOT_ADAPTIVE,
         unsure_threshold: float | None = None,
@@ -99,10 +101,10 @@ class PseudoLabeller:
         with_confidence: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._thresholds = class_thresholds(class_labels, score_threshold).to(device)
+        self._thresholds = class_thresholds(class_labels, score_threshold, things).to(device)
         self._unsure: Tensor | None = None
         if unsure_threshold is not None:
-            self._unsure = class_thresholds(class_labels, unsure_threshold).to(device)
+            self._unsure = class_thresholds(class_labels, unsure_threshold, things).to(device)
         self._adaptive: AdaptiveThresholds | None = None
         if adaptive.enabled:
             self._adaptive = AdaptiveThresholds(
@@ -151,9 +153,11 @@ class PseudoLabeller:
             self._adaptive.load_state_dict(state)
 
 
-def class_thresholds(class_labels: Sequence[int], score: float) -> Float32[Tensor, " C"]:
+def class_thresholds(
+    class_labels: Sequence[int], score: float, things: int = NUM_THINGS
+) -> Float32[Tensor, " C"]:
     """Return the score each class must exceed: none can for the classes not learned here."""
-    thresholds = torch.full((NUM_THINGS,), math.inf)
+    thresholds = torch.full((things,), math.inf)
     thresholds[list(class_labels)] = score
     return thresholds
 

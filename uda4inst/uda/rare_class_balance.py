@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from uda4inst.classes import ThingName, thing_index
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.ops.color import LabStatistics, lab_statistics
-from uda4inst.settings import Settings
+from uda4inst.settings import ClassName, Settings
 from uda4inst.structures import Sample, TargetSample
 from uda4inst.uda.randomness import step_generator
 from uda4inst.uda.rare_class_pool import (
@@ -45,7 +45,7 @@ class PoolConfig(Settings):
         description="Share of an image that a draw may hide on average, counted in boxes; large "
         "entries are pasted less often to keep to it (ours). None: no limit (paper).",
     )
-    rare_classes: tuple[ThingName, ...] = Field(
+    rare_classes: tuple[ClassName, ...] = Field(
         default=("train", "motorcycle"),
         description="Classes that count as rare. Paper: train and motorcycle (UrbanSyn, "
         "Synscapes), bus and motorcycle (SYNTHIA). None: the least frequent class of each group "
@@ -90,20 +90,25 @@ class PoolConfig(Settings):
         "pool alone teaches them: it shows what the teacher, followed, adds (ours).",
     )
 
-    @property
-    def rare_labels(self) -> frozenset[int]:
-        """Thing indices of the rare classes."""
-        return frozenset(thing_index(name) for name in self.rare_classes)
+    def rare_labels(self, things: ThingClasses = EIGHT) -> frozenset[int]:
+        """Return the thing indices of the rare classes."""
+        return frozenset(things.index(name) for name in self.rare_classes)
 
-    def proposed(self, groups: Sequence[Sequence[str]], counts: Sequence[int]) -> PoolConfig:
+    def proposed(
+        self,
+        groups: Sequence[Sequence[str]],
+        counts: Sequence[int],
+        things: ThingClasses = EIGHT,
+    ) -> PoolConfig:
         """Return the configuration with the least frequent class of each group as rare.
 
         Args:
             groups: class names of every category group.
             counts: instances of each thing class in the source; classes without any are no choice.
+            things: the classes that are counted.
         """
-        there = [[name for name in group if counts[thing_index(name)] > 0] for group in groups]
-        rare = [min(names, key=lambda n: counts[thing_index(n)]) for names in there if names]
+        there = [[name for name in group if counts[things.index(name)] > 0] for group in groups]
+        rare = [min(names, key=lambda n: counts[things.index(n)]) for names in there if names]
         return self.model_copy(update={"rare_classes": tuple(rare)})
 
 
@@ -115,12 +120,20 @@ class RareClassBalance:
         min_area: smallest instance pasted, in pixels; smaller ones are not stored either.
         seed: the run's seed.
         rank: index of this process; every process has its own pool and its own draws.
+        things: the classes that are learned from.
     """
 
     def __init__(
-        self, config: PoolConfig, *, min_area: int = 0, seed: int = 0, rank: int = 0
+        self,
+        config: PoolConfig,
+        *,
+        min_area: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        things: ThingClasses = EIGHT,
     ) -> None:
         self.config = config
+        self.rare_labels = config.rare_labels(things)
         self.min_area = min_area
         self.seed = seed
         self.rank = rank
@@ -134,11 +147,10 @@ class RareClassBalance:
 
     def find(self, source: Sequence[Sample]) -> list[tuple[RareInstance, ...]]:
         """Return the rare instances of every source crop, read in the host's memory."""
-        labels = self.config.rare_labels
         return [
             rare_instances(
                 crop.host_instances() or crop.known_instances(),
-                rare_labels=labels,
+                rare_labels=self.rare_labels,
                 min_area=self.min_area,
                 with_riders=self.config.riders != "left",
             )

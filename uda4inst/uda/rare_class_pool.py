@@ -46,7 +46,7 @@ class RareInstance:
 
     Args:
         slot: its slot in the sample's instances.
-        label: thing index 0..7.
+        label: thing index.
         box: (top, left, bottom, right) in pixels, half-open; of both with a rider.
         rider: slot of the rider that is stored along; None: nobody.
     """
@@ -224,6 +224,7 @@ class RareClassPool:
             look=look,
         )
         self._entries = [*self._entries, entry][-self.size :]
+        self._stored += [0] * (rare.label + 1 - len(self._stored))  # a class beside the eight
         self._stored[rare.label] += 1
 
     def draw(self, generator: torch.Generator) -> tuple[PoolEntry, ...]:
@@ -265,7 +266,8 @@ class RareClassPool:
     def _rarities(self) -> Float64[Tensor, " N"]:
         """Return the weight of every entry in a draw by rarity."""
         # An entry from a checkpoint without counts has been stored once at least.
-        counts = [max(1, self._stored[entry.label]) for entry in self._entries]
+        stored = dict(enumerate(self._stored))
+        counts = [max(1, stored.get(entry.label, 0)) for entry in self._entries]
         return 1 / torch.tensor(counts, dtype=torch.float64)
 
     def state_dict(self) -> dict[str, Any]:

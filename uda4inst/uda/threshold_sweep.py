@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uda4inst.classes import NUM_THINGS
+from uda4inst.classes import THING_NAMES
 from uda4inst.detections import Detections
 from uda4inst.uda.pseudo_labels import select
 
@@ -33,6 +33,7 @@ class Settled:
         on_ego: too much of it lies on the ego vehicle.
         covered: better detections own all its pixels.
         sliver: better detections leave too small a share of it.
+        names: of all classes, by thing index.
     """
 
     ids: NDArray[np.int32]
@@ -41,6 +42,7 @@ class Settled:
     on_ego: NDArray[np.bool_]
     covered: NDArray[np.bool_]
     sliver: NDArray[np.bool_]
+    names: tuple[str, ...] = THING_NAMES
 
     def kept(self, score_threshold: float) -> NDArray[np.bool_]:
         """Return which detections become pseudo-labels at a threshold."""
@@ -61,11 +63,12 @@ class Settled:
         return ~self.on_ego & ~self.covered
 
     def counts(self, score_threshold: float) -> Counts:
-        """Return the number of pseudo-labels per class at a threshold, (8,)."""
-        return np.bincount(self.labels[self.kept(score_threshold)], minlength=NUM_THINGS)
+        """Return the number of pseudo-labels per class at a threshold, (things,)."""
+        labels = self.labels[self.kept(score_threshold)]
+        return np.bincount(labels, minlength=len(self.names))
 
     def curve(self, thresholds: NDArray[np.float64]) -> Counts:
-        """Return the number of pseudo-labels per class (8,) at every threshold."""
+        """Return the number of pseudo-labels per class (things,) at every threshold."""
         return np.stack([self.counts(float(t)) for t in thresholds])
 
 
@@ -76,6 +79,7 @@ def settle(
     valid_shares: Float32[Tensor, " N"],
     min_valid_share: float,
     min_visible_share: float = 0.0,
+    names: tuple[str, ...] = THING_NAMES,
 ) -> Settled:
     """Return detections with their overlaps resolved as `select` does.
 
@@ -86,6 +90,7 @@ def settle(
         valid_shares: share of every detection's area that is valid.
         min_valid_share: smallest such share of a pseudo-label.
         min_visible_share: smallest share of its valid area that better detections must leave.
+        names: of all classes, by thing index.
     """
     assert detections.masks is not None, "detections with masks"
     on_ego = valid_shares < min_valid_share
@@ -108,4 +113,5 @@ def settle(
         on_ego=np.asarray(on_ego, dtype=np.bool_),
         covered=np.asarray((settled.labels < 0) & ~on_ego, dtype=np.bool_),
         sliver=np.asarray(sliver & (visible > 0), dtype=np.bool_),
+        names=names,
     )

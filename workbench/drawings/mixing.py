@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import IGNORE_TRAIN_ID, THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID
 from uda4inst.draw import (
     display_size,
     origins_of,
@@ -66,6 +67,7 @@ def item_pictures(snapshot: Snapshot, item: SnapshotItem, *, marked: bool = True
         item: one position of the batch.
         marked: whether labels are drawn, or the images shown as the network sees them.
     """
+    names = item.names
     off = "not made in stage 1" if snapshot.stage == 1 else "not made by this run's settings"
     return ItemPictures(
         source=_source(item, marked=marked),
@@ -73,11 +75,13 @@ def item_pictures(snapshot: Snapshot, item: SnapshotItem, *, marked: bool = True
         pseudo_labels=_pseudo_labels(item, off, marked=marked),
         s2t=_class_mixed(item.s2t_semantic, "source", marked=marked)
         or PictureView(
-            _mixed(item.s2t, marked=marked), _pasted(item.s2t, "pseudo-labels were there", off)
+            _mixed(item.s2t, marked=marked),
+            _pasted(item.s2t, "pseudo-labels were there", off, item.names),
         ),
         t2s=_class_mixed(item.t2s_semantic, "pseudo-labels", marked=marked)
         or PictureView(
-            _mixed(item.t2s, marked=marked), _pasted(item.t2s, "instances were there", off)
+            _mixed(item.t2s, marked=marked),
+            _pasted(item.t2s, "instances were there", off, names),
         ),
         weights=_weights(item),
         domains=_domains(item),
@@ -88,7 +92,8 @@ def _pseudo_labels(item: SnapshotItem, off: str, *, marked: bool) -> PictureView
     labels = item.pixel_labels
     if labels is None:
         return PictureView(
-            _labelled(item.pseudo_labels, marked=marked), _counted(item.pseudo_labels, "kept", off)
+            _labelled(item.pseudo_labels, marked=marked),
+            _counted(item.pseudo_labels, "kept", off, item.names),
         )
     return _semantic(labels.learned, marked=marked)
 
@@ -132,7 +137,7 @@ def _source(item: SnapshotItem, *, marked: bool) -> PictureView:
         return _semantic(item.source_semantic, marked=marked)
     return PictureView(
         _labelled(item.source, marked=marked),
-        _counted(item.source, "labelled instances", "no source image"),
+        _counted(item.source, "labelled instances", "no source image", item.names),
     )
 
 
@@ -176,13 +181,15 @@ def _mixed(labelled: LabelledImage | None, *, marked: bool) -> Image | None:
     return outline_by_origin(labelled.image, labelled.ids, labelled.origin)
 
 
-def _counted(labelled: LabelledImage | None, what: str, otherwise: str) -> str:
+def _counted(
+    labelled: LabelledImage | None, what: str, otherwise: str, names: Sequence[str]
+) -> str:
     if labelled is None:
         return otherwise
-    return f"{len(labelled.labels)} {what}{_classes(labelled.labels)}"
+    return f"{len(labelled.labels)} {what}{_classes(labelled.labels, names)}"
 
 
-def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
+def _pasted(labelled: LabelledImage | None, base: str, otherwise: str, names: Sequence[str]) -> str:
     if labelled is None or labelled.origin is None:
         return otherwise
     kinds = origins_of(labelled.ids, labelled.origin)
@@ -191,12 +198,12 @@ def _pasted(labelled: LabelledImage | None, base: str, otherwise: str) -> str:
         numbers = [number for number, origin in kinds.items() if origin == kind]
         if numbers:
             labels = labelled.labels[np.asarray(numbers) - 1]
-            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels)}")
+            parts.append(f"{len(numbers)} pasted from {word}{_classes(labels, names)}")
     below = sum(origin == Origin.BASE for origin in kinds.values())
     return " · ".join([*(parts or ["nothing pasted"]), f"{below} {base}"])
 
 
-def _classes(labels: NDArray[np.int64]) -> str:
-    counts = Counter(THING_NAMES[int(label)] for label in labels)
+def _classes(labels: NDArray[np.int64], names: Sequence[str]) -> str:
+    counts = Counter(names[int(label)] for label in labels)
     listed = ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.most_common())
     return f" ({listed})" if listed else ""

@@ -74,4 +74,4 @@ def picture(item: SnapshotItem, candidates: Settled, trial: Trial) -> NDArray[np
         )
         for k, (label, score) in enumerate(zip(candidates.labels, candidates.scores, strict=True))
     ]
-    return draw_detections(item.target, drawn)
+    return draw_detections(item.target, drawn, names=item.names)

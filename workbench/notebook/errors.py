@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.tree import ImageTree
 from uda4inst.draw import error_overlay
 from uda4inst.errors import UserError
@@ -58,22 +57,23 @@ def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
     found = {name: _predictions(run) for name, run in runs.items()}
     first = next(iter(runs.values()))
     dataset = require_validation(load_config(first.config))
+    names = dataset.thing_classes.names
     places = {dataset.basename(index): index for index in range(len(dataset))}
     shared = [name for name in places if all(name in part.images for part in found.values())]
     truths = {name: _truth(dataset, places[name]) for name in shared[:_LOOKED_AT]}
     of_first = next(iter(found.values())).images
     wrong = {
-        name: class_error(confusion(_painted(of_first[name], 0.5), truth))
+        name: class_error(confusion(_painted(of_first[name], 0.5), truth, things=len(names)))
         for name, truth in truths.items()
     }
     worst = sorted(truths, key=lambda name: -wrong[name].wrong_pixels)[:images]
 
     def draw(row: str, image: int, of_class: str, score_threshold: float) -> Captioned:
         name = worst[image - 1]
-        thing = None if of_class == ALL else THING_NAMES.index(of_class)
+        thing = None if of_class == ALL else names.index(of_class)
         predicted = _painted(found[row].images[name], score_threshold)
         codes = error_map(predicted, truths[name], thing=thing)
-        error = class_error(confusion(predicted, truths[name]), thing)
+        error = class_error(confusion(predicted, truths[name], things=len(names)), thing)
         text = (
             f"{row}, {_NETWORK} at step {found[row].step:,}, {name}, {of_class}, "
             f"scores above {score_threshold:g}: "
@@ -85,7 +85,7 @@ def error_maps(runs: Mapping[str, RunDir], *, images: int = 8) -> Stepper:
     choices = {
         "row": list(runs),
         "image": range(1, len(worst) + 1),
-        "of_class": (ALL, *THING_NAMES),
+        "of_class": (ALL, *names),
         "score_threshold": _SCORES,
     }
     return Stepper(draw, choices, start={"score_threshold": 0.5})

@@ -33,7 +33,9 @@ def category_groups(data: Trees, groupings: Sequence[str], *, images: int = 8) -
         record = source.read_instances(image - 1)
         learned = {THING_NAMES.index(name) for name in models[model]}
         labels = np.asarray([k if k in learned else -1 for k in record.labels.tolist()])
-        shown = overlay_instances(source.read_image(image - 1), record.ids, labels, names=True)
+        shown = overlay_instances(
+            source.read_image(image - 1), record.ids, labels, names=THING_NAMES
+        )
         taught = int((labels >= 0).sum())
         text = f"{model}. It is taught {taught} of {len(labels)} objects; the rest is background."
         return Captioned(shown, text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.stream.dataset import Trees
 from uda4inst.draw import display_size, draw_boxes, overlay_ignored, overlay_instances, resize
 from workbench.notebook.shown import Captioned
@@ -23,14 +22,15 @@ def labels(data: Trees, *, images: int = 12) -> Stepper:
     """
     source = data.source
     assert source is not None
+    names = source.thing_classes.names
 
     def draw(image: int, show: str) -> Captioned:
         picture, found = source.read_image(image - 1), source.read_labels(image - 1)
-        named = Counter(THING_NAMES[int(label)] for label in found.labels)
+        named = Counter(names[int(label)] for label in found.labels)
         counts = ", ".join(f"{n} {name}" for name, n in named.most_common())
         shown = {
-            "instances": lambda: overlay_instances(picture, found.ids, found.labels, names=True),
-            "boxes": lambda: draw_boxes(picture, found.ids, found.labels),
+            "instances": lambda: overlay_instances(picture, found.ids, found.labels, names=names),
+            "boxes": lambda: draw_boxes(picture, found.ids, found.labels, names=names),
             "ignored": lambda: overlay_ignored(picture, found.ids, found.semantic),
             "image": lambda: resize(picture, display_size((picture.shape[0], picture.shape[1]))),
         }[show]()

@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir, module_names, numbered, read_config_values
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot, SnapshotItem, read_snapshot
@@ -160,7 +159,7 @@ def thresholds(run: RunDir, *, module: str | None = None) -> Stepper:
         kept, ignored = int(trial.kept.sum()), int(trial.ignored.sum())
         text = (
             f"score above {score_threshold:g} at step {step}: {kept} kept"
-            f"{_named(candidates.labels[trial.kept])}, {ignored} ignored as unsure, "
+            f"{_named(candidates.labels[trial.kept], item.names)}, {ignored} ignored as unsure, "
             f"{len(trial.kept) - kept - ignored} dropped"
         )
         return Captioned(picture(item, candidates, trial), text)
@@ -177,8 +176,8 @@ def _min_valid_share(run: RunDir) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _named(labels: Sequence[int] | np.ndarray) -> str:
-    counts = Counter(THING_NAMES[int(label)] for label in labels)
+def _named(labels: Sequence[int] | np.ndarray, names: Sequence[str]) -> str:
+    counts = Counter(names[int(label)] for label in labels)
     listed = ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.most_common())
     return f" ({listed})" if listed else ""
 
@@ -197,9 +196,8 @@ def pool(run: RunDir, *, module: str | None = None) -> Stepper:
         snapshot = found[step]
         if show == "entries":
             text = f"step {step}: {len(snapshot.pool)} entries wait"
-            return Captioned(
-                _entries(snapshot.pool), text + _named([e.label for e in snapshot.pool])
-            )
+            held = _named([e.label for e in snapshot.pool], snapshot.things.names)
+            return Captioned(_entries(snapshot.pool), text + held)
         item = snapshot.items[0]
         shown = item_pictures(snapshot, item).s2t
         origin = None if item.s2t is None else item.s2t.origin

@@ -7,7 +7,7 @@ are stored with one added and ignored pixels as 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +33,18 @@ _FROM_STORED: Final = np.where(np.arange(256) == 0, IGNORE_TRAIN_ID, np.arange(2
 # Instances --------------------------------------------------------------------------------------
 
 
-def to_objects(instances: InstanceMap) -> fo.Detections:
-    """Return the instances that own pixels; empty slots and vanished instances are none."""
+def to_objects(instances: InstanceMap, names: Sequence[str] = THING_NAMES) -> fo.Detections:
+    """Return the instances that own pixels; empty slots and vanished instances are none.
+
+    Args:
+        instances: of one image.
+        names: of the classes by thing index.
+    """
     masks = cut_instances(instances.ids.cpu().numpy(), len(instances))
     labels = instances.labels.tolist()
     return fo.Detections(
         detections=[
-            detection(THING_NAMES[label], mask, instances.size)
+            detection(names[int(label)], mask, instances.size)
             for label, mask in zip(labels, masks, strict=True)
             if label != EMPTY_SLOT and mask.mask.size
         ]
@@ -175,12 +180,19 @@ def from_detections(found: fo.Detections, size: Size) -> Detections:
     )
 
 
-def to_predictions(predictions: ImagePredictions) -> fo.Detections:
-    """Return the stored predictions of one image; those of no class are called other."""
+def to_predictions(
+    predictions: ImagePredictions, names: Sequence[str] = THING_NAMES
+) -> fo.Detections:
+    """Return the stored predictions of one image; those of no class are called other.
+
+    Args:
+        predictions: of one image.
+        names: of the classes by thing index.
+    """
     return fo.Detections(
         detections=[
             detection(
-                OTHER if one.label == OUT_OF_CLASS else THING_NAMES[one.label],
+                names[one.label] if 0 <= one.label < len(names) else OTHER,
                 cut(np.asarray(one.pixels())),
                 predictions.size,
                 confidence=float(one.score),

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from uda4inst.atomic import remove_folder
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.parallel import in_order
 from workbench.sessions import samples
 from workbench.sessions.building import (
@@ -35,6 +34,7 @@ from workbench.sessions.evaluation_views import forget_evaluations
 from workbench.sessions.library import fo
 from workbench.sessions.reading import Reading
 from workbench.sessions.request import FORMAT, DataRequest, OpenSide, open_sides
+from workbench.sessions.things import OWN_CLASSES, count_field, own_of, things_of
 from workbench.sessions.views import save_data_views, save_named_view
 
 
@@ -102,6 +102,7 @@ def _begin(dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide])
         "fingerprint": _print_of(sides),
         "title": request.title,
         "tags": tags,
+        OWN_CLASSES: own_of([one.tree.thing_classes for one in sides]),
         "domains": {
             one.side.domain: {
                 "data_set": one.tree.name,
@@ -174,7 +175,8 @@ def summary_of(dataset: fo.Dataset, *, built: bool) -> dict[str, Any]:
     domains = {}
     for domain, facts in known["domains"].items():
         view = dataset.match(fo.ViewField("domain") == domain)
-        counts = {name: view.sum(f"counts.{name}") for name in THING_NAMES}
+        names = things_of(dataset).names
+        counts = {name: view.sum(count_field(name)) for name in names}
         domains[domain] = {**facts, "images": len(view), "objects": counts}
     return {
         "data_set": dataset.name,

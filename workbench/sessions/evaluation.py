@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from uda4inst.classes import THING_NAMES, thing_index
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.evaluation.cityscapes_ap import THRESHOLDS, CityscapesAP
 from uda4inst.evaluation.coco_ap import CocoAP
@@ -28,6 +28,7 @@ from workbench.sessions.evaluation_fields import Judged, declare, extra_fields, 
 from workbench.sessions.evaluation_results import ProtocolResults, images_metric
 from workbench.sessions.library import fo
 from workbench.sessions.outcomes import Outcome
+from workbench.sessions.things import things_of
 from workbench.sessions.truth import TrueObject, Truths
 
 CITYSCAPES: Final = "uda4inst-cityscapes"
@@ -74,12 +75,8 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
 
     def __init__(self, config: ProtocolEvaluationConfig) -> None:
         super().__init__(config)
-        self._only = frozenset(THING_NAMES if config.only is None else config.only)
-        if unknown := sorted(self._only.difference(THING_NAMES)):
-            raise UserError(
-                f"only must name classes ({', '.join(THING_NAMES)}), got {unknown[0]!r}."
-                f"{did_you_mean(unknown[0], THING_NAMES)}"
-            )
+        self._things = EIGHT
+        self._only: frozenset[str] = frozenset()
         near = np.flatnonzero(np.isclose(THRESHOLDS, config.iou))
         if not near.size:
             known = ", ".join(f"{value:.2f}" for value in THRESHOLDS)
@@ -102,8 +99,30 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
         """Look up what the annotation of every image needs, and declare the fields."""
         super().register_samples(samples, eval_key, dynamic=dynamic)
         self._truths = Truths(samples)
+        self._things = things_of(samples)
+        self._only = self._known(self.config.only)
+        self._begin()
         if eval_key is not None:
             declare(samples._dataset, self.config, eval_key)
+
+    def _known(self, only: Sequence[str] | None) -> frozenset[str]:
+        """Return the classes that are judged.
+
+        Raises:
+            UserError: one of them is none of the session's.
+        """
+        names = self._things.names
+        chosen = frozenset(names if only is None else only)
+        if unknown := sorted(chosen.difference(names)):
+            raise UserError(
+                f"only must name classes ({', '.join(names)}), got {unknown[0]!r}."
+                f"{did_you_mean(unknown[0], names)}"
+            )
+        return chosen
+
+    def _begin(self) -> None:
+        """Make what all images are added to; the classes are known now."""
+        raise NotImplementedError
 
     def evaluate(self, doc: Any, eval_key: str | None = None) -> list[_Match]:
         """Judge one image; nothing is written yet.
@@ -119,12 +138,19 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
         size = truths.size_of(doc.id)
         found = [] if doc[self.pred_field] is None else doc[self.pred_field].detections
         rows = doc[self.gt_field].detections
-        objects = [_true_object(row, cut_mask_of(row, size)) for row in rows]
+        objects = [_true_object(row, cut_mask_of(row, size), self._things) for row in rows]
         ids = truths.instance_ids(doc.id, objects)
         cuts = [cut_mask_of(row, size) for row in found]
-        masks = [_scored(row, one.whole(size)) for row, one in zip(found, cuts, strict=True)]
+        masks = [
+            _scored(row, one.whole(size), self._things)
+            for row, one in zip(found, cuts, strict=True)
+        ]
         table = outcomes.image_table(
-            ids, cuts, [mask.label for mask in masks], [one.mask for one in objects]
+            ids,
+            cuts,
+            [mask.label for mask in masks],
+            [one.mask for one in objects],
+            self._things,
         )
         if table.things.tolist() != [one.thing for one in objects]:
             raise UserError(
@@ -169,10 +195,11 @@ class ProtocolEvaluation(fo.utils.eval.detection.DetectionEvaluation):
             write(samples._dataset, self.config, eval_key, self._judged)
         result = self._scores().result()
         wanted = self._only if classes is None else self._only.intersection(classes)
-        if len(wanted) < len(THING_NAMES):
-            result = restrict(result, [name for name in THING_NAMES if name in wanted])
+        names = self._things.names
+        if len(wanted) < len(names):
+            result = restrict(result, [name for name in names if name in wanted])
         occurring = {name for match in matches for name in match[:2] if name is not None}
-        named = [name for name in THING_NAMES if name in occurring]
+        named = [name for name in names if name in occurring]
         return ProtocolResults(
             samples,
             self.config,
@@ -211,9 +238,8 @@ class CityscapesEvaluationConfig(ProtocolEvaluationConfig):
 class CityscapesEvaluation(ProtocolEvaluation):
     """Cityscapes instance AP: see `uda4inst.evaluation.cityscapes_ap`."""
 
-    def __init__(self, config: CityscapesEvaluationConfig) -> None:
-        super().__init__(config)
-        self._all = CityscapesAP()
+    def _begin(self) -> None:
+        self._all = CityscapesAP(self._things)
 
     def _scores(self) -> CityscapesAP:
         return self._all
@@ -221,7 +247,7 @@ class CityscapesEvaluation(ProtocolEvaluation):
     def _add(
         self, ids: np.ndarray, masks: Sequence[ScoredMask], table: outcomes.ImageTable
     ) -> tuple[list[Outcome], list[Outcome]]:
-        image = CityscapesAP()
+        image = CityscapesAP(self._things)
         image.add(ids, masks)
         self._all.merge(image)
         fates = outcomes.cityscapes_fates(image, table, self._column)
@@ -241,9 +267,8 @@ class CocoEvaluationConfig(ProtocolEvaluationConfig):
 class CocoEvaluation(ProtocolEvaluation):
     """COCO mask AP: see `uda4inst.evaluation.coco_ap`."""
 
-    def __init__(self, config: CocoEvaluationConfig) -> None:
-        super().__init__(config)
-        self._all = CocoAP()
+    def _begin(self) -> None:
+        self._all = CocoAP(self._things)
 
     def _scores(self) -> CocoAP:
         return self._all
@@ -251,7 +276,7 @@ class CocoEvaluation(ProtocolEvaluation):
     def _add(
         self, ids: np.ndarray, masks: Sequence[ScoredMask], table: outcomes.ImageTable
     ) -> tuple[list[Outcome], list[Outcome]]:
-        image = CocoAP()
+        image = CocoAP(self._things)
         image.add(ids, masks)
         self._all.merge(image)
         fates = outcomes.coco_fates(image, table, self._column)
@@ -274,12 +299,12 @@ def register() -> None:
         fo.evaluation_config.detection_backends[name] = {"config_cls": path}
 
 
-def _true_object(row: Any, mask: CutMask) -> TrueObject:
+def _true_object(row: Any, mask: CutMask, things: ThingClasses = EIGHT) -> TrueObject:
     """Return an object as it is stored; where nothing says otherwise training learns from it."""
-    return TrueObject(thing_index(row.label), mask, row.get_attribute_value("learned", True))
+    return TrueObject(things.index(row.label), mask, row.get_attribute_value("learned", True))
 
 
-def _scored(row: Any, mask: np.ndarray) -> ScoredMask:
+def _scored(row: Any, mask: np.ndarray, things: ThingClasses) -> ScoredMask:
     """Return a detection as the protocols take it.
 
     Raises:
@@ -290,7 +315,7 @@ def _scored(row: Any, mask: np.ndarray) -> ScoredMask:
             f"detections must have a confidence, got {row.label} without one ({row.id}). "
             "Take a field of predictions."
         )
-    label = thing_index(row.label) if row.label in THING_NAMES else OUT_OF_CLASS
+    label = things.index(row.label) if row.label in things.names else OUT_OF_CLASS
     return ScoredMask(label, row.confidence, mask)
 
 

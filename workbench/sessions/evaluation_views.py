@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 from uda4inst.classes import THING_NAMES
@@ -10,6 +11,7 @@ from uda4inst.errors import UserError, did_you_mean
 from workbench.sessions.library import fo
 from workbench.sessions.outcomes import ERROR_KINDS
 from workbench.sessions.samples import IGNORED_REGIONS, SEMANTIC
+from workbench.sessions.things import things_of
 from workbench.sessions.views import replace_view
 
 BY_ERROR: Final = "images by error"
@@ -17,13 +19,13 @@ AT_A_HIGH_SCORE: Final = "pseudo-labels wrong at a high score"
 _COMPARISON: Final = "Evaluations:"  # before the keys in a comparison's description
 
 
-def evaluation_view_names(eval_key: str) -> tuple[str, ...]:
-    """Return the names of all views that an evaluation can have."""
+def evaluation_view_names(eval_key: str, names: Sequence[str] = THING_NAMES) -> tuple[str, ...]:
+    """Return the names of all views that an evaluation of so named classes can have."""
     return (
         f"{eval_key}: {BY_ERROR}",
         f"{eval_key}: {AT_A_HIGH_SCORE}",
-        *(f"{eval_key}: misses of {name}" for name in THING_NAMES),
-        *(f"{eval_key}: false positives of {name}" for name in THING_NAMES),
+        *(f"{eval_key}: misses of {name}" for name in names),
+        *(f"{eval_key}: false positives of {name}" for name in names),
         *(f"{eval_key}: {kind}" for kind in ERROR_KINDS),
     )
 
@@ -49,7 +51,8 @@ def save_evaluation_views(dataset: fo.Dataset, eval_key: str) -> tuple[str, ...]
             f"{did_you_mean(eval_key, known)}"
         )
     made = _views(dataset, eval_key)
-    for name in {*evaluation_view_names(eval_key), *made} & set(dataset.list_saved_views()):
+    possible = {*evaluation_view_names(eval_key, things_of(dataset).names), *made}
+    for name in possible & set(dataset.list_saved_views()):
         dataset.delete_saved_view(name)
     for name, (view, description) in made.items():
         dataset.save_view(name, view, description=description)
@@ -99,7 +102,7 @@ def save_comparison_view(
 def forget_evaluation(dataset: fo.Dataset, eval_key: str) -> None:
     """Delete an evaluation with all views that show it."""
     of_others = f"{_COMPARISON} "
-    names = set(evaluation_view_names(eval_key))
+    names = set(evaluation_view_names(eval_key, things_of(dataset).names))
     for name in dataset.list_saved_views():
         said: str = dataset.get_saved_view_info(name)["description"] or ""
         _, compares, keys = said.partition(of_others)
@@ -133,6 +136,7 @@ def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str
     config: Any = dataset.get_evaluation_info(key).config
     true, found = config.gt_field, config.pred_field
     errors = F(f"{key}_fp") + F(f"{key}_fn")
+    names = things_of(dataset).names
     bare, own = _with_alone(dataset, true), _with_alone(dataset, true, found)
     views = {
         f"{key}: {BY_ERROR}": (
@@ -144,7 +148,7 @@ def _views(dataset: fo.Dataset, key: str) -> dict[str, tuple[fo.DatasetView, str
     for shown, field, fate, words in sides:
         wrong = dataset.filter_labels(field, F(key) == fate)
         counts = wrong.count_values(f"{field}.detections.label")
-        for name in (name for name in THING_NAMES if counts.get(name)):
+        for name in (name for name in names if counts.get(name)):
             view = shown.filter_labels(field, (F(key) == fate) & (F("label") == name))
             views[f"{key}: {words} of {name}"] = (view, f"The {words} of {name} alone.")
     kinds: Counter[str] = Counter()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -57,7 +56,7 @@ class Foreign:
     @property
     def classes(self) -> tuple[str, ...]:
         """All: whoever made them answers for each."""
-        return THING_NAMES
+        return self.tree.thing_classes.names
 
     @property
     def score_threshold(self) -> float | None:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.evaluation.cityscapes_ap import (
     INSTANCE_FACTOR,
     MIN_REGION_PIXELS,
@@ -88,6 +89,7 @@ def image_table(
     detections: Sequence[CutMask],
     labels: Sequence[int],
     objects: Sequence[CutMask],
+    things: ThingClasses = EIGHT,
 ) -> ImageTable:
     """Return the overlaps of detections and objects.
 
@@ -96,8 +98,9 @@ def image_table(
         detections: their pixels; there may be none.
         labels: thing index of every detection, -1 for other classes.
         objects: pixels of the objects, which have some.
+        things: the classes there are.
     """
-    segments = Segments.of(instance_ids)
+    segments = Segments.of(instance_ids, things)
     columns = np.array([segments.index[_first_pixel(one)] for one in objects], dtype=np.intp)
     shared = np.zeros((len(detections), len(segments.values)), dtype=np.int64)
     for row, one in zip(shared, detections, strict=True):
@@ -107,10 +110,10 @@ def image_table(
     areas, own = segments.areas[columns], shared.sum(axis=1)
     shared = shared[:, columns]
     iou = shared / (areas + own[:, None] - shared)
-    things, values = segments.things[columns], segments.values[columns]
+    of_objects, values = segments.things[columns], segments.values[columns]
     annotated = segments.values[segments.things >= 0]
     numbers = np.array(labels, dtype=np.int64)
-    return ImageTable(iou, numbers, things, values, areas, own, annotated)
+    return ImageTable(iou, numbers, of_objects, values, areas, own, annotated)
 
 
 def _first_pixel(one: CutMask) -> tuple[int, int]:

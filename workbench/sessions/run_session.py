@@ -27,6 +27,7 @@ from workbench.sessions.predicted import Judgeable, Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.samples import class_colors
 from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
+from workbench.sessions.things import things_of
 
 _OTHER_IMAGES: Final = (
     "The scores are over different images, so they are no ranking; the views that compare objects "
@@ -174,9 +175,10 @@ def _write_detections(dataset: fo.Dataset, one: Judgeable, progress: Progress) -
             embedded_doc_type=fo.Detections,
             description=f"{one.title}: {one.path}",
         )
+    things = things_of(dataset)
     scheme = dataset.app_config.color_scheme
     others = [field for field in scheme.fields if field["path"] != one.field]
-    scheme.fields = [*others, class_colors(one.field)]
+    scheme.fields = [*others, class_colors(one.field, things)]
     dataset.save()
     ids = dict(zip(dataset.values("image_name"), dataset.values("id"), strict=True))
     batch: dict[str, fo.Detections] = {}
@@ -186,7 +188,7 @@ def _write_detections(dataset: fo.Dataset, one: Judgeable, progress: Progress) -
         if place is None:
             strangers += 1
             continue
-        batch[place] = to_predictions(image)
+        batch[place] = to_predictions(image, things.names)
         if len(batch) == _AT_ONCE or done + len(batch) == len(ids):
             dataset.set_values(one.field, batch, key_field="id")
             done += len(batch)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES, THING_CLASSES, THING_NAMES
+from uda4inst.classes import EIGHT, NUM_THINGS, SEMANTIC_CLASSES, THING_CLASSES, ThingClasses
+from uda4inst.colors import CLASS_COLORS
 from workbench.sessions.convert import IGNORED, MASK_TARGETS, detection
 from workbench.sessions.library import fo
 from workbench.sessions.reading import GROUND_TRUTH, ReadImage
 from workbench.sessions.request import OpenSide
+from workbench.sessions.things import count_field, things_of
 
 IGNORED_REGIONS: Final = "ignored"
 SEMANTIC: Final = "semantic"
@@ -42,27 +44,28 @@ def declare_fields(dataset: fo.Dataset) -> None:
         dataset.add_sample_field(name, kind, description=description)
     document = fo.DynamicEmbeddedDocument
     dataset.add_sample_field("counts", fo.EmbeddedDocumentField, embedded_doc_type=document)
-    for name in THING_NAMES:
-        dataset.add_sample_field(f"counts.{name}", fo.IntField)
+    things = things_of(dataset)
+    for name in things.names:
+        dataset.add_sample_field(count_field(name), fo.IntField)
     for field in (GROUND_TRUTH, IGNORED_REGIONS):
         dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     for name, kind in _OF_OBJECTS.items():
         dataset.add_sample_field(f"{GROUND_TRUTH}.detections.{name}", kind)
     dataset.add_sample_field(SEMANTIC, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
     dataset.mask_targets = {SEMANTIC: dict(MASK_TARGETS)}
-    dataset.classes = {GROUND_TRUTH: list(THING_NAMES)}
-    dataset.app_config.color_scheme = _colors()
+    dataset.classes = {GROUND_TRUTH: list(things.names)}
+    dataset.app_config.color_scheme = _colors(things)
     dataset.save()
 
 
-def _colors() -> fo.ColorScheme:
+def _colors(things: ThingClasses) -> fo.ColorScheme:
     """Return the colours of classes, which are Cityscapes', and of domains."""
     classes = [{"intTarget": c.train_id + 1, "color": hex_color(c.color)} for c in SEMANTIC_CLASSES]
     domains = [{"value": name, "color": color} for name, color in DOMAIN_COLORS.items()]
     return fo.ColorScheme(
         color_by="value",
         fields=[
-            class_colors(GROUND_TRUTH),
+            class_colors(GROUND_TRUTH, things),
             {"path": IGNORED_REGIONS, "fieldColor": "#808080"},
             {"path": SEMANTIC, "maskTargetsColors": classes},
             {"path": "domain", "colorByAttribute": "value", "valueColors": domains},
@@ -70,14 +73,17 @@ def _colors() -> fo.ColorScheme:
     )
 
 
-def class_colors(path: str) -> dict[str, object]:
+def class_colors(path: str, things: ThingClasses = EIGHT) -> dict[str, object]:
     """Return the entry of a colour scheme that shows the objects of a field in Cityscapes' colours.
 
     Args:
         path: the field.
+        things: the classes; those beside the eight have the colours of the pages.
     """
-    things = [{"value": c.name, "color": hex_color(c.color)} for c in THING_CLASSES]
-    return {"path": path, "colorByAttribute": "label", "valueColors": things}
+    colors = (*(c.color for c in THING_CLASSES), *CLASS_COLORS[NUM_THINGS:])
+    named = zip(things.names, colors, strict=False)
+    values = [{"value": name, "color": hex_color(color)} for name, color in named]
+    return {"path": path, "colorByAttribute": "label", "valueColors": values}
 
 
 def hex_color(color: tuple[int, int, int]) -> str:
@@ -110,17 +116,17 @@ def to_sample(side: OpenSide, image: ReadImage, tags: Mapping[str, list[str]]) -
     if image.semantic is not None:
         sample[SEMANTIC] = fo.Segmentation(mask_path=str(image.semantic.absolute()))
     if image.objects is not None:
-        _add_objects(sample, image)
+        _add_objects(sample, image, side.tree.thing_classes)
     return sample
 
 
-def _add_objects(sample: fo.Sample, image: ReadImage) -> None:
+def _add_objects(sample: fo.Sample, image: ReadImage, things: ThingClasses) -> None:
     """Add instances, ignored pixels and counts."""
     objects, ignored = image.objects or (), image.ignored
     sample[GROUND_TRUTH] = fo.Detections(
         detections=[
             detection(
-                THING_NAMES[one.thing],
+                things.names[one.thing],
                 one.mask,
                 image.size,
                 mask_file=one.mask_file,
@@ -136,11 +142,12 @@ def _add_objects(sample: fo.Sample, image: ReadImage) -> None:
     sample[IGNORED_REGIONS] = fo.Detections(
         detections=[detection(IGNORED, mask, image.size) for mask in regions]
     )
-    counts = [0] * NUM_THINGS
+    counts = [0] * len(things)
     for one in objects:
         counts[one.thing] += one.is_learned
     sample["objects"] = sum(counts)
-    sample["counts"] = fo.DynamicEmbeddedDocument(**dict(zip(THING_NAMES, counts, strict=True)))
+    fields = (count_field(name).partition(".")[2] for name in things.names)
+    sample["counts"] = fo.DynamicEmbeddedDocument(**dict(zip(fields, counts, strict=True)))
 
 
 def tag_key(*names: str) -> str:

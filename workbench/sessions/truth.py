@@ -26,6 +26,7 @@ from workbench.sessions.convert import from_segmentation
 from workbench.sessions.cutting import CutMask
 from workbench.sessions.library import fo
 from workbench.sessions.samples import SEMANTIC
+from workbench.sessions.things import things_of
 
 _VALUES: Final = ("id", "image_name", "domain", "filepath", "metadata.height", "metadata.width")
 
@@ -81,6 +82,7 @@ class Truths:
             )
             for sample_id, name, domain, picture, height, width, path in zip(*columns, strict=True)
         }
+        self._things = things_of(dataset)
         self._places = dataset.info.get("uda4inst", {}).get("domains", {})
         self._trees: dict[str, tuple[ImageTree, dict[str, int]]] = {}
 
@@ -115,7 +117,7 @@ class Truths:
             ids[top : top + rows, left : left + columns][one.mask.mask] = number
         labels = np.array([one.thing for one in learned], dtype=np.int64)
         record = ImageRecord(image.name, image.picture, (), image.domain)
-        return to_instance_ids(LabelArrays(ids, labels, _train_ids(image)), record)
+        return to_instance_ids(LabelArrays(ids, labels, _train_ids(image)), record, self._things)
 
     def _raw_ids(self, image: _Image) -> Int32[np.ndarray, "H W"]:
         """Read the labels again."""

@@ -8,6 +8,7 @@ from typing import Final
 from uda4inst.classes import CATEGORY_GROUPS, THING_NAMES
 from workbench.sessions.installed import ASKED
 from workbench.sessions.library import fo
+from workbench.sessions.things import count_field, things_of
 
 RARE_CLASSES: Final = "rare-class images"
 NO_OBJECTS: Final = "images without objects"
@@ -26,7 +27,7 @@ def save_data_views(dataset: fo.Dataset) -> None:
         _save(dataset, domain, shown, f"Images of the {domain}.")
     totals = _totals(dataset)
     if rare := rare_classes(_totals(domains.get("source", dataset))):
-        shown = dataset.match(F.any([F(f"counts.{name}") > 0 for name in rare]))
+        shown = dataset.match(F.any([F(count_field(name)) > 0 for name in rare]))
         words = f"Images that show {' or '.join(rare)}, the least frequent of each category group."
         _save(dataset, RARE_CLASSES, shown, words)
     empty = dataset.match(F("objects") == 0)
@@ -54,25 +55,29 @@ def whole_view(dataset: fo.Dataset) -> str:
 
 
 def rare_classes(
-    totals: Mapping[str, int], groups: Mapping[str, Sequence[str]] = CATEGORY_GROUPS
+    totals: Mapping[str, int], groups: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[str, ...]:
     """Return the least frequent class of each group, among those that occur at all.
 
     Args:
         totals: objects of each class.
-        groups: class names of every category group.
+        groups: class names of every category group; None for people and cycles, vehicles, and
+            classes beside the eight.
 
     Example:
         >>> rare_classes({"car": 5, "bus": 1, "train": 0}, {"vehicle": ("car", "bus", "train")})
         ('bus',)
     """
+    if groups is None:
+        own = tuple(name for name in totals if name not in THING_NAMES)
+        groups = {**CATEGORY_GROUPS, "own": own}
     there = [[name for name in names if totals.get(name, 0) > 0] for names in groups.values()]
     return tuple(min(names, key=lambda name: totals[name]) for names in there if names)
 
 
 def _totals(images: fo.Dataset | fo.DatasetView) -> dict[str, int]:
     """Return the objects of each class that training learns from."""
-    return {name: int(images.sum(f"counts.{name}")) for name in THING_NAMES}
+    return {name: int(images.sum(count_field(name))) for name in things_of(images).names}
 
 
 def replace_view(

@@ -68,5 +68,6 @@ def settle(
         valid_shares=torch.tensor([c.valid_share for c in found], dtype=torch.float32),
         min_valid_share=min_valid_share,
         min_visible_share=min_visible_share,
+        names=item.names,
     )
     return replace(settled, scores=np.asarray([c.score for c in found], dtype=np.float64))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from uda4inst.classes import NUM_THINGS, THING_NAMES, thing_index
+from uda4inst.classes import EIGHT, NUM_THINGS, ThingClasses
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.records import LabelArrays
 from uda4inst.data.stream.dataset import open_dataset
@@ -66,13 +66,20 @@ class PredictionSet:
         dataset: images with annotation.
         images: detections by the data set's image names.
         positions: place of every image in the data set.
-        things: the classes the network learned (0..7); instances of others are background to it.
+        things: the classes the network learned; instances of others are background to it.
+        classes: all there are.
     """
 
     dataset: ImageTree
     images: Mapping[str, ImagePredictions]
     positions: Mapping[str, int]
     things: frozenset[int] = ALL_THINGS
+    classes: ThingClasses = EIGHT
+
+    @property
+    def learns_all(self) -> bool:
+        """Whether the network learned every class."""
+        return len(self.things) == len(self.classes)
 
     @property
     def names(self) -> Collection[str]:
@@ -86,10 +93,10 @@ class PredictionSet:
     def read_truth(self, sample_id: str) -> NDArray[np.integer]:
         """Return an image's annotation as raw Cityscapes ids, 7 (road) for classes not learned."""
         truth = self.dataset.read_instance_ids(self.positions[sample_id])
-        if self.things == ALL_THINGS:
+        if self.learns_all:
             return truth
         things = true_classes(truth).astype(np.int64) - 1
-        others = (things >= 0) & (things < NUM_THINGS) & ~np.isin(things, list(self.things))
+        others = (things >= 0) & (things < len(self.classes)) & ~np.isin(things, list(self.things))
         return np.where(others, _ROAD, truth)
 
     def read_labels(self, sample_id: str) -> LabelArrays:
@@ -193,6 +200,7 @@ class EvaluationStore:
                     found.images.values(),
                     found.read_truth,
                     score_threshold=score_threshold,
+                    things=len(found.classes),
                     progress=show,
                 )
             finally:
@@ -262,7 +270,8 @@ class EvaluationStore:
             dataset = self._dataset(which.run)
             if self._runs.task(which.run).predictions_kind == "label maps":
                 return _read_semantic_set(key[0], dataset)
-            return _read_set(key[0], dataset, self._things(which.run))
+            things = self._runs.things(which.run)
+            return _read_set(key[0], dataset, self._things(which.run), things)
 
         return self._sets.get(key, read)
 
@@ -278,7 +287,8 @@ class EvaluationStore:
             ) from error
 
     def _things(self, run: str) -> frozenset[int]:
-        return frozenset(map(thing_index, self._runs.classes(run))) or ALL_THINGS
+        things = self._runs.things(run)
+        return frozenset(map(things.index, self._runs.classes(run) or things.names))
 
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
@@ -305,18 +315,20 @@ def _judged(
             pixels.add(found.read_truth(name), found.read_predicted(name))
             progress(done)
         return pixels.to_json()
-    objects = CityscapesAP()
+    objects = CityscapesAP(found.classes)
     for done, name in enumerate(names, start=1):
         # As every evaluation does: objects of classes not learned are there, and not asked for.
         truth = found.dataset.read_instance_ids(found.positions[name])
         objects.add(truth, found.images[name].detections)
         progress(done)
-    own = [THING_NAMES[thing] for thing in sorted(found.things)]
+    own = [found.classes.names[thing] for thing in sorted(found.things)]
     result = objects.result()
-    return (restrict(result, own) if len(own) < NUM_THINGS else result).to_json()
+    return (result if found.learns_all else restrict(result, own)).to_json()
 
 
-def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> PredictionSet:
+def _read_set(
+    path: Path, dataset: ImageTree, things: frozenset[int], classes: ThingClasses
+) -> PredictionSet:
     positions = {dataset.basename(i): i for i in range(len(dataset))}
     images = {image.sample_id: image for image in read_predictions(path)}
     _check_names(images, positions, dataset, path)
@@ -325,6 +337,7 @@ def _read_set(path: Path, dataset: ImageTree, things: frozenset[int]) -> Predict
         images=images,
         positions=positions,
         things=things,
+        classes=classes,
     )
 
 

@@ -50,10 +50,10 @@ def group_text(group: str) -> str:
     """Return a group as a person writes it.
 
     Example:
-        >>> group_text("person-rider-motorcycle-bicycle")
-        'person, rider, motorcycle, bicycle'
+        >>> group_text("car-tow_truck")
+        'car, tow truck'
     """
-    return group.replace("-", ", ")
+    return group.replace("-", ", ").replace("_", " ")
 
 
 def shown_name(name: str) -> str:

@@ -20,6 +20,7 @@ from workbench.stores.recent import Recent
 PLOT_POINTS: Final = 150
 _SCALARS: Final = ("loss", "lr", "grad_norm", "images_per_second", "memory_mib", "pool")
 _COUNT_COLUMNS: Final = tuple((name, f"pseudo_labels/{name}") for name in THING_NAMES)
+_EIGHT: Final = frozenset(THING_NAMES)
 Floats = NDArray[np.float64]
 
 
@@ -110,6 +111,8 @@ class SeriesReader:
             # A class that is not named had none.
             for name, column in _COUNT_COLUMNS:
                 self._put(column, index, counts.get(name, 0))
+            for name in counts.keys() - _EIGHT:
+                self._put(f"pseudo_labels/{name}", index, counts[name])
         self._last = line
 
     def _put(self, name: str, index: int, value: object) -> None:

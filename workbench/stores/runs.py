@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.errors import UserError
 from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.checkpoints import complete_steps
@@ -24,7 +24,7 @@ from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_ev
 from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
 from uda4inst.run_folder.status import Status, begun, load_status, status_changed
 from uda4inst.run_folder.trainer import why_dead
-from uda4inst.tasks import TASKS
+from uda4inst.tasks import TASKS, task_of
 from uda4inst.tasks.base import Task
 from uda4inst.tasks.instances import INSTANCES
 from workbench.jobs.queue import Queue, queue_path, read_queue
@@ -301,7 +301,16 @@ class RunStore:
     def task(self, name: str) -> Task:
         """Return what a run predicts; instances where its configuration does not say."""
         preset = self.setting(name, "model.preset")
-        return next((task for task in TASKS.values() if preset in task.presets), INSTANCES)
+        known = any(preset in task.presets for task in TASKS.values())
+        return task_of(str(preset), self.things(name)) if known else INSTANCES
+
+    def things(self, name: str) -> ThingClasses:
+        """Return the things of a run; the eight where its configuration does not say."""
+        own = self.setting(name, "method.own_classes")
+        try:
+            return ThingClasses(tuple(map(str, own)) if isinstance(own, list | tuple) else ())
+        except ValueError:
+            return EIGHT
 
     def number(self, name: str, key: str) -> float | None:
         """Return a setting that is a number, or None."""
@@ -317,7 +326,7 @@ class RunStore:
         """Return the classes a network of its own learns; none where it learns all."""
         value = self.setting(name, "method.classes")
         names = value if isinstance(value, list | tuple) else ()
-        return tuple(name for name in THING_NAMES if name in names)
+        return tuple(each for each in self.things(name).names if each in names)
 
     def checkpoints(self, name: str) -> list[int]:
         """Return the steps of the complete checkpoints of a run, oldest first."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from numpy.typing import NDArray
 
-from uda4inst.classes import IGNORE_TRAIN_ID, NUM_THINGS
+from uda4inst.classes import IGNORE_TRAIN_ID
 from uda4inst.data.stream.dataset import PairedDataset, TargetCrop, open_dataset
 from uda4inst.data.tree import without
 from uda4inst.errors import UserError
@@ -78,7 +78,7 @@ class TargetCrops:
     def instances(self, crop: TargetCrop) -> tuple[Int32[np.ndarray, "H W"], list[int]]:
         """Return ids and labels of the objects in a crop that the network learns."""
         objects = self._labelled.read_instances(crop.index)
-        if self._classes is not None and len(self._classes) < NUM_THINGS:
+        if len(self._classes) < len(self._labelled.thing_classes):
             others = ~np.isin(objects.labels, self._classes)
             objects = without(objects, others, fill=0)
         return crop.transform.ids(objects.ids), objects.labels.tolist()

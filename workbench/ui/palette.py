@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from uda4inst.classes import SEMANTIC_CLASSES, thing_index
+from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
 from uda4inst.colors import CLASS_COLORS, Rgb
 
 # Curves without a class, in the order they are given out.
@@ -31,9 +32,14 @@ def css(color: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def class_css(name: str) -> str:
-    """Return the CSS colour of a thing class."""
-    return css(CLASS_COLORS[thing_index(name)])
+def thing_css(thing: int) -> str:
+    """Return the CSS colour of a thing class by its index."""
+    return css(CLASS_COLORS[thing])
+
+
+def class_css(name: str, names: Sequence[str] = THING_NAMES) -> str:
+    """Return the CSS colour of a thing class; `names` are all there are, by thing index."""
+    return thing_css(names.index(name))
 
 
 def semantic_css(name: str) -> str:

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int64
 
-from uda4inst.classes import IGNORE_TRAIN_ID, THING_CLASSES, THING_NAMES
+from uda4inst.classes import IGNORE_TRAIN_ID, MAX_OWN_CLASSES, THING_CLASSES, THING_NAMES
 from uda4inst.data.files.images import is_image_name, picture_size
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.readers.coco_file import (
@@ -65,7 +65,11 @@ _LABELS: Final = {
     for name, others in CATEGORY_NAMES.items()
     for spelling in (name, *others)
 }
-_TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES], dtype=np.uint8)
+# By thing index; classes beside the eight are none of Cityscapes'.
+_TRAIN_IDS: Final = np.array(
+    [thing.train_id for thing in THING_CLASSES] + [IGNORE_TRAIN_ID] * MAX_OWN_CLASSES,
+    dtype=np.uint8,
+)
 _MEND: Final = "Mend the file, or export it again."
 _GIVE: Final = (
     "Give the folder that holds images and annotations; an annotation file of another name goes "
@@ -184,16 +188,18 @@ class CocoFolder(ImageTree):
         own = self.options.class_map
         if not file.labels:
             by = f" by {own.path}" if own else ""
+            known = ", ".join(self.thing_classes.names)
             raise UserError(
-                f"categories must name at least one of {', '.join(THING_NAMES)}{by}, got "
+                f"categories must name at least one of {known}{by}, got "
                 f"{shorten(map(repr, file.categories)) or 'none'} ({file.path}). Write a class map "
                 "(the option class_map) that says which of them each is."
             )
         if unnamed := [repr(name) for name in self.unnamed_classes()]:
             _log.warning(
-                "%s: categories %s are none of the eight classes%s: their objects are background",
+                "%s: categories %s are none of the %s classes%s: their objects are background",
                 file.path,
                 ", ".join(unnamed),
+                len(self.thing_classes) if self.thing_classes.own else "eight",
                 f" by {own.path}" if own else "",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -11,6 +12,7 @@ import numpy as np
 
 from uda4inst.classes import (
     IGNORE_TRAIN_ID,
+    MAX_OWN_CLASSES,
     NUM_THINGS,
     SEMANTIC_CLASSES,
     THING_CLASSES,
@@ -24,7 +26,10 @@ from uda4inst.errors import UserError
 from uda4inst.structures import Size
 
 _NAMES: Final = {c.train_id: c.name for c in SEMANTIC_CLASSES} | {IGNORE_TRAIN_ID: "no class"}
-_TRAIN_IDS: Final = np.array([thing.train_id for thing in THING_CLASSES])
+# By thing index; classes beside the eight have no pixels of their own in a label map.
+_TRAIN_IDS: Final = np.array(
+    [thing.train_id for thing in THING_CLASSES] + [IGNORE_TRAIN_ID] * MAX_OWN_CLASSES
+)
 # Of an image's pixels: fewer things without an object than this are scattered pixels at borders.
 _SCATTERED: Final = 0.001
 _IN_BRACKETS: Final = re.compile(r"\(([^()]+)\)")
@@ -102,7 +107,7 @@ class LabelCheck:
         findings: list[Finding] = []
         if not len(labels.labels):
             findings.append(self._note_empty(record, "image shows no instance"))
-        if wrong := _on_other_classes(labels):
+        if wrong := _on_other_classes(labels, self.tree.thing_classes.names):
             count = f"{len(wrong)} of {len(labels.labels)} instances lie mostly on another class"
             findings.append(Finding("disagreement", path, f"{count}: {', '.join(wrong)}"))
         if self.tree.owns_all_things and (text := _unowned(labels)):
@@ -145,7 +150,7 @@ def _kind_of(error: Exception) -> Kind:
     return "unknown_id" if _CLASS.search(subject) else "malformed"
 
 
-def _on_other_classes(labels: LabelArrays) -> list[str]:
+def _on_other_classes(labels: LabelArrays, names: Sequence[str]) -> list[str]:
     """Describe the instances that the semantic map calls mostly another class; void is none."""
     count = len(labels.labels)
     if not count:
@@ -158,7 +163,7 @@ def _on_other_classes(labels: LabelArrays) -> list[str]:
     others[np.arange(count), _TRAIN_IDS[labels.labels]] = 0
     others[:, IGNORE_TRAIN_ID] = 0
     return [
-        f"{THING_CLASSES[labels.labels[k]].name} of {areas[k]} pixels on "
+        f"{names[int(labels.labels[k])]} of {areas[k]} pixels on "
         f"{_NAMES.get(int(others[k].argmax()), 'an unknown class')}"
         for k in np.flatnonzero(2 * others.sum(axis=1) > areas)
     ]

@@ -76,6 +76,7 @@ def export_coco(
             partial / "annotations" / f"instances_{dataset.split.replace('/', '_')}.json",
             images,
             description=f"{dataset.name} {dataset.split}, ignored areas as crowds",
+            things=dataset.thing_classes,
         )
     return out
 
@@ -101,8 +102,15 @@ def export_cityscapes(
         progress: called with (images done, images in all).
 
     Raises:
-        UserError: `out` is there, the split is no folder's name, or a file cannot be read.
+        UserError: `out` is there, the split is no folder's name, there are classes beside the
+            eight, or a file cannot be read.
     """
+    if own := dataset.thing_classes.own:
+        raise UserError(
+            "data set must have the eight classes alone to become Cityscapes', got "
+            f"{', '.join(own)} beside them, for which the format has no number ({dataset.root}). "
+            "Export it as coco, or without a class map."
+        )
     if not split or split.startswith(".") or "/" in split:
         raise UserError(f"split must be a folder's name, got {split!r}. Use train, val or test.")
     city = format_name(dataset)

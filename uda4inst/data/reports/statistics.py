@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from uda4inst.classes import CATEGORY_GROUPS, NUM_THINGS, THING_NAMES
+from uda4inst.classes import CATEGORY_GROUPS, NUM_THINGS
 from uda4inst.data.parallel import in_order
 from uda4inst.data.reports.statistics_text import table_text
 from uda4inst.data.tree import ImageTree
@@ -71,14 +71,17 @@ class DatasetStatistics:
         """How many instances there are in all."""
         return sum(entry.instances for entry in self.classes)
 
-    def rare_classes(
-        self, groups: Mapping[str, tuple[str, ...]] = CATEGORY_GROUPS
-    ) -> dict[str, str]:
+    def rare_classes(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> dict[str, str]:
         """Return the least frequent class of each group, among those that occur at all.
 
         Groups of which no class occurs are left out; of equally frequent ones the first is taken.
+
+        Args:
+            groups: class names by group; None for people and cycles, vehicles, and own classes.
         """
         by_name = {entry.name: entry for entry in self.classes}
+        if groups is None:
+            groups = {**CATEGORY_GROUPS, "own": tuple(by_name)[NUM_THINGS:]}
         rare: dict[str, str] = {}
         for group, names in groups.items():
             present = [by_name[name] for name in names if by_name[name].instances > 0]
@@ -149,7 +152,7 @@ def collect_statistics(
         split=dataset.split,
         images=count,
         images_without_instances=sum(not len(image.labels) for image in images),
-        classes=_by_class(images, dataset.possible_things),
+        classes=_by_class(images, dataset.thing_classes.names, dataset.possible_things),
     )
 
 
@@ -176,14 +179,16 @@ class _ReadObjects:
         return _ImageObjects(labels.labels[kept], areas[kept], facts.occlusion[kept])
 
 
-def _by_class(images: list[_ImageObjects], things: tuple[int, ...]) -> tuple[ClassStatistics, ...]:
-    """Return the statistics of the eight classes."""
-    counts = np.array([np.bincount(image.labels, minlength=NUM_THINGS) for image in images])
+def _by_class(
+    images: list[_ImageObjects], names: tuple[str, ...], things: tuple[int, ...]
+) -> tuple[ClassStatistics, ...]:
+    """Return the statistics of all classes."""
+    counts = np.array([np.bincount(image.labels, minlength=len(names)) for image in images])
     labels = np.concatenate([image.labels for image in images])
     areas = np.concatenate([image.areas for image in images])
     occlusion = np.concatenate([image.occlusion for image in images]).astype(np.float64)
     classes: list[ClassStatistics] = []
-    for thing, name in enumerate(THING_NAMES):
+    for thing, name in enumerate(names):
         mine = labels == thing
         known = occlusion[mine & ~np.isnan(occlusion)]
         low, middle, high = np.quantile(areas[mine], _QUANTILES) if mine.any() else (math.nan,) * 3

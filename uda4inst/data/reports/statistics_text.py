@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from uda4inst.atomic import whole_file
-from uda4inst.classes import THING_CLASSES
+from uda4inst.classes import NUM_THINGS, THING_CLASSES
+from uda4inst.colors import CLASS_COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +110,7 @@ def _draw_shares(axes: Axes, statistics: DatasetStatistics) -> None:
     names = [entry.name for entry in statistics.classes]
     axes.set_xscale("log")
     axes.set_xlim(_floor(percent), 1000)  # room for the text of a bar of 100 %
-    bars = axes.barh(names, percent, color=_colors())
+    bars = axes.barh(names, percent, color=_colors()[: len(names)])
     for bar, entry in zip(bars, statistics.classes, strict=True):
         if entry.name in rare:
             bar.set_edgecolor("black")
@@ -140,7 +141,7 @@ def _floor(percent: list[float]) -> float:
 def _draw_areas(axes: Axes, statistics: DatasetStatistics) -> None:
     """Draw in each class's row which part of its instances has which area."""
     occupied: list[int] = []
-    for row, (entry, color) in enumerate(zip(statistics.classes, _colors(), strict=True)):
+    for row, (entry, color) in enumerate(zip(statistics.classes, _colors(), strict=False)):
         counts = np.array(entry.area_histogram)
         if not counts.any():
             continue
@@ -163,5 +164,5 @@ def _colors() -> list[tuple[float, float, float]]:
     """Return the classes' own colours, as matplotlib takes them."""
     return [
         (red / 255, green / 255, blue / 255)
-        for red, green, blue in (c.color for c in THING_CLASSES)
+        for red, green, blue in (*(c.color for c in THING_CLASSES), *CLASS_COLORS[NUM_THINGS:])
     ]

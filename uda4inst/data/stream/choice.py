@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from uda4inst.classes import NUM_THINGS, SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.data.class_counts import class_counts, pixel_counts
 from uda4inst.data.config import DataConfig, DatasetRef
 from uda4inst.data.stream.sampling import RareClassSampler
@@ -67,7 +67,8 @@ def choose_images(
         counts = counts[:, list(classes)]
     shown = everything[counts.any(axis=1)] if config.skip_empty else everything
     if not counts.any():
-        wanted = ", ".join(THING_NAMES[i] for i in classes or range(NUM_THINGS))
+        names = dataset.thing_classes.names
+        wanted = ", ".join(names if classes is None else (names[i] for i in classes))
         raise UserError(
             f"images to learn from must show an object ({wanted}), got none in {len(counts)} "
             f"({dataset.root}). Check it with `uda4inst data stats`, or loosen its filters."

@@ -157,10 +157,8 @@ class PairedDataset(Dataset[RawItem]):
         classes: Sequence[int] | None = None,
         trees: Trees | None = None,
     ) -> None:
-        self._classes = None if classes is None or len(classes) == NUM_THINGS else classes
         self._labels: Labels = labels
         learned_ref = config.target if mode == "labelled" else config.source
-        refuse_foreign_choices(config, learned_ref, self._classes, labels)
         self._pairing = config.pairing
         self._photometric = config.photometric
         self._seed = seed
@@ -176,12 +174,16 @@ class PairedDataset(Dataset[RawItem]):
         )
         self._target_ref: TargetRef = config.target
         self._valid: dict[Size, Bool[np.ndarray, "H W"]] = {}
+        some = None if classes is None or len(classes) >= NUM_THINGS else classes
+        refuse_foreign_choices(config, learned_ref, some, labels)
         trees = trees or open_trees(config, mode=mode, labels=labels)
         self._source = trees.source
         self._target = None if mode == "source" else trees.target
         self._mode = mode
         learned = self._source if mode in ("source", "pair") else self._target
         assert learned is not None
+        every = len(learned.thing_classes)
+        self._classes = None if classes is None or len(classes) == every else classes
         self._choice = choose_images(
             learned,
             config,

@@ -7,7 +7,7 @@ is not used (see `criterion`), nor its post-processing (see `decode`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation, ResNetBackbone
 
-from uda4inst.classes import NUM_THINGS
+from uda4inst.classes import EIGHT, NUM_THINGS, THING_NAMES, ThingClasses
 from uda4inst.errors import UserError, did_you_mean
 from uda4inst.models.mask2former.kernels import DeformableKernel, uses_kernels
 from uda4inst.models.mask2former.prediction import MaskProducts, Prediction
@@ -33,6 +33,7 @@ class Mask2Former(Network):
     Args:
         preset: which architecture.
         num_classes: thing classes; the network predicts one more, "no object".
+        names: of the classes.
         gradient_checkpointing: recompute the backbone's blocks and the pixel decoder's layers in
             the backward pass: less memory, one more forward of these.
         deformable_kernel: what samples the pixel decoder's attention off the CPU: "torch", or
@@ -47,13 +48,14 @@ class Mask2Former(Network):
         preset: ModelPreset,
         *,
         num_classes: int = NUM_THINGS,
+        names: Sequence[str] = THING_NAMES,
         gradient_checkpointing: bool = False,
         deformable_kernel: DeformableKernel = "torch",
     ) -> None:
         super().__init__()
         self.preset = preset
         self.num_classes = num_classes
-        self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes))
+        self.network = Mask2FormerForUniversalSegmentation(preset.config(num_classes, names))
         pixel_level = self.network.model.pixel_level_module
         # the library's own layers, whatever stands in their place: see `train`
         self._pixel_layers = tuple(pixel_level.decoder.encoder.layers)
@@ -127,7 +129,8 @@ def build_model(
     preset: str,
     *,
     weights: str | Path | None,
-    num_classes: int = NUM_THINGS,
+    num_classes: int | None = None,
+    things: ThingClasses = EIGHT,
     gradient_checkpointing: bool = False,
     deformable_kernel: DeformableKernel = "torch",
 ) -> tuple[Mask2Former, LoadReport]:
@@ -139,7 +142,9 @@ def build_model(
             for the small start in the package; a name on the Hugging Face hub such as
             "facebook/mask2former-swin-large-coco-instance"; a folder in that format; or a
             .safetensors file written by `save_network`.
-        num_classes: thing classes. A class head of another size in `weights` is not loaded.
+        num_classes: of the head; None for those of `things`. A class head of another size in
+            `weights` is not loaded.
+        things: the classes, for their names.
         gradient_checkpointing: see `Mask2Former`.
         deformable_kernel: see `Mask2Former`.
 
@@ -156,7 +161,8 @@ def build_model(
         )
     model = Mask2Former(
         MODEL_PRESETS[preset],
-        num_classes=num_classes,
+        num_classes=len(things) if num_classes is None else num_classes,
+        names=things.names,
         gradient_checkpointing=gradient_checkpointing,
         deformable_kernel=deformable_kernel,
     )

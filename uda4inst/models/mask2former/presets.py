@@ -7,6 +7,7 @@ default, and the default of `transformers`. Nothing here is downloaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,9 +82,14 @@ class ModelPreset:
     feedforward: int = 2048
     checkpoint: str | None = None
 
-    def config(self, num_classes: int) -> Mask2FormerConfig:
-        """Return the `transformers` configuration of this size for so many classes."""
-        names = THING_NAMES if num_classes == len(THING_NAMES) else range(num_classes)
+    def config(self, num_classes: int, names: Sequence[str] = THING_NAMES) -> Mask2FormerConfig:
+        """Return the `transformers` configuration of this size for so many classes.
+
+        Args:
+            num_classes: of the head, "no object" aside.
+            names: of these; numbers stand in where there are others than so many.
+        """
+        known = names if num_classes == len(names) else [str(n) for n in range(num_classes)]
         backbone: SwinConfig | ResNetConfig = self.backbone.config()
         backbone.out_features = list(STAGES)
         with quiet_library():  # it warns of backbones other than Swin
@@ -99,8 +105,8 @@ class ModelPreset:
                 dim_feedforward=self.feedforward,
                 num_queries=self.num_queries,
                 dropout=0.0,
-                id2label={index: str(name) for index, name in enumerate(names)},
-                label2id={str(name): index for index, name in enumerate(names)},
+                id2label=dict(enumerate(known)),
+                label2id={name: index for index, name in enumerate(known)},
             )
 
 

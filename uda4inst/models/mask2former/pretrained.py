@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinBackbone
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.models.hub import HUB_NAME, differing_fields, quiet_library, read_checkpoint
 from uda4inst.models.mask2former.deformable import DeformableAttention
@@ -162,17 +161,18 @@ def _from_pretrained(
             local_files_only=local,
         )
     network, info = loaded
-    if _has_other_classes(theirs, model.num_classes):
+    if _has_other_classes(theirs, ours):
         network.class_predictor.load_state_dict(model.network.class_predictor.state_dict())
         info["mismatched_keys"] = [*info["mismatched_keys"], *((key,) for key in CLASS_HEAD)]
     return network, info
 
 
-def _has_other_classes(theirs: Mask2FormerConfig, classes: int) -> bool:
+def _has_other_classes(theirs: Mask2FormerConfig, ours: Mask2FormerConfig) -> bool:
     """Whether a head has as many classes as ours, named otherwise: it is no head of ours."""
-    names = tuple((theirs.id2label or {}).values())
+    names, own = (tuple((config.id2label or {}).values()) for config in (theirs, ours))
     unnamed = all(name.startswith("LABEL_") for name in names)
-    return classes == len(THING_NAMES) == len(names) and names != THING_NAMES and not unnamed
+    numbered = all(name.isdecimal() for name in own)
+    return len(own) == len(names) and names != own and not unnamed and not numbered
 
 
 def read_configuration(name: str, *, local: bool = True) -> Mask2FormerConfig:

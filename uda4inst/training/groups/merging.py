@@ -100,7 +100,7 @@ def _merge_step(
     with disk_errors("evaluation", run.evaluation, then="start it again"):
         for network in networks:
             parts = [_read(predictions_file(module, step, network)) for module in modules]
-            scores = accumulators(settings.protocols)
+            scores = accumulators(settings.protocols, config.method.thing_classes)
             path = predictions_file(run, step, network)
             with writing_text(path, compressed=True) as write:
                 for index in range(count):

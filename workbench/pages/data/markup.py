@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from uda4inst.classes import CATEGORY_GROUPS
+from uda4inst.classes import CATEGORY_GROUPS, NUM_THINGS
 from workbench.jobs.data_checks import Check
 from workbench.stores.class_shares import Shares
 from workbench.ui import markup
@@ -98,10 +98,14 @@ def class_bars(sides: Mapping[str, Shares | None]) -> str:
         return waiting or '<div class="wb-quiet">no labels to count</div>'
     known = {n: {c.name: c for c in found.classes} for n, found in done.items()}
     rare = {n: found.rare_classes() for n, found in done.items()}
+    own = dict.fromkeys(c.name for found in done.values() for c in found.classes[NUM_THINGS:])
+    groups = {**CATEGORY_GROUPS, **({"own": tuple(own)} if own else {})}
     widest = max((c.share for by_name in known.values() for c in by_name.values()), default=1) or 1
 
     def bar(side: str, group: str, name: str) -> str:
-        entry = known[side][name]
+        entry = known[side].get(name)
+        if entry is None:  # an own class of the other side's
+            return ""
         mark = ""
         if rare[side].get(group) == name:
             mark = '<span class="wb-chip wb-asked">rare</span>'
@@ -111,7 +115,7 @@ def class_bars(sides: Mapping[str, Shares | None]) -> str:
         width = max(100 * entry.share / widest, 0.4) if entry.instances else 0
         return (
             f'<div class="wb-share"><small>{escape(side)}</small><span class="wb-share-track">'
-            f'<i style="width:{width:.1f}%;--key:{class_css(name)}"></i></span>'
+            f'<i style="width:{width:.1f}%;--key:{class_css(name, tuple(known[side]))}"></i></span>'
             f"<span>{value}{mark}</span></div>"
         )
 
@@ -123,7 +127,7 @@ def class_bars(sides: Mapping[str, Shares | None]) -> str:
             for name in names
         )
         + "</div>"
-        for group, names in CATEGORY_GROUPS.items()
+        for group, names in groups.items()
     )
     return f'<div class="wb-share-groups">{blocks}</div>{waiting}'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,7 +35,7 @@ from workbench.session import Overlay, SessionState
 from workbench.stores.class_shares import Shares
 from workbench.stores.data_sets import SIDES, Side, labels_wanted, place_in
 from workbench.ui import markup
-from workbench.ui.palette import class_css, css
+from workbench.ui.palette import css, thing_css
 from workbench.ui.views import UNCHANGED, Framed, Skip, Unchanged
 
 Image = NDArray[np.uint8]
@@ -191,7 +192,12 @@ def look_at(services: Services, session: SessionState, side: Side) -> Shown:
     return Shown(ref=ref, tree=tree, position=position, image=image, labels=labels)
 
 
-def draw_overlay(image: Image, labels: LabelArrays | None, overlay: Overlay) -> Image:
+def draw_overlay(
+    image: Image,
+    labels: LabelArrays | None,
+    overlay: Overlay,
+    names: Sequence[str] = THING_NAMES,
+) -> Image:
     """Return the picture of an image, with what its labels say drawn over it."""
     if labels is None or overlay == "none":
         return resize(image, display_size((image.shape[0], image.shape[1])))
@@ -200,7 +206,7 @@ def draw_overlay(image: Image, labels: LabelArrays | None, overlay: Overlay) -> 
     if overlay == "ignore":
         return overlay_ignored(image, labels.ids, labels.semantic)
     if overlay == "boxes":
-        return draw_boxes(image, labels.ids, labels.labels)
+        return draw_boxes(image, labels.ids, labels.labels, names=names)
     return overlay_instances(image, labels.ids, labels.labels, alpha=0.4)
 
 
@@ -232,7 +238,7 @@ def _content(services: Services, session: SessionState) -> DataView:
     return DataView(
         source=_image(source, overlay),
         target=_image(target, overlay),
-        legend=_legend([source.labels, target.labels], overlay),
+        legend=_legend([source, target], overlay),
         progress=_progress(services, session, begin=True),
         colors=_colors(source, target),
     )
@@ -240,7 +246,11 @@ def _content(services: Services, session: SessionState) -> DataView:
 
 def _image(shown: Shown, overlay: Overlay) -> ImageView:
     count = 0 if shown.tree is None else len(shown.tree)
-    picture = None if shown.image is None else draw_overlay(shown.image, shown.labels, overlay)
+    picture = (
+        None
+        if shown.image is None
+        else draw_overlay(shown.image, shown.labels, overlay, _names(shown))
+    )
     return ImageView(
         notice=gr.HTML(shown.problem, visible=bool(shown.problem)),
         bar=gr.Row(visible=count > 0),
@@ -265,7 +275,8 @@ def _text(shown: Shown, count: int) -> str:
     labels = shown.labels
     if labels is None:
         return markup.facts([*pairs, ("", "" if shown.problem else _NO_LABELS)])
-    counted = Counter(THING_NAMES[int(label)] for label in labels.labels)
+    names = _names(shown)
+    counted = Counter(names[int(label)] for label in labels.labels)
     listed = ", ".join(f"{n} {name}" for name, n in counted.most_common())
     without = (labels.ids < 0) | (labels.semantic == IGNORE_TRAIN_ID)
     pairs += [
@@ -289,8 +300,8 @@ def _filter_words(tree: ImageTree) -> str:
     return "objects " + ", ".join(words) if words else ""
 
 
-def _legend(both: list[LabelArrays | None], overlay: Overlay) -> str:
-    known = [labels for labels in both if labels is not None]
+def _legend(both: Sequence[Shown], overlay: Overlay) -> str:
+    known = [shown.labels for shown in both if shown.labels is not None]
     if overlay == "none" or not known:
         return ""
     if overlay == "ignore":
@@ -305,8 +316,13 @@ def _legend(both: list[LabelArrays | None], overlay: Overlay) -> str:
         return markup.legend(
             [(c.name, css(c.color)) for c in SEMANTIC_CLASSES if c.train_id in present]
         )
-    things = sorted({int(label) for labels in known for label in labels.labels})
-    return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in things])
+    things = sorted({(int(k), _names(s)[k]) for s in both if s.labels for k in s.labels.labels})
+    return markup.legend([(name, thing_css(k)) for k, name in things])
+
+
+def _names(shown: Shown) -> tuple[str, ...]:
+    """Return the names of an image's things, by thing index."""
+    return THING_NAMES if shown.tree is None else shown.tree.thing_classes.names
 
 
 def _colors(source: Shown, target: Shown) -> ColorsView:

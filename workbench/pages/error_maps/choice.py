@@ -21,7 +21,7 @@ def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, 
     choice = session.errors
     a = _resolve(services, _run_of_a(services, session), choice.step, choice.network)
     b = _resolve(services, choice.other_run, choice.other_step, choice.other_network)
-    alike = a is None or b is None or services.runs.task(a.run) is services.runs.task(b.run)
+    alike = a is None or b is None or services.runs.task(a.run) == services.runs.task(b.run)
     return a, b if alike else None
 
 
@@ -33,7 +33,7 @@ def class_names(services: Services, session: SessionState) -> tuple[str, ...]:
 
 def classes_of(task: Task) -> tuple[str, ...]:
     """Return the classes whose errors are told apart in a task's predictions."""
-    return ERROR_CLASSES if task.predictions_kind == "label maps" else THING_NAMES
+    return ERROR_CLASSES if task.predictions_kind == "label maps" else task.class_names
 
 
 def valid_choice(services: Services, session: SessionState) -> ErrorChoice:

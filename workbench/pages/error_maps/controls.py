@@ -9,7 +9,7 @@ from typing import Final
 
 import gradio as gr
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.fiftyone_bar import FiftyOneView, bar_view
 from workbench.pages.error_maps.choice import class_names, sides, valid_choice
 from workbench.pages.error_maps.inspection import inspected
@@ -77,7 +77,7 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
         thing=gr.Dropdown(
             choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
         ),
-        threshold=gr.Slider(visible=classes is THING_NAMES),
+        threshold=gr.Slider(visible=classes != ERROR_CLASSES),
         images=gr.Dropdown(
             choices=list_choices(), value=choice.images or ALL_IMAGES, allow_custom_value=True
         ),

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.fiftyone_bar import build_head, wire_button
-from workbench.pages.error_maps.choice import ordered, sides
+from workbench.pages.error_maps.choice import class_names, ordered, sides
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.controls import (
-    ALL,
     ALL_GROUPS,
     ALL_IMAGES,
     NO_RUN,
@@ -58,12 +56,12 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted = Mounted("error_maps", session, frame, show, [], timer)
     mounted.on_tick(tick, inputs=[controls.step])
     wire_button(bar, services, mounted, inspected)
-    _wire_choices(controls, mounted)
+    _wire_choices(controls, mounted, services)
     _wire_position(controls, mounted, services)
     return mounted
 
 
-def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
+def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> None:
     def other_run(state: SessionState, run: str) -> SessionState:
         return state.on_errors(
             other_run=None if run == NO_RUN else run, other_step=None, other_network=None
@@ -77,7 +75,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
         ("other_step", controls.other_step, lambda s, v: s.on_errors(other_step=int(v))),
         ("other_network", controls.other_network, lambda s, v: s.on_errors(other_network=v)),
         ("order", controls.order, lambda s, v: s.on_errors(order=v)),
-        ("class", controls.thing, lambda s, v: s.on_errors(thing=_thing(v))),
+        ("class", controls.thing, lambda s, v: s.on_errors(thing=_thing(services, s, v))),
         ("images", controls.images, lambda s, v: s.on_errors(images=_images(v))),
         ("threshold", controls.threshold, lambda s, v: s.on_errors(score_threshold=float(v))),
         ("position", controls.position, lambda s, v: s.on_errors(position=int(v) - 1)),
@@ -92,8 +90,10 @@ def _wire_choices(controls: ControlSlots, page: Mounted) -> None:
     )
 
 
-def _thing(name: str) -> int | None:
-    return None if name == ALL else ERROR_CLASSES.index(name)
+def _thing(services: Services, state: SessionState, name: str) -> int | None:
+    """Return the place of a class among those of the run; all where it has none of that name."""
+    known = class_names(services, state)
+    return known.index(name) if name in known else None
 
 
 def _images(written: str | None) -> str | None:

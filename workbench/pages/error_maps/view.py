@@ -10,7 +10,6 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.colors import ERROR_COLORS, RIGHT, VOID, WRONG
 from uda4inst.draw import DrawnDetection, draw_detections, error_overlay, overlay_instances
 from uda4inst.errors import UserError
@@ -23,7 +22,6 @@ from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, c
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
 from workbench.stores.evaluations import (
-    ALL_THINGS,
     Evaluated,
     PredictionSet,
     SemanticSet,
@@ -130,7 +128,8 @@ def _pictures(
     )
     truth = true_classes(found.read_truth(name))
     codes = error_map(painted, truth, thing=choice.thing)
-    return draw_detections(image, shown), error_overlay(image, codes)
+    pictures = draw_detections(image, shown, names=found.classes.names)
+    return pictures, error_overlay(image, codes)
 
 
 def _truth(found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice) -> Image:
@@ -140,7 +139,7 @@ def _truth(found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice) -
     wanted = labels.labels
     if choice.thing is not None:
         wanted = np.where(wanted == choice.thing, wanted, -1)
-    return overlay_instances(found.image(name), labels.ids, wanted, names=True)
+    return overlay_instances(found.image(name), labels.ids, wanted, names=found.classes.names)
 
 
 def _facts(
@@ -169,9 +168,9 @@ def _class_text(found: PredictionSet | SemanticSet, thing: int | None) -> str:
         return ALL if thing is None else ERROR_CLASSES[thing]
     if thing is not None:
         own = thing in found.things
-        return THING_NAMES[thing] + ("" if own else " (not learned by this group)")
-    own_names = [THING_NAMES[k] for k in sorted(found.things)]
-    return ALL if found.things == ALL_THINGS else f"all of this group ({', '.join(own_names)})"
+        return found.classes.names[thing] + ("" if own else " (not learned by this group)")
+    own_names = [found.classes.names[k] for k in sorted(found.things)]
+    return ALL if found.learns_all else f"all of this group ({', '.join(own_names)})"
 
 
 def _title(

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.colors import ORIGIN_COLORS
 from uda4inst.run_folder.snapshot_reader import (
     Snapshot,
@@ -22,7 +22,7 @@ from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup
 from workbench.ui.edge import Mounted
-from workbench.ui.palette import class_css, css
+from workbench.ui.palette import css, thing_css
 from workbench.ui.views import Frame, Framed, Unchanged
 
 TITLE = "Mixing"
@@ -124,7 +124,7 @@ def _class_legend(item: SnapshotItem) -> str:
         return markup.legend([(c.name, css(c.color)) for c in classes])
     shown = [view.labels for view in (item.source, item.pseudo_labels) if view is not None]
     found = sorted({int(label) for labels in shown for label in labels})
-    return markup.legend([(THING_NAMES[k], class_css(THING_NAMES[k])) for k in found])
+    return markup.legend([(item.names[k], thing_css(k)) for k in found])
 
 
 _ORIGIN_LEGEND: Final = [

@@ -12,7 +12,6 @@ import gradio as gr
 import numpy as np
 from PIL import Image as PilImage
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.snapshot_reader import PoolItem, Snapshot
 from uda4inst.uda.mixing import Origin
 from workbench.drawings.pool import on_checkerboard
@@ -21,7 +20,7 @@ from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup
 from workbench.ui.edge import Mounted
-from workbench.ui.palette import class_css
+from workbench.ui.palette import thing_css
 from workbench.ui.views import Frame, Framed, Unchanged
 
 TITLE = "Rare-class pool"
@@ -65,7 +64,7 @@ def draw(snapshot: Snapshot, *, size: int | None) -> PoolView:
 
 
 def _summary(snapshot: Snapshot, size: int | None) -> str:
-    counts = Counter(THING_NAMES[entry.label] for entry in snapshot.pool)
+    counts = Counter(snapshot.things.names[entry.label] for entry in snapshot.pool)
     held = f"{len(snapshot.pool)} of {size}" if size else str(len(snapshot.pool))
     classes = ", ".join(f"{n} {name}" for name, n in counts.most_common())
     drawn = sum(entry.times_drawn for entry in snapshot.pool)
@@ -98,7 +97,7 @@ def _nothing(snapshot: Snapshot) -> str:
 
 
 def _card(entry: PoolItem, place: int, snapshot: Snapshot, *, full: bool) -> str:
-    name = THING_NAMES[entry.label]
+    name = snapshot.things.names[entry.label]
     count = len(snapshot.pool)
     height, width = entry.patch.shape[:2]
     turn = f"{place + 1} of {count}"
@@ -112,7 +111,8 @@ def _card(entry: PoolItem, place: int, snapshot: Snapshot, *, full: bool) -> str
     return (
         '<div class="wb-pool-card">'
         f'<img src="{_data_uri(entry)}" alt="{escape(name)} of {escape(entry.sample_id)}">'
-        f'<div class="wb-pool-text"><span class="wb-key"><i style="--key:{class_css(name)}"></i>'
+        '<div class="wb-pool-text"><span class="wb-key">'
+        f'<i style="--key:{thing_css(entry.label)}"></i>'
         f"<b>{escape(name)}</b></span><small>{turn}</small>"
         f"<span>entered at step {entry.step:,}</span><span>{drawn}</span>"
         f'<span class="wb-quiet">{width} × {height} px of {escape(entry.sample_id)}'

@@ -8,7 +8,6 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR
 from uda4inst.run_folder.snapshot_reader import PixelLabelImage, Snapshot
 from uda4inst.uda.threshold_sweep import Settled
@@ -23,7 +22,7 @@ from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup, plots
 from workbench.ui.edge import Mounted
-from workbench.ui.palette import class_css, css
+from workbench.ui.palette import css, thing_css
 from workbench.ui.views import Empty, Frame, Framed, Skip, Unchanged
 
 TITLE = "Pseudo-labels"
@@ -119,7 +118,7 @@ def _draw_pixels(
 
 def _legend(candidates: Settled, trial: Trial) -> str:
     labels = sorted({int(label) for label in candidates.labels[trial.kept]})
-    entries = [(f"kept: {THING_NAMES[k]}", class_css(THING_NAMES[k])) for k in labels]
+    entries = [(f"kept: {candidates.names[k]}", thing_css(k)) for k in labels]
     if trial.ignored.any():
         entries.append(("ignored: unsure", css(IGNORED_OBJECT_COLOR)))
     entries.append(("dropped", css(DROPPED_COLOR)))
@@ -134,10 +133,10 @@ def _table(candidates: Settled, trial: Trial, snapshot: Snapshot) -> str:
         del columns["ignored"]
     columns[_training_column(snapshot)] = trial.trained
     rows: list[list[str]] = []
-    for label, name in enumerate(THING_NAMES):
+    for label, name in enumerate(candidates.names):
         mine = candidates.labels == label
         if mine.any():
-            key = f'<span class="wb-key"><i style="--key:{class_css(name)}"></i>{name}</span>'
+            key = f'<span class="wb-key"><i style="--key:{thing_css(label)}"></i>{name}</span>'
             rows.append([key, *(str(int((mine & which).sum())) for which in columns.values())])
             if not snapshot.has_one_threshold and name in snapshot.class_thresholds:
                 rows[-1][-1] += f" (> {snapshot.class_thresholds[name]:.2f})"
@@ -178,8 +177,8 @@ def _curve(candidates: Settled, trial: Trial) -> plots.Chart:
     counts = candidates.curve(THRESHOLDS).astype(np.float64)
     lines = [plots.Line("all", "var(--body-text-color)", counts.sum(axis=1))]
     lines += [
-        plots.Line(name, class_css(name), counts[:, label])
-        for label, name in enumerate(THING_NAMES)
+        plots.Line(name, thing_css(label), counts[:, label])
+        for label, name in enumerate(candidates.names)
         if counts[:, label].any()
     ]
     marks = [plots.Mark(threshold, f"{threshold:g}", strong=True)]

@@ -116,17 +116,23 @@ def figures(status: Status, series: Series) -> str:
     )
 
 
-def curves(series: Series, *, classes: Sequence[str] = THING_NAMES) -> str:
+def curves(
+    series: Series,
+    *,
+    classes: Sequence[str] = THING_NAMES,
+    every: Sequence[str] = THING_NAMES,
+) -> str:
     """Return the charts of a network.
 
     Args:
         series: what it logged.
         classes: of its pseudo-labels; none for a network that learns from labels alone.
+        every: class names by thing index.
     """
     charts = [
         _loss_chart(series),
         _terms_chart(series),
-        *([_pseudo_label_chart(series, classes)] if classes else []),
+        *([_pseudo_label_chart(series, classes, every)] if classes else []),
         _chart(series, "Throughput, images / s", ["images_per_second"]),
     ]
     return f'<div class="wb-charts">{"".join(plots.draw(c) for c in charts)}</div>'
@@ -270,14 +276,16 @@ def _terms_chart(series: Series) -> plots.Chart:
     return _chart(series, f"{what}, unweighted", names, labels=labels)
 
 
-def _pseudo_label_chart(series: Series, classes: Sequence[str]) -> plots.Chart:
+def _pseudo_label_chart(
+    series: Series, classes: Sequence[str], every: Sequence[str]
+) -> plots.Chart:
     names = [f"pseudo_labels/{name}" for name in classes]
     return _chart(
         series,
         "Pseudo-labels kept per batch",
         names,
         labels=dict(zip(names, classes, strict=True)),
-        colors=dict(zip(names, map(class_css, classes), strict=True)),
+        colors={f"pseudo_labels/{name}": class_css(name, every) for name in classes},
     )
 
 

@@ -8,7 +8,6 @@ from typing import TypedDict
 
 import gradio as gr
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.run_folder.status import Status
 from workbench.jobs.trainers import FORKABLE, REQUESTABLE, RESTARTABLE, Request
 from workbench.pages.train import monitor
@@ -94,6 +93,7 @@ def _content(
     networks = services.runs.modules(run)
     series = services.metrics.series(network)
     classes = _pseudo_labelled(services, run, network)
+    every = services.runs.things(network).names
     waits = services.runs.queue().place(run) is not None
     left = [] if summary.status.live else [n.group for n in networks if n.status.live]
     return TrainView(
@@ -108,7 +108,7 @@ def _content(
         head=monitor.group_head(group),
         figures=monitor.figures(services.runs.status(network), series),
         curves=services.metrics.drawn(
-            series, tuple(classes), lambda: monitor.curves(series, classes=classes)
+            series, (*classes, *every), lambda: monitor.curves(series, classes=classes, every=every)
         ),
         log=monitor.log_lines(services.runs.tail(network)),
     )
@@ -118,7 +118,7 @@ def _pseudo_labelled(services: Services, run: str, network: str) -> Sequence[str
     """Return the classes of a network's pseudo-labels; none where its method makes none."""
     if services.runs.number(run, "method.score_threshold") is None:
         return ()
-    return services.runs.classes(network) or THING_NAMES
+    return services.runs.classes(network) or services.runs.things(network).names
 
 
 def _buttons(services: Services, run: str, status: Status, left: Sequence[str]) -> _Buttons:

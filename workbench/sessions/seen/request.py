@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from uda4inst.classes import ThingClasses
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import (
@@ -128,6 +129,12 @@ class SeenRequest:
         preset = model.get("preset") if isinstance(model, Mapping) else None
         task = next((task for task in TASKS.values() if preset in task.presets), INSTANCES)
         return task.labels
+
+    def things(self) -> ThingClasses:
+        """Return the classes of the run's objects; the eight where it does not say."""
+        method = read_config_values(self.run.config).get("method")
+        own = method.get("own_classes") if isinstance(method, Mapping) else None
+        return ThingClasses(tuple(map(str, own)) if isinstance(own, list | tuple) else ())
 
     def networks(self) -> list[Network]:
         """Return the networks of the run."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from uda4inst.classes import THING_NAMES
+from uda4inst.classes import THING_NAMES, ThingClasses
 from uda4inst.colors import DROPPED_COLOR, IGNORED_OBJECT_COLOR, ORIGIN_COLORS
 from uda4inst.run_folder.metrics import flat_numbers
 from uda4inst.structures import Labels
@@ -31,6 +31,7 @@ from workbench.sessions.seen.images import (
 from workbench.sessions.seen.pixel_fields import declare_pixel_fields
 from workbench.sessions.seen.reading import StoredImage, StoredSnapshot
 from workbench.sessions.seen.request import Metrics
+from workbench.sessions.things import things_of
 from workbench.stores.groups import group_text
 
 COUNTS: Final = "counts"
@@ -74,7 +75,6 @@ _OF_OBJECTS: Final[Mapping[str, Mapping[str, type[fo.Field]]]] = {
     GROUND_TRUTH: {"area": fo.IntField},
 }
 _COUNTS: Final = {
-    COUNTS: THING_NAMES,
     "detection_counts": (KEPT, IGNORED, DROPPED),
     "origin_counts": tuple(ORIGIN_WORDS.values()),
 }
@@ -116,7 +116,8 @@ def _declare_objects(dataset: fo.Dataset, fields: Iterable[str]) -> None:
 def _declare_instances(dataset: fo.Dataset) -> None:
     """Declare what only runs that learn instances have."""
     document = fo.DynamicEmbeddedDocument
-    for name, words in _COUNTS.items():
+    things = things_of(dataset)
+    for name, words in {COUNTS: things.names, **_COUNTS}.items():
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=document)
         for word in words:
             dataset.add_sample_field(f"{name}.{field_name(word)}", fo.IntField)
@@ -124,7 +125,7 @@ def _declare_instances(dataset: fo.Dataset) -> None:
     kind = fo.Segmentation
     dataset.add_sample_field(ORIGINS, fo.EmbeddedDocumentField, embedded_doc_type=kind)
     scheme = dataset.app_config.color_scheme
-    scheme.fields = [*_object_colors(), *scheme.fields]
+    scheme.fields = [*_object_colors(things), *scheme.fields]
     dataset.app_config.active_fields = fo.ActiveFields(paths=list(_OBJECT_FIELDS))
 
 
@@ -147,9 +148,9 @@ def metric_values(line: Metrics) -> dict[str, float]:
     return {field_name(name): float(value) for name, value in flat_numbers(line).items()}
 
 
-def _object_colors() -> Iterator[dict[str, object]]:
+def _object_colors(things: ThingClasses) -> Iterator[dict[str, object]]:
     """Yield the colours of the pages: classes, and what became of detections."""
-    yield from (class_colors(path) for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH))
+    yield from (class_colors(path, things) for path in (INSTANCES, PSEUDO_LABELS, GROUND_TRUTH))
     fates = {
         KEPT: "#2ecc71",
         IGNORED: hex_color(IGNORED_OBJECT_COLOR),
@@ -240,7 +241,8 @@ def _add_counts(sample: fo.Sample, image: StoredImage) -> None:
     if rows is not None:
         found = Counter(one.label for one in rows)
         sample["objects"] = len(rows)
-        sample[COUNTS] = _document({name: found[name] for name in THING_NAMES})
+        names = dict.fromkeys((*THING_NAMES, *found))
+        sample[COUNTS] = _document({name: found[name] for name in names})
     for name, value in image.facts.items():
         is_count = isinstance(value, Mapping)
         sample[name] = _document({str(k): v for k, v in value.items()}) if is_count else value

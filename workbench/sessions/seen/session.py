@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from uda4inst.atomic import remove_folder
-from uda4inst.classes import SEMANTIC_CLASSES, THING_NAMES
+from uda4inst.classes import SEMANTIC_CLASSES
 from uda4inst.data.parallel import in_order
 from workbench.sessions.building import (
     KEY,
@@ -44,6 +44,7 @@ from workbench.sessions.seen.reading import SeenReading, StoredSnapshot, folder_
 from workbench.sessions.seen.request import SeenRequest, SnapshotPlace
 from workbench.sessions.seen.truth import TargetTruth
 from workbench.sessions.seen.views import forget_seen_views, save_seen_views
+from workbench.sessions.things import OWN_CLASSES, count_field, things_of
 
 Held = dict[str, dict[str, Any]]  # group, step and fingerprint of a snapshot, by its key
 
@@ -120,6 +121,7 @@ def _begin(dataset: fo.Dataset, request: SeenRequest) -> None:
         "state": "building",
         "run": request.identity(),
         "labels": request.labels(),
+        OWN_CLASSES: list(request.things().own),
         "title": request.title,
         "path": str(request.run.path.resolve()),
         "snapshots": {},
@@ -222,6 +224,7 @@ def _summary(dataset: fo.Dataset, *, added: int) -> dict[str, Any]:
 def _classes_in(view: fo.DatasetView) -> dict[str, dict[str, float]]:
     """Return the objects of each class, or of pixels the mean share of each class."""
     if view.has_sample_field(samples.COUNTS):
-        return {"objects": {name: view.sum(f"counts.{name}") or 0 for name in THING_NAMES}}
+        names = things_of(view).names
+        return {"objects": {name: view.sum(count_field(name)) or 0 for name in names}}
     names = {c.name: f"{SHARES}.{field_name(c.name)}" for c in SEMANTIC_CLASSES}
     return {"shares": {name: view.mean(path) or 0.0 for name, path in names.items()}}

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.draw import origins_of
 from uda4inst.formats.rle import rle_decode
 from uda4inst.run_folder.snapshot_reader import (
@@ -58,7 +57,8 @@ def images_of(snapshot: Snapshot, *, min_valid_share: float = 0.0) -> Iterator[S
     for entry in snapshot.pool:
         name = _pool_name(entry)
         names[name] += 1
-        yield _pool_image(entry, name if names[name] == 1 else f"{name} {names[name]}")
+        place = name if names[name] == 1 else f"{name} {names[name]}"
+        yield _pool_image(entry, place, snapshot.things.names[entry.label])
 
 
 def _item_images(
@@ -70,14 +70,16 @@ def _item_images(
         yield from pixel_images(item, facts, threshold=snapshot.pixel_threshold)
         return
     if item.source is not None:
-        objects = _instances(item.source)
+        objects = _instances(item.source, item.names)
         yield _image("source", item.source_id, item.source.image, objects, facts)
     if item.target is not None:
         yield _target_image(snapshot, item, item.target, facts, min_valid_share)
     if item.s2t is not None:
-        yield _mixed_image("S2T", item.target_id, item.s2t, facts | {"partner": item.source_id})
+        more = facts | {"partner": item.source_id}
+        yield _mixed_image("S2T", item.target_id, item.s2t, item.names, more)
     if item.t2s is not None:
-        yield _mixed_image("T2S", item.source_id, item.t2s, facts | {"partner": item.target_id})
+        more = facts | {"partner": item.target_id}
+        yield _mixed_image("T2S", item.source_id, item.t2s, item.names, more)
 
 
 def _image(
@@ -93,13 +95,15 @@ def _image(
 
 
 def _instances(
-    labelled: LabelledImage, facts: Sequence[Mapping[str, object]] | None = None
+    labelled: LabelledImage,
+    names: Sequence[str],
+    facts: Sequence[Mapping[str, object]] | None = None,
 ) -> dict[str, Sequence[SeenObject]]:
     """Return the objects of a map, each with its facts, and the pixels it ignores."""
     masks = cut_instances(labelled.ids, len(labelled.labels))
     known = facts or [{}] * len(masks)
     objects = [
-        SeenObject(THING_NAMES[int(label)], mask, {"area": mask.area, **more})
+        SeenObject(names[int(label)], mask, {"area": mask.area, **more})
         for label, mask, more in zip(labelled.labels, masks, known, strict=True)
         if mask.mask.size
     ]
@@ -107,17 +111,21 @@ def _instances(
 
 
 def _mixed_image(
-    domain: SeenDomain, image_name: str, mixed: LabelledImage, facts: Mapping[str, object]
+    domain: SeenDomain,
+    image_name: str,
+    mixed: LabelledImage,
+    names: Sequence[str],
+    facts: Mapping[str, object],
 ) -> SeenImage:
     """Return a mixed image whose objects say where they come from."""
     if mixed.origin is None:
-        return _image(domain, image_name, mixed.image, _instances(mixed), facts)
+        return _image(domain, image_name, mixed.image, _instances(mixed, names), facts)
     origins = origins_of(mixed.ids, mixed.origin)
     words = [
         {"origin": ORIGIN_WORDS.get(origins.get(number, -1))}
         for number in range(1, len(mixed.labels) + 1)
     ]
-    objects = _instances(mixed, words)
+    objects = _instances(mixed, names, words)
     counts = Counter(str(one.facts["origin"]) for one in objects[INSTANCES])
     more = {
         "origin_counts": {word: counts[word] for word in ORIGIN_WORDS.values()},
@@ -151,7 +159,7 @@ def _target_image(
         if len(kept) == len(item.pseudo_labels.labels)
         else None
     )
-    labelled = _instances(item.pseudo_labels, scores)
+    labelled = _instances(item.pseudo_labels, item.names, scores)
     counts = Counter(str(one.facts["status"]) for one in found)
     objects |= {
         DETECTIONS: found,
@@ -188,7 +196,7 @@ def _detections(snapshot: Snapshot, item: SnapshotItem, min_valid_share: float) 
             "cause": None if status == KEPT else cause,
             "area": mask.area,
         }
-        objects.append(SeenObject(THING_NAMES[one.label], mask, facts))
+        objects.append(SeenObject(item.names[one.label], mask, facts))
     return objects
 
 
@@ -201,10 +209,10 @@ def _pool_name(entry: PoolItem) -> str:
     return f"pool {hashlib.sha256(facts + entry.patch.tobytes()).hexdigest()[:12]}"
 
 
-def _pool_image(entry: PoolItem, name: str) -> SeenImage:
+def _pool_image(entry: PoolItem, name: str, class_name: str) -> SeenImage:
     """Return an entry as it lies in its box, its mask the object."""
     mask = CutMask(0, 0, entry.patch[..., 3] > 0)
-    shown = SeenObject(THING_NAMES[entry.label], mask, {"area": mask.area, "origin": "pool"})
+    shown = SeenObject(class_name, mask, {"area": mask.area, "origin": "pool"})
     facts = {"entered": entry.step, "times_drawn": entry.times_drawn, "area": mask.area}
     pixels = np.ascontiguousarray(entry.patch[..., :3])
     return SeenImage("pool", name, entry.sample_id, pixels, {INSTANCES: [shown]}, facts=facts)

@@ -67,13 +67,14 @@ class TargetTruth:
     def _with_objects(self, image: SeenImage, crop: TargetCrop) -> SeenImage:
         """Return a crop with its objects, and what was found judged by them."""
         ids, labels = self._crops.instances(crop)
+        names = self._crops.task.class_names
         truth = [
-            SeenObject(THING_NAMES[label], mask, {"area": mask.area})
+            SeenObject(names[label], mask, {"area": mask.area})
             for label, mask in zip(labels, cut_instances(ids, len(labels)), strict=True)
             if mask.mask.size
         ]
         verdicts = {
-            name: [judged(one, ids, labels) for one in image.objects[name]]
+            name: [judged(one, ids, labels, names) for one in image.objects[name]]
             for name in (DETECTIONS, PSEUDO_LABELS)
             if name in image.objects
         }
@@ -128,7 +129,12 @@ def _known(share: float) -> float | None:
     return None if np.isnan(share) else share
 
 
-def judged(found: SeenObject, ids: Int32[np.ndarray, "H W"], labels: Sequence[int]) -> SeenObject:
+def judged(
+    found: SeenObject,
+    ids: Int32[np.ndarray, "H W"],
+    labels: Sequence[int],
+    names: Sequence[str] = THING_NAMES,
+) -> SeenObject:
     """Return a pseudo-label or a detection with its IoU with an object of its class, and a verdict.
 
     Right is an IoU of .5 or more; not judged is what lies for the most part on ignored pixels.
@@ -138,7 +144,7 @@ def judged(found: SeenObject, ids: Int32[np.ndarray, "H W"], labels: Sequence[in
         return replace(found, facts={**found.facts, "verdict": NOT_JUDGED})
     shared = np.bincount(np.maximum(inside, 0), minlength=len(labels) + 1)[1:]
     areas = np.bincount(np.maximum(ids, 0).ravel(), minlength=len(labels) + 1)[1:]
-    own = np.array([THING_NAMES[label] == found.label for label in labels], dtype=bool)
+    own = np.array([names[label] == found.label for label in labels], dtype=bool)
     unions = inside.size + areas - shared
     iou = float(np.max(shared[own] / np.maximum(unions[own], 1), initial=0.0))
     verdict = RIGHT if iou >= _ENOUGH else WRONG

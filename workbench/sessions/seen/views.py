@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from uda4inst.classes import THING_NAMES
 from workbench.sessions.building import KEY, save_info
 from workbench.sessions.library import fo
 from workbench.sessions.seen.images import (
@@ -19,6 +18,7 @@ from workbench.sessions.seen.images import (
 )
 from workbench.sessions.seen.pixel_fields import Named, pixel_views
 from workbench.sessions.seen.truth import RIGHT, WRONG
+from workbench.sessions.things import count_field, things_of
 
 WRONG_PSEUDO_LABELS: Final = "pseudo-labels wrong at a high score"
 _PASTED: Final = {"pool": "the pool", "source": "the source", "pseudo-labels": "pseudo-labels"}
@@ -99,9 +99,9 @@ def _label_views(dataset: fo.Dataset) -> Iterator[Named]:
     view = dataset.filter_labels(DETECTIONS, (F("verdict") == RIGHT) & (F("status") != KEPT))
     view = view.exclude_fields(PSEUDO_LABELS)
     yield "right detections not kept", view, "Diagnostics: right, and yet ignored or dropped."
-    for name in THING_NAMES:
+    for name in things_of(dataset).names:
         is_class = F("label") == name
         view = dataset.filter_labels(INSTANCES, is_class, only_matches=False)
         for field in (PSEUDO_LABELS, DETECTIONS):
             view = view.filter_labels(field, is_class, only_matches=False)
-        yield f"class {name}", view.match(F(f"counts.{name}") > 0), f"The objects of {name} alone."
+        yield f"class {name}", view.match(F(count_field(name)) > 0), f"The objects of {name} alone."
