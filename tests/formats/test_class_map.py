@@ -82,3 +82,33 @@ def test_write_class_map__reads_back_with_its_remarks(tmp_path: Path) -> None:
     text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
     assert text.startswith("# Yours to edit.\nclasses:\n  car:  # 9 seen\n")
     assert text.count("# 9 seen\n") == len(names)
+
+
+def test_read_class_map__classes_of_its_own(tmp_path: Path) -> None:
+    text = "own: [traffic sign, cone]\nclasses:\n  Sign: traffic sign\n  pylon: cone\n  x: car\n"
+    found = read_class_map(put(tmp_path / "a.yaml", text))
+    assert found.things.own == ("traffic sign", "cone")
+    assert (found.label_of("sign"), found.label_of("Pylon"), found.label_of("x")) == (8, 9, 2)
+    swapped = text.replace("[traffic sign, cone]", "[cone, traffic sign]")
+    assert read_class_map(put(tmp_path / "b.yaml", swapped)).hash != found.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("own: [Cone]\nclasses: {a: car}", "lower-case letters"),
+        ("own: [car]\nclasses: {a: car}", "got 'car' again"),
+        ("own: cone x!\nclasses: {a: car}", "lower-case letters"),
+        ("own: [cone]\nclasses: {a: cones}", r"train, motorcycle, bicycle, cone, or nothing"),
+        ("mine: [cone]\nclasses: {a: car}", "may hold a list, own, got another content"),
+    ],
+)
+def test_read_class_map__bad_classes_of_its_own(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        read_class_map(put(tmp_path / "a.yaml", text))
+
+
+def test_write_class_map__own_classes_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    write_class_map(path, [MapEntry("Tow-Truck", "tow truck")], own=["tow truck"])
+    assert read_class_map(path).label_of("tow truck") == 8

@@ -206,7 +206,6 @@ class UDA4Inst:
             "min_visible_share": config.min_visible_share,
             "rare_classes": list(config.pool.rare_classes),
             "classes": list(config.classes),
-            **({"own_classes": list(config.own_classes)} if config.own_classes else {}),
         }
 
     def state_dict(self) -> dict[str, Any]:

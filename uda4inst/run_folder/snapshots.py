@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uda4inst.atomic import remove_folder, whole_folder, write_json, write_synced
-from uda4inst.classes import ThingClasses
+from uda4inst.classes import EIGHT, ThingClasses
 from uda4inst.formats.rle import rle_encode
 from uda4inst.methods.base import Views
 from uda4inst.models.mask2former.decode import full_masks, with_masks
@@ -46,7 +46,14 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def write_snapshot(
-    snapshots: Path, views: Views, *, step: int, stage: int, method: str, kept: int
+    snapshots: Path,
+    views: Views,
+    *,
+    step: int,
+    stage: int,
+    method: str,
+    kept: int,
+    things: ThingClasses = EIGHT,
 ) -> Path:
     """Write a snapshot folder and remove the oldest beyond `kept`.
 
@@ -57,6 +64,7 @@ def write_snapshot(
         stage: its stage.
         method: name of the method that made the views.
         kept: how many snapshots to keep.
+        things: the classes of its labels.
 
     Returns:
         The snapshot's folder.
@@ -67,9 +75,10 @@ def write_snapshot(
         "step": step,
         "stage": stage,
         "method": method,
-        **_score_threshold(views),
-        "class_thresholds": _class_thresholds(views),
+        **_score_threshold(views, things),
+        "class_thresholds": _class_thresholds(views, things),
         **views.facts,
+        **({"own_classes": list(things.own)} if things.own else {}),
         "items": items,
         "pool": [_pool_item(entry, number, arrays) for number, entry in enumerate(views.pool)],
     }
@@ -84,18 +93,17 @@ def write_snapshot(
     return final
 
 
-def _score_threshold(views: Views) -> Mapping[str, float]:
+def _score_threshold(views: Views, things: ThingClasses) -> Mapping[str, float]:
     """Return the highest threshold of a class, unless the method says what is configured."""
-    known = _class_thresholds(views).values()
+    known = _class_thresholds(views, things).values()
     return {"score_threshold": max(known)} if known else {}
 
 
-def _class_thresholds(views: Views) -> Mapping[str, float]:
+def _class_thresholds(views: Views, things: ThingClasses) -> Mapping[str, float]:
     """Return what a score had to exceed, of every class that is learned."""
     if views.thresholds is None:
         return {}
-    names = ThingClasses(tuple(views.facts.get("own_classes", ()))).names
-    named = zip(names, views.thresholds.tolist(), strict=True)
+    named = zip(things.names, views.thresholds.tolist(), strict=True)
     return {name: threshold for name, threshold in named if math.isfinite(threshold)}
 
 

@@ -250,6 +250,7 @@ class Trainer:
                 stage=session.stage.number,
                 method=session.stage.name,
                 kept=session.config.training.snapshots_kept,
+                things=session.config.method.thing_classes,
             )
 
     def _report(self) -> None:
