@@ -183,7 +183,7 @@ class ThingClasses:
 
     @property
     def label_ids(self) -> NDArray[np.int32]:
-        """Label ids by thing index: Cityscapes', and the numbers behind them for own classes."""
+        """Cityscapes' label ids by thing index, and the numbers behind them for own classes."""
         own = range(MAX_LABEL_ID + 1, MAX_LABEL_ID + 1 + len(self.own))
         return np.array([*(thing.label_id for thing in THING_CLASSES), *own], dtype=np.int32)
 

@@ -72,9 +72,11 @@ def register(
             "another, or call DatasetCatalog.remove and MetadataCatalog.remove first."
         )
     DatasetCatalog.register(name, lambda: standard_dicts(kind(Path(root), split, options=options)))
+    class_map = None if options is None else options.class_map
+    names = THING_NAMES if class_map is None else class_map.things.names
     facts: dict[str, Any] = {
-        "thing_classes": list(THING_NAMES),
-        "thing_colors": [list(color) for color in CLASS_COLORS[:NUM_THINGS]],
+        "thing_classes": list(names),
+        "thing_colors": [list(color) for color in CLASS_COLORS[: len(names)]],
         "evaluator_type": "coco",
     }
     if data_format == "cityscapes":

@@ -34,8 +34,8 @@ def standard_dicts(dataset: ImageTree) -> list[dict[str, Any]]:
 
     Objects are run-length codes of their exact pixels (detectron2 trains on them with
     `INPUT.MASK_FORMAT="bitmask"`), groups are crowds, and `category_id` is the thing's number, 0
-    to 7. Image ids count from 1 in the order of names, as in our COCO files. Label files are read,
-    pictures are not.
+    to 7, own classes behind. Image ids count from 1 in the order of names, as in our COCO files.
+    Label files are read, pictures are not.
 
     Args:
         dataset: opened with labels, which have instances.
