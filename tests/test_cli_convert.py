@@ -147,7 +147,7 @@ def test_convert__goes_back_from_a_run(
         (("a.pkl", "ours", "--classes", "a,b,b"), "each once, got 3: a, b, b"),
         (("a.pkl", "ours", "--preset", "swin"), "--preset must be one of tiny"),
         (("half.pkl", "ours"), "SOURCE must be a whole checkpoint of detectron2"),
-        (("none.pkl", "ours"), "got one with No such file or directory (none.pkl)"),
+        (("none.pkl", "ours"), "got one that cannot be read: No such file or directory (none.pkl)"),
         (("notes.txt", "ours"), "SOURCE must be a whole checkpoint of detectron2"),
         (("there", "back.pkl"), "RUN must be a run folder"),
         (("there", "back.onnx"), "OUT must end in .pkl or .pth where SOURCE is ours"),

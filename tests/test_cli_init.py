@@ -190,6 +190,13 @@ def test_init__asks_for_what_is_not_given(uda4inst: Cli, trees: dict[str, Path])
     assert "Folder of real images" in out
 
 
+def test_init__nobody_to_ask_is_one_message(uda4inst: Cli) -> None:
+    code, _, said = uda4inst("init", typed="")
+    assert code == 2
+    assert "Give --source, --target and --yes." in said
+    assert "Aborted" not in said
+
+
 def test_init__every_setting_says_why(uda4inst: Cli, trees: dict[str, Path]) -> None:
     assert uda4inst(*init("--source", trees["urbansyn"], "--target", trees["cityscapes"]))[0] == 0
     lines = Path("own.yaml").read_text().splitlines()

@@ -124,6 +124,12 @@ def test_dry_run__the_environment_that_is_there_is_taken(tmp_path: Path) -> None
     assert "torch 2.12.0 stays" in done.stdout
 
 
+def test_dry_run__an_environment_without_a_name_is_not_made_here() -> None:
+    done = dry_run("--venv", "")
+    assert done.returncode != 0
+    assert "--venv must name a folder" in done.stderr
+
+
 @pytest.mark.parametrize("version", [(3, 10, 1), (3, 14, 0), (3, 11, 2)])
 def test_dry_run__what_does_not_fit_is_named_with_a_remedy(
     tmp_path: Path, version: tuple[int, int, int]

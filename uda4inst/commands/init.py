@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -96,7 +97,7 @@ def _find_sides(source: Wanted, target: Wanted, val: Wanted | None, *, yes: bool
         typer.echo(f"val {own.root}: {own.format}, {own}")
         return sides.Sides(of_source, of_target, own)
     if val is None and not yes:
-        root = typer.prompt("Folder of labelled real images to judge by (empty: none)", default="")
+        root = _prompt("Folder of labelled real images to judge by (empty: none)", default="")
         val = sides.Wanted(Path(root)) if root else None
     if val is None:
         return sides.Sides(of_source, of_target, None)
@@ -109,7 +110,21 @@ def _ask(side: str, *, yes: bool) -> Path:
     if yes:
         raise UserError(f"--{side} must be given with --yes, got none. Name the folder.")
     kinds = {"source": "labelled synthetic images", "target": "real images"}
-    return Path(typer.prompt(f"Folder of {kinds[side]}"))
+    return Path(_prompt(f"Folder of {kinds[side]}"))
+
+
+def _prompt(question: str, default: str | None = None) -> str:
+    """Ask; where nobody can answer, say what to give instead."""
+    try:
+        return typer.prompt(question, default=default)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo()
+        raise UserError(
+            f"answers must come from a terminal, got the end of the input at {question!r}. Give "
+            "--source, --target and --yes."
+        ) from None
 
 
 def _first(side: str, formats: Sequence[str]) -> str:
@@ -118,7 +133,7 @@ def _first(side: str, formats: Sequence[str]) -> str:
 
 
 def _choose(side: str, formats: Sequence[str]) -> str:
-    answer = typer.prompt(f"Format of {side} ({', '.join(formats)})", default=formats[0])
+    answer = _prompt(f"Format of {side} ({', '.join(formats)})", default=formats[0])
     if answer not in formats:
         raise UserError(f"format must be one of {', '.join(formats)}, got {answer!r}.")
     return answer

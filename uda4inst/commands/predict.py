@@ -69,7 +69,8 @@ def predict(
         raise UserError(
             f"--out must be a folder that can be written to, got {error} ({out})."
         ) from error
-    typer.echo(f"{len(names)} pictures by the {chosen.title}: {out}")
+    pictures = "1 picture" if len(names) == 1 else f"{len(names)} pictures"
+    typer.echo(f"{pictures} by the {chosen.title}: {out}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

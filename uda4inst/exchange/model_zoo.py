@@ -91,10 +91,12 @@ def read_zoo(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"a {type(found).__name__}")
         return named_as_now(_tensors(cast("Any", found)))
     except (OSError, ValueError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        what = f"with {error}"
+        if isinstance(error, OSError):
+            what = f"that cannot be read: {error.strerror or error}"
         raise UserError(
-            f"SOURCE must be a whole checkpoint of detectron2 (.pkl or .pth), got one with "
-            f"{reason} ({path}). Download or copy it again; files that hold more than weights are "
+            f"SOURCE must be a whole checkpoint of detectron2 (.pkl or .pth), got one "
+            f"{what} ({path}). Download or copy it again; files that hold more than weights are "
             "not read."
         ) from error
 
