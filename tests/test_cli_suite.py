@@ -45,7 +45,11 @@ def data_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             ("suite", "table5", "--set", "method.groups=one"), "in which the rows", id="compared"
         ),
-        pytest.param(("report", "nowhere"), "must hold a readable suite.yaml", id="no-folder"),
+        pytest.param(("report", "nowhere"), "got No such file or directory (now", id="no-folder"),
+        pytest.param(("pack", "suites/none"), "given by its folder, with suite.yaml", id="pack"),
+        pytest.param(
+            ("unpack", "a.suite.zip", "x/y"), "NAME must be that of a folder", id="unpack"
+        ),
         pytest.param(("report", ".", "--network", "x"), "student, teacher, got 'x'", id="network"),
         pytest.param(("report", ".", "--protocol", "x"), "cityscapes, coco, pixels", id="protocol"),
     ],

@@ -50,7 +50,10 @@ def pack(
         runs = packed_suites.pack_suite(Path(run), path)
         said = f", scores of {runs} finished runs"
     else:
-        found = find_run(run, root=root)
+        try:
+            found = find_run(run, root=root)
+        except UserError as error:
+            raise UserError(f"{error} A suite is given by its folder, with suite.yaml.") from error
         path = out or Path(f"{found.path.resolve().name}{packed_runs.SUFFIX}")
         packed_runs.pack_run(found, path, step=step, is_resumable=resumable)
         said = ""
@@ -68,9 +71,14 @@ def unpack(
     ] = None,
 ) -> None:
     """Make a run or a suite's folder of an archive, every file compared with its hash."""
+    from uda4inst.errors import UserError
     from uda4inst.exchange import packed_runs, packed_suites
     from uda4inst.exchange.archives import read_format
 
+    if name is not None and Path(name).name != name:
+        raise UserError(
+            f"NAME must be that of a folder alone, got {name!r}. The folder that holds it: --root."
+        )
     if read_format(archive) == packed_suites.KIND.format:
         suite = packed_suites.unpack_suite(archive, root=root or Path("suites"), name=name)
         path = suite.folder.path

@@ -86,8 +86,9 @@ def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
     try:
         values = parse_yaml(read_text(folder.description, limit=MAX_YAML))
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
-            f"SUITE_FOLDER must hold a readable suite.yaml, got {' '.join(str(error).split())} "
+            f"SUITE_FOLDER must hold a readable suite.yaml, got {reason} "
             f"({path}). Make it with `uda4inst suite NAME`; it lies under --root."
         ) from error
     if not isinstance(values, dict) or not {"suite", "scale", "seeds"} <= set(values):
