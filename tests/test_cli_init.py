@@ -190,6 +190,43 @@ def test_init__asks_for_what_is_not_given(uda4inst: Cli, trees: dict[str, Path])
     assert "Folder of real images" in out
 
 
+def test_init__own_classes_are_learned(uda4inst: Cli, trees: dict[str, Path]) -> None:
+    sides = ("--source", trees["coco"], "--target", trees["images"])
+    own = ("--own", "Ox cart", "--own", "scooter")
+    code, _, err = uda4inst(*init(*sides, *own))
+    assert code == 0, err
+    names = read_class_map(Path("own_classes.yaml"))
+    assert names.things.own == ("ox cart", "scooter")
+    assert (names.label_of("ox-cart"), names.label_of("Scooter"), names.label_of("tram")) == (
+        8,
+        9,
+        5,
+    )
+    config = load_config("own.yaml")
+    assert config.method.own_classes == ("ox cart", "scooter")
+    assert config.method.groups == "one"
+    data = open_data(config)
+    assert data.trees.source is not None
+    assert data.trees.source.thing_classes == names.things
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (("--own", "crane"), "must be names in the annotation files, got crane"),
+        (("--own", "car"), "names of their own, got 'car' again"),
+        (("--own", "scooter", "--class-map", "map.yaml"), "must be left out with --class-map"),
+    ],
+)
+def test_init__own_classes_that_cannot_be(
+    uda4inst: Cli, trees: dict[str, Path], own: tuple[str, ...], words: str
+) -> None:
+    Path("map.yaml").write_text("classes: {Pedestrian: person}\n")
+    code, _, err = uda4inst(*init("--source", trees["coco"], "--target", trees["images"], *own))
+    assert code == 2
+    assert words in err
+
+
 def test_init__nobody_to_ask_is_one_message(uda4inst: Cli) -> None:
     code, _, said = uda4inst("init", typed="")
     assert code == 2
