@@ -13,10 +13,9 @@ from pydantic.fields import FieldInfo
 from site_text import MadeDirective, code, escape, fence
 from sphinx.application import Sphinx
 
-from uda4inst.classes import THING_NAMES
 from uda4inst.data.config import DatasetRef
 from uda4inst.methods import DEFAULT_METHOD, METHODS
-from uda4inst.settings import Settings
+from uda4inst.settings import ClassName, Settings
 from uda4inst.training.schema import Config
 
 SHARED: Final = "method"
@@ -65,11 +64,11 @@ def sources_of(description: str) -> tuple[str, ...]:
 def type_of(annotation: Any) -> str:
     """Return a type as a reader of YAML knows it."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation == ClassName:
+        return "class name"
     if origin is Annotated:
         return type_of(inner[0])
     if origin is Literal:
-        if set(inner) == set(THING_NAMES):
-            return "class name"
         return " | ".join(str(choice) for choice in inner)
     if origin in (Union, UnionType):
         return " | ".join(type_of(part) for part in inner)

@@ -17,7 +17,7 @@ import yaml
 from uda4inst.errors import UserError
 from uda4inst.yaml_dialect import YamlWriter, parse_yaml
 
-Kind = Literal["switch", "whole", "number", "choice", "choices", "text", "yaml"]
+Kind = Literal["switch", "whole", "number", "choice", "choices", "open choices", "text", "yaml"]
 # A part of a JSON schema.
 _Node: TypeAlias = Mapping[str, Any]
 
@@ -48,7 +48,8 @@ class FieldSpec:
 
     Args:
         key: dotted, such as "data.source.root".
-        kind: how it is entered; "yaml" is for lists and whatever has no control of its own.
+        kind: how it is entered; "open choices" may be others than those offered, "yaml" is for
+            lists and whatever has no control of its own.
         description: the schema's.
         choices: allowed values of a choice.
         nullable: whether it may be left empty.
@@ -126,7 +127,7 @@ def form_values(specs: Sequence[FieldSpec], config: Mapping[str, object]) -> dic
 
 def to_widget(spec: FieldSpec, value: object) -> object:
     """Return a configuration value as its form control shows it."""
-    if spec.kind == "choices":
+    if spec.kind in ("choices", "open choices"):
         return list(value) if isinstance(value, list | tuple) else []
     if spec.kind == "yaml":
         return "" if value is None else _flow(value)
@@ -143,7 +144,7 @@ def from_widget(spec: FieldSpec, value: object) -> object:
     """
     if spec.kind == "switch":
         return bool(value)
-    if spec.kind == "choices":
+    if spec.kind in ("choices", "open choices"):
         return list(value) if isinstance(value, list | tuple) else []
     if value is None or (isinstance(value, str) and not value.strip()):
         if spec.nullable:
@@ -305,6 +306,8 @@ def _kind(node: _Node, root: _Node) -> tuple[Kind, tuple[str, ...]]:
         item, _ = _resolve(node["items"], root)
         if "enum" in item:
             return "choices", tuple(str(v) for v in item["enum"])
+        if "examples" in item:  # others may be written as well
+            return "open choices", tuple(str(v) for v in item["examples"])
     return "yaml", ()
 
 

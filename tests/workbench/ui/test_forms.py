@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
 from uda4inst.training.config import Config
 from workbench.ui.forms import (
@@ -274,3 +275,11 @@ def test_field_specs__leaves_out_what_is_filled_in_by_itself() -> None:
     keys = [spec.key for spec in field_specs(Config.model_json_schema())]
     assert "data.source.only" in keys
     assert not [key for key in keys if key.endswith("only_hash")]
+
+
+def test_field_specs__rare_classes_are_offered_and_others_may_be_written() -> None:
+    known = {spec.key: spec for spec in field_specs(Config.model_json_schema())}
+    for key in ("method.pool.rare_classes", "method.classes"):
+        assert (known[key].kind, known[key].choices) == ("open choices", THING_NAMES)
+        chosen = from_widget(known[key], ["car", "traffic sign"])
+        assert to_widget(known[key], chosen) == ["car", "traffic sign"]

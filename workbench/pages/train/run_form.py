@@ -178,9 +178,15 @@ def _control(field: FieldSpec, value: object, *, visible: bool) -> Control:
     if field.kind in ("whole", "number"):
         number = value if isinstance(value, int | float) else None
         return gr.Number(number, **looks, min_width=120)
-    if field.kind == "choices":
+    if field.kind in ("choices", "open choices"):
         several = [str(name) for name in value] if isinstance(value, list) else []
-        return gr.Dropdown(list(field.choices), value=several, multiselect=True, **looks)
+        return gr.Dropdown(
+            list(field.choices),
+            value=several,
+            multiselect=True,
+            allow_custom_value=field.kind == "open choices",
+            **looks,
+        )
     text = "" if value is None else str(value)
     if field.kind == "choice":
         return gr.Dropdown(list(field.choices), value=text, **looks, min_width=120)
