@@ -51,7 +51,9 @@ def data_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
             ("unpack", "a.suite.zip", "x/y"), "NAME must be that of a folder", id="unpack"
         ),
         pytest.param(("report", ".", "--network", "x"), "student, teacher, got 'x'", id="network"),
-        pytest.param(("report", ".", "--protocol", "x"), "cityscapes, coco, pixels", id="protocol"),
+        pytest.param(
+            ("report", ".", "--protocol", "x"), "cityscapes, coco, pixels, got", id="protocol"
+        ),
     ],
 )
 def test_suite__mistake_is_one_message_and_exit_code_2(
