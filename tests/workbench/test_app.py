@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.components import Component
 
 from workbench.app import PAGES, launch_options
 from workbench.header import first_session
@@ -30,6 +31,16 @@ def test_build_app__every_event_has_a_name_of_its_own(app: gr.Blocks) -> None:
 
 def test_build_app__nothing_is_offered_to_other_programs(app: gr.Blocks) -> None:
     assert {event.api_visibility for event in events(app)} == {"private"}
+
+
+def test_build_app__the_browser_is_told_of_one_place_of_progress_an_event(app: gr.Blocks) -> None:
+    # Gradio's pages look for each such place in the whole page, whether progress is shown or not.
+    assert {event.show_progress for event in events(app)} == {"hidden"}
+    for event in events(app):
+        seen = [
+            o for o in event.outputs if isinstance(o, Component) and o.get_block_name() != "state"
+        ]
+        assert [*(event.show_progress_on or [])] == seen[:1]
 
 
 def test_build_app__one_session_and_nothing_hidden(app: gr.Blocks) -> None:

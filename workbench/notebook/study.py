@@ -36,7 +36,8 @@ class Study:
     Args:
         suite: a name of `uda4inst suite`.
         scale: smoke, toy or paper.
-        seeds: of the trainings.
+        seeds: of the trainings; the smoke scale, which only tells whether everything runs, takes the
+            first.
         scenes: scene sets of the toy scale; empty for its own.
         rows: keys of some rows; empty for all.
         source_root: folder of the source's data; None for the scale's own.
@@ -70,7 +71,7 @@ class Study:
         self.plan: Plan = plan_suite(
             suite,
             scale,
-            seeds=seeds,
+            seeds=seeds[:1] if scale == "smoke" else seeds,
             scenes=scenes if scale == "toy" else (),
             rows=rows,
             root=Path(root),

@@ -142,6 +142,15 @@ def test_study__scenes_are_of_the_toy_scale_alone(folder: Path) -> None:
     assert {run.cell.scenes for run in smoke.plan.chosen.runs} == {None}
 
 
+def test_study__smoke_takes_the_first_seed_alone(folder: Path) -> None:
+    toy, smoke = (
+        Study("table2", scale, scenes=(5,), rows=["none"], seeds=(3, 4))
+        for scale in ("toy", "smoke")
+    )
+    assert {run.cell.seed for run in toy.plan.chosen.runs} == {3, 4}
+    assert {run.cell.seed for run in smoke.plan.chosen.runs} == {3}
+
+
 def test_study__unknown_names(folder: Path) -> None:
     with pytest.raises(UserError, match="SUITE must be one of"):
         Study("table9", "smoke")
