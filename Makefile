@@ -123,18 +123,23 @@ gpu:
 	$(GPU_PYTHON) benchmarks/gpu.py
 
 # At length, with a report in build/soak: property tests with new examples each time (what is found
-# belongs into the tests as an explicit example; what is not reached in time is no failure), real
-# trainings killed at random moments, a day's worth of steps. An hour or two on two cores, no longer
-# than twice SOAK_SECONDS and what the simulated steps take; docs/reliability.md.
+# belongs into the tests as an explicit example; what is not reached in time is no failure), every
+# reader of files given bytes that atheris finds (a minute each, in the same time two of them), real
+# trainings killed at random moments, a day's worth of steps. Two hours on two cores, no longer than
+# twice SOAK_SECONDS, half an hour and what the simulated steps take; docs/reliability.md.
 SOAK_SECONDS ?= 1800
 SOAK_EXAMPLES ?= 2000
 SOAK_KILLS ?= 100
+SOAK_FUZZ_SECONDS ?= 60
 SOAK_SEED ?= $(shell date +%s)
 SOAK_STEPS ?= 300000
 soak: $(STAMP)
 	PROPERTIES=soak SOAK_EXAMPLES=$(SOAK_EXAMPLES) timeout $(SOAK_SECONDS) $(BIN)/python -m pytest \
 	  -q $(ON_ALL_CORES) tests/properties || test $$? -eq 124
 	mkdir -p build/soak && rm -f build/soak/*.json
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	-$(BIN)/python tests/support/fuzz.py --seconds $(SOAK_FUZZ_SECONDS) --seed $(SOAK_SEED) \
+	  --out build/soak/fuzz.json
 	$(BIN)/python tests/support/killed_runs.py --kills $(SOAK_KILLS) --seed $(SOAK_SEED) \
 	  --at-once 2 --seconds $(SOAK_SECONDS) --out build/soak/kills.json
 	$(BIN)/python tests/support/long_run.py --steps $(SOAK_STEPS) --out build/soak/long_run.json

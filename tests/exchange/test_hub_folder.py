@@ -202,6 +202,8 @@ MASKS = "model.transformer_module.queries_features.weight"
         (lambda f: (f / "config.json").write_text("{"), "config.json must be readable JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "config.json must be an object"),
         (lambda f: edit_config(f, model_type="bert"), "model_type mask2former or segformer.*bert"),
+        (lambda f: edit_config(f, model_type=["a"]), "model_type mask2former or segformer.*'a'"),
+        (lambda f: edit_config(f, uda4inst={"classes": [["car"]]}), "classes must be of person"),
         (lambda f: edit_config(f, hidden_dim=40), "hidden_dim is 40, not 32"),
         (lambda f: edit_config(f, hidden_dim="wide"), "config.json must"),
         (lambda f: edit_config(f, backbone_config=3), "config.json must"),

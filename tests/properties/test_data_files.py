@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from sample_files import (
+    CLASS_MAP,
+    ENTRY,
+    INSTANCES,
+    NAME,
+    PICTURES,
+    PREDICTION_LINE,
+    RESULTS,
+    ZIPPED,
+)
 from strange import TEXTS, VALUES, attempt, json_of, spoiled
 
 from uda4inst.classes import THING_NAMES
@@ -28,21 +35,6 @@ from uda4inst.formats.label_maps import LabelMaps
 from uda4inst.formats.predictions import read_predictions
 from uda4inst.formats.rle import as_rle, rle_decode, run_lengths
 from uda4inst.pictures import decode_picture
-
-CODE = {"size": [2, 2], "counts": "22"}
-IMAGE = {"id": 1, "file_name": "a_000000_000000.png", "height": 2, "width": 2}
-ANNOTATION = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": CODE}
-POLYGON = {**ANNOTATION, "id": 2, "segmentation": [[0, 0, 1, 0, 1, 1]]}
-INSTANCES = {
-    "images": [IMAGE],
-    "annotations": [ANNOTATION, POLYGON],
-    "categories": [{"id": 1, "name": "person"}],
-}
-NAME = "a_000000_000000"
-ENTRY = {"image_id": NAME, "category_id": 3, "segmentation": CODE, "score": 0.5}
-RESULTS = {"images": [{"id": 1, "file_name": f"{NAME}.png"}], "annotations": [ENTRY]}
-PREDICTION = {"label": 2, "score": 0.5, "rle": CODE}
-LINE = {"sample_id": NAME, "size": [2, 2], "detections": [PREDICTION]}
 
 
 def put(path: Path, data: bytes) -> Path:
@@ -75,7 +67,7 @@ def test_results__are_some_or_a_message(tmp_path: Path, data: bytes) -> None:
         assert detection.pixels().shape == (2, 2)
 
 
-@given(st.lists(json_of(LINE), max_size=3), st.booleans())
+@given(st.lists(json_of(PREDICTION_LINE), max_size=3), st.booleans())
 def test_predictions__are_some_or_a_message(
     tmp_path: Path, lines: list[bytes], is_packed: bool
 ) -> None:
@@ -88,7 +80,7 @@ def test_predictions__are_some_or_a_message(
             assert "run-length code" in message or pixels.shape == image.size
 
 
-@given(spoiled(gzip.compress(json.dumps(LINE).encode(), mtime=0)))
+@given(spoiled(gzip.compress(json.dumps(PREDICTION_LINE).encode(), mtime=0)))
 def test_packed_predictions__are_some_or_a_message(tmp_path: Path, data: bytes) -> None:
     path = put(tmp_path / "a.gz", data)
     attempt(lambda: list(read_predictions(path)))
@@ -97,9 +89,6 @@ def test_packed_predictions__are_some_or_a_message(tmp_path: Path, data: bytes) 
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda t: t.encode("utf-8", "replace")))
 def test_image_list__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
     attempt(read_image_list, put(tmp_path / "a.txt", data))
-
-
-CLASS_MAP = {"classes": {"Pedestrian": "person", "dog": None, "van": "car"}}
 
 
 @given(
@@ -155,30 +144,6 @@ def test_run_lengths__of_a_code_are_those_it_was_made_of(lengths: list[int]) -> 
     np.testing.assert_array_equal(rle_decode(code), mask)
 
 
-def picture(kind: str, mode: str) -> bytes:
-    pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, kind)
-    return buffer.getvalue()
-
-
-PICTURES = {
-    f"{kind}-{mode}": picture(kind, mode)
-    for kind, mode in [
-        ("PNG", "RGB"),
-        ("PNG", "L"),
-        ("PNG", "P"),
-        ("JPEG", "RGB"),
-        ("JPEG", "L"),
-        ("GIF", "P"),
-        ("TIFF", "RGB"),
-        ("BMP", "RGB"),
-        ("WEBP", "RGB"),
-        ("PPM", "RGB"),
-    ]
-}
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @given(data=st.data())
 def test_picture__is_one_or_a_message(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
@@ -205,16 +170,6 @@ def test_submission__is_one_or_a_message(tmp_path: Path, data: st.DataObject) ->
     found, _ = attempt(read_submission, tmp_path, [NAME])
     for line in [] if found is None else found[NAME]:
         attempt(line.load, (3, 3))
-
-
-def zipped() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a.png", PICTURES["PNG-L"])
-    return buffer.getvalue()
-
-
-ZIPPED = zipped()
 
 
 @given(spoiled(ZIPPED))

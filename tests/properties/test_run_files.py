@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sample_files import (
+    ARRAYS,
+    CHOICE,
+    EVALUATION,
+    MANIFEST,
+    METRICS_LINE,
+    OPTIMIZER,
+    SNAPSHOT,
+    STATUS,
+)
 from strange import attempt, exchanged, json_of, spoiled
 
 from uda4inst.run_folder.checkpoints import Checkpoint, read_checkpoint
@@ -25,42 +32,6 @@ from uda4inst.training.config import load_config, preset_names
 from uda4inst.yaml_dialect import parse_yaml
 
 CONFIGS = Path(__file__).parents[2] / "uda4inst" / "configs"
-STATUS = {"state": "running", "step": 3, "steps": 9, "pid": 1, "heartbeat": 1.5, "host": "a"}
-SCORES = {"AP": 0.1, "per_class": {"car": {"AP": None}}}
-EVALUATION = {"step": 3, "results": {"student": {"coco": SCORES}}, "images": 3, "modules": {}}
-QUALITY = {"quality": 0.5, "f1": 0.5}
-THRESHOLD = {"threshold": 0.8, "pseudo_labels": 2.5, "agreement": QUALITY, "stability": None}
-CHOICE = {
-    "checkpoints": [
-        {"step": 3, "network": "teacher", "diagnostic": None, "thresholds": [THRESHOLD]},
-    ],
-    "chosen": {"step": 3, "threshold": 0.8},
-    "by": "agreement",
-    "images": 4,
-}
-MANIFEST = {
-    "step": 3,
-    "stage": 1,
-    "kept": False,
-    "architecture": {"preset": "tiny", "num_classes": 8},
-    "files": {n: {"sha256": "", "bytes": 0} for n in ("student.safetensors", "state.pt")},
-}
-DETECTION = {
-    "label": 2,
-    "score": 0.5,
-    "class_score": 0.9,
-    "mask_score": 0.9,
-    "rle": {"size": [2, 2], "counts": "22"},
-}
-SNAPSHOT = {
-    "step": 3,
-    "stage": 1,
-    "method": "a",
-    "class_thresholds": {"car": 0.5},
-    "items": [{"source_id": "a", "target_id": "b", "detections": [DETECTION], "kept": [True]}],
-    "pool": [{"label": 1, "sample_id": "a", "step": 1, "times_drawn": 0, "patch": "pool_0"}],
-}
-LINE = json.dumps({"step": 3, "loss": 1.5, "losses": {"a": 1.0}}).encode() + b"\n"
 
 
 def put(path: Path, data: bytes) -> Path:
@@ -122,7 +93,12 @@ def test_command__is_one_or_nothing(tmp_path: Path, data: bytes) -> None:
     read_command(RunDir(tmp_path))
 
 
-@given(st.lists(spoiled(LINE) | st.just(LINE) | json_of({"step": 3, "loss": 1.0}), max_size=4))
+@given(
+    st.lists(
+        spoiled(METRICS_LINE) | st.just(METRICS_LINE) | json_of({"step": 3, "loss": 1.0}),
+        max_size=4,
+    )
+)
 @example([b"[" * 100_000 + b"\n"])
 @example([b'{"\x80tep": 3}\n'])
 def test_metrics__are_what_can_be_read(tmp_path: Path, lines: list[bytes]) -> None:
@@ -140,15 +116,6 @@ def test_manifest__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
     attempt(read_checkpoint, tmp_path)
 
 
-def packed(value: object) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
-
-
-OPTIMIZER = packed({"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"params": [0]}]})
-
-
 @given(spoiled(OPTIMIZER))
 @example(b"\x80K" + OPTIMIZER[2:])  # an archive to zipfile, a pickle of an old kind to torch
 def test_optimizer_file__is_one_or_a_message(tmp_path: Path, data: bytes) -> None:
@@ -156,21 +123,6 @@ def test_optimizer_file__is_one_or_a_message(tmp_path: Path, data: bytes) -> Non
     files = {"optimizer.pt": {"bytes": len(data)}}
     _, message = attempt(Checkpoint(tmp_path, {"files": files}).load, "optimizer.pt")
     assert "weights_only" not in message
-
-
-def archive() -> bytes:
-    buffer = io.BytesIO()
-    picture = np.zeros((2, 2, 3), np.uint8)
-    ids = np.ones((2, 2), np.int32)
-    labels = np.array([2])
-    np.savez_compressed(
-        buffer, source_0=picture, target_0=picture, source_ids_0=ids, source_labels_0=labels,
-        pool_0=picture,
-    )  # fmt: skip
-    return buffer.getvalue()
-
-
-ARRAYS = archive()
 
 
 @pytest.mark.parametrize("spoil", ["facts", "arrays"])

@@ -38,6 +38,18 @@ def test_report__names_faults(tmp_path: Path) -> None:
     assert "- semantic, seed 7: differs: runs/a/checkpoints/latest" in text
 
 
+def test_report__counts_files_and_names_what_was_not_borne(tmp_path: Path) -> None:
+    each = [
+        {"target": "yaml", "files": 1200, "seconds": 9.0, "covered": 3, "faults": []},
+        {"target": "status", "files": 30, "seconds": 9.0, "covered": 3, "faults": ["KeyError: a"]},
+    ]
+    report = {"searches": each, "seed": 4, "seconds": 120, "commit": "abc"}
+    (tmp_path / "fuzz.json").write_text(json.dumps(report))
+    text = soak_report.report(tmp_path)
+    assert "**1,230 files** read by 2 readers, 30 (status) or more by each; seed 4; 2 min" in text
+    assert "**Faults: 1.**\n\n- status: KeyError: a\n" in text
+
+
 def test_into__replaces_what_stood_between_the_marks() -> None:
     page = f"a\n{soak_report.BEGIN}\nold\n{soak_report.END}\nb\n"
     wanted = f"a\n{soak_report.BEGIN}\nnew\n{soak_report.END}\nb\n"

@@ -24,7 +24,11 @@ def report(folder: Path) -> str:
         part(json.loads(path.read_text(encoding="utf-8")))
         if (path := folder / name).exists()
         else f"{name} is not there: that part was not run.\n"
-        for name, part in (("kills.json", kills), ("long_run.json", long_run))
+        for name, part in (
+            ("kills.json", kills),
+            ("long_run.json", long_run),
+            ("fuzz.json", searches),
+        )
     ]
     return "\n".join(parts)
 
@@ -84,6 +88,22 @@ def long_run(found: Mapping[str, Any]) -> str:
         )
     lines += [f"- {fault}" for fault in found["faults"]]
     return "\n".join(lines) + "\n"
+
+
+def searches(found: Mapping[str, Any]) -> str:
+    every = sorted(found["searches"], key=lambda one: one["target"])
+    faults = [f"{one['target']}: {fault}" for one in every for fault in one["faults"]]
+    files = sum(one["files"] for one in every)
+    least = min(every, key=lambda one: one["files"])
+    lines = [
+        f"**{files:,} files** read by {len(every)} readers, {least['files']:,} "
+        f"({least['target']}) or more by each; seed {found['seed']}; "
+        f"{found['seconds'] / 60:.0f} minutes; commit `{found['commit']}`. "
+        f"**Faults: {len(faults)}.**",
+        "",
+        *(f"- {fault}" for fault in faults),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def into(page: str, text: str) -> str:

@@ -323,7 +323,8 @@ def _facts(found: Any, task: Task) -> Facts:
     known = {field.name for field in fields(Facts)}
     values = dict(found) if isinstance(found, Mapping) else {}
     classes, short_side = values.get("classes"), values.get("short_side")
-    if not isinstance(classes, list) or not classes or not set(classes) <= set(task.class_names):
+    are_names = isinstance(classes, list) and all(name in task.class_names for name in classes)
+    if not classes or not are_names:
         raise UserError(
             f"{_KEY}.classes must be of {', '.join(task.class_names)}, got {str(classes)[:200]}. "
             "Put it back, or export the run again."

@@ -126,14 +126,14 @@ def preset_of(config: Mapping[str, Any]) -> str:
         "segformer": (SegformerConfig, SEGFORMER_PRESETS, segformer_differences),
     }
     kind = config.get("model_type")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UserError(
-            f"config.json must be of model_type {' or '.join(kinds)}, got {kind!r}. Only these "
-            "networks of transformers are ours too."
+            f"config.json must be of model_type {' or '.join(kinds)}, got {str(kind)[:80]!r}. Only "
+            "these networks of transformers are ours too."
         )
     library: Any
     differences: Any
-    library, presets, differences = kinds[str(kind)]
+    library, presets, differences = kinds[kind]
     try:
         theirs: Any = library.from_dict(dict(config))
         classes = len(theirs.id2label)

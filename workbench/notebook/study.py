@@ -36,8 +36,7 @@ class Study:
     Args:
         suite: a name of `uda4inst suite`.
         scale: smoke, toy or paper.
-        seeds: of the trainings; the smoke scale, which only tells whether everything runs, takes the
-            first.
+        seeds: of the trainings; the smoke scale, which only tells whether it runs, takes the first.
         scenes: scene sets of the toy scale; empty for its own.
         rows: keys of some rows; empty for all.
         source_root: folder of the source's data; None for the scale's own.
