@@ -53,6 +53,14 @@ def test_thing_classes__names_that_cannot_be(own: tuple[str, ...], words: str) -
         ThingClasses(own)
 
 
+@pytest.mark.parametrize(
+    ("own", "names"),
+    [(["cone"], ("cone",)), (("a b",), ("a b",)), ([1, "Cone"], ()), ("cone", ()), (None, ())],
+)
+def test_thing_classes__said_by_a_file(own: object, names: tuple[str, ...]) -> None:
+    assert ThingClasses.said(own).own == names
+
+
 def test_class_colors__there_is_one_for_every_class_and_neighbours_differ() -> None:
     assert len(CLASS_COLORS) == MAX_THINGS
     assert len(set(CLASS_COLORS)) == MAX_THINGS

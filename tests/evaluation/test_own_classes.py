@@ -95,6 +95,17 @@ def test_evaluate__own_class_has_the_score_that_cars_had(
         assert other[protocol]["AP"] == pytest.approx(one[protocol]["AP"], abs=1e-12)
 
 
+def test_evaluate__says_how_many_detections_are_of_classes_not_there(
+    as_cars: CocoFolder, data: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.jsonl.gz", as_cars, car=OWN_LABEL)
+    labels = [d.label for image in read_predictions(path) for d in image.detections]
+    said = evaluate_predictions(path, as_cars)
+    assert said["detections_of_classes_not_there"] == labels.count(OWN_LABEL) > 0
+    assert said["coco"]["per_class"]["car"]["AP"] == 0
+    assert "detections_of_classes_not_there" not in evaluate_predictions(path, open_own(data))
+
+
 def test_error_maps__own_class_errs_as_cars_did(
     data: Path, as_cars: CocoFolder, tmp_path: Path
 ) -> None:

@@ -77,54 +77,52 @@ def evaluate(
     Printed in per cent, for all classes and each: AP at .50:.95 and at .50 by Cityscapes and COCO
     for instances, IoU and accuracy for semantic maps. A run's scores are kept in its folder.
     """
-    from uda4inst.data.readers import truth_class
-    from uda4inst.evaluation.basis import read_basis
-    from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
     from uda4inst.exchange.hub_folder import is_hub_folder
-    from uda4inst.formats.image_list import read_image_list
-    from uda4inst.tasks.instances import INSTANCES
 
     if (run is None) == (predictions is None):
         raise UserError(
             "evaluate must be given a RUN, or --predictions with --target, got "
             f"{'neither' if run is None else 'both'}."
         )
-    only = None if images is None else read_image_list(images)
+    where = {
+        "root": target, "format": target_format, "split": split, "annotations": annotations,
+        "unnumbered": unnumbered, "class_map": class_map,
+    }  # fmt: skip
     if predictions is not None:
-        if target is None:
-            raise UserError("--target must name the data set the predictions are for, got none.")
-        kind = truth_class(target_format)
-        require_root(target)
-        truth = kind(target, split, options=options_of(annotations, unnumbered, None, class_map))
-        protocols = protocol or PROTOCOLS
-        result = evaluate_predictions(predictions, truth, protocols=protocols, only=only)
-        parts, task = {"predictions": result}, INSTANCES
-    elif is_hub_folder(folder := Path(str(run))):
-        options = {
-            "annotations": annotations,
-            "unnumbered": unnumbered,
-            "only": images,
-            "class_map": class_map,
-        }
-        where = {"root": target, "format": target_format, "split": split, **options}
-        result, task = _of_folder(folder, where, step, protocol)
-        parts = result["results"]
+        result, task = _of_predictions(predictions, where, images, protocol)
+    elif is_hub_folder(Path(str(run))):
+        result, task = _of_folder(Path(str(run)), {**where, "only": images}, step, protocol)
+    elif images or protocol:
+        result, task = _of_stored(str(run), step, root, images, protocol)
     else:
-        result = (
-            _of_stored(str(run), step, root, only, protocol)
-            if only or protocol
-            else _of_run(str(run), step, root)
-        )
-        parts, task = result["results"], _task_of(str(run), root)
+        result, task = _of_run(str(run), step, root)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
-        return
-    basis = read_basis(result)
-    of_step = "" if "step" not in result else f", step {result['step']:,}"
-    for name, part in parts.items():
-        _print_table(f"{name}{of_step}, {basis.count}", part, task)
-    facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
-    typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
+    else:
+        _print(result, task)
+
+
+def _of_predictions(
+    path: Path,
+    where: Mapping[str, Any],
+    images: Path | None,
+    protocols: Sequence[str] | None,
+) -> tuple[dict[str, Any], Task]:
+    """Judge predictions made elsewhere."""
+    from uda4inst.data.readers import truth_class
+    from uda4inst.evaluation.scoring import PROTOCOLS, evaluate_predictions
+    from uda4inst.formats.image_list import read_image_list
+    from uda4inst.tasks.instances import INSTANCES
+
+    only = None if images is None else read_image_list(images)
+    if where["root"] is None:
+        raise UserError("--target must name the data set the predictions are for, got none.")
+    kind = truth_class(where["format"])
+    require_root(where["root"])
+    options = options_of(where["annotations"], where["unnumbered"], None, where["class_map"])
+    truth = kind(where["root"], where["split"], options=options)
+    judged = evaluate_predictions(path, truth, protocols=protocols or PROTOCOLS, only=only)
+    return judged, INSTANCES
 
 
 def _of_folder(
@@ -157,29 +155,32 @@ def _of_folder(
     return found, exported.task
 
 
-def _of_run(name: str, step: int | None, root: Path) -> dict[str, Any]:
+def _of_run(name: str, step: int | None, root: Path) -> tuple[dict[str, Any], Task]:
     """Evaluate a checkpoint and write the result into the run folder."""
     from uda4inst.commands.terminal import counting
     from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
     from uda4inst.training.groups import category_groups
 
     run = find_run(name, root=root)
     with counting("loading") as show:
-        return category_groups.evaluate(
+        found = category_groups.evaluate(
             run, step=step, progress=lambda network, done, total: show(done, total, network)
         )
+    return found, load_config(run.config).task
 
 
 def _of_stored(
     name: str,
     step: int | None,
     root: Path,
-    only: ImageList | None,
+    images: Path | None,
     protocols: Sequence[str] | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Task]:
     """Judge a run's stored predictions of some images or by some protocols; nothing is written."""
     from uda4inst.evaluation.basis import basis_json, basis_of
     from uda4inst.evaluation.scoring import evaluate_predictions
+    from uda4inst.formats.image_list import read_image_list
     from uda4inst.run_folder.evaluations import (
         evaluated_steps,
         predicting_networks,
@@ -190,6 +191,7 @@ def _of_stored(
     from uda4inst.training.config import load_config
     from uda4inst.training.validation import require_validation
 
+    only = None if images is None else read_image_list(images)
     run = find_run(name, root=root)
     config = load_config(run.config)
     if config.task.name != INSTANCES.name:
@@ -218,7 +220,8 @@ def _of_stored(
         for network in networks
     }
     places = range(len(dataset)) if only is None else dataset.places(only)
-    return {"step": chosen, **basis_json(basis_of(dataset, places)), "results": results}
+    basis = basis_json(basis_of(dataset, places))
+    return {"step": chosen, **basis, "results": results}, config.task
 
 
 def _first(dataset: ImageTree, count: int) -> ImageList:
@@ -229,12 +232,16 @@ def _first(dataset: ImageTree, count: int) -> ImageList:
     return ImageList(tuple(sorted(names)))
 
 
-def _task_of(name: str, root: Path) -> Task:
-    """Return what a run predicts."""
-    from uda4inst.run_folder.layout import find_run
-    from uda4inst.training.config import load_config
+def _print(result: Mapping[str, Any], task: Task) -> None:
+    """Print a table for each network, and what it all rests on."""
+    from uda4inst.evaluation.basis import read_basis
 
-    return load_config(find_run(name, root=root).config).task
+    basis = read_basis(result)
+    of_step = "" if "step" not in result else f", step {result['step']:,}"
+    for name, part in result.get("results", {"predictions": result}).items():
+        _print_table(f"{name}{of_step}, {basis.count}", part, task)
+    facts = {k: v for k, v in result.items() if not isinstance(v, Mapping) and k not in _OF_BASIS}
+    typer.echo(", ".join([*(f"{k} {v}" for k, v in facts.items()), f"judged on {basis.words}"]))
 
 
 def _print_table(name: str, result: Mapping[str, Any], task: Task) -> None:

@@ -42,6 +42,7 @@ Entries = Sequence[ScoredMask | MaskLine]
 _AP: Final[Mapping[str, type[CityscapesAP | CocoAP]]] = {"cityscapes": CityscapesAP, "coco": CocoAP}
 PROTOCOLS: Final = tuple(_AP)  # unless others are asked for
 ALL_PROTOCOLS: Final = (*PROTOCOLS, THING_PIXELS)
+_UNJUDGED: Final = "detections_of_classes_not_there"
 # A trainId that is no thing: background of a class nobody named is judged as any other.
 _SOME_STUFF: Final = np.uint8(next(c.train_id for c in SEMANTIC_CLASSES if not c.is_thing))
 
@@ -190,7 +191,9 @@ def evaluate_predictions(
         Where it came from (`predictions`, `target`), what it rests on (`basis.Basis`: `dataset`,
         `split`, `images`, `images_there`, `image_names`), and for every protocol
         `AP`, `AP50` and `per_class`, in [0, 1], null for classes without ground truth; by
-        "thing_pixels" what `ThingPixels.to_json` says.
+        "thing_pixels" what `ThingPixels.to_json` says. Where some detections are of classes that
+        the data set does not have and count for nothing, how many
+        (`detections_of_classes_not_there`).
 
     Raises:
         UserError: anything about the files that the user can mend, naming file and line or entry.
@@ -198,7 +201,8 @@ def evaluate_predictions(
     path = Path(path)
     scores = accumulators(protocols, dataset.thing_classes)
     places = range(len(dataset)) if only is None else dataset.places(only)
-    work = _ImageScore(dataset, _read_entries(path, dataset), tuple(protocols), places)
+    entries = _read_entries(path, dataset)
+    work = _ImageScore(dataset, entries, tuple(protocols), places)
 
     def show(done: int) -> None:
         if progress is not None:
@@ -210,9 +214,20 @@ def evaluate_predictions(
     return {
         "predictions": str(path),
         "target": str(dataset.root),
+        **_unjudged(entries, dataset, places),
         **basis_json(basis_of(dataset, places)),
         **results_json(scores),
     }
+
+
+def _unjudged(
+    entries: Sequence[Entries], dataset: ImageTree, places: Sequence[int]
+) -> dict[str, int]:
+    """Return how many detections are of classes that the data set does not have, if any are."""
+    known = len(dataset.thing_classes)
+    found = (entry for place in places for entry in entries[place])
+    count = sum(isinstance(entry, ScoredMask) and entry.label >= known for entry in found)
+    return {_UNJUDGED: count} if count else {}
 
 
 def read_detections(path: Path, dataset: ImageTree) -> Iterator[tuple[ScoredMask, ...]]:

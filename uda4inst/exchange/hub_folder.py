@@ -304,12 +304,8 @@ def open_exported(folder: Path) -> Exported:
 def _things(id2label: Any) -> ThingClasses:
     """Return the classes of a head: the eight and those behind them; the eight if it has others."""
     names = tuple(map(str, id2label.values())) if isinstance(id2label, Mapping) else ()
-    if names[: len(EIGHT)] != EIGHT.names:
-        return EIGHT
-    try:
-        return ThingClasses(names[len(EIGHT) :])
-    except ValueError:
-        return EIGHT
+    is_ours = names[: len(EIGHT)] == EIGHT.names
+    return ThingClasses.said(names[len(EIGHT) :]) if is_ours else EIGHT
 
 
 def _facts(found: Any, task: Task) -> Facts:

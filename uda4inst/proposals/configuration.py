@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from uda4inst.classes import EIGHT, NUM_THINGS, ThingClasses
@@ -104,7 +105,7 @@ def propose(
         "method": {
             **method,
             **scale.method,
-            "pool": {**scale.pool, "rare_classes": _rare(statistics, len(source))},
+            "pool": {**scale.pool, "rare_classes": propose_rare(statistics, len(source))},
         },
         **scale.values,
     }
@@ -228,14 +229,28 @@ def _groups(statistics: DatasetStatistics, card: Card | None, things: ThingClass
     return Because("two", "People and cycles, vehicles: the paper's choice, in twice the time.")
 
 
-def _rare(statistics: DatasetStatistics, images: int) -> Because:
+def propose_rare(statistics: DatasetStatistics, images: int) -> Because:
+    """Return the pool's classes: the rarest of each group.
+
+    The only class of its group is that, too, and is left out where there are many of it.
+
+    Args:
+        statistics: of the source.
+        images: of the source, counted or not.
+    """
     counts = ", ".join(f"{c.name} {c.instances}" for c in statistics.classes if c.instances)
     kinds = "people and cycles, and of vehicles"
     if len(statistics.classes) > NUM_THINGS:
         kinds = "people and cycles, of vehicles, and of own classes"
+    rarest = list(statistics.rare_classes().values())
+    middle = median(c.instances for c in statistics.classes if c.instances) if rarest else 0
+    frequent = [c.name for c in statistics.classes if c.name in rarest and c.instances > middle]
+    rare = [name for name in rarest if name not in frequent] or rarest
+    left_out = f", without {', '.join(frequent)}, of which there are many" if rare != rarest else ""
     return Because(
-        list(statistics.rare_classes().values()),
-        f"The rarest of {kinds}, in {statistics.images} of {images} source images: {counts}.",
+        rare,
+        f"The rarest of {kinds}{left_out}, in {statistics.images} of {images} source images: "
+        f"{counts}.",
     )
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from uda4inst.classes import EIGHT, ThingClasses
+from uda4inst.classes import ThingClasses
 from uda4inst.errors import UserError
 from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.checkpoints import complete_steps
@@ -306,11 +306,7 @@ class RunStore:
 
     def things(self, name: str) -> ThingClasses:
         """Return the things of a run; the eight where its configuration does not say."""
-        own = self.setting(name, "method.own_classes")
-        try:
-            return ThingClasses(tuple(map(str, own)) if isinstance(own, list | tuple) else ())
-        except ValueError:
-            return EIGHT
+        return ThingClasses.said(self.setting(name, "method.own_classes"))
 
     def number(self, name: str, key: str) -> float | None:
         """Return a setting that is a number, or None."""

@@ -133,8 +133,7 @@ class SeenRequest:
     def things(self) -> ThingClasses:
         """Return the classes of the run's objects; the eight where it does not say."""
         method = read_config_values(self.run.config).get("method")
-        own = method.get("own_classes") if isinstance(method, Mapping) else None
-        return ThingClasses(tuple(map(str, own)) if isinstance(own, list | tuple) else ())
+        return ThingClasses.said(method.get("own_classes") if isinstance(method, Mapping) else None)
 
     def networks(self) -> list[Network]:
         """Return the networks of the run."""
