@@ -125,3 +125,14 @@ def test_package__imports_without_optional_parts() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["uda4inst.training.config", "uda4inst.suites.plan", "uda4inst.suites.report", "workbench.app"],
+)
+def test_networks__are_imported_by_those_who_build_them(module: str) -> None:
+    # `transformers` takes longer to import than everything else together.
+    code = f"import sys, {module}\nassert not {{'transformers', 'accelerate'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

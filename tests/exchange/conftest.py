@@ -13,7 +13,8 @@ from uda4inst.run_folder.checkpoints import Contents, save_checkpoint
 from uda4inst.run_folder.layout import RunDir, command_entry, create_run, record_command
 from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import Config, config_hash, load_config, to_yaml
-from uda4inst.training.groups.category_groups import evaluate, module_config
+from uda4inst.training.groups.category_groups import evaluate
+from uda4inst.training.groups.modules import module_config
 
 MakeRun = Callable[..., RunDir]
 

@@ -16,6 +16,7 @@ from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.suites.expand import stage1_hash
 from uda4inst.training.config import config_hash, load_config, to_yaml
 from uda4inst.training.groups import category_groups
+from uda4inst.training.groups.modules import modules_of
 from uda4inst.training.places import move_run, what_differs
 from uda4inst.training.schema import Config
 
@@ -153,6 +154,6 @@ def test_move_run__all_category_groups(short_run: Overrides, tmp_path: Path) -> 
     run = RunDir(tmp_path / "g")
     category_groups._create(run, config)
     move_run(run, [f"data.val.root={tmp_path}", "training.log_every=7"])
-    for folder in (run, *category_groups.modules_of(run)):
+    for folder in (run, *modules_of(run)):
         moved = load_config(folder.config)
         assert (moved.data.val.root, moved.training.log_every) == (str(tmp_path), 7)

@@ -175,13 +175,13 @@ def _networks_of(run: RunDir, step: int | None) -> _Chosen:
 
     from uda4inst.run_folder.checkpoints import open_checkpoint
     from uda4inst.training.config import load_config
-    from uda4inst.training.groups.category_groups import modules_of
+    from uda4inst.training.groups.modules import networks_of
     from uda4inst.training.validation import load_network
 
     found: list[Network] = []
     titles: list[str] = []
     sources: set[tuple[int, str]] = set()
-    for module in modules_of(run) if run.is_grouped else [run]:
+    for module in networks_of(run):
         config = load_config(module.config)
         checkpoint = open_checkpoint(module.checkpoints, step=step)
         chosen = checkpoint.networks[-1]

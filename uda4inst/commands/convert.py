@@ -124,7 +124,7 @@ def _network_of_run(source: str, network: str, step: int | None, root: Path) -> 
     from uda4inst.run_folder.checkpoints import open_checkpoint
     from uda4inst.run_folder.layout import find_run
     from uda4inst.training.config import load_config
-    from uda4inst.training.groups.category_groups import modules_of
+    from uda4inst.training.groups.modules import modules_of
     from uda4inst.training.validation import choose_device, load_network
 
     run = find_run(source, root=root)

@@ -120,12 +120,12 @@ def _networks(
     from uda4inst.run_folder.checkpoints import open_checkpoint
     from uda4inst.tasks.base import TrainedNetwork
     from uda4inst.training.config import load_config
-    from uda4inst.training.groups.category_groups import modules_of
+    from uda4inst.training.groups.modules import networks_of
     from uda4inst.training.validation import choose_device, load_network
 
     titles: list[str] = []
     networks: list[TrainedNetwork] = []
-    for module in modules_of(run) if run.is_grouped else [run]:
+    for module in networks_of(run):
         config = load_config(module.config)
         checkpoint = open_checkpoint(module.checkpoints, step=step)
         chosen = checkpoint.networks[-1] if network == "best" else network

@@ -33,7 +33,7 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks import task_of
 from uda4inst.tasks.base import Task, TrainedNetwork
 from uda4inst.training.config import Config, config_hash, load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.groups.modules import modules_of
 from uda4inst.training.validation import load_network
 
 CONFIG: Final = "config.json"

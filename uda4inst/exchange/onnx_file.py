@@ -32,7 +32,7 @@ from uda4inst.run_folder.checkpoints import open_checkpoint
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.structures import Size
 from uda4inst.training.config import config_hash, load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.groups.modules import modules_of
 
 SUFFIX: Final = ".onnx"
 # Largest difference from the network's own outputs, as a share of their largest value. Sums in

@@ -21,7 +21,7 @@ from uda4inst.run_folder.checkpoints import (
 )
 from uda4inst.run_folder.layout import RunDir, read_command, read_json
 from uda4inst.training.config import config_hash, load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.groups.modules import modules_of
 
 KIND: Final = Kind(
     format="uda4inst-packed-1",

@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers.utils import logging as hf_logging
 
 from uda4inst.errors import UserError
 
@@ -47,6 +46,8 @@ def read_checkpoint(name: str, read: Callable[[bool], _Loaded]) -> _Loaded:
 @contextmanager
 def quiet_library() -> Iterator[None]:
     """Keep the library's bars and tables off the console: our report says it in one line."""
+    from transformers.utils import logging as hf_logging
+
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import ResNetBackbone, ResNetConfig, ResNetModel
 
 from uda4inst.models.recompute import Recomputed
+
+if TYPE_CHECKING:
+    from transformers import ResNetBackbone, ResNetConfig, ResNetModel
 
 _Four = tuple[int, int, int, int]
 DILATED_STRIDE: Final = 8  # pixels from a cell to the next in the last two stages, once dilated
@@ -42,6 +44,8 @@ class ResNetSize:
 
     def config(self) -> ResNetConfig:
         """Return the library's configuration of this size."""
+        from transformers import ResNetConfig
+
         return ResNetConfig(
             embedding_size=self.stem_width,
             hidden_sizes=list(self.widths),

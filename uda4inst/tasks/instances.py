@@ -31,7 +31,6 @@ from uda4inst.formats.predictions import (
 from uda4inst.models.mask2former.criterion import Criterion
 from uda4inst.models.mask2former.decode import decode
 from uda4inst.models.mask2former.kernels import DeformableKernel
-from uda4inst.models.mask2former.network import build_model
 from uda4inst.models.mask2former.prediction import Prediction
 from uda4inst.models.mask2former.presets import MODEL_PRESETS
 from uda4inst.models.network import LoadReport, Network
@@ -125,6 +124,8 @@ class Instances:
         deformable_kernel: DeformableKernel = "torch",
     ) -> tuple[Network, LoadReport]:
         """Return a Mask2Former and what was loaded into it."""
+        from uda4inst.models.mask2former.network import build_model
+
         return build_model(
             preset,
             weights=weights,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from uda4inst.data.stream.dataset import Trees, open_trees
 from uda4inst.data.stream.loading import build_loader
 from uda4inst.data.tree import ImageTree, check_sizes
 from uda4inst.structures import DomainBatch
 from uda4inst.training.config import Config
-from uda4inst.training.processes import Processes
 from uda4inst.training.validation import open_validation, require_classes
+
+if TYPE_CHECKING:
+    from uda4inst.training.processes import Processes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

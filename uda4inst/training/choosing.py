@@ -39,7 +39,7 @@ from uda4inst.run_folder.evaluations import read_evaluation
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.tasks.instances import INSTANCES
 from uda4inst.training.config import Config, config_hash, load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.groups.modules import networks_of
 from uda4inst.training.validation import choose_device, load_network
 from uda4inst.uda.pseudo_labels import EgoConfig
 
@@ -94,7 +94,7 @@ def check_can_choose(run: RunDir) -> None:
             f"RUN must be a run of instance segmentation, got one of {task.name} maps "
             f"({run.path}). Detections alone are compared here; choose another run."
         )
-    for part in modules_of(run) if run.is_grouped else [run]:
+    for part in networks_of(run):
         if not complete_steps(part.checkpoints):
             open_checkpoint(part.checkpoints)  # says what is there
 
@@ -123,7 +123,7 @@ def choose_checkpoint(
         UserError: see `check_can_choose`; a checkpoint or an image is damaged, or the disk is full.
     """
     check_can_choose(run)
-    parts = modules_of(run) if run.is_grouped else [run]
+    parts = networks_of(run)
     measured: dict[RunDir, list[Measured]] = {}
     written: dict[RunDir, dict[str, Any]] = {}
     for part in parts:

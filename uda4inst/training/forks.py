@@ -8,7 +8,7 @@ from uda4inst.run_folder import going_back
 from uda4inst.run_folder.checkpoints import latest_step
 from uda4inst.run_folder.layout import RunDir, check_run_name, module_name
 from uda4inst.training.config import load_config, to_yaml
-from uda4inst.training.groups.category_groups import module_config, modules_of
+from uda4inst.training.groups.modules import module_config, networks_of
 
 
 def fork(run: RunDir, name: str, *, root: Path, step: int | None = None) -> tuple[RunDir, int]:
@@ -32,7 +32,7 @@ def fork(run: RunDir, name: str, *, root: Path, step: int | None = None) -> tupl
     config = config.model_copy(
         update={"run": config.run.model_copy(update={"root": str(root), "name": name})}
     )
-    networks = modules_of(run) if run.is_grouped else [run]
+    networks = networks_of(run)
     if step is None:
         step = min((latest_step(one.checkpoints) or 0 for one in networks), default=0)
     modules = {

@@ -31,7 +31,7 @@ from uda4inst.run_folder.checkpoints import Checkpoint, complete_steps, open_che
 from uda4inst.run_folder.layout import RunDir, numbered
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.training.config import load_config
-from uda4inst.training.groups.category_groups import modules_of
+from uda4inst.training.groups.modules import networks_of
 from uda4inst.training.session import checkpoint_at
 from uda4inst.training.validation import choose_device, load_network
 from workbench.sessions.building import (
@@ -105,7 +105,7 @@ def find_embedders(
         UserError: there is no such checkpoint or network.
     """
     found: list[Embedder] = []
-    for part in modules_of(run) if run.is_grouped else [run]:
+    for part in networks_of(run):
         group = None if part is run else part.name
         start = None if steps or network != STUDENT else _start_of(part)
         if start is not None:
@@ -220,7 +220,7 @@ def _add_mixed(dataset: fo.Dataset, run: RunDir) -> None:
     known: list[str] = list(dataset.info[KEY].get("snapshots", []))
     folder = media_folder(dataset.name) / "mixed"
     folder.mkdir(parents=True, exist_ok=True)
-    for part in modules_of(run) if run.is_grouped else [run]:
+    for part in networks_of(run):
         for step in numbered(part.snapshots):
             if f"{part.name} {step}" in known:
                 continue

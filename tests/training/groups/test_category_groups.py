@@ -25,6 +25,7 @@ from uda4inst.training.choosing import choose_checkpoint
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
 from uda4inst.training.groups.merging import merge_evaluations
+from uda4inst.training.groups.modules import modules_of
 from uda4inst.training.journal import RunFailedError
 from uda4inst.training.loop import Outcome, Progress
 from uda4inst.training.validation import require_validation
@@ -80,7 +81,7 @@ def results(run: RunDir, step: int) -> dict[str, Any]:
 
 @pytest.mark.e2e
 def test_train__every_group_is_a_run_of_its_own(whole: RunDir) -> None:
-    modules = category_groups.modules_of(whole)
+    modules = modules_of(whole)
     assert [m.name for m in modules] == ["-".join(PEOPLE), "-".join(VEHICLES)]
     for module, group in zip(modules, (PEOPLE, VEHICLES), strict=True):
         config = load_config(module.config)
@@ -93,7 +94,7 @@ def test_train__every_group_is_a_run_of_its_own(whole: RunDir) -> None:
 @pytest.mark.e2e
 def test_train__a_module_sees_its_own_classes_alone(whole: RunDir) -> None:
     shown: set[int] = set()
-    for module, group in zip(category_groups.modules_of(whole), (PEOPLE, VEHICLES), strict=True):
+    for module, group in zip(modules_of(whole), (PEOPLE, VEHICLES), strict=True):
         labels = {thing_index(name) for name in group}
         for folder in sorted(module.snapshots.iterdir()):
             found = labels_in(folder)
@@ -119,9 +120,7 @@ def test_train__results_are_merged_at_every_shared_step(whole: RunDir) -> None:
         assert set(record["modules"]) == {"-".join(PEOPLE), "-".join(VEHICLES)}
         for network in networks:
             merged = record["results"][network]
-            parts = [
-                results(m, step)["results"][network] for m in category_groups.modules_of(whole)
-            ]
+            parts = [results(m, step)["results"][network] for m in modules_of(whole)]
             for protocol in ("cityscapes", "coco"):
                 for name in THING_NAMES:
                     own = parts[0] if name in PEOPLE else parts[1]
@@ -139,10 +138,10 @@ def test_train__merged_predictions_are_those_of_the_modules(whole: RunDir) -> No
         return read_resampled(folder / "teacher_resampled.npz").by_class
 
     people = [thing_index(name) for name in PEOPLE]
-    own = by_resample(category_groups.modules_of(whole)[0])
+    own = by_resample(modules_of(whole)[0])
     np.testing.assert_array_equal(by_resample(whole)[:, people], own[:, people])
     merged = read(whole)
-    parts = [read(m) for m in category_groups.modules_of(whole)]
+    parts = [read(m) for m in modules_of(whole)]
     for name, detections in merged.items():
         assert len(detections) == sum(len(part[name]) for part in parts)
         scores = [d.score for d in detections]
@@ -176,9 +175,7 @@ def test_resume__ends_as_an_unbroken_run(
     assert category_groups.resume(run) == Outcome("finished", 12)
     for step in (3, 6):
         assert results(run, step)["results"] == results(whole, step)["results"]
-    for mine, theirs in zip(
-        category_groups.modules_of(run), category_groups.modules_of(whole), strict=True
-    ):
+    for mine, theirs in zip(modules_of(run), modules_of(whole), strict=True):
         for file in ("student.safetensors", "teacher.safetensors"):
             one, other = (load_file(m.checkpoints / "00000006" / file) for m in (mine, theirs))
             assert all(torch.equal(one[name], other[name]) for name in other)
@@ -231,7 +228,7 @@ def test_train__stage_2_starts_from_the_same_group(
     start = f"training.stage2_from={whole.path}"
     config = load_config(PRESET, short(short_run, tmp_path, "next", start))
     category_groups.train(config)
-    for module in category_groups.modules_of(RunDir(tmp_path / "next")):
+    for module in modules_of(RunDir(tmp_path / "next")):
         start_of_module = load_config(module.config).training.stage2_from
         assert start_of_module == str(whole.modules / module.name)
 
@@ -258,7 +255,7 @@ def test_train__refuses_a_start_of_other_groups(
 def test_train__refuses_a_checkpoint_of_another_group(
     whole: RunDir, tmp_path: Path, short_run: ShortRun
 ) -> None:
-    module = category_groups.modules_of(whole)[0]
+    module = modules_of(whole)[0]
     start = f"training.stage2_from={module.checkpoints / '00000006'}"
     config = load_config(PRESET, short(short_run, tmp_path, "one", start, "method.groups=one"))
     with pytest.raises(UserError, match=r"same classes \(all 8\), got one of person, rider"):
@@ -289,7 +286,7 @@ def test_merge_evaluations__a_module_judged_anew_is_merged_anew(
     whole: RunDir, tmp_path: Path, short_run: ShortRun
 ) -> None:
     config = load_config(whole.config)
-    modules = category_groups.modules_of(whole)
+    modules = modules_of(whole)
     dataset = require_validation(config)
     assert merge_evaluations(whole, modules, config, dataset) == []
     whole.evaluation_of(6).unlink()
@@ -377,7 +374,7 @@ def test_train__a_group_killed_at_once_ends_the_run(tmp_path: Path, short_run: S
     run, killed = RunDir(tmp_path / "killed"), []
 
     def kill(progress: Progress) -> None:
-        module = category_groups.modules_of(run)[0]
+        module = modules_of(run)[0]
         if not killed and module.status.exists() and status(module)["step"] >= 2:
             killed.append(status(module)["pid"])
             os.kill(killed[0], signal.SIGKILL)
@@ -389,7 +386,7 @@ def test_train__a_group_killed_at_once_ends_the_run(tmp_path: Path, short_run: S
         with pytest.raises(RunFailedError, match=r"category group person-.*exit code -9"):
             category_groups.train(config, watch=kill)
     assert status(run)["state"] == "failed"
-    other = category_groups.modules_of(run)[1]
+    other = modules_of(run)[1]
     assert status(other)["state"] == "stopped"
     assert any(other.checkpoints.iterdir())
 
@@ -402,7 +399,7 @@ def test_choose__modules_and_all_of_them(whole: RunDir, monkeypatch: pytest.Monk
     for reading in ("_read", "_read_instances", "_read_semantic"):
         monkeypatch.setattr(Cityscapes, reading, refuse)
     written = choose_checkpoint(whole, images=3, thresholds=(0.07, 0.9))
-    modules = category_groups.modules_of(whole)
+    modules = modules_of(whole)
     assert list(written) == [*modules, whole]
     for folder, record in written.items():
         assert json.loads(folder.choice.read_text()) == record

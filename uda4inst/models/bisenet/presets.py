@@ -7,10 +7,12 @@ both auxiliary heads with weight 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from uda4inst.models.bisenet.network import BiSeNet
 from uda4inst.models.resnet import R18, R101, TINY, ResNetSize
+
+if TYPE_CHECKING:
+    from uda4inst.models.bisenet.network import BiSeNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class BiSeNetPreset:
 
     def build(self, *, num_classes: int, gradient_checkpointing: bool) -> BiSeNet:
         """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
+        from uda4inst.models.bisenet.network import BiSeNet
+
         return BiSeNet(
             self,
             self.context.config(),

@@ -7,11 +7,13 @@ paper has it on MiT-B5 alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from uda4inst.models.daformer.head import FusionHead
-from uda4inst.models.daformer.network import DAFormerNetwork
 from uda4inst.models.segformer.presets import SEGFORMER_PRESETS, SegFormerPreset
+
+if TYPE_CHECKING:
+    from uda4inst.models.daformer.network import DAFormerNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class DAFormerPreset:
 
     def build(self, *, num_classes: int, gradient_checkpointing: bool) -> DAFormerNetwork:
         """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
+        from uda4inst.models.daformer.network import DAFormerNetwork
+
         return DAFormerNetwork(
             self,
             self.encoder.config(num_classes),

@@ -8,10 +8,12 @@ and shift of the first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from uda4inst.models.deeplab.network import DeepLab
 from uda4inst.models.resnet import R50, R101, TINY, ResNetSize
+
+if TYPE_CHECKING:
+    from uda4inst.models.deeplab.network import DeepLab
 
 USED_RATES: Final = (6, 12)
 ALL_RATES: Final = (6, 12, 18, 24)  # of the paper DeepLab; give them to a preset of your own
@@ -38,6 +40,8 @@ class DeepLabPreset:
 
     def build(self, *, num_classes: int, gradient_checkpointing: bool) -> DeepLab:
         """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
+        from uda4inst.models.deeplab.network import DeepLab
+
         return DeepLab(
             self,
             self.backbone.config(),

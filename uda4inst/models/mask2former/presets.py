@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
+from typing import TYPE_CHECKING, Final
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.models.hub import quiet_library
 from uda4inst.models.resnet import R50, R101, ResNetSize
+
+if TYPE_CHECKING:
+    from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
 
 STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
 
@@ -42,6 +43,8 @@ class SwinSize:
 
     def config(self) -> SwinConfig:
         """Return the library's configuration of this size."""
+        from transformers import SwinConfig
+
         return SwinConfig(
             image_size=self.image_size,
             embed_dim=self.embed_dim,
@@ -89,6 +92,8 @@ class ModelPreset:
             num_classes: of the head, "no object" aside.
             names: of these; numbers stand in where there are others than so many.
         """
+        from transformers import Mask2FormerConfig
+
         known = names if num_classes == len(names) else [str(n) for n in range(num_classes)]
         backbone: SwinConfig | ResNetConfig = self.backbone.config()
         backbone.out_features = list(STAGES)

@@ -7,12 +7,14 @@ channels; every other value is the default of `transformers`. Nothing here is do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-from transformers import SegformerConfig
+from typing import TYPE_CHECKING, Final
 
 from uda4inst.classes import SEMANTIC_CLASSES
-from uda4inst.models.segformer.network import SegFormer
+
+if TYPE_CHECKING:
+    from transformers import SegformerConfig
+
+    from uda4inst.models.segformer.network import SegFormer
 
 _Four = tuple[int, int, int, int]
 
@@ -43,6 +45,8 @@ class SegFormerPreset:
 
     def config(self, num_classes: int) -> SegformerConfig:
         """Return the `transformers` configuration of this size for so many classes."""
+        from transformers import SegformerConfig
+
         known = tuple(c.name for c in SEMANTIC_CLASSES)
         names = known if num_classes == len(known) else tuple(map(str, range(num_classes)))
         return SegformerConfig(
@@ -58,6 +62,8 @@ class SegFormerPreset:
 
     def build(self, *, num_classes: int, gradient_checkpointing: bool) -> SegFormer:
         """Return the network. See `uda4inst.models.semantic.network.SemanticPreset`."""
+        from uda4inst.models.segformer.network import SegFormer
+
         return SegFormer(
             self,
             self.config(num_classes),
