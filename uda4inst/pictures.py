@@ -15,6 +15,7 @@ from PIL import Image
 
 MAX_PIXELS: Final = 2**26  # 8192x8192, the largest crop; 200 MB as RGB
 MAX_PICTURE: Final = 2**29  # bytes of a file: what `MAX_PIXELS` of 16-bit RGBA take unpacked
+_PNG_SIGNATURE: Final = 8  # bytes before the first part
 # None that starts another program, as EPS does.
 _KINDS: Final = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 
@@ -23,10 +24,27 @@ def check_picture(data: bytes) -> None:
     """Raise unless the first bytes are a picture's, of a size that it may have.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or as `check_png_parts`.
     """
-    with _opened(data):
-        pass
+    with _opened(data) as image:
+        if image.format == "PNG":
+            check_png_parts(data)
+
+
+def check_png_parts(data: bytes) -> None:
+    """Raise unless the parts of a PNG lie within the file, up to the last.
+
+    OpenCV would take as much memory as a part says it has bytes, up to 2 GiB, before it looks for
+    them.
+
+    Raises:
+        ValueError: one does not.
+    """
+    place = _PNG_SIGNATURE
+    while data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4])
+        if place + 12 > len(data):
+            raise ValueError("a part that is longer than the file")
 
 
 def decode_picture(

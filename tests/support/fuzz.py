@@ -116,7 +116,7 @@ def _run(target: str, options: Sequence[str]) -> str:
 
 def changed(data: bytes, seed: int) -> bytes | None:
     """Return JSON, or YAML, with one of its parts exchanged, left out or twice; None of others."""
-    with suppress(ValueError, RecursionError, yaml.YAMLError):
+    with suppress(TypeError, ValueError, RecursionError, yaml.YAMLError):
         document: Any = yaml.safe_load(data) if data[:1] not in b"{[" else json.loads(data)
         ways = [way for way in places(document) if way]
         if ways:
@@ -132,7 +132,7 @@ def changed(data: bytes, seed: int) -> bytes | None:
                 part.append(part[-1])
             else:
                 part[last] = chance.choice(_ODD)
-            return json.dumps(document).encode()
+            return json.dumps(document, default=str).encode()
     return None
 
 
@@ -144,20 +144,21 @@ def inner(target: str, work: Path, options: Sequence[str]) -> None:
     with atheris.instrument_imports(include=["uda4inst"]):
         from fuzz_targets import TARGETS, seeds_of
 
-    seeds = work / "seeds"
-    seeds.mkdir()
+    seeds, place = work / "seeds", work / "place"
+    for folder in (seeds, place):
+        folder.mkdir(exist_ok=True)
     for k, data in enumerate(seeds_of(target, work / "trees")):
         (seeds / str(k)).write_bytes(data[:MAX_BYTES])
-    place = work / "place"
-    place.mkdir()
     attempt = TARGETS[target].attempt
 
     def mutated(data: bytes, size: int, seed: int) -> bytes:
         other = changed(data, seed) if seed % 2 else None
         return atheris.Mutate(data, size) if other is None or len(other) > size else other
 
+    # The first word is what libFuzzer starts once more, through a shell, to merge.
+    again = f"{sys.executable} {__file__} --inner {target} {work}"
     atheris.Setup(
-        [target, *options, str(seeds)],
+        [again, *options, str(seeds)],
         lambda data: attempt(place, data),
         custom_mutator=mutated,
     )

@@ -78,15 +78,21 @@ from uda4inst.run_folder.metrics import MetricsReader, cut_metrics, flat_numbers
 from uda4inst.run_folder.snapshot_reader import read_snapshot
 from uda4inst.run_folder.speeds import read_speeds
 from uda4inst.run_folder.status import load_status, read_status
-from uda4inst.suites.folder import SuiteFolder, open_suite, read_records
+from uda4inst.suites.folder import SuiteFolder
+from uda4inst.suites.results import collect
 from uda4inst.training.config import load_config
 from uda4inst.yaml_dialect import parse_yaml
+from workbench.jobs.queue import read_queue
+from workbench.jobs.queue_records import queue_folder, read_record
 
 Read: TypeAlias = Callable[[Path, bytes], object]
 
 _CONFIGS: Final = Path(__file__).parents[2] / "uda4inst" / "configs"
 _LABEL_IDS: Final = np.array([0, 7, 8, 11, 24, 25, 26, 27, 28, 31, 32, 33], np.uint8)
-_SUITE: Final = b"suite: table5\nscale: smoke\nseeds: [0]\nscenes: []\nrows: []\noverrides: []\n"
+_SUITE: Final = (
+    b"suite: table5\nscale: smoke\nseeds: [0]\nscenes: []\nrows: []\ncommand: [a]\n"
+    b"runs: [{name: m1-seed0, row: m1, scenes: null, seed: 0}]\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,13 +327,15 @@ def _configuration(path: Path) -> None:
 
 def _suite(folder: Path, data: bytes) -> None:
     _put(SuiteFolder(folder).description, data)
-    open_suite(folder)
+    collect(folder)
 
 
 def _records(folder: Path, data: bytes) -> None:
     suite = SuiteFolder(folder)
+    _put(suite.description, _SUITE)
+    _put(suite.run("m1-seed0").config, b"{}")
     _put(suite.records, data)
-    read_records(suite)
+    collect(folder)
 
 
 def _archive(path: Path) -> None:
@@ -427,7 +435,22 @@ TARGETS: Final[Mapping[str, Target]] = {
     "resampled": Target(_file("a.npz", read_resampled), [_resampled()]),
     "speeds": Target(_file("a.jsonl", read_speeds), _json(_SPEED)),
     "suite": Target(_suite, [_SUITE]),
-    "suite_records": Target(_records, [b'{"run": "a", "end": "finished"}\n']),
+    "suite_records": Target(
+        _records, [b'{"run": "m1-seed0", "end": "finished", "hardware": "a"}\n']
+    ),
+    "queue": Target(
+        _file("a.json", read_queue),
+        _json(
+            {"at_once": 1, "waiting": [{"name": "a", "command": "train", "step": None, "asked": 1}]}
+        ),
+    ),
+    "queue_record": Target(
+        lambda folder, data: (
+            _put(queue_folder(folder, "a") / "record.json", data),
+            read_record(folder, "a"),
+        ),
+        _json({"pid": 1, "host": "a", "started": 1.5, "argv": ["a"]}),
+    ),
     "weights": Target(
         _file("a.safetensors", _tensors), [save({"a": torch.zeros(2)}, metadata={"b": "c"})]
     ),

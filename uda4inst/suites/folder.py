@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uda4inst.atomic import disk_errors, remove_leftovers, write_whole
 from uda4inst.errors import UserError
@@ -76,6 +77,30 @@ def suite_folder(root: Path, suite: str, scale: str) -> SuiteFolder:
     return SuiteFolder(root / f"{suite}-{scale}")
 
 
+class _Run(BaseModel):
+    """What suite.yaml says of a run, as far as anybody reads it."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    row: str
+    scenes: int | None = None
+    seed: int | None = None  # earlier versions said it of the suite alone
+
+
+class _Description(BaseModel):
+    """What suite.yaml says, as far as anybody reads it."""
+
+    model_config = ConfigDict(strict=True)
+
+    suite: str
+    scale: str
+    seeds: list[int]
+    rows: list[str] | None = None
+    command: list[Any] = []
+    runs: list[_Run] | None = None
+
+
 def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
     """Return an existing suite folder and its description.
 
@@ -91,11 +116,15 @@ def open_suite(path: Path) -> tuple[SuiteFolder, dict[str, Any]]:
             f"SUITE_FOLDER must hold a readable suite.yaml, got {reason} "
             f"({path}). Make it with `uda4inst suite NAME`; it lies under --root."
         ) from error
-    if not isinstance(values, dict) or not {"suite", "scale", "seeds"} <= set(values):
+    try:
+        _Description.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
         raise UserError(
-            f"suite.yaml must say suite, scale and seeds, got something else ({path}). "
-            "Run `uda4inst suite` again to write it."
-        )
+            f"suite.yaml must say suite, scale and seeds, got something else ({where}: "
+            f"{first['msg']}; {path}). Run `uda4inst suite` again to write it."
+        ) from error
     if values["suite"] not in SUITES:
         raise UserError(
             f"suite must be one of {', '.join(SUITES)}, got {values['suite']!r} "

@@ -234,7 +234,8 @@ def _read(
         return RunResult(name, cell)
     status, command = read_status(run), read_command(run)
     is_finished = status is not None and status.state == "finished"
-    places = [r["hardware"] for r in records.get(name, ()) if r.get("end") == "finished"]
+    ended = (r for r in records.get(name, ()) if r.get("end") == "finished")
+    places = [str(record.get("hardware", "")) for record in ended]
     return RunResult(
         name,
         cell,

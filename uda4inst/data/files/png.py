@@ -22,7 +22,7 @@ from PIL import Image
 
 from uda4inst import reading
 from uda4inst.errors import UserError
-from uda4inst.pictures import MAX_PICTURE, MAX_PIXELS
+from uda4inst.pictures import MAX_PICTURE, MAX_PIXELS, check_png_parts
 from uda4inst.reading import open_regular
 from uda4inst.structures import Size
 
@@ -190,6 +190,12 @@ def _read(path: Path, what: str, allow: Collection[Layout]) -> tuple[bytes, Layo
     if data.rfind(_END) < 0:  # decoders see it too, and print a line of their own
         raise _cut_short(data, path)
     _require(layout, allow, what, path)
+    try:
+        check_png_parts(data)
+    except ValueError as error:
+        raise UserError(
+            f"{what} must be an undamaged PNG, got one with {error} ({path}). {_RESTORE}"
+        ) from error
     return data, layout
 
 
