@@ -123,6 +123,13 @@ def test_describe__is_read_back(expanded: Expand) -> None:
         pytest.param("[1]", "must say suite, scale and seeds", id="a-list"),
         pytest.param("suite: table2", "must say suite, scale and seeds", id="incomplete"),
         pytest.param("{suite: table9, scale: toy, seeds: [0]}", "must be one of", id="unknown"),
+        pytest.param("{suite: [a], scale: toy, seeds: [0]}", r"\(suite: .*valid string", id="list"),
+        pytest.param("{suite: table2, scale: toy, seeds: a}", r"\(seeds: .*valid list", id="seeds"),
+        pytest.param(
+            "{suite: table2, scale: toy, seeds: [0], runs: [{row: m1}]}",
+            r"\(runs.0.name",
+            id="runs",
+        ),
     ],
 )
 def test_open_suite__what_is_not_one(tmp_path: Path, text: str | None, words: str) -> None:

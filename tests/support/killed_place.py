@@ -81,11 +81,11 @@ class Place:
 
     def runs(self) -> list[RunDir]:
         """Return every run folder, with those of modules and of a suite."""
-        return [RunDir(path.parent) for path in sorted(self.folder.rglob("config.yaml"))]
+        return [RunDir(path.parent) for path in sorted(_named("config.yaml", self.folder))]
 
     def unfinished(self) -> list[Path]:
         """Return temporary files and folders, outermost first."""
-        found = sorted(self.folder.rglob(f"{TEMPORARY_PREFIX}*"))
+        found = sorted(_below(self.folder, lambda name: name.startswith(TEMPORARY_PREFIX)))
         return [path for path in found if path.parent not in found]
 
     def in_writing(self) -> list[str]:
@@ -95,11 +95,11 @@ class Place:
 
     def lines(self) -> int:
         """Return how many lines of metrics there are."""
-        return sum(_count_lines(path) for path in self.folder.rglob("metrics.jsonl"))
+        return sum(_count_lines(path) for path in _named("metrics.jsonl", self.folder))
 
     def records(self) -> int:
         """Return how many runs of a suite have ended."""
-        return sum(_count_lines(path) for path in self.folder.rglob("records.jsonl"))
+        return sum(_count_lines(path) for path in _named("records.jsonl", self.folder))
 
     def content(self) -> dict[str, object]:
         """Return what is left of all runs, as `repeated_content`, wherever this folder lies."""
@@ -109,6 +109,16 @@ class Place:
                 here = str(self.folder.resolve())
                 found[name] = value.replace(here, ".") if isinstance(value, str) else value
         return found
+
+
+def _below(folder: Path, is_meant: Callable[[str], bool]) -> Iterator[Path]:
+    """Yield files and folders by their names; what goes while it is looked for is no error."""
+    for where, folders, files in os.walk(folder):
+        yield from (Path(where, name) for name in (*folders, *files) if is_meant(name))
+
+
+def _named(wanted: str, folder: Path) -> Iterator[Path]:
+    return _below(folder, lambda name: name == wanted)
 
 
 def _of_a_suite(name: str) -> bool:

@@ -20,12 +20,12 @@ from uda4inst.classes import (
     EIGHT,
     IGNORE_TRAIN_ID,
     NUM_THINGS,
-    TRAIN_ID_TO_LABEL,
     ThingClasses,
 )
 from uda4inst.data.files.images import picture_size, read_picture
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_header
+from uda4inst.data.instance_ids import to_instance_ids
 from uda4inst.data.records import (
     ImageRecord,
     InstanceArrays,
@@ -44,7 +44,6 @@ from uda4inst.structures import Domain, Sample, Size
 
 Unnumbered = Literal["ignore", "components", "one"]
 _Arrays = TypeVar("_Arrays", bound=InstanceArrays)
-_NUMBERS: Final = 1000  # raw id = label id * 1000 + number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -397,35 +396,6 @@ def require_whole(name: str, split: str, root: Path) -> None:
             f"split must be 'train' ({name} has no other), got {split!r} ({root}). "
             "Use split: train."
         )
-
-
-def to_instance_ids(
-    labels: LabelArrays, record: ImageRecord, things: ThingClasses = EIGHT
-) -> Int32[np.ndarray, "H W"]:
-    """Return labels as a Cityscapes `instanceIds` file has them (see `read_instance_ids`).
-
-    Args:
-        labels: of one image.
-        record: its files, for messages.
-        things: the classes; own ones get the label ids behind Cityscapes', which no file can hold.
-
-    Raises:
-        UserError: a class has more than 1,000 objects.
-    """
-    counts = np.bincount(labels.labels, minlength=len(things))
-    if counts.max() > _NUMBERS:
-        raise UserError(
-            f"an image must have at most {_NUMBERS} objects of a class, got {counts.max()} "
-            f"({record.image}). Filter small objects out (min_area)."
-        )
-    numbers = np.zeros_like(labels.labels)
-    for thing in range(len(things)):
-        mine = labels.labels == thing
-        numbers[mine] = np.arange(mine.sum())
-    raw = (things.label_ids[labels.labels] * _NUMBERS + numbers).astype(np.int32)
-    table = np.concatenate((np.zeros(1, np.int32), raw))
-    plain = TRAIN_ID_TO_LABEL[labels.semantic].astype(np.int32)
-    return np.where(labels.ids > 0, table[np.maximum(labels.ids, 0)], plain)
 
 
 def _places(records: Iterable[ImageRecord], only: ImageList, where: str) -> list[int]:

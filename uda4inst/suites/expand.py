@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -171,17 +173,35 @@ def expand(
     parsed = [_parse(override, scale) for override in overrides]
     _check_overrides(parsed, suite)
     runs: dict[str, RunSpec] = {}
-    for cell in cells:
-        specs = [
-            spec
-            for row in _rows_with_runs(suite, scale)
-            for spec in _runs_of_row(row, cell, suite, scale, root=root, overrides=parsed)
-        ]
-        # Stage 1 first; a name met again is the same run.
-        for spec in sorted(specs, key=lambda spec: bool(spec.row)):
-            runs.setdefault(spec.name, spec)
+    with _each_warning_once():
+        for cell in cells:
+            specs = [
+                spec
+                for row in _rows_with_runs(suite, scale)
+                for spec in _runs_of_row(row, cell, suite, scale, root=root, overrides=parsed)
+            ]
+            # Stage 1 first; a name met again is the same run.
+            for spec in sorted(specs, key=lambda spec: bool(spec.row)):
+                runs.setdefault(spec.name, spec)
     rows = tuple(row.key for row in suite.rows)
     return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()), rows)
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Say once what reading a configuration says of many runs alike."""
+    reader = logging.getLogger(load_config.__module__)
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        return not (text in said or said.add(text))
+
+    reader.addFilter(is_new)
+    try:
+        yield
+    finally:
+        reader.removeFilter(is_new)
 
 
 def stage1_hash(config: Config) -> str | None:

@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from uda4inst.data.config import DatasetRef
+from uda4inst.data.instance_ids import to_instance_ids
 from uda4inst.data.readers import Cityscapes, CocoFolder, format_class
 from uda4inst.data.records import ImageRecord, LabelArrays
-from uda4inst.data.tree import ImageTree, to_instance_ids
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.structures import Domain, Size
 from workbench.sessions.convert import from_segmentation

@@ -30,10 +30,11 @@ from jaxtyping import Bool, Int32
 from uda4inst.atomic import new_folder
 from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
 from uda4inst.data.files.png import SIGNATURE
+from uda4inst.data.instance_ids import to_instance_ids
 from uda4inst.data.parallel import in_order
 from uda4inst.data.readers import format_name
 from uda4inst.data.records import LabelArrays, check_same_size
-from uda4inst.data.tree import ImageTree, to_instance_ids
+from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
 from uda4inst.formats.coco import CocoImage, annotation, write_instances
 from uda4inst.reading import open_regular
