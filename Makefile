@@ -137,7 +137,7 @@ soak: $(STAMP)
 	PROPERTIES=soak SOAK_EXAMPLES=$(SOAK_EXAMPLES) timeout $(SOAK_SECONDS) $(BIN)/python -m pytest \
 	  -q $(ON_ALL_CORES) tests/properties || test $$? -eq 124
 	mkdir -p build/soak && rm -f build/soak/*.json
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	-$(BIN)/python tests/support/fuzz.py --seconds $(SOAK_FUZZ_SECONDS) --seed $(SOAK_SEED) \
 	  --out build/soak/fuzz.json
 	$(BIN)/python tests/support/killed_runs.py --kills $(SOAK_KILLS) --seed $(SOAK_SEED) \
