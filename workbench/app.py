@@ -70,6 +70,9 @@ PAGES: Final[dict[PageName, PageModule]] = {
 }
 # Pictures sent to browsers are deleted from the temporary folder after an hour.
 _CACHE_SECONDS: Final = 3600
+# Gradio keeps a megabyte of each browser page that ever was; beyond so many the one that has been
+# silent longest is forgotten, and would begin anew. An open page is heard of every few seconds.
+MOST_SESSIONS: Final = 200
 
 
 def build_app(services: Services) -> gr.Blocks:
@@ -93,6 +96,7 @@ def build_app(services: Services) -> gr.Blocks:
         opened = _wire_tabs(tabs, pages, session)
         wire_header(header, pages, session, services, app, opened, line_of_tabs)
         wire_list(listed, services.inspections, header.timer)
+    app.state_session_capacity = MOST_SESSIONS
     return app
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 import pytest
 from gradio.components import Component
+from gradio.state_holder import StateHolder
 
-from workbench.app import PAGES, launch_options
+from workbench.app import MOST_SESSIONS, PAGES, launch_options
 from workbench.header import first_session
 from workbench.session import SessionState
 
@@ -54,6 +55,18 @@ def test_build_app__only_the_first_page_and_the_header_tick_at_first(app: gr.Blo
     assert len(blocks(app, gr.Timer)) == len(PAGES) + 1
     assert [timer.active for timer in blocks(app, gr.Timer)].count(True) == 2
     assert all(timer.value >= 2 for timer in blocks(app, gr.Timer))
+
+
+def test_build_app__forgets_pages_that_have_been_silent_longest(app: gr.Blocks) -> None:
+    holder = StateHolder()
+    holder.set_blocks(app)
+    for number in range(MOST_SESSIONS):
+        assert holder[str(number)]
+    assert holder["0"]  # still heard of
+    assert holder["new"]
+    assert "0" in holder
+    assert "1" not in holder
+    assert len(holder.session_data) == MOST_SESSIONS
 
 
 def test_launch_options__ask_no_one_else() -> None:
