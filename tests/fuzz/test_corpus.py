@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fuzz import CORPUS, MAX_BYTES, changed
+from fuzz import CORPUS, MAX_BYTES, changed, keep_files, kept_files
 from fuzz_targets import LABEL_FILES, TARGETS, Target, seeds_of
 
 from uda4inst.data.readers import DATASETS
@@ -24,8 +24,8 @@ def test_reader__takes_whole_files_and_bears_all_that_were_kept(name: str, trees
     whole = seeds_of(name, trees)
     assert whole
     assert any(is_read(target, trees, data) for data in whole)
-    for path in sorted((CORPUS / name).glob("*")):
-        target.attempt(trees, path.read_bytes())
+    for data in kept_files(CORPUS, name):
+        target.attempt(trees, data)
 
 
 def is_read(target: Target, folder: Path, data: bytes) -> bool:
@@ -43,10 +43,19 @@ def test_targets__are_of_every_format_with_labels() -> None:
 
 
 def test_corpus__is_small_and_of_targets_that_there_are() -> None:
-    files = [path for path in CORPUS.rglob("*") if path.is_file()]
-    assert {path.parent.name for path in files} <= set(TARGETS)
-    assert all(path.stat().st_size <= MAX_BYTES for path in files)
-    assert sum(path.stat().st_size for path in files) < 1_000_000
+    archives = list(CORPUS.iterdir())
+    assert {path.name for path in archives} <= {f"{name}.zip" for name in TARGETS}
+    assert all(len(data) <= MAX_BYTES for name in TARGETS for data in kept_files(CORPUS, name))
+    assert sum(path.stat().st_size for path in archives) < 1_000_000
+
+
+def test_kept_files__are_those_that_were_given(tmp_path: Path) -> None:
+    assert kept_files(tmp_path, "a") == []
+    keep_files(tmp_path, "a", [b"x", b"y", b"x"])
+    assert sorted(kept_files(tmp_path, "a")) == [b"x", b"y"]
+    before = (tmp_path / "a.zip").read_bytes()
+    keep_files(tmp_path, "a", [b"y", b"x"])
+    assert (tmp_path / "a.zip").read_bytes() == before
 
 
 def test_changed__another_document_and_none_of_other_bytes() -> None:

@@ -11,6 +11,7 @@ beside the report. `--keep` adds to the corpus what comes to new lines, as few f
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import random
@@ -19,7 +20,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -73,16 +75,17 @@ def search(target: str, *, seconds: int, seed: int, corpus: Path, kept: Path, ke
         target: a name of `fuzz_targets.TARGETS`.
         seconds: how long.
         seed: of the changes that are tried.
-        corpus: folder of kept files, by target.
+        corpus: folder of what is kept, an archive a target.
         kept: folder for files of findings.
         keep: whether the corpus takes what is new.
     """
     begun = time.monotonic()
-    mine = corpus / target
-    mine.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
-        found = Path(folder) / "found"
-        found.mkdir()
+        mine, found, merged = (Path(folder) / name for name in ("mine", "found", "merged"))
+        for each in (mine, found, merged):
+            each.mkdir()
+        for number, data in enumerate(kept_files(corpus, target)):
+            (mine / str(number)).write_bytes(data)
         limits = [f"-max_len={MAX_BYTES}", f"-timeout={SECONDS_A_FILE}"]
         limits += [f"-rss_limit_mb={MEMORY_MIB}", f"-artifact_prefix={folder}/finding-"]
         asked = [*limits, f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1"]
@@ -96,13 +99,32 @@ def search(target: str, *, seconds: int, seed: int, corpus: Path, kept: Path, ke
             why = raised[1].split("\n")[0] if raised else path.name.split("-")[1]
             faults.append(f"{why} ({name})")
         if keep and not faults:
-            _run(target, [*limits, "-merge=1", str(mine), str(found)])
+            _run(target, [*limits, "-merge=1", str(merged), str(mine), str(found)])
+            keep_files(corpus, target, [path.read_bytes() for path in merged.iterdir()])
     covered = [int(match[0]) for match in _COVERED.findall(said)]
     files = [int(a or b) for a, b in _DONE.findall(said)]
     if not covered or not (files or faults):
         faults.append(f"the search did not run: {said[-500:]}")
     took = round(time.monotonic() - begun, 1)
     return Search(target, max(files, default=0), took, max(covered, default=0), tuple(faults))
+
+
+def kept_files(corpus: Path, target: str) -> list[bytes]:
+    """Return what earlier searches kept of a target."""
+    path = corpus / f"{target}.zip"
+    if not path.exists():
+        return []
+    with zipfile.ZipFile(path) as archive:
+        return [archive.read(name) for name in archive.namelist()]
+
+
+def keep_files(corpus: Path, target: str, files: Iterable[bytes]) -> None:
+    """Keep files of a target, and no others; the archive is the same for the same files."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    by_name = {hashlib.sha256(data).hexdigest()[:16]: data for data in files}
+    with zipfile.ZipFile(corpus / f"{target}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(by_name.items()):
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 def _run(target: str, options: Sequence[str]) -> str:
