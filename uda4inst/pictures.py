@@ -32,7 +32,7 @@ def check_picture(data: bytes) -> None:
 
 
 def check_png_parts(data: bytes) -> None:
-    """Raise unless the parts of a PNG lie within the file, up to the last.
+    """Raise unless the parts of a PNG lie within the file; whether the last is there is not asked.
 
     OpenCV would take as much memory as a part says it has bytes, up to 2 GiB, before it looks for
     them.
@@ -41,10 +41,10 @@ def check_png_parts(data: bytes) -> None:
         ValueError: one does not.
     """
     place = _PNG_SIGNATURE
-    while data[place + 4 : place + 8] != b"IEND":
+    while place < len(data) and data[place + 4 : place + 8] != b"IEND":
         place += 12 + int.from_bytes(data[place : place + 4])
-        if place + 12 > len(data):
-            raise ValueError("a part that is longer than the file")
+    if place > len(data):
+        raise ValueError("a part that is longer than the file")
 
 
 def decode_picture(

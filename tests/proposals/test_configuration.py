@@ -43,6 +43,10 @@ def counted(**counts: int) -> DatasetStatistics:
         ({"person": 50, "motorcycle": 20, "train": 3}, ["motorcycle", "train"]),
         ({"person": 50, "car": 90, "cone": 4}, ["person", "cone"]),
         ({"car": 90}, ["car"]),
+        (
+            {"person": 900, "rider": 800, "car": 30, "bus": 3, "train": 2},
+            ["rider", "train"],  # the paper's, however many riders there are
+        ),
     ],
 )
 def test_propose_rare__not_the_only_class_of_its_group_if_frequent(

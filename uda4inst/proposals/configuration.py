@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from uda4inst.classes import EIGHT, NUM_THINGS, ThingClasses
+from uda4inst.classes import CATEGORY_GROUPS, EIGHT, NUM_THINGS, ThingClasses
 from uda4inst.data.reports.statistics import DatasetStatistics, collect_statistics
 from uda4inst.data.tree import ImageTree
 from uda4inst.errors import UserError
@@ -243,8 +243,10 @@ def propose_rare(statistics: DatasetStatistics, images: int) -> Because:
     if len(statistics.classes) > NUM_THINGS:
         kinds = "people and cycles, of vehicles, and of own classes"
     rarest = list(statistics.rare_classes().values())
-    middle = median(c.instances for c in statistics.classes if c.instances) if rarest else 0
-    frequent = [c.name for c in statistics.classes if c.name in rarest and c.instances > middle]
+    there = {c.name: c.instances for c in statistics.classes if c.instances}
+    groups = [*CATEGORY_GROUPS.values(), tuple(c.name for c in statistics.classes[NUM_THINGS:])]
+    alone = [names[0] for group in groups if len(names := [n for n in group if n in there]) == 1]
+    frequent = [name for name in alone if there[name] > median(there.values())]
     rare = [name for name in rarest if name not in frequent] or rarest
     left_out = f", without {', '.join(frequent)}, of which there are many" if rare != rarest else ""
     return Because(
