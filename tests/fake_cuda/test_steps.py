@@ -20,7 +20,6 @@ Overrides = Callable[..., list[str]]
 BATCH = ("uda4inst/structures.py", "moved", "to device, asynchronous")
 COSTS = ("uda4inst/models/mask2former/matching.py", "assign", "to host")  # the one that waits
 MATCHES = ("uda4inst/models/mask2former/matching.py", "assign", "to device, asynchronous")
-RESNET = ["model.preset=r50", "model.weights=null", "data.crop=[32,64]"]
 OPTIONS = {
     "paper": [],
     "groups off, colours as they are": ["method.groups=one", "method.lab_alignment=false"],
@@ -54,8 +53,12 @@ OPTIONS = {
         "method.confidence.mask_scaling=0.9",
     ],
     "checkpointing": ["model.gradient_checkpointing=true"],
-    "ResNet-50": [*RESNET, "model.gradient_checkpointing=false"],
-    "ResNet-50, checkpointing": [*RESNET, "model.gradient_checkpointing=true"],
+    "ResNet-50, checkpointing": [
+        "model.preset=r50",
+        "model.weights=null",
+        "data.crop=[32,64]",
+        "model.gradient_checkpointing=true",
+    ],
     "bf16": ["training.precision=bf16"],
     "teacher in tf32": ["training.inference_precision=tf32"],
 }
