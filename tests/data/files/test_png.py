@@ -258,6 +258,14 @@ def test_read_map__damaged_byte(
     capfd.readouterr()
 
 
+def test_read_map__palette_file_without_pixels(tmp_path: Path) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 3, 8, 3, 0, 0, 0))
+    path = tmp_path / "a.png"
+    path.write_bytes(SIGNATURE + header + chunk(b"PLTE", bytes(9)) + chunk(b"IEND", b""))
+    with pytest.raises(UserError, match=r"map must be an undamaged PNG, got .* \(.*a.png\)"):
+        read_map(path, what="map", allow={"palette"})
+
+
 def test_read_map__palette_file_whose_checksum_alone_tells(tmp_path: Path) -> None:
     packed = zlib.compress((b"\0" + bytes(64)) * 64, 0)
     damaged = packed[:1000] + b"\7" + packed[1001:]  # unpacks to a wrong value

@@ -177,7 +177,7 @@ def _read_indices(data: bytes, path: Path, what: str) -> UInt8[np.ndarray, "H W"
             image.verify()  # the checksums, which it does not look at when decoding
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow raises whatever it likes
         raise UserError(
             f"{what} must be an undamaged PNG, got {error} ({path}). {_RESTORE}"
         ) from error
