@@ -40,8 +40,9 @@ def check_png_parts(data: bytes) -> None:
     Raises:
         ValueError: one does not.
     """
-    place = _PNG_SIGNATURE
-    while place < len(data) and data[place + 4 : place + 8] != b"IEND":
+    place, kind = _PNG_SIGNATURE, b""
+    while place < len(data) and kind != b"IEND":
+        kind = data[place + 4 : place + 8]
         place += 12 + int.from_bytes(data[place : place + 4])
     if place > len(data):
         raise ValueError("a part that is longer than the file")

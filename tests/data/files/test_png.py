@@ -80,9 +80,12 @@ def test_read_image__last_bytes_missing(tmp_path: Path, missing: int) -> None:
         read_image(path)
 
 
-def test_read_image__a_part_that_says_it_is_longer_than_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [b"IDAT", b"IEND"])
+def test_read_image__a_part_that_says_it_is_longer_than_the_file(
+    tmp_path: Path, part: bytes
+) -> None:
     data = bytearray(encode_png(noise(64, 64, 3)))
-    place = data.index(b"IDAT") - 4
+    place = data.index(part) - 4
     data[place : place + 4] = (2**31 - 13).to_bytes(4)  # OpenCV would make room for it
     path = tmp_path / "bad.png"
     path.write_bytes(bytes(data))
