@@ -83,7 +83,7 @@ class _Run(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    row: str
+    stage1: str | None = None
     scenes: int | None = None
     seed: int | None = None  # earlier versions said it of the suite alone
 
