@@ -128,8 +128,7 @@ def test_package__imports_without_optional_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["uda4inst.training.config", "uda4inst.suites.plan", "uda4inst.suites.report", "workbench.app"],
+    "module", ["uda4inst.training.config", "uda4inst.suites.plan", "uda4inst.suites.report"]
 )
 def test_networks__are_imported_by_those_who_build_them(module: str) -> None:
     # `transformers` takes longer to import than everything else together.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,12 @@ def test_rooms__only_the_app_knows_pages(room: str) -> None:
         and "pages" not in path.parts[len(WORKBENCH.parts) :]
     ]
     assert offenders == []
+
+
+def test_app__builds_no_network_and_does_not_import_their_library() -> None:
+    code = "import sys, workbench.app\nassert not {'transformers', 'accelerate'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_app_file__is_short() -> None:
