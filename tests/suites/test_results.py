@@ -162,3 +162,10 @@ def test_collect__where_numbers_come_from(write_suite: Write) -> None:
     assert run.config_hash == "hash-m3-0"
     assert run.hardware == "a machine, 2 cores"
     assert run.data == "100 of 100 images of Cityscapes (toy) val"
+
+
+def test_collect__a_record_that_does_not_say_where_it_computed(write_suite: Write) -> None:
+    folder = write_suite("table5", {"m1": {0: 10.0}})
+    (folder / "records.jsonl").write_text('{"run": "m1-seed0", "end": "finished"}\n')
+    ((run,), *_) = (row.finished for row in collect(folder).rows)
+    assert run.hardware == ""
