@@ -34,8 +34,8 @@ def check_picture(data: bytes) -> None:
 def check_png_parts(data: bytes) -> None:
     """Raise unless the parts of a PNG lie within the file; whether the last is there is not asked.
 
-    OpenCV would take as much memory as a part says it has bytes, up to 2 GiB, before it looks for
-    them.
+    OpenCV would take as much memory as a part says it has bytes, before it looks for them: 2.5 GiB
+    were seen for a file of 118 bytes.
 
     Raises:
         ValueError: one does not.

@@ -90,14 +90,16 @@ def search(target: str, *, seconds: int, seed: int, corpus: Path, kept: Path, ke
         limits += [f"-rss_limit_mb={MEMORY_MIB}", f"-artifact_prefix={folder}/finding-"]
         asked = [*limits, f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1"]
         said = _run(target, [*asked, str(found), str(mine)])
+        raised = _RAISED.search(said)
+        why = raised[1].split("\n")[0] if raised else ""
         faults = []
         for path in sorted(Path(folder).glob("finding-*")):
             name = f"{target}-{path.name.removeprefix('finding-')}"
             kept.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, kept / name)
-            raised = _RAISED.search(said)
-            why = raised[1].split("\n")[0] if raised else path.name.split("-")[1]
-            faults.append(f"{why} ({name})")
+            faults.append(f"{why or path.name.split('-')[1]} ({name})")
+        if why and not faults:  # by a whole or a kept file, which is not written again
+            faults.append(f"{why} (of a whole or a kept file)")
         if keep and not faults:
             _run(target, [*limits, "-merge=1", str(merged), str(mine), str(found)])
             keep_files(corpus, target, [path.read_bytes() for path in merged.iterdir()])

@@ -239,8 +239,10 @@ def _label_file(name: str, number: int) -> Read:
 def _replaced(path: Path, data: bytes) -> Iterator[None]:
     whole = path.read_bytes()
     path.write_bytes(data)
-    yield
-    path.write_bytes(whole)
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
 
 
 def _read_labels(tree: ImageTree) -> None:
