@@ -75,7 +75,7 @@ def _number(value: str, least: int) -> int:
 # In the order of the address: another run forgets the step.
 _SETTERS: Final[dict[str, _Setter]] = {
     "tab": _on_page,
-    "run": lambda state, value: state if value == state.run else state.on_run(value),
+    "run": SessionState.on_run,
     "group": lambda state, value: state.on_group(value),
     "step": lambda state, value: state.on_snapshot(_number(value, 0)),
     "item": lambda state, value: replace(state, item=_number(value, 1) - 1),

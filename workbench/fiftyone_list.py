@@ -56,7 +56,13 @@ def wire_list(parts: FiftyOneList, inspections: Inspections, timer: gr.Timer) ->
 
     outputs = [parts.fold, parts.table]
     on_action(timer.tick, tick, name="app_tick_fiftyone", inputs=[parts.table], outputs=outputs)
-    on_action(parts.table.close, close, name="app_close_fiftyone", outputs=outputs)
+    on_action(
+        parts.table.close,
+        close,
+        name="app_close_fiftyone",
+        outputs=outputs,
+        trigger_mode="multiple",  # each click is on a session of its own
+    )
 
 
 def _label(sessions: list[FiftyOneSession]) -> str:

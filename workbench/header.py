@@ -32,6 +32,12 @@ watch('value', () => {
   history.replaceState(history.state, '', `?${query}`);
 });
 """
+# A list closes when it is left; seeing the Tab that leaves it, Gradio's would open it again.
+_LEAVE_LISTS: Final = """
+document.addEventListener('keydown', event => {
+  if (event.key === 'Tab' && event.target.matches('[role=combobox]')) event.stopPropagation();
+}, true);
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,12 @@ def first_session(services: Services) -> SessionState:
 def build_header() -> Header:
     """Create the line."""
     with gr.Row(elem_classes="wb-header", equal_height=True):
-        gr.HTML("<h1>UDA4Inst <span>workbench</span></h1>", elem_classes="wb-brand", min_width=220)
+        gr.HTML(
+            "<h1>UDA4Inst <span>workbench</span></h1>",
+            elem_classes="wb-brand",
+            min_width=220,
+            js_on_load=_LEAVE_LISTS,
+        )
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)
         line = gr.HTML(elem_id="run-line")

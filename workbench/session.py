@@ -126,7 +126,13 @@ class SessionState:
         return replace(self, page=page)
 
     def on_run(self, run: str | None) -> SessionState:
-        """Return the session on another run: its newest snapshot, its own threshold and data."""
+        """Return the session on another run: its newest snapshot, its own threshold and data.
+
+        On the run it is on, nothing changes: lists say that they were chosen from when they are
+        only left.
+        """
+        if run == self.run:
+            return self
         errors = replace(self.errors, group=None, step=None, network=None, position=0)
         data = DataChoice(overlay=self.data.overlay)
         return SessionState(
@@ -160,6 +166,8 @@ class SessionState:
 
     def on_errors(self, **changes: object) -> SessionState:
         """Return the session with another choice of errors; a new order begins at its first."""
+        if all(getattr(self.errors, name) == value for name, value in changes.items()):
+            return self
         changes.setdefault("position", 0)
         return replace(self, errors=replace(self.errors, **changes))
 

@@ -125,9 +125,11 @@ class Workbench:
         self.wait_for_value("#run input", name)
 
     def preset(self, name: str) -> None:
-        """Fill the new-run form with a preset."""
+        """Fill the new-run form with a preset, the one that it holds too; wait until it has."""
+        self.fill("run.name", "until_filled")
         self.choose("train-preset", name)
-        self.wait_for("#train-command", f"uda4inst train {name}( |$)")
+        self.wait_for_value("#field-run-name :is(input, textarea)", re.compile("^(?!until_filled)"))
+        self.wait_for("#train-command", f"uda4inst train {name}( (?!.*=until_filled)|$)")
 
     def unfold(self, section: str, field_name: str) -> None:
         """Open a section of the form, unless the field in it is there already."""
@@ -140,6 +142,15 @@ class Workbench:
         )
         box.fill(str(value))
         box.press("Tab")
+
+    def click_quickly(self, *selectors: str) -> None:
+        """Click one after the other, 40 ms apart: before what the one before asks for has come."""
+        self.page.evaluate(
+            "async selectors => { for (const selector of selectors) {"
+            " document.querySelector(selector).click();"
+            " await new Promise(done => setTimeout(done, 40)); } }",
+            selectors,
+        )
 
     def shoot(self, name: str) -> None:
         # Pictures of other tabs may wait until they are looked at.
@@ -158,7 +169,7 @@ class Workbench:
 
         expect(self.page.locator(selector)).to_contain_text(re.compile(pattern))
 
-    def wait_for_value(self, selector: str, value: str) -> None:
+    def wait_for_value(self, selector: str, value: str | re.Pattern[str]) -> None:
         from playwright.sync_api import expect
 
         expect(self.page.locator(selector)).to_have_value(value)

@@ -20,6 +20,16 @@ def test_on_run__forgets_choices_that_belong_to_a_run() -> None:
     assert (two.errors.step, two.errors.thing, two.errors.other_run) == (None, 3, "c")
 
 
+def test_on_run__the_same_run_forgets_nothing() -> None:
+    one = SessionState().on_run("a").on_snapshot(5).on_threshold(0.4).on_errors(step=7, position=3)
+    assert one.on_run("a") == one
+
+
+def test_on_errors__the_same_choice_keeps_the_image() -> None:
+    one = SessionState().on_errors(thing=1).on_errors(position=4)
+    assert one.on_errors(thing=1, order="worst") == one
+
+
 def test_on_errors__another_choice_begins_at_its_first_image() -> None:
     one = SessionState().on_errors(position=4)
     assert one.errors.position == 4

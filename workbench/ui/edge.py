@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Such as `button.click`, and `Dependency.success` of an earlier event.
 Event: TypeAlias = Callable[..., Dependency]
+# What an event does that happens again while it is at work: nothing; once more at the end, with
+# the inputs as they are then, but with what the *first* click was on (`gr.EventData`; Gradio
+# 6.31); or each time, in turn, with what each click was on.
+TriggerMode: TypeAlias = Literal["once", "always_last", "multiple"]
 T = TypeVar("T")
 
 
@@ -121,7 +125,7 @@ class Mounted:
         *,
         inputs: Sequence[Component] = (),
         outputs: Sequence[Component] = (),
-        trigger_mode: Literal["once", "always_last"] = "always_last",
+        trigger_mode: TriggerMode = "always_last",
     ) -> Dependency:
         """Bind a choice and return its event.
 
@@ -132,7 +136,8 @@ class Mounted:
             name: of the choice.
             inputs: components read beside the session.
             outputs: components written beside the session.
-            trigger_mode: whether what happens again while it is at work counts, the last time.
+            trigger_mode: what counts of what happens again while it is at work. Every time, for
+                steps such as "next" and for what reads where a click was.
         """
         chosen = on_action(
             event,

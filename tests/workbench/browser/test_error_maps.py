@@ -17,6 +17,11 @@ def test_error_maps__class_order_and_second_side(instances: Workbench) -> None:
     page.locator("#error-maps-next").click()
     instances.wait_for("#error-maps-facts", "2 of 6")
     instances.wait_for_other_picture("error-maps-errors-a", first)
+    for control in ("run", "error-maps-step", "error-maps-class", "error-maps-other-run"):
+        page.locator(f"#{control} input").focus()
+        page.keyboard.press("Tab")  # on to the next, without a choice
+    page.wait_for_timeout(1500)
+    instances.wait_for("#error-maps-facts", "2 of 6")
     instances.choose("error-maps-class", "car")
     instances.wait_for("#error-maps-facts", r"class\s*car")
     instances.choose("error-maps-other-run", "first")

@@ -145,6 +145,16 @@ def test_queue__the_next_begins_when_one_ends(busy: Workbench) -> None:
     busy.wait_for(STATE, "stopped")
 
 
+def test_runs__the_last_of_quick_clicks_counts(busy: Workbench) -> None:
+    third, fourth = (f'#train-runs [data-run="{name}"]' for name in ("third", "fourth"))
+    busy.click_quickly(*[fourth, third] * 4)
+    busy.page.wait_for_timeout(1500)
+    busy.wait_for("#train-card h3", "third")
+    busy.click_quickly(*[third, fourth] * 4)
+    busy.page.wait_for_timeout(1500)
+    busy.wait_for("#train-card h3", "fourth")
+
+
 def test_runs__a_click_is_not_lost_when_the_table_is_drawn_anew_under_it(busy: Workbench) -> None:
     page = busy.page
     page.locator('#train-runs [data-run="fourth"]').click()

@@ -112,6 +112,28 @@ def test_train__wrong_values_are_told_and_nothing_starts(instances: Workbench) -
     assert {path.name for path in instances.runs.glob("[!.]*")} == before
 
 
+def test_train__form_keeps_what_was_typed_until_a_preset_is_chosen(bench: Workbench) -> None:
+    bench.tab("train")
+    bench.preset("toystreets_smoke")
+    bench.fill("run.name", "typed")
+    presets = bench.page.locator("#train-preset input")
+    presets.focus()
+    presets.press("Escape")
+    presets.press("Tab")
+    bench.page.wait_for_timeout(1500)
+    bench.wait_for("#train-command", "run.name=typed( |$)")
+    bench.wait_for_value("#field-run-name :is(input, textarea)", "typed")
+    presets.focus()
+    presets.press("ArrowDown")
+    presets.press("Enter")
+    bench.wait_for("#train-command", "uda4inst train (?!toystreets_smoke)")
+    bench.preset("toystreets_smoke")
+    bench.fill("run.name", "typed")
+    bench.wait_for("#train-command", "run.name=typed( |$)")
+    bench.choose("train-preset", "toystreets_smoke")  # the same, clicked: its values again
+    bench.wait_for("#train-command", "^(?!.*run.name=typed)")
+
+
 def test_train__form_follows_the_method_there_and_back(bench: Workbench) -> None:
     def empty(field: str) -> None:
         bench.wait_for_value(f"#field-{field} input", "")

@@ -31,7 +31,7 @@ from workbench.pages.data.view import ChecksView, DataView, HeadView, OnScreen, 
 from workbench.services import Services
 from workbench.session import Overlay, SessionState, TreeChoice
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
-from workbench.ui.edge import Event, Mounted
+from workbench.ui.edge import Event, Mounted, TriggerMode
 from workbench.ui.views import Frame, Unchanged, Updates
 
 TITLE = "Data"
@@ -58,13 +58,16 @@ class _Choices:
         name: str,
         *,
         inputs: Sequence[Component] = (),
+        trigger_mode: TriggerMode = "always_last",
     ) -> None:
         """Bind a choice; see `Mounted.on_choice`."""
 
         def begin(*values: object) -> Updates:
             return {self.page.session: choose(*values), self.busy: READING}
 
-        self.page.on_choice(event, begin, name, inputs=inputs, outputs=[self.busy])
+        self.page.on_choice(
+            event, begin, name, inputs=inputs, outputs=[self.busy], trigger_mode=trigger_mode
+        )
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
@@ -160,8 +163,8 @@ def _wire_position(side: Side, slot: ImageSlot, choices: _Choices, services: Ser
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: move(services, state, side, direction)
 
-    choices.bind(slot.previous.click, moved(-1), f"{side}_previous")
-    choices.bind(slot.following.click, moved(1), f"{side}_next")
+    choices.bind(slot.previous.click, moved(-1), f"{side}_previous", trigger_mode="multiple")
+    choices.bind(slot.following.click, moved(1), f"{side}_next", trigger_mode="multiple")
     choices.bind(
         slot.chance.click, lambda state: pick_random(services, state, side), f"{side}_random"
     )

@@ -62,17 +62,26 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
 
 def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> None:
+    def step(state: SessionState, step: float) -> SessionState:
+        a, _ = sides(services, state)
+        return state if a is not None and a.step == step else state.on_errors(step=int(step))
+
+    def other_step(state: SessionState, step: float) -> SessionState:
+        _, b = sides(services, state)
+        return state if b is not None and b.step == step else state.on_errors(other_step=int(step))
+
     def other_run(state: SessionState, run: str) -> SessionState:
-        return state.on_errors(
-            other_run=None if run == NO_RUN else run, other_step=None, other_network=None
-        )
+        other = None if run == NO_RUN else run
+        if other == state.errors.other_run:
+            return state  # the list was left without a choice
+        return state.on_errors(other_run=other, other_step=None, other_network=None)
 
     for key, control, choose in (
         ("group", controls.group, lambda s, v: s.on_errors(group=None if v == ALL_GROUPS else v)),
-        ("step", controls.step, lambda s, v: s.on_errors(step=int(v))),
+        ("step", controls.step, step),
         ("network", controls.network, lambda s, v: s.on_errors(network=v)),
         ("other_run", controls.other_run, other_run),
-        ("other_step", controls.other_step, lambda s, v: s.on_errors(other_step=int(v))),
+        ("other_step", controls.other_step, other_step),
         ("other_network", controls.other_network, lambda s, v: s.on_errors(other_network=v)),
         ("order", controls.order, lambda s, v: s.on_errors(order=v)),
         ("class", controls.thing, lambda s, v: s.on_errors(thing=_thing(services, s, v))),
@@ -106,8 +115,8 @@ def _wire_position(controls: ControlSlots, page: Mounted, services: Services) ->
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: _move(services, state, direction)
 
-    page.on_choice(controls.previous.click, moved(-1), "previous")
-    page.on_choice(controls.following.click, moved(1), "next")
+    page.on_choice(controls.previous.click, moved(-1), "previous", trigger_mode="multiple")
+    page.on_choice(controls.following.click, moved(1), "next", trigger_mode="multiple")
 
 
 def _move(services: Services, state: SessionState, direction: int) -> SessionState:

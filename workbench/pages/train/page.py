@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
 from uda4inst.errors import UserError
@@ -50,7 +51,7 @@ def restart(
     """Continue the chosen run from its latest checkpoint, or a copy of it from an earlier one."""
     step = None if checkpoint is None or checkpoint == LATEST else int(checkpoint)
     name = services.jobs.resume(_chosen(session), step=step)
-    return session if name == session.run else session.on_run(name)
+    return session.on_run(name)
 
 
 def _chosen(session: SessionState) -> str:
@@ -81,8 +82,10 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted = Mounted("train", session, frame, lambda state: view(services, state), [], timer)
     mounted.on_tick(lambda state: tick(services, state))
     started = _wire_form(form, mounted, services, app)
-    picked = mounted.on_choice(runs.table.pick, _pick, "pick_run")
-    group_picked = mounted.on_choice(monitor.groups.pick, _pick_group, "pick_group")
+    picked = mounted.on_choice(runs.table.pick, _pick, "pick_run", trigger_mode="multiple")
+    group_picked = mounted.on_choice(
+        monitor.groups.pick, _pick_group, "pick_group", trigger_mode="multiple"
+    )
     _wire_requests(monitor, mounted, services)
     _wire_queue(turn, form, mounted, services)
     restarted = _wire_restart(monitor, mounted, services)
@@ -94,34 +97,41 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
 def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks) -> Dependency:
     form = parts.form
+    filled = gr.State(None)  # the preset that filled the form, for this page
 
     def fill(preset: str) -> Updates:
         values = new_run.fresh_values(services, preset)
         command = new_run.preview(services, preset, values)
         return {
+            filled: preset,
             parts.head: new_run.head(preset),
             parts.command: command,
             parts.at_once: services.runs.queue().at_once,
             **form.filled(values),
         }
 
+    def fill_if_other(preset: str, before: str | None) -> Updates:
+        return {filled: gr.skip()} if preset == before else fill(preset)
+
     def preview(preset: str, head: str | None, *read: object) -> object:
         if not new_run.is_filled(head, preset):
             return gr.skip()  # what fills the form says it
         return new_run.preview(services, preset, form.values(read))
 
-    opened: dict[str, Event] = {
-        "train_fill": app.load,
-        "train_choose_preset": parts.preset.input,
+    # `input` comes with a choice by keyboard, twice after a click, and when the list is only left:
+    # by itself it must not overwrite what was typed into the form.
+    events: dict[str, tuple[Event, Callable[..., Updates], list[Component]]] = {
+        "train_fill": (app.load, fill, [parts.preset]),
+        "train_pick_preset": (parts.preset.select, fill, [parts.preset]),
+        "train_choose_preset": (parts.preset.input, fill_if_other, [parts.preset, filled]),
     }
-    for name, event in opened.items():
-        outputs = [parts.head, parts.command, parts.at_once, *form.outputs]
+    for name, (event, handler, inputs) in events.items():
         on_action(
             event,
-            fill,
+            handler,
             name=name,
-            inputs=[parts.preset],
-            outputs=outputs,
+            inputs=inputs,
+            outputs=[filled, parts.head, parts.command, parts.at_once, *form.outputs],
             trigger_mode="always_last",
         )
     for name, chooser in form.choosers.items():
@@ -193,7 +203,13 @@ def _wire_queue(turn: TurnButtons, form: NewRun, page: Mounted, services: Servic
         return lambda state: what(_chosen(state))
 
     for name, (button, what) in asked.items():
-        done = on_action(button.click, asking(what), name=f"train_{name}", inputs=[page.session])
+        done = on_action(
+            button.click,
+            asking(what),
+            name=f"train_{name}",
+            inputs=[page.session],
+            trigger_mode="multiple" if name in ("earlier", "later") else "once",
+        )
         page.redraw_after(done, name)
 
     def set_at_once(count: float | None) -> None:
