@@ -65,6 +65,22 @@ def open_regular(path: Path, *, limit: int = MAX_DATA) -> io.BufferedReader:
         raise
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there, also of a name that no file can have (`Path.is_file` raises)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there, also of a name that no folder can have."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def read_bytes(path: Path, *, limit: int = MAX_TEXT) -> bytes:
     """Return what a regular file held when it was opened.
 

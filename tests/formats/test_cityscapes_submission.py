@@ -67,6 +67,7 @@ def test_read_submission__other_labels_are_out_of_class(tmp_path: Path, label_id
         pytest.param("/m.png 26 0.5\n", "line 1: mask path must be relative", id="absolute"),
         pytest.param("../m.png 26 0.5\n", "line 1: mask path must stay inside", id="outside"),
         pytest.param("n.png 26 0.5\n", "line 1: mask must exist, got no file n.png", id="no_mask"),
+        pytest.param(f"{'m' * 300} 26 0.5\n", "line 1: mask must exist", id="no_name_for_a_file"),
         pytest.param("m.png car 0.5\n", "line 1: label id and score must be numbers", id="name"),
         pytest.param("m.png inf 0.5\n", "line 1: label id and score must be numbers", id="inf"),
         pytest.param("m.png 34 0.5\n", r"line 1: label id must be .*-1\.\.33", id="unknown_id"),

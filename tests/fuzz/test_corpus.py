@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from fuzz import CORPUS, MAX_BYTES, changed, keep_files, kept_files
-from fuzz_targets import LABEL_FILES, TARGETS, Target, seeds_of
+from fuzz_data_sets import LABEL_FILES
+from fuzz_target import Target
+from fuzz_targets import TARGETS, seeds_of
 
 from uda4inst.data.readers import DATASETS
 

@@ -141,6 +141,13 @@ def _flip_a_byte(folder: Path) -> None:
     (folder / "student.safetensors").write_bytes(data)
 
 
+def _name_a_file_at_length(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["s" * 300] = manifest["files"]["state.pt"]
+    path.write_text(json.dumps(manifest))
+
+
 def _truncate_manifest(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text()[:40])
@@ -151,6 +158,7 @@ def _truncate_manifest(folder: Path) -> None:
     [
         pytest.param(_flip_a_byte, r"student\.safetensors changed", id="flipped"),
         pytest.param(lambda f: (f / "state.pt").unlink(), r"state\.pt missing", id="missing"),
+        pytest.param(_name_a_file_at_length, r"sss missing", id="long-name"),
         pytest.param(_truncate_manifest, r"readable manifest\.json", id="manifest"),
         pytest.param(
             lambda f: (f / "manifest.json").write_text("[]"), r"readable manifest", id="wrong-json"

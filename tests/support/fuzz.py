@@ -165,7 +165,7 @@ def inner(target: str, work: Path, options: Sequence[str]) -> None:
     atheris: Any = import_module("atheris")
 
     # What the readers call of others is not followed: it would be most of what is found.
-    with atheris.instrument_imports(include=["uda4inst"]):
+    with atheris.instrument_imports(include=["uda4inst", "workbench.gate", "workbench.jobs"]):
         from fuzz_targets import TARGETS, seeds_of
 
     seeds, place = work / "seeds", work / "place"

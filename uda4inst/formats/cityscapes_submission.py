@@ -29,7 +29,7 @@ from uda4inst.formats.predictions import (
     writing_text,
 )
 from uda4inst.pictures import MAX_PICTURE, check_picture, decode_picture
-from uda4inst.reading import read_bytes, read_text
+from uda4inst.reading import is_file, read_bytes, read_text
 from uda4inst.structures import Size
 
 _SHOWN_OFFENDERS = 5
@@ -178,7 +178,7 @@ def _parse_line(line: str, path: Path, root: Path, where: str) -> MaskLine:
     mask = Path(os.path.normpath(path.parent.absolute() / mask_name))
     if not mask.is_relative_to(os.path.normpath(root.absolute())):
         raise UserError(f"{where}: mask path must stay inside the folder, got {mask_name}")
-    if not mask.is_file():
+    if not is_file(mask):
         raise UserError(f"{where}: mask must exist, got no file {mask_name}")
     try:
         label_id, score = int(float(label_text)), float(score_text)

@@ -36,7 +36,7 @@ from uda4inst.models.storage import (
     save_network,
     tensors_digest,
 )
-from uda4inst.reading import MAX_WEIGHTS, open_regular, read_json, read_text
+from uda4inst.reading import MAX_WEIGHTS, is_file, open_regular, read_json, read_text
 from uda4inst.run_folder.layout import RunDir, numbered, versions
 from uda4inst.run_folder.manifests import WEIGHTS_ALONE, checked
 
@@ -358,7 +358,7 @@ def weights_alone(manifest: Mapping[str, Any], *, without: Collection[str]) -> d
 
 def _fault(path: Path, facts: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a file, or None."""
-    if not path.is_file():
+    if not is_file(path):
         return "missing"
     size = path.stat().st_size
     if size != facts["bytes"]:

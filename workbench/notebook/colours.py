@@ -50,7 +50,7 @@ def _statistics(image: Image) -> str:
     found = lab_statistics(_tensor(image))
     means, spreads = found.mean.flatten().tolist(), found.std.flatten().tolist()
     named = zip("Lab", means, spreads, strict=True)
-    return ", ".join(f"{name} {mean:.0f} ± {spread:.0f}" for name, mean, spread in named)
+    return ", ".join(f"{name} {mean:z.0f} ± {spread:.0f}" for name, mean, spread in named)
 
 
 def _tensor(image: Image) -> torch.Tensor:

@@ -395,6 +395,12 @@ def test_coco_folder__malformed_file(tmp_path: Path, content: Any, message: str)
     assert "annotations/instances_train.json" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "a/" * 2500 + "b"], ids=["part", "path"])
+def test_coco_folder__names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"images must lie where .* got no 'a"):
+        CocoFolder(write(tmp_path, document(images=[image_entry(file_name=name)])))
+
+
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [

@@ -45,6 +45,7 @@ from uda4inst.data.tree import ImageTree, ObjectFacts
 from uda4inst.errors import UserError
 from uda4inst.formats.class_map import folded
 from uda4inst.formats.rle import as_rle, foreground, run_lengths
+from uda4inst.reading import is_file, is_folder
 from uda4inst.structures import IGNORE_ID, Size
 
 _log = logging.getLogger(__name__)
@@ -153,11 +154,11 @@ class CocoFolder(ImageTree):
         """Return place in the list -> file, having seen that all are there."""
         roots = [str(self.root / folder) for folder in self._folders()]
         start = next(
-            (r for name in file_names for r in roots if Path(f"{r}/{name}").is_file()), None
+            (r for name in file_names for r in roots if is_file(Path(f"{r}/{name}"))), None
         )
         if start is None:
             raise UserError(
-                f"images must lie where the annotation file says, got no {file_names[0]!r} in "
+                f"images must lie where the annotation file says, got no {file_names[0]!r:.200} in "
                 f"{', '.join(roots)}. {_GIVE}"
             )
         folder = "" if start == str(self.root) else start[len(str(self.root)) + 1 :]
@@ -168,8 +169,7 @@ class CocoFolder(ImageTree):
             parent, _, name = file_name.rpartition("/")
             if parent not in there:
                 path = str(PurePosixPath(folder, parent))
-                is_there = (self.root / path).is_dir()
-                there[parent] = frozenset(index.files(path) if is_there else ())
+                there[parent] = frozenset(index.files(path) if is_folder(self.root / path) else ())
             if name in there[parent]:
                 files[place] = f"{start}/{file_name}"
             elif not index.leaves_out(self.root / folder / file_name):
