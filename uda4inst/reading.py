@@ -16,7 +16,7 @@ import stat
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,18 +66,21 @@ def open_regular(path: Path, *, limit: int = MAX_DATA) -> io.BufferedReader:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there, also of a name that no file can have (`Path.is_file` raises)."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    """Whether a file is there, also of a name too long for one (`Path.is_file` raises)."""
+    return _is_there(path.is_file)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there, also of a name that no folder can have."""
+    """Whether a folder is there, also of a name too long for one (`Path.is_dir` raises)."""
+    return _is_there(path.is_dir)
+
+
+def _is_there(look: Callable[[], bool]) -> bool:
     try:
-        return path.is_dir()
-    except OSError:
+        return look()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
         return False
 
 

@@ -62,20 +62,6 @@ _SUITE: Final = (
 )
 
 
-_FILES: Final[Mapping[str, int]] = {
-    "urbansyn": 2,
-    "cityscapes": 2,
-    "synscapes": 3,
-    "synthia": 1,
-    "kitti360": 2,
-    "bdd100k": 2,
-    "gta5": 1,
-}
-
-
-# Run folders and what leaves them ---------------------------------------------------------------
-
-
 def in_run(name: Callable[[RunDir], Path], *reads: Callable[[RunDir], object]) -> Read:
     """Return what reads a file of a run."""
 

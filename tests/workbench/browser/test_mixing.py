@@ -30,6 +30,7 @@ def test_mixing__slider_walks_through_the_snapshots(instances: Workbench) -> Non
 
 
 def test_mixing__its_address_leads_to_what_is_looked_at(instances: Workbench) -> None:
+    instances.open()  # on no group
     instances.on_run("first")
     instances.tab("mixing")
     instances.page.locator("#mixing-previous").click()
