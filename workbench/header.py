@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Final
 
@@ -146,7 +146,7 @@ def _wire_choices(
 ) -> dict[str, Dependency]:
     """Bind what puts the session on a run or a group; return the events after which it is."""
 
-    def load(request: gr.Request) -> Updates:
+    def load(state: SessionState, request: gr.Request) -> Updates:
         query = str(request.query_params)
         strange = not_understood(query)
         if strange:
@@ -154,12 +154,13 @@ def _wire_choices(
                 f"{strange} is no address of the workbench. This is its start page.",
                 title="Not found",
             )
-        state, missing = session_at(query, first_session(services), services.runs.names())
+        first = replace(first_session(services), preset=state.preset)
+        state, missing = session_at(query, first, services.runs.names())
         if missing:
             note(f"{', '.join(missing)}: not here, or no longer.", title="Not found")
         return {session: state, tabs: gr.Tabs(selected=state.page)}
 
-    loaded = on_action(app.load, load, name="app_load", outputs=[session, tabs])
+    loaded = on_action(app.load, load, name="app_load", inputs=[session], outputs=[session, tabs])
     chosen = on_action(
         header.run.input,
         lambda state, run: state.on_run(run),

@@ -108,6 +108,7 @@ class SessionState:
         errors: what the Error maps page shows.
         data: what the Data page shows.
         results: what the Results page shows.
+        preset: that filled the form of a new run, or None before it is filled.
     """
 
     page: PageName = "train"
@@ -120,6 +121,7 @@ class SessionState:
     errors: ErrorChoice = ErrorChoice()
     data: DataChoice = DataChoice()
     results: ResultsChoice = ResultsChoice()
+    preset: str | None = None
 
     def on_page(self, page: PageName) -> SessionState:
         """Return the session showing another page."""
@@ -142,7 +144,12 @@ class SessionState:
             errors=errors,
             data=data,
             results=self.results,
+            preset=self.preset,
         )
+
+    def on_preset(self, preset: str) -> SessionState:
+        """Return the session whose form is filled with a preset's values."""
+        return replace(self, preset=preset)
 
     def on_group(self, group: str | None) -> SessionState:
         """Return the session on the network of another category group, at the same step."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import gradio as gr
-from gradio.components import Component
 from gradio.events import Dependency
 
 from uda4inst.errors import UserError
@@ -97,21 +96,20 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 
 def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks) -> Dependency:
     form = parts.form
-    filled = gr.State(None)  # the preset that filled the form, for this page
 
-    def fill(preset: str) -> Updates:
+    def fill(state: SessionState, preset: str) -> Updates:
         values = new_run.fresh_values(services, preset)
         command = new_run.preview(services, preset, values)
         return {
-            filled: preset,
+            page.session: state.on_preset(preset),
             parts.head: new_run.head(preset),
             parts.command: command,
             parts.at_once: services.runs.queue().at_once,
             **form.filled(values),
         }
 
-    def fill_if_other(preset: str, before: str | None) -> Updates:
-        return {filled: gr.skip()} if preset == before else fill(preset)
+    def fill_if_other(state: SessionState, preset: str) -> Updates:
+        return {page.session: state} if preset == state.preset else fill(state, preset)
 
     def preview(preset: str, head: str | None, *read: object) -> object:
         if not new_run.is_filled(head, preset):
@@ -120,18 +118,18 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
 
     # `input` comes with a choice by keyboard, twice after a click, and when the list is only left:
     # by itself it must not overwrite what was typed into the form.
-    events: dict[str, tuple[Event, Callable[..., Updates], list[Component]]] = {
-        "train_fill": (app.load, fill, [parts.preset]),
-        "train_pick_preset": (parts.preset.select, fill, [parts.preset]),
-        "train_choose_preset": (parts.preset.input, fill_if_other, [parts.preset, filled]),
+    events: dict[str, tuple[Event, Callable[..., Updates]]] = {
+        "train_fill": (app.load, fill),
+        "train_pick_preset": (parts.preset.select, fill),
+        "train_choose_preset": (parts.preset.input, fill_if_other),
     }
-    for name, (event, handler, inputs) in events.items():
+    for name, (event, handler) in events.items():
         on_action(
             event,
             handler,
             name=name,
-            inputs=inputs,
-            outputs=[filled, parts.head, parts.command, parts.at_once, *form.outputs],
+            inputs=[page.session, parts.preset],
+            outputs=[page.session, parts.head, parts.command, parts.at_once, *form.outputs],
             trigger_mode="always_last",
         )
     for name, chooser in form.choosers.items():
