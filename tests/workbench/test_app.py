@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,21 @@ def test_build_app__the_browser_is_told_of_one_place_of_progress_an_event(app: g
             o for o in event.outputs if isinstance(o, Component) and o.get_block_name() != "state"
         ]
         assert [*(event.show_progress_on or [])] == seen[:1]
+
+
+def test_build_app__every_click_counts_that_says_where_or_how_far(app: gr.Blocks) -> None:
+    steps = {"earlier", "later", "next", "previous", "snapshot"}
+    modes = {
+        event.api_name: event.trigger_mode
+        for event in events(app)
+        if any(
+            "EventData" in str(one.annotation) for one in signature(event.fn).parameters.values()
+        )
+        or ("_show_" not in event.api_name and event.api_name.split("_")[-1] in steps)
+    }
+    modes.pop("train_snapshot")  # asks for one
+    assert {"app_close_fiftyone", "train_pick_run", "train_later", "pool_next_snapshot"} < {*modes}
+    assert set(modes.values()) == {"multiple"}, modes
 
 
 def test_build_app__one_session_and_nothing_hidden(app: gr.Blocks) -> None:
