@@ -129,6 +129,7 @@ def wire_header(
             name=f"app_run_{name}",
             inputs=[session],
             outputs=[header.run, header.group, header.line],
+            trigger_mode="always_last",
         )
     on_action(
         session.change, query_of, name="app_address", inputs=[session], outputs=[header.address]
@@ -167,6 +168,7 @@ def _wire_choices(
         name="app_choose_run",
         inputs=[session, header.run],
         outputs=[session],
+        trigger_mode="multiple",
     )
     group_chosen = on_action(
         header.group.input,
@@ -174,6 +176,7 @@ def _wire_choices(
         name="app_choose_group",
         inputs=[session, header.group],
         outputs=[session],
+        trigger_mode="multiple",
     )
     for page in pages.values():
         page.redraw_if_shown_after(loaded, "loaded")
@@ -230,5 +233,5 @@ def _group_choices(services: Services, state: SessionState) -> gr.Dropdown:
 
 
 def _run_choices(services: Services, state: SessionState) -> gr.Dropdown:
-    names = services.runs.names()
+    names = services.runs.newest_first()
     return gr.Dropdown(choices=names, value=state.run if state.run in names else None)

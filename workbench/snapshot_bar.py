@@ -93,8 +93,8 @@ def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:
         "choose_step",
         inputs=[bar.slider],
     )
-    page.on_choice(bar.previous.click, move(-1), "previous_snapshot", trigger_mode="multiple")
-    page.on_choice(bar.following.click, move(1), "next_snapshot", trigger_mode="multiple")
+    page.on_choice(bar.previous.click, move(-1), "previous_snapshot")
+    page.on_choice(bar.following.click, move(1), "next_snapshot")
     page.on_choice(
         bar.follow.input,
         lambda state, follow: _followed(services, state, follow=follow),

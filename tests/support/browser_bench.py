@@ -86,6 +86,15 @@ class Workbench:
         self.process.kill()
         self.process.wait()
 
+    def die_and_come_back(self) -> None:
+        """End the app, start it again and wait until the page that was left open has loaded."""
+        self.page.evaluate("window.fromBefore = true")
+        self.stop()
+        self.serve()
+        # The page loads by itself; to go to an address meanwhile could be called off by that.
+        self.page.wait_for_function("() => !window.fromBefore")
+        self.wait_for("#train-command", "uda4inst train")
+
     def open(self) -> None:
         self.page.goto("about:blank")  # a page that still loads would call the next one off
         self.page.goto(f"http://127.0.0.1:{self.port}/?__theme=light")

@@ -62,6 +62,24 @@ def test_build_app__every_click_counts_that_says_where_or_how_far(app: gr.Blocks
     assert set(modes.values()) == {"multiple"}, modes
 
 
+def test_build_app__every_choice_counts_and_is_drawn(app: gr.Blocks) -> None:
+    modes: dict[type, dict[str, str]] = {}
+    for event in events(app):
+        for block, kind in event.targets:
+            if kind == "input":
+                modes.setdefault(type(app.blocks[block]), {})[event.api_name] = event.trigger_mode
+    last = ("train_preview", "train_choose_preset", "train_variant_of", "mixing_show_mark")
+    for kind in (gr.Dropdown, gr.Radio, gr.Checkbox):
+        found = {name: mode for name, mode in modes[kind].items() if not name.startswith(last)}
+        assert set(found.values()) == {"multiple"}, found
+    assert {"app_choose_run", "app_choose_group", "error_maps_order"} < {*modes[gr.Dropdown]}
+    rest = {name: mode for kind in modes for name, mode in modes[kind].items()}
+    assert "once" not in rest.values(), rest
+    drawn = {e.api_name: e.trigger_mode for e in events(app) if e.trigger_after is not None}
+    assert {"app_run_chosen", "mixing_show_choose_item"} < {*drawn}
+    assert set(drawn.values()) == {"always_last"}, drawn
+
+
 def test_build_app__one_session_and_nothing_hidden(app: gr.Blocks) -> None:
     (state,) = blocks(app, gr.State)
     assert state.value == SessionState()

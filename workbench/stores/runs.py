@@ -113,16 +113,7 @@ class RunStore:
         the signatures of runs at work would make them change places while one looks at them. A
         folder whose name is not one of a run is none: `odd_folders` has it.
         """
-        names = {
-            path.name: (status_changed(RunDir(path)), begun(RunDir(path)))
-            for path in self._folders()
-            if RUN_NAME.fullmatch(path.name)
-        }
-        for name in record_names(self.root):
-            record = read_record(self.root, name)
-            if record is not None and RUN_NAME.fullmatch(name):
-                changed, first = names.get(name, (0.0, record.started))
-                names[name] = max(changed, record.started), first
+        names = self._times()
         waiting = [one.name for one in self.queue().waiting]
         others = names.keys() - waiting
         lately = self._clock() - _LATELY
@@ -132,6 +123,28 @@ class RunStore:
             return -min(changed, lately), -first, name
 
         return [*waiting, *sorted(others, key=rank)]
+
+    def _times(self) -> dict[str, tuple[float, float]]:
+        """Return when each run last changed and when it began (unix seconds), by name."""
+        times = {
+            path.name: (status_changed(RunDir(path)), begun(RunDir(path)))
+            for path in self._folders()
+            if RUN_NAME.fullmatch(path.name)
+        }
+        for name in record_names(self.root):
+            record = read_record(self.root, name)
+            if record is not None and RUN_NAME.fullmatch(name):
+                changed, first = times.get(name, (0.0, record.started))
+                times[name] = max(changed, record.started), first
+        return times
+
+    def newest_first(self) -> list[str]:
+        """Return the names of all runs in the order in which they began, the newest first.
+
+        For lists that are open while runs are at work: nothing that a run does moves it.
+        """
+        times = self._times()
+        return sorted(times, key=lambda name: (-times[name][1], name))
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.

@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 # Such as `button.click`, and `Dependency.success` of an earlier event.
 Event: TypeAlias = Callable[..., Dependency]
-# What an event does that happens again while it is at work: nothing; once more at the end, with
-# the inputs as they are then, but with what the *first* click was on (`gr.EventData`; Gradio
-# 6.31); or each time, in turn, with what each click was on.
+# What an event does that happens again while it is at work: nothing (Gradio's own choice); once
+# more at the end, with the inputs as they are then, but with what the *first* click was on
+# (`gr.EventData`; Gradio 6.31); or each time, in turn, with what was chosen then.
 TriggerMode: TypeAlias = Literal["once", "always_last", "multiple"]
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ class Mounted:
         *,
         inputs: Sequence[Component] = (),
         outputs: Sequence[Component] = (),
-        trigger_mode: TriggerMode = "always_last",
+        trigger_mode: TriggerMode | None = None,
     ) -> Dependency:
         """Bind a choice and return its event.
 
@@ -136,16 +136,18 @@ class Mounted:
             name: of the choice.
             inputs: components read beside the session.
             outputs: components written beside the session.
-            trigger_mode: what counts of what happens again while it is at work. Every time, for
-                steps such as "next" and for what reads where a click was.
+            trigger_mode: what counts of what happens again while it is at work. By itself every
+                time, with what is chosen then (a redraw that comes meanwhile puts controls back to
+                an earlier choice), but of a slider under a finger the last.
         """
+        dragged = any(isinstance(one, gr.Slider) for one in inputs)
         chosen = on_action(
             event,
             choose,
             name=f"{self.name}_{name}",
             inputs=[self.session, *inputs],
             outputs=[self.session, *outputs],
-            trigger_mode=trigger_mode,
+            trigger_mode=trigger_mode or ("always_last" if dragged else "multiple"),
         )
         self.redraw_after(chosen, name)
         return chosen

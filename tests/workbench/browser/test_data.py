@@ -27,6 +27,10 @@ def test_data__images_labels_check_and_colours(instances: Workbench) -> None:
     bench.wait_for("#data-source-text", "7 of 24")
     bench.wait_for_other_picture("data-source-picture", second)
     seventh = bench.picture("data-source-picture")
+    for left in ("split", "format"):  # opened, and left without a choice
+        page.locator(f"#data-source-{left} input").press("Tab")
+    page.wait_for_timeout(1500)
+    bench.wait_for("#data-source-text", "7 of 24")
     page.locator("#data-overlay input[value=boxes]").check()
     bench.wait_for_other_picture("data-source-picture", seventh)
     page.locator("#data-target-random").click()

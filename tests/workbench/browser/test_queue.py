@@ -73,10 +73,7 @@ def test_queue__one_trains_and_the_others_say_their_place(busy: Workbench) -> No
 def test_queue__order_is_changed_and_outlives_the_app(busy: Workbench) -> None:
     busy.page.locator("#train-earlier").click()
     busy.wait_for("#train-card", "place 1 of 2 in the queue")
-    busy.stop()
-    busy.serve()
-    busy.open()
-    busy.tab("train")
+    busy.die_and_come_back()
     busy.wait_for("#train-runs", r"third\s*queued\s*1")
     assert rows(busy)[0].startswith("third queued 1")
     assert any(row.startswith("at_work paused") for row in rows(busy))

@@ -38,9 +38,7 @@ def test_train__run_started_in_the_browser_obeys(long: Workbench) -> None:
 
 
 def test_train__app_may_die_and_come_back(long: Workbench) -> None:
-    long.stop()
-    long.serve()
-    long.open()
+    long.die_and_come_back()
     long.wait_for("#train-runs", "victim")
     long.wait_for("#run-line", "running")
 

@@ -57,6 +57,19 @@ def test_names__runs_at_work_keep_their_places(store: RunStore, write_run: Write
         assert store.names() == ["second", "first"]
 
 
+def test_newest_first__nothing_a_run_does_moves_it(
+    store: RunStore, write_run: WriteRun, runs_root: Path
+) -> None:
+    for number, name in enumerate(("first", "second")):
+        os.utime(write_run(name) / "config.yaml", (1e9 + number, 1e9 + number))
+    for signing, at in (("second", 1.5e9), ("first", 1.6e9)):
+        os.utime(store.dir(signing).status, (at, at))
+        assert store.newest_first() == ["second", "first"]
+    assert store.names() == ["first", "second"]
+    (runs_root / "half").mkdir()
+    assert store.newest_first() == ["second", "first", "half"]
+
+
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
 def test_status__ended_states_are_believed(
     store: RunStore, write_run: WriteRun, state: str, ended_pid: int

@@ -58,16 +58,13 @@ class _Choices:
         name: str,
         *,
         inputs: Sequence[Component] = (),
-        trigger_mode: TriggerMode = "always_last",
     ) -> None:
         """Bind a choice; see `Mounted.on_choice`."""
 
         def begin(*values: object) -> Updates:
             return {self.page.session: choose(*values), self.busy: READING}
 
-        self.page.on_choice(
-            event, begin, name, inputs=inputs, outputs=[self.busy], trigger_mode=trigger_mode
-        )
+        self.page.on_choice(event, begin, name, inputs=inputs, outputs=[self.busy])
 
 
 def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
@@ -108,7 +105,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     choices = _Choices(mounted, busy)
     _wire_looks(overlay, labels, choices)
     for side in SIDES:
-        _wire_tree(side, head.tree(side), choices)
+        _wire_tree(side, head.tree(side), choices, services)
         _wire_position(side, body.image(side), choices, services)
         _wire_check(side, body.progress.check(side), choices, services)
     return mounted
@@ -136,11 +133,14 @@ def _wire_looks(overlay: gr.Radio, labels: gr.Checkbox, choices: _Choices) -> No
     choices.bind(labels.input, open_labels, "target_labels", inputs=[labels])
 
 
-def _wire_tree(side: Side, tree: TreeSlot, choices: _Choices) -> None:
+def _wire_tree(side: Side, tree: TreeSlot, choices: _Choices, services: Services) -> None:
     def choose(state: SessionState, format_name: str, root: str, split: str) -> SessionState:
-        return choose_tree(state, side, TreeChoice(format_name, root or "", split or ""))
+        choice = TreeChoice(format_name, root or "", split or "")
+        return choose_tree(services, state, side, choice)
 
     def other_format(state: SessionState, format_name: str, root: str) -> SessionState:
+        if format_name == services.data_sets.chosen(state, side).format:
+            return state  # the list was left without a choice
         return choose(state, format_name, root, DATASETS[format_name].default_split)
 
     for name, event in (
@@ -153,9 +153,11 @@ def _wire_tree(side: Side, tree: TreeSlot, choices: _Choices) -> None:
     choices.bind(tree.format.input, other_format, f"{side}_format", inputs=[tree.format, tree.root])
 
 
-def choose_tree(state: SessionState, side: Side, choice: TreeChoice) -> SessionState:
+def choose_tree(
+    services: Services, state: SessionState, side: Side, choice: TreeChoice
+) -> SessionState:
     """Return the session on other images; the same ones stay where they are."""
-    current = state.data.source if side == "source" else state.data.target
+    current = services.data_sets.chosen(state, side)
     return state if choice == current else state.on_data(**{side: choice})
 
 
@@ -163,8 +165,8 @@ def _wire_position(side: Side, slot: ImageSlot, choices: _Choices, services: Ser
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: move(services, state, side, direction)
 
-    choices.bind(slot.previous.click, moved(-1), f"{side}_previous", trigger_mode="multiple")
-    choices.bind(slot.following.click, moved(1), f"{side}_next", trigger_mode="multiple")
+    choices.bind(slot.previous.click, moved(-1), f"{side}_previous")
+    choices.bind(slot.following.click, moved(1), f"{side}_next")
     choices.bind(
         slot.chance.click, lambda state: pick_random(services, state, side), f"{side}_random"
     )

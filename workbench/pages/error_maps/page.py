@@ -115,8 +115,8 @@ def _wire_position(controls: ControlSlots, page: Mounted, services: Services) ->
     def moved(direction: int) -> Callable[[SessionState], SessionState]:
         return lambda state: _move(services, state, direction)
 
-    page.on_choice(controls.previous.click, moved(-1), "previous", trigger_mode="multiple")
-    page.on_choice(controls.following.click, moved(1), "next", trigger_mode="multiple")
+    page.on_choice(controls.previous.click, moved(-1), "previous")
+    page.on_choice(controls.following.click, moved(1), "next")
 
 
 def _move(services: Services, state: SessionState, direction: int) -> SessionState:

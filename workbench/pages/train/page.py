@@ -81,10 +81,8 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     mounted = Mounted("train", session, frame, lambda state: view(services, state), [], timer)
     mounted.on_tick(lambda state: tick(services, state))
     started = _wire_form(form, mounted, services, app)
-    picked = mounted.on_choice(runs.table.pick, _pick, "pick_run", trigger_mode="multiple")
-    group_picked = mounted.on_choice(
-        monitor.groups.pick, _pick_group, "pick_group", trigger_mode="multiple"
-    )
+    picked = mounted.on_choice(runs.table.pick, _pick, "pick_run")
+    group_picked = mounted.on_choice(monitor.groups.pick, _pick_group, "pick_group")
     _wire_requests(monitor, mounted, services)
     _wire_queue(turn, form, mounted, services)
     restarted = _wire_restart(monitor, mounted, services)
@@ -139,6 +137,7 @@ def _wire_form(parts: NewRun, page: Mounted, services: Services, app: gr.Blocks)
             name=f"train_variant_of_{name.rpartition('.')[0]}",
             inputs=form.inputs,
             outputs=form.outputs,
+            trigger_mode="always_last",
         )
     on_action(
         lambda handler, **options: gr.on(form.changes, handler, **options),
@@ -216,7 +215,11 @@ def _wire_queue(turn: TurnButtons, form: NewRun, page: Mounted, services: Servic
             jobs.advance()
 
     changed = on_action(
-        form.at_once.input, set_at_once, name="train_at_once", inputs=[form.at_once]
+        form.at_once.input,
+        set_at_once,
+        name="train_at_once",
+        inputs=[form.at_once],
+        trigger_mode="always_last",
     )
     page.redraw_after(changed, "at_once")
 
