@@ -31,7 +31,7 @@ from workbench.pages.data.view import ChecksView, DataView, HeadView, OnScreen, 
 from workbench.services import Services
 from workbench.session import Overlay, SessionState, TreeChoice
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
-from workbench.ui.edge import Event, Mounted, TriggerMode
+from workbench.ui.edge import Event, Mounted
 from workbench.ui.views import Frame, Unchanged, Updates
 
 TITLE = "Data"
