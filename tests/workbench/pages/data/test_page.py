@@ -125,12 +125,16 @@ def test_pick_random__another_image(services: Services) -> None:
     assert state.data.source_position in (1, 2, 3)
 
 
-def test_choose_tree__the_same_images_stay_where_they_are() -> None:
-    tree = TreeChoice("urbansyn", "a", "train")
-    state = START.on_data(source=tree).on_data(source_position=3)
-    assert data.choose_tree(state, "source", tree) is state
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_choose_tree__the_same_images_stay_where_they_are(
+    services: Services, toy_tree: Path, by_hand: bool
+) -> None:
+    tree = TreeChoice("urbansyn", "a" if by_hand else str(toy_tree / "urbansyn"), "train")
+    state = START.on_data(source=tree) if by_hand else START
+    state = state.on_data(source_position=3)
+    assert data.choose_tree(services, state, "source", tree) is state
     other = TreeChoice("urbansyn", "b", "train")
-    assert data.choose_tree(state, "source", other).data.source_position == 0
+    assert data.choose_tree(services, state, "source", other).data.source_position == 0
 
 
 @pytest.mark.parametrize(
