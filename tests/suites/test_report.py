@@ -11,6 +11,7 @@ import pytest
 from suite_factory import write_resamples
 
 from uda4inst.suites.catalogue import SUITES
+from uda4inst.suites.figures import draw_chart
 from uda4inst.suites.report import (
     latex,
     markdown,
@@ -204,6 +205,15 @@ def test_write_report__files_and_charts(table5: Path) -> None:
     ]
     assert all(path.stat().st_size > 0 for path in written)
     assert "(fig4.png)" in written[0].read_text()
+
+
+def test_draw_chart__long_names_stay_within(write_suite: Write) -> None:
+    rows = {f"groups{number}": {0: 10.0} for number in range(1, 6)}
+    results = collect(write_suite("table4", rows, seeds=(0,)))
+    axes = draw_chart(results, results.rows, *VIEW[0]).axes[0]
+    legend = axes.get_legend()
+    assert len(legend.get_texts()) == 6
+    assert legend.get_window_extent().width <= axes.get_window_extent().width
 
 
 def test_write_report__nothing_run(write_suite: Write) -> None:

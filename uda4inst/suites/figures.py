@@ -57,7 +57,7 @@ def draw_chart(
     top, bottom = figure.subplots(2, 1)
     for axes, metric in zip((top, bottom), results.suite.task.measures, strict=True):
         _draw_bars(axes, rows, protocol, network, metric)
-    top.legend(ncols=min(4, len(rows)), fontsize=8, loc="upper left", frameon=False)
+    _draw_legend(top)
     where = BENCHMARKS[rows[0].row.benchmark]
     title = (
         f"{results.suite.title}: ours at scale {results.scale.name}, "
@@ -93,6 +93,14 @@ def _draw_bars(
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.margins(y=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_legend(axes: Any) -> None:
+    """Name the rows in as many columns, up to four, as there is width for."""
+    for columns in (4, 3, 2, 1):
+        legend = axes.legend(ncols=columns, fontsize=8, loc="upper left", frameon=False)
+        if legend.get_window_extent().width <= axes.get_window_extent().width:
+            return
 
 
 def _known(values: Sequence[float | None], first: float) -> tuple[list[float], list[float]]:
