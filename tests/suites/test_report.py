@@ -212,6 +212,7 @@ def test_draw_chart__long_names_stay_within(write_suite: Write) -> None:
     results = collect(write_suite("table4", rows, seeds=(0,)))
     axes = draw_chart(results, results.rows, *VIEW[0]).axes[0]
     legend = axes.get_legend()
+    assert legend is not None
     assert len(legend.get_texts()) == 6
     assert legend.get_window_extent().width <= axes.get_window_extent().width
 
