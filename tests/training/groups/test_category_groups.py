@@ -374,9 +374,10 @@ def test_train__a_group_killed_at_once_ends_the_run(tmp_path: Path, short_run: S
     run, killed = RunDir(tmp_path / "killed"), []
 
     def kill(progress: Progress) -> None:
-        module = modules_of(run)[0]
-        if not killed and module.status.exists() and status(module)["step"] >= 2:
-            killed.append(status(module)["pid"])
+        modules = modules_of(run)
+        # Whoever is stopped while it still loads has nothing to keep, and says nothing.
+        if not killed and all(m.status.exists() and status(m)["step"] >= 2 for m in modules):
+            killed.append(status(modules[0])["pid"])
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
