@@ -26,13 +26,26 @@ from workbench.sessions.library import fo
 from workbench.sessions.predicted import Judgeable, Predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.samples import class_colors
-from workbench.sessions.semantic_run import add_semantic, save_semantic_comparison, show_maps
+from workbench.sessions.semantic_run import (
+    add_semantic,
+    save_semantic_comparison,
+    semantic_scores,
+    show_maps,
+)
 from workbench.sessions.things import things_of
+from workbench.sessions.views import replace_view
 
 _OTHER_IMAGES: Final = (
-    "The scores are over different images, so they are no ranking; the views that compare objects "
-    "show the images of both. --images FILE judges all on the images of a list."
+    "The scores of `predicted` are over different images, so they are no ranking; those of "
+    "`common` are over the images of all, as are the views that compare. --images FILE judges all "
+    "on the images of a list."
 )
+_NO_IMAGE: Final = (
+    "The scores are over different images, so they are no ranking; there is no image of all. "
+    "Evaluate them on the same images."
+)
+_COMMON: Final = "common"  # scores over the images of all, in the summary and what FiftyOne keeps
+_IMAGES_OF_ALL: Final = "images judged of all"
 _AT_ONCE: Final = 64  # images whose detections are written together
 _COMPARED: Final = 4  # at most so many are compared with each other: views grow with the square
 
@@ -81,16 +94,54 @@ def hold(
         for one in predicted:
             _keep(dataset, one, progress or _silent)
         _compare(dataset, predicted)
+        common = _on_common(dataset, predicted, progress or _silent)
     kept = dataset.info[PREDICTED]
     shown = {one.field: kept[one.field] for one in predicted}
     summary = summary_of(dataset, built=bool(session.summary["built"]))
-    return DataSession(dataset, {**summary, PREDICTED: shown, **_warning(dataset, predicted)})
+    return DataSession(dataset, {**summary, PREDICTED: shown, **common})
 
 
-def _warning(dataset: fo.Dataset, predicted: Sequence[Judgeable]) -> dict[str, str]:
-    """Return why the scores are not to be held to each other; nothing where they may be."""
-    images = {frozenset(dataset.exists(one.field).values("id")) for one in predicted}
-    return {"not_comparable": _OTHER_IMAGES} if len(images) > 1 else {}
+def _on_common(
+    dataset: fo.Dataset, predicted: Sequence[Judgeable], progress: Progress
+) -> dict[str, Any]:
+    """Return the scores over the images of all, and why; nothing where all are of the same."""
+    images = [frozenset[str](dataset.exists(one.field).values("id")) for one in predicted]
+    shared = dataset.select(sorted(frozenset[str].intersection(*images)))
+    differ = len(set(images)) > 1
+    view = shared if differ else dataset.limit(0)
+    replace_view(dataset, _IMAGES_OF_ALL, view, "Those that every network was judged on.")
+    if not differ or not len(shared):
+        return {"not_comparable": _NO_IMAGE} if differ else {}
+    kept = {one.field: dataset.info[PREDICTED][one.field]["fingerprint"] for one in predicted}
+    known: dict[str, Any] = dict(dataset.info.get(_COMMON, {}))
+    if known.get("of") != kept:
+        scores = {one.field: _rejudged(shared, one, progress) for one in predicted}
+        known = {"of": kept, "scores": scores}
+        dataset.info[_COMMON] = known
+        dataset.save()
+    return {"not_comparable": _OTHER_IMAGES, _COMMON: known["scores"]}
+
+
+def _rejudged(images: fo.DatasetView, one: Judgeable, progress: Progress) -> dict[str, Any]:
+    """Return the scores over some of the images that were judged; nothing is written."""
+    if one.task.predictions_kind == "label maps":
+        return semantic_scores(images, one, progress)
+    return {"images": len(images), "protocol": "cityscapes", **_judged(images, one, progress)}
+
+
+def _judged(
+    images: fo.DatasetView, one: Judgeable, progress: Progress, eval_key: str | None = None
+) -> dict[str, Any]:
+    """Judge detections and return their scores; with a key, what became of each is kept."""
+    results: Any = images.evaluate_detections(
+        one.field,
+        gt_field=GROUND_TRUTH,
+        eval_key=eval_key,
+        method=evaluation.CITYSCAPES,
+        only=list(one.classes),
+        progress=lambda bar: progress(f"Judging {one.title}", bar.iteration, bar.total),
+    )
+    return results.scores
 
 
 def _silent(doing: str, done: int, total: int) -> None:
@@ -146,18 +197,11 @@ def _add(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> dict[str, A
         forget_evaluation(dataset, one.key)
     _write_detections(dataset, one, progress)
     judged = dataset.exists(one.field)
-    results: Any = judged.evaluate_detections(
-        one.field,
-        gt_field=GROUND_TRUTH,
-        eval_key=one.key,
-        method=evaluation.CITYSCAPES,
-        only=list(one.classes),
-        progress=lambda bar: progress(f"Judging {one.title}", bar.iteration, bar.total),
-    )
+    scores = _judged(judged, one, progress, one.key)
     save_evaluation_views(dataset, one.key)
     if one.score_threshold is not None:
         save_high_score_view(dataset, one.key, one.score_threshold)
-    return {"images": len(judged), "protocol": "cityscapes", **results.scores}
+    return {"images": len(judged), "protocol": "cityscapes", **scores}
 
 
 def _write_detections(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:

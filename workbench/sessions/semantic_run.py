@@ -44,15 +44,17 @@ def add_semantic(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> dic
         UserError: the predictions cannot be read, are of other images, or the disk is full.
     """
     maps = LabelMaps(one.path)
-    images = dataset.match(fo.ViewField(SEMANTIC) != None)  # noqa: E711  (FiftyOne's own language)
-    rows = zip(*images.values(["id", "image_name", f"{SEMANTIC}.mask_path"]), strict=True)
-    judged = [(sample_id, name, Path(file)) for sample_id, name, file in rows if name in maps.names]
+    judged = _judged(dataset, maps)
     if not judged:
         raise UserError(
             f"predictions must be of the session's labelled images, got {len(maps.names)} others "
             f"({one.path}). Evaluate the run again."
         )
+    former = dataset.has_sample_field(one.field)
     _declare(dataset, one)
+    if former:  # which may have been of more images
+        names = (one.field, f"{one.field}_{_WRONG}", f"{one.key}_mIoU", f"{one.key}_accuracy")
+        dataset.clear_sample_fields([*names, one.key])
     folder = media_folder(dataset.name) / one.field
     remove_folder(folder)
     folder.mkdir(parents=True)
@@ -77,6 +79,33 @@ def add_semantic(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> dic
         dataset.set_values(field, {k: v[field] for k, v in values.items()}, key_field="id")
     _save_views(dataset, one)
     return {"images": len(judged), "protocol": "pixels", **total.to_json()}
+
+
+def semantic_scores(images: fo.DatasetView, one: Judgeable, progress: Progress) -> dict[str, Any]:
+    """Return the scores of a network's maps over some of the images that were judged.
+
+    Args:
+        images: of a session.
+        one: whose maps.
+        progress: called after every image.
+
+    Raises:
+        UserError: the predictions cannot be read.
+    """
+    maps, total = LabelMaps(one.path), SemanticScores()
+    judged = _judged(images, maps)
+    for number, (_, name, file) in enumerate(judged):
+        truth = _true_ids(file)
+        total.add(truth, _predicted_ids(maps, name, truth))
+        progress(f"Judging {one.title}", number + 1, len(judged))
+    return {"images": len(judged), "protocol": "pixels", **total.to_json()}
+
+
+def _judged(images: Any, maps: LabelMaps) -> list[tuple[str, str, Path]]:
+    """Return id, name and file of true labels of those images that have both."""
+    there = images.match(fo.ViewField(SEMANTIC) != None)  # noqa: E711  (FiftyOne's own language)
+    rows = zip(*there.values(["id", "image_name", f"{SEMANTIC}.mask_path"]), strict=True)
+    return [(sample_id, name, Path(file)) for sample_id, name, file in rows if name in maps.names]
 
 
 def save_semantic_comparison(dataset: fo.Dataset, first: Judgeable, second: Judgeable) -> None:

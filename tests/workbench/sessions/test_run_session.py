@@ -331,3 +331,14 @@ def test_open__scores_say_their_images_and_when_they_are_no_ranking(
     both = open_run_session([one, other]).summary
     assert both["predicted"][other.field]["scores"]["images"] == 2
     assert "no ranking" in both["not_comparable"]
+    # Over the images of both, the same file and its beginning are worth the same.
+    common = both["common"]
+    assert common[one.field] == common[other.field]
+    assert common[one.field]["AP"] == both["predicted"][other.field]["scores"]["AP"]
+    assert common[one.field]["images"] == 2
+    assert common[one.field]["AP"] != shown["scores"]["AP"]
+    session = open_run_session([one, other])
+    assert session.summary["common"] == common
+    assert len(session.dataset.load_saved_view("images judged of all")) == 2
+    assert "common" not in open_run_session([one]).summary
+    assert "images judged of all" not in session.dataset.list_saved_views()

@@ -138,6 +138,27 @@ def test_open__other_maps_take_the_place_of_the_former_and_two_runs_are_compared
     assert len(gains) == sum(value < 1 for value in opened.dataset.values(f"{KEY}_mIoU"))
 
 
+def test_open__of_fewer_images_both_are_judged_on_those(
+    run: RunDir, opened: DataSession, tree: Cityscapes, tmp_path: Path
+) -> None:
+    fewer = RunDir(Path(shutil.copytree(run.path, tmp_path / "fewer")))
+    one = Predicted(fewer, STEP, "student")
+    open_run_session([one])
+    maps = LabelMaps(one.path)
+    kept = {name: maps.read(name) for name in sorted(maps.names)[:1]}
+    with writing_label_maps(one.path) as write:
+        for name, ids in kept.items():
+            write(name, ids)
+    (whole,) = find_predicted([run])
+    both = open_run_session([whole, one])
+    assert sorted(both.dataset.exists(one.field).values("image_name")) == sorted(kept)
+    common = both.summary["common"]
+    assert common[whole.field] == common[one.field]
+    assert common[one.field] == both.summary["predicted"][one.field]["scores"]
+    assert common[one.field]["images"] == 1
+    assert "no ranking" in both.summary["not_comparable"]
+
+
 def test_open__objects_are_shown_again_to_those_who_ask_for_objects(
     opened: DataSession, tree: Cityscapes, tmp_path: Path
 ) -> None:
