@@ -117,8 +117,7 @@ def _on_common(
     if known.get("of") != kept:
         scores = {one.field: _rejudged(shared, one, progress) for one in predicted}
         known = {"of": kept, "scores": scores}
-        dataset.info[_COMMON] = known
-        dataset.save()
+        _write_info(dataset, _COMMON, known)
     return {"not_comparable": _OTHER_IMAGES, _COMMON: known["scores"]}
 
 
@@ -156,11 +155,11 @@ def _keep(dataset: fo.Dataset, one: Judgeable, progress: Progress) -> None:
     if known.get("fingerprint") == print_of_file and _is_there(dataset, one):
         return
     kept.pop(one.field, None)
-    _write_info(dataset, kept)  # half of it is not taken for the whole
+    _write_info(dataset, PREDICTED, kept)  # half of it is not taken for the whole
     add = add_semantic if one.task.predictions_kind == "label maps" else _add
     scores = add(dataset, one, progress)
     facts = {**one.facts(), "fingerprint": print_of_file, "scores": scores}
-    _write_info(dataset, {**kept, one.field: {"title": one.title, **facts}})
+    _write_info(dataset, PREDICTED, {**kept, one.field: {"title": one.title, **facts}})
 
 
 def _is_there(dataset: fo.Dataset, one: Judgeable) -> bool:
@@ -186,8 +185,8 @@ def _pairs(predicted: Sequence[Judgeable]) -> Iterator[tuple[Judgeable, Judgeabl
     yield from ((a, b) for a in few for b in few if a is not b)
 
 
-def _write_info(dataset: fo.Dataset, kept: Mapping[str, Any]) -> None:
-    dataset.info[PREDICTED] = dict(kept)
+def _write_info(dataset: fo.Dataset, name: str, kept: Mapping[str, Any]) -> None:
+    dataset.info[name] = dict(kept)
     dataset.save()
 
 
