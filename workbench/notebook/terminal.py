@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from uda4inst.errors import UserError
 from workbench.notebook.shown import Text
+
+_COLORED: Final = frozenset({"CLICOLOR_FORCE", "FORCE_COLOR", "TTY_COMPATIBLE"})
 
 
 def command(words: str, *, unless: str | Path | None = None) -> Text:
@@ -23,8 +27,11 @@ def command(words: str, *, unless: str | Path | None = None) -> Text:
     """
     if unless is not None and Path(unless).exists():
         return Text(f"`uda4inst {words}`: {unless} is there already.")
+    # A kernel tells its children that their output is coloured; here it is text.
+    plain = {key: value for key, value in os.environ.items() if key not in _COLORED}
     done = subprocess.run(
         [sys.executable, "-m", "uda4inst.cli", *shlex.split(words)],
+        env=plain,
         capture_output=True,
         text=True,
         check=False,

@@ -142,6 +142,15 @@ def test_error_maps__of_a_run_without_predictions(tmp_path: Path, toy_tree: Path
         error_maps({"gone": run})
 
 
+def test_command__is_text_where_a_kernel_wants_colours(
+    toy_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    said = command(f"data stats urbansyn {toy_tree}/urbansyn").markdown
+    assert "person" in said
+    assert "\x1b" not in said
+
+
 def test_command__prints_what_the_terminal_would(toy_tree: Path) -> None:
     said = command(f"data check urbansyn {toy_tree}/urbansyn").markdown
     assert said.startswith(f"```\n$ uda4inst data check urbansyn {toy_tree}/urbansyn\n")
