@@ -23,6 +23,7 @@ Progress = Callable[[str, int, int], None]
 
 KEY: Final = "uda4inst"  # of what is ours in a data set's info
 PREDICTED: Final = "predicted"  # what runs predict of its images, there
+COMMON: Final = "common"  # scores over the images of all, there and in the summary
 AT_ONCE: Final = 32  # samples written together
 
 

@@ -17,6 +17,7 @@ from workbench.sessions import samples
 from workbench.sessions.building import (
     AT_ONCE,
     KEY,
+    COMMON,
     PREDICTED,
     DataSession,
     Progress,
@@ -94,7 +95,8 @@ def _is_current(dataset: fo.Dataset, print_of_data: str) -> bool:
 def _begin(dataset: fo.Dataset, request: DataRequest, sides: Sequence[OpenSide]) -> None:
     """Empty a data set, having written down what it will be and the tags it had."""
     tags = {**dataset.info.get(KEY, {}).get("tags", {}), **samples.tags_of(dataset)}
-    dataset.info.pop(PREDICTED, None)  # its images go
+    for gone in (PREDICTED, COMMON):  # with its images
+        dataset.info.pop(gone, None)
     dataset.info[KEY] = {
         "kind": "data",
         "format": FORMAT,

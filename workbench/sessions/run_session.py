@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from uda4inst.errors import UserError
 from workbench.sessions import evaluation  # makes the methods known
-from workbench.sessions.building import PREDICTED, DataSession, Progress, sole_builder
+from workbench.sessions.building import COMMON, PREDICTED, DataSession, Progress, sole_builder
 from workbench.sessions.convert import to_predictions
 from workbench.sessions.data_session import open_data_session, summary_of
 from workbench.sessions.evaluation_views import (
@@ -44,7 +44,6 @@ _NO_IMAGE: Final = (
     "The scores are over different images, so they are no ranking; there is no image of all. "
     "Evaluate them on the same images."
 )
-_COMMON: Final = "common"  # scores over the images of all, in the summary and what FiftyOne keeps
 _IMAGES_OF_ALL: Final = "images judged of all"
 _AT_ONCE: Final = 64  # images whose detections are written together
 _COMPARED: Final = 4  # at most so many are compared with each other: views grow with the square
@@ -112,13 +111,14 @@ def _on_common(
     replace_view(dataset, _IMAGES_OF_ALL, view, "Those that every network was judged on.")
     if not differ or not len(shared):
         return {"not_comparable": _NO_IMAGE} if differ else {}
-    kept = {one.field: dataset.info[PREDICTED][one.field]["fingerprint"] for one in predicted}
-    known: dict[str, Any] = dict(dataset.info.get(_COMMON, {}))
+    prints = {one.field: dataset.info[PREDICTED][one.field]["fingerprint"] for one in predicted}
+    kept = {**prints, "images": len(shared)}
+    known: dict[str, Any] = dict(dataset.info.get(COMMON, {}))
     if known.get("of") != kept:
         scores = {one.field: _rejudged(shared, one, progress) for one in predicted}
         known = {"of": kept, "scores": scores}
-        _write_info(dataset, _COMMON, known)
-    return {"not_comparable": _OTHER_IMAGES, _COMMON: known["scores"]}
+        _write_info(dataset, COMMON, known)
+    return {"not_comparable": _OTHER_IMAGES, COMMON: known["scores"]}
 
 
 def _rejudged(images: fo.DatasetView, one: Judgeable, progress: Progress) -> dict[str, Any]:

@@ -342,3 +342,4 @@ def test_open__scores_say_their_images_and_when_they_are_no_ranking(
     assert len(session.dataset.load_saved_view("images judged of all")) == 2
     assert "common" not in open_run_session([one]).summary
     assert "images judged of all" not in session.dataset.list_saved_views()
+    assert "common" not in open_run_session([one], fresh=True).dataset.info
