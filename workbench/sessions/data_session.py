@@ -16,8 +16,8 @@ from uda4inst.data.parallel import in_order
 from workbench.sessions import samples
 from workbench.sessions.building import (
     AT_ONCE,
-    KEY,
     COMMON,
+    KEY,
     PREDICTED,
     DataSession,
     Progress,
