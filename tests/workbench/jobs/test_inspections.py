@@ -53,14 +53,18 @@ def wait(sessions: Inspections, what: str, state: str) -> FiftyOneSession:
     return found
 
 
-def processes() -> list[psutil.Process]:
-    """Return the stand-ins that run."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        is_ours = STAND_IN[1] in (process.info["cmdline"] or [])
-        if is_ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+def processes(of: int | None = None) -> list[psutil.Process]:
+    """Return the stand-ins that run below a process, this one by itself: others test beside it."""
+    return [one for one in psutil.Process(of).children(recursive=True) if runs(one)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process is a stand-in that has not ended."""
+    try:
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return not ended and STAND_IN[1] in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_open__tells_how_far_it_is_then_where(sessions: Inspections) -> None:
@@ -167,10 +171,11 @@ def test_app__however_it_ends_its_sessions_do(ending: str) -> None:
     )
     assert app.stdout is not None
     assert app.stdout.readline() == "ready\n"
-    assert len(processes()) == 2
+    started = processes(app.pid)
+    assert len(started) == 2
     getattr(app, ending)()
     app.communicate(timeout=_PATIENCE)
-    wait_until(lambda: processes() == [])
+    wait_until(lambda: not any(map(runs, started)))
 
 
 def test_open__without_fiftyone_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
