@@ -15,6 +15,7 @@ from uda4inst.evaluation.semantic import CLASS_SETS
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.definition import Cell
 from uda4inst.suites.expand import expand
+from uda4inst.suites.figures import draw_chart
 from uda4inst.suites.report import write_report
 from uda4inst.suites.results import collect
 from uda4inst.suites.scales import find_scale
@@ -49,6 +50,9 @@ def test_write_report__in_the_tasks_measures_and_classes(tmp_path: Path) -> None
     assert oracle.statistic("student", "pixels", "mIoU", "train") is None
     paths = write_report(found, tmp_path / "report", networks=["student"])
     assert {path.name for path in paths} >= {"report.md", "report.csv", "report.tex", "fig4.png"}
+    labels = draw_chart(found, found.rows, "pixels", "student").axes[1].get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {30}  # side by side they would overlap
+    assert all(label.get_window_extent().y0 >= 0 for label in labels)
     text = (tmp_path / "report" / "report.md").read_text()
     assert "## Cityscapes pixel protocol, student" in text
     assert "|  | mIoU | accuracy | gap | n |" in text

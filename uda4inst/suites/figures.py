@@ -21,6 +21,7 @@ _ORACLE_COLOR: Final = "#882255"
 _COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#F0E442", "#CC79A7")
 _HEADLINE: Final = "student"
 _DPI: Final = 110
+_MANY_NAMES: Final = 12  # below the bars, above which they are turned to have room
 _TITLE_WIDTH: Final = 160  # characters of a line
 
 
@@ -53,9 +54,11 @@ def draw_chart(
 ) -> Figure:
     """Return the first measure above the second for some rows of one benchmark."""
     figure = Figure(figsize=(12, 7))
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.05, top=0.93, hspace=0.14)
-    top, bottom = figure.subplots(2, 1)
-    for axes, metric in zip((top, bottom), results.suite.task.measures, strict=True):
+    many = len(rows[0].row.classes) + 1 > _MANY_NAMES
+    bottom, between = (0.1, 0.27) if many else (0.05, 0.14)
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=bottom, top=0.93, hspace=between)
+    top, below = figure.subplots(2, 1)
+    for axes, metric in zip((top, below), results.suite.task.measures, strict=True):
         _draw_bars(axes, rows, protocol, network, metric)
     _draw_legend(top)
     where = BENCHMARKS[rows[0].row.benchmark]
@@ -88,7 +91,9 @@ def _draw_bars(
         axes.vlines(
             middles, [e[0] for e in ends], [e[1] for e in ends], color="#666666", linewidth=1
         )
-    axes.set_xticks(range(len(names)), [name or "mean" for name in names])
+    many = len(names) > _MANY_NAMES
+    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if many else {}
+    axes.set_xticks(range(len(names)), [name or "mean" for name in names], **turned)
     axes.set_ylabel(f"{metric}, per cent")
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.margins(y=0.25)
