@@ -59,6 +59,11 @@ def opened(run: RunDir) -> DataSession:
     return open_run_session(find_predicted([run]))
 
 
+def copied(run: RunDir, to: Path) -> Predicted:
+    """Return what a copy of a run predicts, for other maps to take its place."""
+    return Predicted(RunDir(Path(shutil.copytree(run.path, to))), STEP, "student")
+
+
 def test_open__scores_are_those_of_evaluate(run: RunDir, opened: DataSession) -> None:
     judged = json.loads(run.evaluation_of(STEP).read_text())["results"]["student"]["pixels"]
     scores = opened.summary["predicted"][FIELD]["scores"]
@@ -122,8 +127,7 @@ def test_open__again_writes_nothing(
 def test_open__other_maps_take_the_place_of_the_former_and_two_runs_are_compared(
     run: RunDir, opened: DataSession, tree: Cityscapes, tmp_path: Path
 ) -> None:
-    better = RunDir(Path(shutil.copytree(run.path, tmp_path / "better")))
-    one = Predicted(better, STEP, "student")
+    one = copied(run, tmp_path / "better")
     open_run_session([one])
     with writing_label_maps(one.path) as write:
         for index in range(len(tree)):
@@ -141,8 +145,7 @@ def test_open__other_maps_take_the_place_of_the_former_and_two_runs_are_compared
 def test_open__of_fewer_images_both_are_judged_on_those(
     run: RunDir, opened: DataSession, tree: Cityscapes, tmp_path: Path
 ) -> None:
-    fewer = RunDir(Path(shutil.copytree(run.path, tmp_path / "fewer")))
-    one = Predicted(fewer, STEP, "student")
+    one = copied(run, tmp_path / "fewer")
     open_run_session([one])
     maps = LabelMaps(one.path)
     kept = {name: maps.read(name) for name in sorted(maps.names)[:1]}
@@ -171,8 +174,7 @@ def test_open__objects_are_shown_again_to_those_who_ask_for_objects(
 
 
 def test_open__maps_of_other_images_are_refused(run: RunDir, tmp_path: Path) -> None:
-    moved = RunDir(Path(shutil.copytree(run.path, tmp_path / "strange")))
-    one = Predicted(moved, STEP, "student")
+    one = copied(run, tmp_path / "strange")
     with writing_label_maps(one.path) as write:
         write("nowhere", np.zeros((2, 2), dtype=np.uint8))
     with pytest.raises(UserError, match="must be of the session's labelled images"):
