@@ -6,7 +6,8 @@ RUNS is a folder of runs; the app is started on it as users start it, and every 
 the Train page of RUN every two seconds, by the requests that a browser sends. Printed are the time
 of a refresh (median, 95th percentile, longest), the app's processor time and memory, and how fast
 RUN trains with and without the clients, where it is at work. With --sessions so many browsers come
-and go first, and the app's memory is taken before, after, and when they are forgotten.
+first and go, three times, and the app's memory is taken at each; that it forgets them after a
+second instead of an hour is asked for by GRADIO_IS_E2E_TEST=1, a switch of Gradio's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from uda4inst.run_folder.status import load_status
 ROOT = Path(__file__).parents[1]
 EVERY = 2.0
 _PATIENCE = 300.0
+_FORGETTING = 5.0
 
 
 class Client:
@@ -59,6 +61,20 @@ class Client:
         if '"process_completed"' not in answer or '"success":true' not in answer.replace(" ", ""):
             raise RuntimeError(f"{name} was not answered: {answer[-300:]}")
         return time.perf_counter() - begun, len(answer)
+
+    def stay(self) -> None:
+        """Keep the line open that a page keeps open while it is there."""
+        self._line = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)
+        path = f"/gradio_api/heartbeat/{self._session}"
+        self._line.request("GET", path, headers={"Cookie": self._cookie})
+        self._answer = self._line.getresponse()
+        if self._answer.status != 200:
+            raise RuntimeError(f"GET {path}: {self._answer.status}")
+
+    def leave(self) -> None:
+        """Close the page."""
+        self._answer.close()
+        self._line.close()
 
     def _ask(self, method: str, path: str, body: str | None = None) -> str:
         with closing(
@@ -157,14 +173,23 @@ def _clients(port: int, count: int, run: str, seconds: float) -> dict[str, Any]:
 
 def _sessions(port: int, process: psutil.Process, count: int) -> None:
     """Let browsers come and go, and print the app's memory."""
+
+    def memory() -> str:
+        return f"{process.memory_info().rss / 2**20:.0f} MiB"
+
     Client(port).call("app_load")
-    before = process.memory_info().rss
-    for _ in range(count):
-        client = Client(port)
-        client.call("app_load")
-        client.call("train_tick")
-    after = process.memory_info().rss
-    print(f"memory: {before / 2**20:.0f} MiB, after {count} sessions {after / 2**20:.0f} MiB")
+    print(f"memory: {memory()}")
+    for _ in range(3):
+        clients = [Client(port) for _ in range(count)]
+        for client in clients:
+            client.stay()
+            client.call("app_load")
+            client.call("train_tick")
+        there = memory()
+        for client in clients:
+            client.leave()
+        time.sleep(_FORGETTING)
+        print(f"{count} more sessions: {there}, {_FORGETTING:.0f} s after they ended: {memory()}")
 
 
 def _speed(run: Path, seconds: float) -> float | None:

@@ -84,7 +84,7 @@ def build_app(services: Services) -> gr.Blocks:
     with gr.Blocks(
         title="UDA4Inst workbench", delete_cache=(_CACHE_SECONDS, _CACHE_SECONDS)
     ) as app:
-        session = gr.State(SessionState())
+        session = gr.State(SessionState(), delete_callback=lambda _: forget_closed(app))
         header = build_header()
         listed = build_list()
         tabs: dict[PageName, gr.Tab] = {}
@@ -98,6 +98,18 @@ def build_app(services: Services) -> gr.Blocks:
         wire_list(listed, services.inspections, header.timer)
     app.state_session_capacity = MOST_SESSIONS
     return app
+
+
+def forget_closed(app: gr.Blocks) -> None:
+    """Let go of what Gradio keeps of browser pages that are closed and will not be reopened.
+
+    Called as Gradio gives up their state, an hour after they were closed.
+    """
+    pages = app.state_holder.session_data
+    for name, page in list(pages.items()):
+        if page.is_closed and all(is_over for *_, is_over in page.state_components):
+            pages.pop(name, None)
+            app.state_holder.time_last_used.pop(name, None)
 
 
 def serve(services: Services, exposure: Exposure) -> None:

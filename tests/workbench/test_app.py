@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+import math
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,20 @@ def test_build_app__forgets_pages_that_have_been_silent_longest(app: gr.Blocks) 
     assert "0" in holder
     assert "1" not in holder
     assert len(holder.session_data) == MOST_SESSIONS
+
+
+def test_build_app__forgets_pages_an_hour_after_they_were_closed(app: gr.Blocks) -> None:
+    holder = StateHolder()
+    holder.set_blocks(app)
+    (state,) = blocks(app, gr.State)
+    for name in ("open", "closed", "just closed"):
+        holder[name][state._id] = SessionState(run=name)
+        holder[name].is_closed = name != "open"
+    for name in ("open", "closed"):
+        holder[name]._state_ttl[state._id] = (math.inf, datetime.now() - timedelta(hours=1.1))
+    holder.delete_all_expired_state()
+    assert set(holder.session_data) == set(holder.time_last_used) == {"open", "just closed"}
+    assert holder["open"][state._id].run == "open"
 
 
 def test_launch_options__ask_no_one_else() -> None:
