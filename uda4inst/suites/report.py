@@ -8,6 +8,7 @@ from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.suites import figures
+from uda4inst.suites.followed import followed_table
 from uda4inst.suites.found import found_table, write_curves
 from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import SuiteResults
@@ -90,13 +91,16 @@ def latex(results: SuiteResults, views: Sequence[View]) -> str:
 
 
 def _all_tables(results: SuiteResults, views: Sequence[View]) -> Iterator[Table]:
-    """Yield the tables of every view, and what its networks find."""
+    """Yield the tables of every view, what its networks find, and what their teachers gave."""
     yield from tables(results, views)
     networks: list[Network] = list(dict.fromkeys(network for _, network in views))
     for network in networks:
         found = found_table(results, network)
         if found is not None:
             yield found
+    followed = followed_table(results)
+    if followed is not None:
+        yield followed
 
 
 def _reading(results: SuiteResults) -> str:

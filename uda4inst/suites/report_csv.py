@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from uda4inst.evaluation.found import MEASURES, SCORE
+from uda4inst.run_folder.pseudo_labels import PARTS, STEPS
+from uda4inst.suites.followed import followed_of, followed_runs
 from uda4inst.suites.found import counted_runs, found_of
 from uda4inst.suites.intervals import Interval
 from uda4inst.suites.results import SuiteResults
@@ -57,20 +59,40 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
             if (protocol, whose, row.key) in written:
                 continue
             written.add((protocol, whose, row.key))
-            facts = {
-                "suite": results.suite.name,
-                "scale": results.scale.name,
-                "benchmark": row.row.benchmark,
-                "row": row.key,
-                "label": row.label,
+            facts = _facts(results, row) | {
                 "network": whose,
                 "protocol": protocol,
-                "state": row.state,
                 "images": _counts(run.basis.images for run in row.finished),
                 "images_there": _counts(run.basis.there for run in row.finished),
             }
             writer.writerows(facts | line for line in _lines(results, row, protocol, network))
+    for row in results.rows:
+        writer.writerows(_facts(results, row) | line for line in _followed(row))
     return out.getvalue()
+
+
+def _facts(results: SuiteResults, row: RowResult) -> dict[str, Any]:
+    return {
+        "suite": results.suite.name,
+        "scale": results.scale.name,
+        "benchmark": row.row.benchmark,
+        "row": row.key,
+        "label": row.label,
+        "state": row.state,
+    }
+
+
+def _followed(row: RowResult) -> Iterator[dict[str, Any]]:
+    """Yield the teacher's pseudo-labels of training by class, a line a third."""
+    for name, counts in followed_of(row).items():
+        for part, count in enumerate(counts, start=1):
+            yield {
+                "metric": f"pseudo-labels in {STEPS} steps, third {part} of {PARTS}",
+                "network": "teacher",
+                "class": name,
+                "mean": count,
+                "n": followed_runs(row),
+            }
 
 
 def _counts(values: Iterator[int | None]) -> str:

@@ -13,6 +13,7 @@ from uda4inst.evaluation.resampling import Resampled, read_resampled, resampled_
 from uda4inst.methods import METHODS
 from uda4inst.run_folder.evaluations import Evaluation, predictions_file
 from uda4inst.run_folder.layout import RunDir
+from uda4inst.run_folder.pseudo_labels import Thirds, read_thirds
 from uda4inst.suites import intervals
 from uda4inst.suites.definition import Cell, Row
 from uda4inst.suites.intervals import Scored
@@ -87,6 +88,11 @@ class RunResult:
             for network in self.evaluation.networks
         }
         return {name: read_resampled(path) for name, path in paths.items() if path.is_file()}
+
+    @cached_property
+    def pseudo_labels(self) -> Mapping[str, Thirds]:
+        """What its teacher gave in 100 steps by class, in thirds of self-training; may be empty."""
+        return {} if self.folder is None else read_thirds(self.folder)
 
     @property
     def config_hash(self) -> str:

@@ -189,8 +189,8 @@ def _difference(cell: str) -> str:
     return f'<span class="wb-faint">{escape(value)} <small>({escape(interval)}</small></span>'
 
 
-def found_table(table: Table | None) -> str:
-    """Return what is found above a score as an entry that opens on a click; "" without counts."""
+def noted_table(table: Table | None) -> str:
+    """Return a table by class as an entry that opens on a click, its notes below; "" without."""
     return "" if table is None else class_table(table, escape, notes=table.notes)
 
 

@@ -13,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
-from uda4inst.suites import found, tables
+from uda4inst.suites import followed, found, tables
 from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
@@ -22,8 +22,8 @@ from workbench.pages.results.markup import (
     class_table,
     differences,
     footnotes,
-    found_table,
     means_table,
+    noted_table,
     parts_table,
     run_states,
     suite_facts,
@@ -200,7 +200,8 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         differences=differences(apart),
         charts=charts(results, view),
         classes="".join(class_table(table) for table in by_class)
-        + found_table(found.found_table(results, view[1])),
+        + noted_table(found.found_table(results, view[1]))
+        + noted_table(followed.followed_table(results)),
     )
 
 

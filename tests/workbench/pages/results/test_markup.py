@@ -125,10 +125,10 @@ def test_differences__bold_beyond_the_interval_and_quiet_within(
     assert "95 % interval" in html
 
 
-def test_found_table__cells_and_what_they_mean(tmp_path: Path, suite_factory: ModuleType) -> None:
+def test_noted_table__cells_and_what_they_mean(tmp_path: Path, suite_factory: ModuleType) -> None:
     folder = suite_factory.write_suite(tmp_path / "s", "table5", {"m1": {0: 10.0}})
-    assert markup.found_table(found_table(collect(folder), "student")) == ""
+    assert markup.noted_table(found_table(collect(folder), "student")) == ""
     suite_factory.write_found(folder, "m1-seed0", {"car": (10, 8, 6)})
-    html = markup.found_table(found_table(collect(folder), "student"))
+    html = markup.noted_table(found_table(collect(folder), "student"))
     assert "75 / 60, 0.80" in html
     assert "Detections with a score above 0.5" in html
