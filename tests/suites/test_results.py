@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
+from uda4inst.evaluation.resampling import RESAMPLES, Resampled, resampled_path, write_resampled
 from uda4inst.suites.results import SuiteResults, collect
+from uda4inst.suites.tables import tables
 
 Write = Callable[..., Path]
 
@@ -51,6 +55,53 @@ def test_collect__synthia_means_are_over_its_classes(write_suite: Write) -> None
     assert eight.mean == pytest.approx(10)
     truck = results.row("synthia_uda4inst").statistic("student", "cityscapes", "AP", "truck")
     assert truck is None
+
+
+def add_class(folder: Path, run: str, names: Sequence[str]) -> None:
+    """Let a finished run have been judged on more classes, of AP .2, .3, ..."""
+    path = folder / "runs" / run / "evaluation" / "00000009.json"
+    record = json.loads(path.read_text())
+    for place, name in enumerate(names, start=2):
+        value = {"AP": place / 10, "AP50": place / 10}
+        record["results"]["student"]["cityscapes"]["per_class"][name] = value
+    path.write_text(json.dumps(record))
+
+
+def test_collect__classes_of_ones_own_come_behind_the_others(write_suite: Write) -> None:
+    folder = write_suite("table5", {"m1": {0: 10.0}, "m3": {0: 11.0}})
+    for run in ("m1-seed0", "m3-seed0"):
+        add_class(folder, run, ["tow truck", "cone"])
+    results = collect(folder)
+    m1, m3 = results.row("m1"), results.row("m3")
+    assert results.suite.class_names == (*THING_NAMES, "tow truck", "cone")
+    assert m1.row.classes == results.row("m5").row.classes == results.suite.class_names
+    own = m3.statistic("student", "cityscapes", "AP", "cone")
+    overall = m3.statistic("student", "cityscapes", "AP")
+    assert own is not None
+    assert overall is not None
+    assert (own.mean, overall.mean) == pytest.approx((30, 11))  # as the run was judged, over all
+    assert m1.paper is None  # the paper's are over the eight
+    (of_classes,) = [t for t in tables(results, [("cityscapes", "student")]) if "AP by" in t.title]
+    assert of_classes.header[-2:] == ("tow truck", "cone")
+
+
+@pytest.mark.parametrize("name", ["<b>x</b>", "pole" * 20, "Cone", ""])
+def test_collect__what_can_be_no_class_is_no_column(write_suite: Write, name: str) -> None:
+    folder = write_suite("table5", {"m1": {0: 10.0}})
+    add_class(folder, "m1-seed0", [name])
+    assert collect(folder).suite.class_names == THING_NAMES
+
+
+def test_scored__classes_of_ones_own_have_their_place_in_the_resamples(write_suite: Write) -> None:
+    folder = write_suite("table5", {"m1": {0: 10.0}})
+    add_class(folder, "m1-seed0", ["cone"])
+    predictions = folder / "runs" / "m1-seed0" / "evaluation" / "predictions" / "00000009"
+    by_class = np.tile(np.arange(9, dtype=np.float32)[:, None] / 100, (RESAMPLES, 1, 2))
+    every = Resampled(by_class.mean(axis=1), by_class, ("a",))
+    write_resampled(resampled_path(predictions / "student.jsonl.gz"), every)
+    found = collect(folder).row("m1").scored("student", "cityscapes", "AP", "cone")
+    (values,) = found.resamples.values()
+    assert values.tolist() == pytest.approx([8.0] * RESAMPLES)
 
 
 def test_collect__rows_without_a_teacher_show_their_student(write_suite: Write) -> None:

@@ -61,6 +61,15 @@ class Evaluation:
         """Which networks were evaluated."""
         return tuple(self.results)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that it has numbers of, in the order in which they stand there."""
+        reports = [report for by in self.results.values() for report in by.values()]
+        found = [r.get("per_class") for r in reports if isinstance(r, dict)]
+        return tuple(
+            dict.fromkeys(str(n) for part in found if isinstance(part, dict) for n in part)
+        )
+
     def value(
         self, network: str, protocol: str, metric: str, class_name: str | None = None
     ) -> float | None:

@@ -6,8 +6,8 @@ another by `Row.settings` alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple
 
 from uda4inst.classes import THING_NAMES
@@ -138,6 +138,16 @@ class Suite:
     task: Task = INSTANCES
     rare: tuple[str, ...] = RARE
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes of its tables: its task's, and those of one's own behind them."""
+        return classes_of(self.task, *self.rows)
+
+    def with_own(self, names: Sequence[str]) -> Suite:
+        """Return the suite over classes of one's own as well, of which the paper has no numbers."""
+        rows = (replace(r, classes=(*r.classes, *names), paper=None) for r in self.rows)
+        return replace(self, rows=tuple(rows)) if names else self
+
     def row(self, key: str) -> Row:
         """Return the row of a key."""
         return next(row for row in self.rows if row.key == key)
@@ -146,6 +156,11 @@ class Suite:
         """Return the lower or upper end of the gap of a row's benchmark; None without one."""
         ends = [r for r in self.rows if r.role == role and r.benchmark == row.benchmark]
         return ends[0] if ends else None
+
+
+def classes_of(task: Task, *rows: Row) -> tuple[str, ...]:
+    """Return the classes of a task, and those of rows that are none of them behind."""
+    return tuple(dict.fromkeys((*task.class_names, *(name for r in rows for name in r.classes))))
 
 
 def source_training(groups: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def followed_runs(row: RowResult) -> int:
 
 def followed_table(results: SuiteResults) -> Table | None:
     """Return the pseudo-labels of every row and class as they change; None where there are none."""
-    names = results.suite.task.class_names
+    names = results.suite.class_names
     lines = [
         (row.label, *(_cell(found.get(name)) for name in names), str(followed_runs(row)))
         for row in results.rows

@@ -41,7 +41,7 @@ def _counted(row: RowResult, network: Network) -> list[dict[str, FoundClass]]:
 
 def found_table(results: SuiteResults, network: Network) -> Table | None:
     """Return precision, recall and detections an object by class; None where no run has counts."""
-    names = results.suite.task.class_names
+    names = results.suite.class_names
     by_row = [(row, found_of(row, network)) for row in results.rows]
     lines = [
         (
@@ -91,7 +91,7 @@ def draw_curves(
         curves: counts by row, step and class.
         network: whose.
     """
-    names = results.suite.task.class_names
+    names = results.suite.class_names
     figure = Figure(figsize=(2.0 * len(names) + 1, 7.5), layout="constrained")
     panels = figure.subplots(len(MEASURES), len(names), squeeze=False, sharex=True)
     for line, measure in zip(panels, MEASURES, strict=True):

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, cast
 
+from uda4inst.classes import THING_NAMES, ThingClasses
 from uda4inst.evaluation.basis import Basis
 from uda4inst.run_folder.evaluations import last_evaluation
 from uda4inst.run_folder.layout import read_command
@@ -33,6 +34,7 @@ from uda4inst.suites.rows import (
     Statistic,
 )
 from uda4inst.suites.scales import Scale, find_scale
+from uda4inst.tasks.instances import INSTANCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +195,24 @@ def collect(path: Path) -> SuiteResults:
     scale = find_scale(description["scale"])
     cells = described_cells(description)
     records = read_records(folder)
-    rows = []
-    for row in suite.rows:
-        has_data = row.benchmark in scale.presets
-        runs = [
-            _read(folder, run_name(row.run_key, cell), cell, records) if has_data else None
-            for cell in cells
-        ]
-        rows.append(RowResult(row, tuple(run for run in runs if run), has_data, suite.task))
+    runs = {
+        row.key: tuple(_read(folder, run_name(row.run_key, cell), cell, records) for cell in cells)
+        for row in suite.rows
+        if row.benchmark in scale.presets
+    }
+    suite = suite.with_own(_own_classes(suite, [run for of_row in runs.values() for run in of_row]))
+    rows = [
+        RowResult(row, runs.get(row.key, ()), row.key in runs, suite.task) for row in suite.rows
+    ]
     return SuiteResults(path, suite, scale, cells, mark_apart(rows), description)
+
+
+def _own_classes(suite: Suite, runs: Sequence[RunResult]) -> tuple[str, ...]:
+    """Return the classes of one's own that runs were judged on, in the order of their numbers."""
+    if suite.task is not INSTANCES:
+        return ()
+    judged = (name for run in runs if run.evaluation for name in run.evaluation.class_names)
+    return ThingClasses.said([n for n in dict.fromkeys(judged) if n not in THING_NAMES]).own
 
 
 def mark_apart(rows: Sequence[RowResult]) -> tuple[RowResult, ...]:

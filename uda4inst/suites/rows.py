@@ -15,7 +15,7 @@ from uda4inst.run_folder.evaluations import Evaluation, predictions_file
 from uda4inst.run_folder.layout import RunDir
 from uda4inst.run_folder.pseudo_labels import Thirds, read_thirds
 from uda4inst.suites import intervals
-from uda4inst.suites.definition import Cell, Row
+from uda4inst.suites.definition import Cell, Row, classes_of
 from uda4inst.suites.intervals import Scored
 from uda4inst.suites.paper import PaperNumbers
 from uda4inst.tasks.base import Task
@@ -221,7 +221,7 @@ class RowResult:
         Raises:
             UserError: a file is damaged.
         """
-        names = self.task.class_names
+        names = classes_of(self.task, self.row)
         chosen = self.row.classes if classes is None else _listed(classes)
         column = intervals.ColumnOf(
             self.task.measures.index(metric),
@@ -265,7 +265,7 @@ class RowResult:
             return None
         network = self.judged_network(found, network)
         of_class = dict(zip(self.task.measures, self.task.class_measures, strict=True))[metric]
-        if classes is None and self.row.classes == self.task.class_names:
+        if classes is None and self.row.classes == classes_of(self.task, self.row):
             return _per_cent(found.value(network, protocol, metric))
         names = self.row.classes if classes is None else _listed(classes)
         if not set(names) <= set(self.row.classes):

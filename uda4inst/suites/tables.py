@@ -143,7 +143,7 @@ def difference_tables(
         )
     yield Table(f"Differences in {metric}, {where}", header, tuple(lines), (note,))
     pairs = [(rows[i], next(rows[j] for j in reversed(range(i)) if cells[i][j])) for i in down]
-    names = results.suite.task.class_names
+    names = results.suite.class_names
     rare = results.suite.rare
     lines = [
         (
@@ -197,7 +197,7 @@ def _class_table(
     for row in results.rows:
         lines += _benchmark_heading(results, row)
         cells = [_labelled(results, row, network)]
-        for name in results.suite.task.class_names:
+        for name in results.suite.class_names:
             paper = row.paper.value(metric, name) if row.paper else None
             found = row.statistic(network, protocol, metric, name)
             is_empty &= paper is None and found is None
@@ -211,7 +211,7 @@ def _class_table(
     title = f"{of_class} by class, {how_judged(results, protocol, network)}"
     title += " (paper / ours)" if results.has_paper else ""
     notes = (*_footnotes(results), provenance(results))
-    return Table(title, ("", *results.suite.task.class_names), tuple(lines), notes)
+    return Table(title, ("", *results.suite.class_names), tuple(lines), notes)
 
 
 def _benchmark_heading(results: SuiteResults, row: RowResult) -> list[tuple[str, ...]]:
