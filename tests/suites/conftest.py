@@ -88,7 +88,11 @@ def expanded(tmp_path: Path) -> Expand:
     """Expand a suite into a folder of the test."""
 
     def make(
-        name: str, *overrides: str, scale: str = "smoke", seeds: tuple[int, ...] = (0,)
+        name: str,
+        *overrides: str,
+        scale: str = "smoke",
+        seeds: tuple[int, ...] = (0,),
+        rows: tuple[str, ...] = (),
     ) -> tuple[SuiteFolder, Expansion]:
         folder = suite_folder(tmp_path / "suites", name, scale)
         size = load_scales()[scale]
@@ -98,6 +102,7 @@ def expanded(tmp_path: Path) -> Expand:
             cells_of(size, seeds),
             root=folder.runs.resolve(),
             overrides=overrides,
+            rows=rows,
         )
         return folder, expansion
 

@@ -19,6 +19,7 @@ def runs_of(
     scale: str = "toy",
     seeds: tuple[int, ...] = (0,),
     scenes: tuple[int, ...] = (),
+    rows: tuple[str, ...] = (),
 ) -> Expansion:
     size = find_scale(scale)
     return expand(
@@ -27,6 +28,7 @@ def runs_of(
         cells_of(size, seeds, scenes),
         root=Path("/suites/runs"),
         overrides=overrides,
+        rows=rows,
     )
 
 
@@ -249,23 +251,32 @@ def test_expand__plain_extensions_row_turns_off_what_the_scale_has_on() -> None:
     assert plain.pool.area_budget is None
 
 
-def test_only__rows_and_the_stage_1_they_start_from() -> None:
+def test_expand__some_rows_and_the_stage_1_they_start_from() -> None:
     every = runs_of("table5", seeds=(0, 1))
-    some = every.only(["m1", "m5", "oracle"])
-    assert {run.row for run in some.runs} == {"", "m1", "m5", "oracle"}
+    some = runs_of("table5", seeds=(0, 1), rows=("m5", "m1", "oracle"))
+    assert some.rows == ("m1", "m5", "oracle")
+    assert {run.row for run in some.runs} == {"", *some.rows}
     starts = {run.stage1 for run in some.runs if run.stage1}
     assert starts == {run.name for run in some.runs if not run.row}
-    assert all(run in every.runs for run in some.runs)
-    assert every.only([]) is every
+    hashes = {run.name: run.config_hash for run in every.runs}
+    assert all(hashes[run.name] == run.config_hash for run in some.runs)
 
 
-def test_only__oracle_needs_no_stage_1() -> None:
-    assert [run.row for run in runs_of("table5").only(["oracle"]).runs] == ["oracle"]
+def test_expand__the_upper_bound_needs_no_stage_1() -> None:
+    assert [run.row for run in runs_of("table5", rows=("oracle",)).runs] == ["oracle"]
 
 
-def test_only__unknown_row() -> None:
+def test_expand__unknown_row() -> None:
     with pytest.raises(UserError, match=r"--rows must be among m1, .*\(table5\), got 'm7'"):
-        runs_of("table5").only(["m1", "m7"])
+        runs_of("table5", rows=("m1", "m7"))
+
+
+def test_expand__rows_that_are_left_out_need_not_go_with_the_settings() -> None:
+    own = "method.own_classes=[cone]"
+    with pytest.raises(UserError, match=r"method\.groups must hold each of the 9 classes"):
+        runs_of("table5", own)
+    some = runs_of("table5", own, rows=("m1", "m3", "oracle"))
+    assert {run.config.method.own_classes for run in some.runs} == {("cone",)}
 
 
 def test_expand__says_nothing_of_settings_that_a_scale_has_for_other_methods(

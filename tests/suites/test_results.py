@@ -96,7 +96,7 @@ def test_scored__classes_of_ones_own_have_their_place_in_the_resamples(write_sui
     folder = write_suite("table5", {"m1": {0: 10.0}})
     add_class(folder, "m1-seed0", ["cone"])
     predictions = folder / "runs" / "m1-seed0" / "evaluation" / "predictions" / "00000009"
-    by_class = np.tile(np.arange(9, dtype=np.float32)[:, None] / 100, (RESAMPLES, 1, 2))
+    by_class = np.tile(np.arange(9)[:, None] / 100, (RESAMPLES, 1, 2)).astype(np.float32)
     every = Resampled(by_class.mean(axis=1), by_class, ("a",))
     write_resampled(resampled_path(predictions / "student.jsonl.gz"), every)
     found = collect(folder).row("m1").scored("student", "cityscapes", "AP", "cone")

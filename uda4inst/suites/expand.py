@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -101,29 +101,6 @@ class Expansion:
             words += ["--rows", ",".join(self.rows)]
         return (*words, *(word for value in self.overrides for word in ("--set", value)))
 
-    def only(self, rows: Sequence[str]) -> Expansion:
-        """Return the runs of some rows alone, with the stage-1 runs they start from.
-
-        Args:
-            rows: keys of the suite's rows; none for all of them.
-
-        Raises:
-            UserError: the suite has no such row.
-        """
-        if not rows:
-            return self
-        known = {row.key: row.run_key for row in self.suite.rows}
-        unknown = [key for key in rows if key not in known]
-        if unknown:
-            raise UserError(
-                f"--rows must be among {', '.join(known)} ({self.suite.name}), got "
-                f"{', '.join(map(repr, unknown))}."
-            )
-        wanted = [run for run in self.runs if run.row in {known[key] for key in rows}]
-        starts = {run.stage1 for run in wanted}
-        kept = tuple(run for run in self.runs if run in wanted or run.name in starts)
-        return replace(self, runs=kept, rows=tuple(key for key in known if key in rows))
-
 
 def cells_of(scale: Scale, seeds: Sequence[int], scenes: Sequence[int] = ()) -> tuple[Cell, ...]:
     """Return every scene set with every seed, all sets of one seed before those of the next.
@@ -156,6 +133,7 @@ def expand(
     *,
     root: Path,
     overrides: Sequence[str] = (),
+    rows: Sequence[str] = (),
 ) -> Expansion:
     """Return the runs of a suite.
 
@@ -165,11 +143,13 @@ def expand(
         cells: one set of runs each, of `cells_of`.
         root: folder of the runs.
         overrides: key=value for every run, or PRESET:key=value for the runs of one preset.
+        rows: keys of the rows that are run, with the stage 1 they start from; empty for all.
 
     Raises:
-        UserError: an override is not one, sets what the rows compare, or what the suite sets
-            itself; a resolved configuration is refused.
+        UserError: the suite has no such row; an override is not one, sets what the rows compare,
+            or what the suite sets itself; a resolved configuration is refused.
     """
+    chosen = _chosen_rows(suite, rows)
     parsed = [_parse(override, scale) for override in overrides]
     _check_overrides(parsed, suite)
     runs: dict[str, RunSpec] = {}
@@ -177,14 +157,25 @@ def expand(
         for cell in cells:
             specs = [
                 spec
-                for row in _rows_with_runs(suite, scale)
+                for row in _rows_with_runs(suite, scale, chosen)
                 for spec in _runs_of_row(row, cell, suite, scale, root=root, overrides=parsed)
             ]
             # Stage 1 first; a name met again is the same run.
             for spec in sorted(specs, key=lambda spec: bool(spec.row)):
                 runs.setdefault(spec.name, spec)
-    rows = tuple(row.key for row in suite.rows)
-    return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()), rows)
+    return Expansion(suite, scale, tuple(cells), tuple(overrides), tuple(runs.values()), chosen)
+
+
+def _chosen_rows(suite: Suite, rows: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of the rows that are run, in the suite's order; all where none is named."""
+    known = list(dict.fromkeys(row.key for row in suite.rows))
+    unknown = [key for key in rows if key not in known]
+    if unknown:
+        raise UserError(
+            f"--rows must be among {', '.join(known)} ({suite.name}), got "
+            f"{', '.join(map(repr, unknown))}."
+        )
+    return tuple(key for key in known if key in rows or not rows)
 
 
 @contextmanager
@@ -314,10 +305,11 @@ def _of_its_method(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if tuple(k.split(".")[:2]) not in foreign}
 
 
-def _rows_with_runs(suite: Suite, scale: Scale) -> list[Row]:
-    """Return one row for every run key whose source the scale has."""
-    rows = {r.run_key: r for r in reversed(suite.rows) if r.benchmark in scale.presets}
-    return list(reversed(rows.values()))
+def _rows_with_runs(suite: Suite, scale: Scale, chosen: Sequence[str]) -> list[Row]:
+    """Return one row for every run key of chosen rows whose source the scale has."""
+    wanted = {row.run_key for row in suite.rows if row.key in chosen}
+    of_scale = [r for r in suite.rows if r.benchmark in scale.presets and r.run_key in wanted]
+    return list({r.run_key: r for r in reversed(of_scale)}.values())[::-1]
 
 
 def _check_seeds(option: str, seeds: Sequence[int]) -> None:

@@ -124,12 +124,14 @@ def plan_suite(
     place = folder.suite_folder(root, name, scale)
     earlier = [cell for cell in folder.recorded_cells(place) if cell not in wanted]
 
-    def expanded(cells: Sequence[Cell]) -> Expansion:
-        return expand(SUITES[name], size, cells, root=place.runs.resolve(), overrides=overrides)
+    def expanded(cells: Sequence[Cell], rows: Sequence[str]) -> Expansion:
+        return expand(
+            SUITES[name], size, cells, root=place.runs.resolve(), overrides=overrides, rows=rows
+        )
 
-    chosen = expanded(wanted).only(rows)
+    chosen = expanded(wanted, rows)
     known = {*chosen.rows, *folder.recorded_rows(place)}
-    everything = expanded([*earlier, *wanted]).only(sorted(known))
+    everything = expanded([*earlier, *wanted], sorted(known))
     folder.check_unchanged(place, everything)
     return Plan(place, chosen, everything)
 
