@@ -125,8 +125,9 @@ gpu:
 # At length, with a report in build/soak: property tests with new examples each time (what is found
 # belongs into the tests as an explicit example; what is not reached in time is no failure), every
 # reader of files given bytes that atheris finds (a minute each, in the same time two of them), real
-# trainings killed at random moments, a day's worth of steps. Two hours on two cores, no longer than
-# twice SOAK_SECONDS, half an hour and what the simulated steps take; docs/reliability.md.
+# trainings killed at random moments, a day's worth of steps, twenty browsers beside a training. 70
+# to 90 minutes on two cores, no longer than twice SOAK_SECONDS, 40 minutes and what the simulated
+# steps take; docs/reliability.md.
 SOAK_SECONDS ?= 1800
 SOAK_EXAMPLES ?= 2000
 SOAK_KILLS ?= 100
@@ -143,6 +144,8 @@ soak: $(STAMP)
 	$(BIN)/python tests/support/killed_runs.py --kills $(SOAK_KILLS) --seed $(SOAK_SEED) \
 	  --at-once 2 --seconds $(SOAK_SECONDS) --out build/soak/kills.json
 	$(BIN)/python tests/support/long_run.py --steps $(SOAK_STEPS) --out build/soak/long_run.json
+	-OMP_NUM_THREADS=1 GRADIO_IS_E2E_TEST=1 $(BIN)/python benchmarks/workbench_load.py \
+	  --sessions 100 --seconds 60 --out build/soak/app.json
 	$(BIN)/python tests/support/soak_report.py build/soak
 
 check: $(STAMP)

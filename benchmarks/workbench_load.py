@@ -1,13 +1,14 @@
 """What many browsers ask of the app while a training runs, and what they cost it.
 
-    python benchmarks/workbench_load.py RUNS --watch RUN [--clients 20] [--seconds 60]
+    python benchmarks/workbench_load.py [RUNS --watch RUN] [--clients 20] [--seconds 60]
 
-RUNS is a folder of runs; the app is started on it as users start it, and every client asks it for
-the Train page of RUN every two seconds, by the requests that a browser sends. Printed are the time
-of a refresh (median, 95th percentile, longest), the app's processor time and memory, and how fast
-RUN trains with and without the clients, where it is at work. With --sessions so many browsers come
-first and go, three times, and the app's memory is taken at each; that it forgets them after a
-second instead of an hour is asked for by GRADIO_IS_E2E_TEST=1, a switch of Gradio's.
+RUNS is a folder of runs; without, toystreets_demo is trained meanwhile. The app is started on it as
+users start it, and every client asks it for the Train page of RUN every two seconds, by the
+requests that a browser sends. Printed are the time of a refresh (median, 95th percentile, longest),
+the app's processor time and memory, and how fast RUN trains with and without the clients, where it
+is at work. With --sessions so many browsers come first and go, three times, and the app's memory is
+taken before, and after each time; that it forgets them after a second instead of an hour is asked
+for by GRADIO_IS_E2E_TEST=1, a switch of Gradio's.
 """
 
 from __future__ import annotations
@@ -15,27 +16,35 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import re
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from uda4inst.atomic import write_whole
+from uda4inst.run_folder.commit import current_commit
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.run_folder.status import load_status
+from uda4inst.run_folder.status import load_status, read_status
 
 ROOT = Path(__file__).parents[1]
 EVERY = 2.0
 _PATIENCE = 300.0
 _FORGETTING = 5.0
+_WAVES = 3
+_FIRST_STEPS = 5
+_PRESET = "toystreets_demo"
 
 
 class Client:
@@ -95,40 +104,91 @@ class Client:
 def main() -> None:
     """Start the app, send the clients, and print what was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--watch", required=True, help="name of the run that is looked at")
+    parser.add_argument("runs", type=Path, nargs="?")
+    parser.add_argument("--watch", default=_PRESET, help="name of the run that is looked at")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--sessions", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
     asked = parser.parse_args()
+    with ExitStack() as stack:
+        runs: Path = asked.runs or stack.enter_context(_training())
+        measured = {
+            "commit": current_commit(),
+            **_measured(runs, asked.watch, asked.clients, asked.seconds, asked.sessions),
+        }
+    text = json.dumps(measured, indent=1)
+    if asked.out is not None:
+        write_whole(asked.out, text)
+    print(text)
+
+
+def _measured(
+    runs: Path, watch: str, clients: int, seconds: float, sessions: int
+) -> dict[str, Any]:
+    """Serve the app on a folder of runs and return what clients and sessions cost it."""
     port = _free_port()
-    words = ("app.py", "--port", str(port), "--runs", str(asked.runs.absolute()))
+    words = ("app.py", "--port", str(port), "--runs", str(runs.absolute()))
     app = subprocess.Popen((sys.executable, *words), cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         _wait(port)
         process = psutil.Process(app.pid)
-        if asked.sessions:
-            _sessions(port, process, asked.sessions)
-        alone = _speed(asked.runs / asked.watch, asked.seconds)
+        memory = _sessions(port, process, sessions) if sessions else []
+        alone = _speed(runs / watch, seconds)
         before = sum(process.cpu_times()[:2])
         result: dict[str, Any] = {}
-        clients = threading.Thread(
-            target=lambda: result.update(_clients(port, asked.clients, asked.watch, asked.seconds))
+        asking = threading.Thread(
+            target=lambda: result.update(_clients(port, clients, watch, seconds))
         )
-        clients.start()
-        beside = _speed(asked.runs / asked.watch, asked.seconds)
-        clients.join()
+        asking.start()
+        beside = _speed(runs / watch, seconds)
+        asking.join()
         used = sum(process.cpu_times()[:2]) - before
-        print(json.dumps({
-            "clients": asked.clients,
+        return {
+            "clients": clients,
             **result,
-            "app_processor_share": round(used / asked.seconds, 3),
+            "app_processor_share": round(used / seconds, 3),
             "app_MiB": round(process.memory_info().rss / 2**20),
             "steps_per_second": {"without clients": alone, "with": beside},
-        }, indent=1))  # fmt: skip
+            "sessions": sessions,
+            "MiB_by_wave_of_sessions": memory,
+        }
     finally:
         app.terminate()
         app.wait()
+
+
+@contextmanager
+def _training() -> Iterator[Path]:
+    """Train the preset on one thread while the block runs, and give the folder of its run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        uda4inst = (sys.executable, "-m", "uda4inst.cli")
+        here: dict[str, Any] = {
+            "cwd": scratch,
+            "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }
+        subprocess.run((*uda4inst, "data", "toystreets", "data/toystreets"), check=True, **here)
+        trainer = subprocess.Popen((*uda4inst, "train", _PRESET), **here)
+        try:
+            runs = Path(scratch) / "runs"
+            _wait_for_steps(runs / _PRESET, trainer)
+            yield runs
+        finally:
+            trainer.kill()
+            trainer.wait()
+
+
+def _wait_for_steps(run: Path, trainer: subprocess.Popen[Any]) -> None:
+    """Wait until a training is under way."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until and trainer.poll() is None:
+        status = read_status(RunDir(run))
+        if status is not None and status.step >= _FIRST_STEPS:
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"the training did not begin ({run})")
 
 
 def _clients(port: int, count: int, run: str, seconds: float) -> dict[str, Any]:
@@ -171,25 +231,25 @@ def _clients(port: int, count: int, run: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _sessions(port: int, process: psutil.Process, count: int) -> None:
-    """Let browsers come and go, and print the app's memory."""
+def _sessions(port: int, process: psutil.Process, count: int) -> list[int]:
+    """Let browsers come and go in waves; return the app's memory before, and after each."""
 
-    def memory() -> str:
-        return f"{process.memory_info().rss / 2**20:.0f} MiB"
+    def memory() -> int:
+        return round(process.memory_info().rss / 2**20)
 
     Client(port).call("app_load")
-    print(f"memory: {memory()}")
-    for _ in range(3):
+    found = [memory()]
+    for _ in range(_WAVES):
         clients = [Client(port) for _ in range(count)]
         for client in clients:
             client.stay()
             client.call("app_load")
             client.call("train_tick")
-        there = memory()
         for client in clients:
             client.leave()
         time.sleep(_FORGETTING)
-        print(f"{count} more sessions: {there}, {_FORGETTING:.0f} s after they ended: {memory()}")
+        found.append(memory())
+    return found
 
 
 def _speed(run: Path, seconds: float) -> float | None:

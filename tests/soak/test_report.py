@@ -50,6 +50,38 @@ def test_report__counts_files_and_names_what_was_not_borne(tmp_path: Path) -> No
     assert "**Faults: 1.**\n\n- status: KeyError: a\n" in text
 
 
+@pytest.mark.parametrize(
+    ("changed", "faults"),
+    [
+        ({}, []),
+        (
+            {"ms": {"median": 9, "p95": 300, "longest": 900}},
+            ["- 95 of 100 refreshes took up to 300"],
+        ),
+        ({"MiB_by_wave_of_sessions": [400, 500, 600]}, ["- closed pages are not given back"]),
+        ({"failures": ["GET /: 500"]}, ["- GET /: 500"]),
+    ],
+)
+def test_report__says_how_the_app_bore_many_browsers(
+    tmp_path: Path, changed: dict[str, object], faults: list[str]
+) -> None:
+    measured = {
+        "clients": 20,
+        "refreshes": 377,
+        "failures": [],
+        "ms": {"median": 17, "p95": 34, "longest": 297},
+        "steps_per_second": {"without clients": 1.473, "with": None},
+        "sessions": 100,
+        "MiB_by_wave_of_sessions": [444, 541, 547],
+        "commit": "abc",
+    }
+    (tmp_path / "app.json").write_text(json.dumps(measured | changed))
+    text = soak_report.report(tmp_path)
+    assert f"**Faults: {len(faults)}.**" in text
+    assert all(fault in text for fault in faults)
+    assert "steps a second 1.473 without them and unknown with" in text
+
+
 def test_into__replaces_what_stood_between_the_marks() -> None:
     page = f"a\n{soak_report.BEGIN}\nold\n{soak_report.END}\nb\n"
     wanted = f"a\n{soak_report.BEGIN}\nnew\n{soak_report.END}\nb\n"

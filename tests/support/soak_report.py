@@ -16,6 +16,8 @@ from uda4inst.atomic import write_whole
 
 BEGIN, END = "<!-- soak -->", "<!-- end of soak -->"
 _SUITE: Final = "suite"  # whose trainers may outlive it
+_SLOW_MS: Final = 300
+_WAVE_SHARE: Final = 0.5  # of what the first pages took; later ones use it again
 
 
 def report(folder: Path) -> str:
@@ -28,6 +30,7 @@ def report(folder: Path) -> str:
             ("kills.json", kills),
             ("long_run.json", long_run),
             ("fuzz.json", searches),
+            ("app.json", app),
         )
     ]
     return "\n".join(parts)
@@ -106,6 +109,30 @@ def searches(found: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def app(found: Mapping[str, Any]) -> str:
+    times, speeds, memory = (
+        found[key] for key in ("ms", "steps_per_second", "MiB_by_wave_of_sessions")
+    )
+    faults = list(found["failures"])
+    if times["p95"] >= _SLOW_MS:
+        faults.append(f"95 of 100 refreshes took up to {times['p95']} ms")
+    if memory and memory[-1] - memory[1] > _WAVE_SHARE * (memory[1] - memory[0]):
+        faults.append("closed pages are not given back")
+    lines = [
+        f"**{found['clients']} browsers** that refresh the Train page every 2 s beside a training: "
+        f"{found['refreshes']} refreshes, median {times['median']} ms, 95 of 100 below "
+        f"{times['p95']} ms, longest {times['longest']} ms; steps a second "
+        f"{speeds['without clients'] or 'unknown'} without them and {speeds['with'] or 'unknown'} "
+        "with. Memory before, and after "
+        f"each time that {found['sessions']} pages came and went: "
+        f"{', '.join(map(str, memory))} MiB. Commit `{found['commit']}`. "
+        f"**Faults: {len(faults)}.**",
+        "",
+        *(f"- {fault}" for fault in faults),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def into(page: str, text: str) -> str:
     """Return a page with the text between its marks.
 
@@ -121,7 +148,7 @@ def into(page: str, text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of kills.json and long_run.json")
+    parser.add_argument("folder", type=Path, help="in which the parts of the soak left their files")
     parser.add_argument("--into", type=Path, help="page to write the report into")
     asked = parser.parse_args()
     text = report(asked.folder)
