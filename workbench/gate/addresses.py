@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.address import PARAMETERS
+from workbench.session import PageName
 
 Kind = Literal["start", "login", "public", "private", "unknown"]
 
@@ -64,7 +65,15 @@ def for_gradio(query: bytes) -> bytes:
 
 
 def start_page_instead_of(path: str) -> str:
-    """Return where a person is led who asks for a page that is not there."""
+    """Return where a person is led who asks for another address: to the page that it names, if any.
+
+    Example:
+        >>> start_page_instead_of("/error-maps"), start_page_instead_of("/x")
+        ('/?tab=error-maps', '/?unknown=%2Fx')
+    """
+    name = path.strip("/")
+    if name.replace("-", "_") in get_args(PageName):
+        return "/?" + urlencode({"tab": name.replace("_", "-")})
     return "/?" + urlencode({UNKNOWN: path[:200]})
 
 

@@ -186,6 +186,11 @@ def test_addresses__a_person_is_led_to_the_start_page(client: Client) -> None:
     assert (led.status_code, led.headers["location"]) == (303, "/?unknown=%2Fno%2Fsuch")
 
 
+def test_addresses__a_page_by_its_name(client: Client) -> None:
+    led = client.get("/error-maps/", headers={"accept": "text/html,*/*"})
+    assert (led.status_code, led.headers["location"]) == (303, "/?tab=error-maps")
+
+
 def test_addresses__gradio_is_not_told_of_pages_it_would_not_find(client: Client) -> None:
     assert client.get("/?page=mixing&deep_link=x&__theme=dark").text == "/?__theme=dark 0"
 
