@@ -35,9 +35,6 @@ MAX_LINES = 15
 # The beginning of a path that another machine does not have: not of a relative one, nor an address.
 FOLDERS = re.compile(r"(?:(?<![\w.:<)}\]*/~-])|(?<=file://))(?:~?/(?=\w)|[A-Z]:\\)(?:\w+/)?")
 MAX_BYTES, MAX_BYTES_IN_ALL = 1_500_000, 10_000_000
-# Those whose toy runs are still to come; each must be without outputs.
-NOT_RECORDED = ("03",)
-
 
 # What makes a stepper, by the names of `workbench.notebook`.
 MAKERS = [
@@ -129,11 +126,7 @@ def test_notebook__every_stepper_is_moved_by_the_tests_and_has_a_still(path: Pat
 
 @EACH
 def test_outputs__are_those_of_the_cells(path: Path) -> None:
-    number = path.stem[:2]
     assert path.stat().st_size < MAX_BYTES
-    if number in NOT_RECORDED:
-        assert outputs(path) == []
-        return
     assert read(path).metadata[KEY] == {"code": digest(read(path))}
     assert all(cell.outputs for cell in code_cells(path)[2:])
     assert not any(output.output_type in ("error", "stream") for output in outputs(path))
@@ -141,9 +134,6 @@ def test_outputs__are_those_of_the_cells(path: Path) -> None:
 
 @EACH
 def test_outputs__are_of_configurations_that_still_are(path: Path, tmp_path: Path) -> None:
-    if path.stem[:2] in NOT_RECORDED:
-        assert outputs(path) == []
-        return
     said = text_of(outputs(path)[-1])
     listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{12})` \|$", said, re.MULTILINE))
     commands = re.findall(r"The same from a terminal: `(.*)`", said)
