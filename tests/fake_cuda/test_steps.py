@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from fake_cuda.device import Device
 from gpu_runs import STEPS, Steps, on_gpu, take_steps
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
 
 from uda4inst.methods import METHODS
+from uda4inst.models.mask2former.mask_loss import PointPool
 from uda4inst.training.config import load_config
 
 pytestmark = [pytest.mark.fake_cuda, pytest.mark.usefixtures("tiny_is_mini")]
@@ -71,6 +75,15 @@ def of_task(task: str) -> list[str]:
     return [name for name, spec in METHODS.items() if task in spec.tasks]
 
 
+def choose_the_first(
+    pool: PointPool, values: Float32[Tensor, "K C"], allowed: Bool[Tensor, "K C"] | None = None
+) -> Int64[Tensor, "K P"]:
+    """Return as many candidates as `PointPool.choose`, and the rest, whatever the masks say."""
+    first = torch.arange(pool.chosen, device=values.device)
+    rest = torch.arange(pool.candidates, len(pool.points), device=values.device)
+    return torch.cat([first, rest]).expand(len(values), -1)
+
+
 def assert_alike(steps: Steps, reference: Steps, *, rel: float) -> None:
     for mine, other in zip(steps.losses, reference.losses, strict=True):
         assert mine == pytest.approx(other, rel=rel)
@@ -98,6 +111,10 @@ def test_uda4inst__samples_in_triton_as_on_the_cpu(
         reason="needs Triton, which there is for Linux (pip install triton)",
     )
     monkeypatch.setattr(kernel, "QUERIES", 64)  # its interpreter takes as long for 32
+    # The kernel sums in another order, and of two points that a mask is as unsure of the last digit
+    # takes one or the other: dice then differs by one point's worth. Which pairs are so near each
+    # other depends on the processor.
+    monkeypatch.setattr(PointPool, "choose", choose_the_first)
     settings = ["method.groups=one", FULL, "data.crop=[32,64]", "model.deformable_kernel=triton"]
     overrides = short_run(tmp_path, "one", *settings)
     steps = take_steps(load_config("toystreets_smoke", on_gpu(overrides)), gpu)

@@ -41,11 +41,12 @@ def followed_table(results: SuiteResults) -> Table | None:
     if not lines:
         return None
     note = (
-        f"How many the teacher gives in {STEPS} steps of self-training, each as many target crops "
-        "as the batch is large: in the first, the second and the last third of them, by the "
-        "metrics of the n runs of a row that kept them."
+        f"How many in {STEPS} steps of self-training, each as many crops as the batch is large: in "
+        "the first, the second and the last third of them, by the metrics of the n runs of a row "
+        "that kept them."
     )
-    return Table("Pseudo-labels as training goes on", ("", *names, "n"), tuple(lines), (note,))
+    title = "Pseudo-labels as training goes on, the teacher's on training crops of the target"
+    return Table(title, ("", *names, "n"), tuple(lines), (note,))
 
 
 def _counted(row: RowResult) -> list[Mapping[str, Thirds]]:
