@@ -2,13 +2,13 @@
 
     python benchmarks/workbench_load.py [RUNS --watch RUN] [--clients 20] [--seconds 60]
 
-RUNS is a folder of runs; without, stage 2 of toystreets_demo is trained meanwhile. The app is started on it as
-users start it, and every client asks it for the Train page of RUN every two seconds, by the
-requests that a browser sends. Printed are the time of a refresh (median, 95th percentile, longest),
-the app's processor time and memory, and how fast RUN trains with and without the clients, where it
-is at work. With --sessions so many browsers come first and go, three times, and the app's memory is
-taken before, and after each time; that it forgets them after a second instead of an hour is asked
-for by GRADIO_IS_E2E_TEST=1, a switch of Gradio's.
+RUNS is a folder of runs; without, stage 2 of toystreets_demo is trained meanwhile. The app is
+started on it as users start it, and every client asks it for the Train page of RUN every two
+seconds, by the requests that a browser sends. Printed are the time of a refresh (median, 95th
+percentile, longest), the app's processor time and memory, and how fast RUN trains before, with and
+after the clients, where it is at work. With --sessions so many browsers come first and go, three
+times, and the app's memory is taken before, and after each time; that it forgets them after a
+second instead of an hour is asked for by GRADIO_IS_E2E_TEST=1, a switch of Gradio's.
 """
 
 from __future__ import annotations
@@ -136,22 +136,23 @@ def _measured(
         _wait(port)
         process = psutil.Process(app.pid)
         memory = _sessions(port, process, sessions) if sessions else []
-        alone = _speed(runs / watch, seconds)
+        speeds = {"before": _speed(runs / watch, seconds)}
         before = sum(process.cpu_times()[:2])
         result: dict[str, Any] = {}
         asking = threading.Thread(
             target=lambda: result.update(_clients(port, clients, watch, seconds))
         )
         asking.start()
-        beside = _speed(runs / watch, seconds)
+        speeds["with"] = _speed(runs / watch, seconds)
         asking.join()
         used = sum(process.cpu_times()[:2]) - before
+        speeds["after"] = _speed(runs / watch, seconds)
         return {
             "clients": clients,
             **result,
             "app_processor_share": round(used / seconds, 3),
             "app_MiB": round(process.memory_info().rss / 2**20),
-            "steps_per_second": {"without clients": alone, "with": beside},
+            "steps_per_second": speeds,
             "sessions": sessions,
             "MiB_by_wave_of_sessions": memory,
         }

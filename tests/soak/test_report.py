@@ -70,7 +70,7 @@ def test_report__says_how_the_app_bore_many_browsers(
         "refreshes": 377,
         "failures": [],
         "ms": {"median": 17, "p95": 34, "longest": 297},
-        "steps_per_second": {"without clients": 1.473, "with": None},
+        "steps_per_second": {"before": 1.473, "with": 1.448, "after": None},
         "sessions": 100,
         "MiB_by_wave_of_sessions": [444, 541, 547],
         "commit": "abc",
@@ -79,7 +79,7 @@ def test_report__says_how_the_app_bore_many_browsers(
     text = soak_report.report(tmp_path)
     assert f"**Faults: {len(faults)}.**" in text
     assert all(fault in text for fault in faults)
-    assert "steps a second 1.473 without them and unknown with" in text
+    assert "before, with and after them 1.473, 1.448, unknown." in text
 
 
 def test_into__replaces_what_stood_between_the_marks() -> None:

@@ -121,10 +121,9 @@ def app(found: Mapping[str, Any]) -> str:
     lines = [
         f"**{found['clients']} browsers** that refresh the Train page every 2 s beside a training: "
         f"{found['refreshes']} refreshes, median {times['median']} ms, 95 of 100 below "
-        f"{times['p95']} ms, longest {times['longest']} ms; steps a second "
-        f"{speeds['without clients'] or 'unknown'} without them and {speeds['with'] or 'unknown'} "
-        "with. Memory before, and after "
-        f"each time that {found['sessions']} pages came and went: "
+        f"{times['p95']} ms, longest {times['longest']} ms; steps a second before, with "
+        f"and after them {', '.join(str(speed or 'unknown') for speed in speeds.values())}. Memory "
+        f"before, and after each time that {found['sessions']} pages came and went: "
         f"{', '.join(map(str, memory))} MiB. Commit `{found['commit']}`. "
         f"**Faults: {len(faults)}.**",
         "",
