@@ -6,6 +6,7 @@ import functools
 import gzip
 import json
 import math
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,31 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
         predicted = [json.loads(line) for line in lines_of_images]
     assert [p["sample_id"] for p in predicted] == [path.stem for path in images]
     assert all(p["detections"] for p in predicted)
+
+
+def test_evaluate__a_run_from_another_machine(workplace: Path, tmp_path: Path) -> None:
+    assert trained(workplace, "uda4inst").returncode == 0
+    shutil.copytree(workplace / "runs/uda4inst", tmp_path / "runs/uda4inst")
+    words = ("evaluate", "uda4inst", "--protocol", "coco", "--json")
+    lost = process(*words, cwd=tmp_path)
+    assert lost.returncode == 2
+    assert "uda4inst evaluate runs/uda4inst --target FOLDER" in " ".join(lost.stderr.split())
+    images = workplace / "data/toystreets/cityscapes"
+    refused = process(*words, "--target", str(images), "--split", "val", cwd=tmp_path)
+    assert "got --split. Leave it out" in " ".join(refused.stderr.split())
+    wrong = process(*words, "--target", str(tmp_path), cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "data/toystreets/cityscapes" in process(*words, cwd=tmp_path).stderr  # as it was
+
+    found = process(*words, "--target", str(images), cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    written = read_json(tmp_path / "runs/uda4inst/evaluation/00000020.json")
+    for network, result in json.loads(found.stdout)["results"].items():
+        assert result["coco"] == written["results"][network]["coco"]
+    again = process("evaluate", "uda4inst", "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["results"] == written["results"]
+    assert json.loads(again.stdout)["config_hash"] == written["config_hash"]
 
 
 def test_choose__trained_runs(workplace: Path) -> None:

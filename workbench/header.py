@@ -16,7 +16,7 @@ from workbench.services import Services
 from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
-from workbench.ui.edge import Event, Mounted, on_action
+from workbench.ui.edge import Mounted, on_action
 from workbench.ui.toasts import note
 from workbench.ui.views import Updates
 
@@ -110,27 +110,44 @@ def wire_header(
         opened: events after which another page is on screen, by name.
         tabs: the pages' tabs.
     """
-    changes = {**_wire_choices(header, pages, session, services, app, tabs), **opened}
+    changes = _wire_choices(header, pages, session, services, app, tabs)
     for page in pages.values():
         changes |= page.run_chosen
 
-    def show(state: SessionState) -> Updates:
+    def show_line(state: SessionState) -> Updates:
         return {
-            header.run: _run_choices(services, state),
             header.group: _group_choices(services, state),
             header.line: _run_line(services, state),
         }
 
-    listed: dict[str, Event] = {name: event.success for name, event in changes.items()}
-    for name, event in (listed | {"listed": header.run.focus}).items():
+    def show(state: SessionState, shown: str | None) -> Updates:
+        return show_line(state) | {header.run: _run_choices(services, state, shown)}
+
+    for name, event in changes.items():
         on_action(
-            event,
+            event.success,
             show,
             name=f"app_run_{name}",
-            inputs=[session],
+            inputs=[session, header.run],
             outputs=[header.run, header.group, header.line],
             trigger_mode="always_last",
         )
+    for name, event in opened.items():
+        on_action(
+            event.success,
+            show_line,
+            name=f"app_run_{name}",
+            inputs=[session],
+            outputs=[header.group, header.line],
+            trigger_mode="always_last",
+        )
+    on_action(
+        header.run.focus,
+        lambda: gr.Dropdown(choices=services.runs.newest_first()),
+        name="app_run_listed",
+        outputs=[header.run],
+        trigger_mode="always_last",
+    )
     on_action(
         session.change, query_of, name="app_address", inputs=[session], outputs=[header.address]
     )
@@ -232,6 +249,12 @@ def _group_choices(services: Services, state: SessionState) -> gr.Dropdown:
     )
 
 
-def _run_choices(services: Services, state: SessionState) -> gr.Dropdown:
+def _run_choices(services: Services, state: SessionState, shown: str | None) -> gr.Dropdown:
+    """Return the list of runs, and the chosen one where another is on screen.
+
+    Gradio's list says a second time what is chosen when it is left, and says what it holds then: an
+    answer that names the former run, coming in between, would take the choice back.
+    """
     names = services.runs.newest_first()
-    return gr.Dropdown(choices=names, value=state.run if state.run in names else None)
+    run = state.run if state.run in names else None
+    return gr.Dropdown(choices=names) if run == shown else gr.Dropdown(choices=names, value=run)

@@ -178,6 +178,16 @@ class Workbench:
 
         expect(self.page.locator(selector)).to_contain_text(re.compile(pattern))
 
+    def wait_for_trainer(self, selector: str, pattern: str) -> None:
+        """Wait until an element's text matches, for as long as the chosen run's trainer gets on."""
+        while True:
+            told = self.text("#train-card")
+            try:
+                return self.wait_for(selector, pattern)
+            except AssertionError:
+                if told == self.text("#train-card"):
+                    raise
+
     def wait_for_value(self, selector: str, value: str | re.Pattern[str]) -> None:
         from playwright.sync_api import expect
 

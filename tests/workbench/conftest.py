@@ -12,6 +12,7 @@ import suite_factory as suite_factory_module
 
 from uda4inst.toystreets.write import write_toystreets
 from workbench.services import Services, make_services
+from workbench.stores import background
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,12 @@ def toy_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "toystreets"
     write_toystreets(out, train=4, val=4, workers=0)
     return out
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages wait for what is made in the background, however slow the machine."""
+    monkeypatch.setattr(background, "_PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from uda4inst.errors import UserError
 if TYPE_CHECKING:
     from uda4inst.data.tree import ImageTree
     from uda4inst.formats.image_list import ImageList
+    from uda4inst.run_folder.layout import RunDir
     from uda4inst.tasks.base import Task
 
 # Keys that the basis of the scores says in words.
@@ -28,6 +29,7 @@ _OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
 
 
 def evaluate(
+    context: typer.Context,
     run: Annotated[
         str | None,
         typer.Argument(
@@ -45,7 +47,10 @@ def evaluate(
     ] = None,
     target: Annotated[
         Path | None,
-        typer.Option(help="Of predictions or a hub folder: the data set's folder."),
+        typer.Option(
+            help="Of predictions or a hub folder: the data set's folder. Of a run from another "
+            "machine: where its images (data.val) lie now; its config.yaml keeps that."
+        ),
     ] = None,
     target_format: Annotated[
         str, typer.Option("--format", help="Of predictions or a hub folder: the data set's format.")
@@ -92,10 +97,13 @@ def evaluate(
         result, task = _of_predictions(predictions, where, images, protocol)
     elif is_hub_folder(Path(str(run))):
         result, task = _of_folder(Path(str(run)), {**where, "only": images}, step, protocol)
-    elif images or protocol:
-        result, task = _of_stored(str(run), step, root, images, protocol)
     else:
-        result, task = _of_run(str(run), step, root)
+        _refuse_with_a_run(context)
+        found = _find_run(str(run), root, target)
+        if images or protocol:
+            result, task = _of_stored(found, step, images, protocol)
+        else:
+            result, task = _of_run(found, step)
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
     else:
@@ -155,14 +163,51 @@ def _of_folder(
     return found, exported.task
 
 
-def _of_run(name: str, step: int | None, root: Path) -> tuple[dict[str, Any], Task]:
+def _refuse_with_a_run(context: typer.Context) -> None:
+    """Raise where a run is given what its own configuration says."""
+    names = {"target_format": "--format"} | {
+        name: f"--{name.replace('_', '-')}"
+        for name in ("split", "annotations", "class_map", "unnumbered")
+    }
+    sources = {option: context.get_parameter_source(name) for name, option in names.items()}
+    given = [option for option, source in sources.items() if source and source.name != "DEFAULT"]
+    if given:
+        raise UserError(
+            f"evaluate must be given a RUN without what its config.yaml says, got "
+            f"{', '.join(given)}. Leave it out; --target alone says where the images lie now."
+        )
+
+
+def _find_run(name: str, root: Path, images: Path | None) -> RunDir:
+    """Return a run whose images are there; where they lie now is kept in its configuration."""
+    from uda4inst.run_folder.evaluations import where_images_lie
+    from uda4inst.run_folder.layout import find_run
+    from uda4inst.training.config import load_config
+    from uda4inst.training.places import move_run
+    from uda4inst.training.validation import require_validation
+
+    run = find_run(name, root=root)
+    if images is None:
+        place = Path(load_config(run.config).data.val.root)
+        if not place.is_dir():
+            raise UserError(
+                f"data.val.root must be the folder that the run is judged on, got no such folder "
+                f"({place}). {where_images_lie(run)}"
+            )
+        return run
+    require_root(images)
+    moved = [f"data.val.root={json.dumps(str(images))}"]
+    require_validation(load_config(run.config, moved))
+    move_run(run, moved)
+    return run
+
+
+def _of_run(run: RunDir, step: int | None) -> tuple[dict[str, Any], Task]:
     """Evaluate a checkpoint and write the result into the run folder."""
     from uda4inst.commands.terminal import counting
-    from uda4inst.run_folder.layout import find_run
     from uda4inst.training.config import load_config
     from uda4inst.training.groups import category_groups
 
-    run = find_run(name, root=root)
     with counting("loading") as show:
         found = category_groups.evaluate(
             run, step=step, progress=lambda network, done, total: show(done, total, network)
@@ -171,9 +216,8 @@ def _of_run(name: str, step: int | None, root: Path) -> tuple[dict[str, Any], Ta
 
 
 def _of_stored(
-    name: str,
+    run: RunDir,
     step: int | None,
-    root: Path,
     images: Path | None,
     protocols: Sequence[str] | None,
 ) -> tuple[dict[str, Any], Task]:
@@ -186,13 +230,11 @@ def _of_stored(
         predicting_networks,
         predictions_file,
     )
-    from uda4inst.run_folder.layout import find_run
     from uda4inst.tasks.instances import INSTANCES
     from uda4inst.training.config import load_config
     from uda4inst.training.validation import require_validation
 
     only = None if images is None else read_image_list(images)
-    run = find_run(name, root=root)
     config = load_config(run.config)
     if config.task.name != INSTANCES.name:
         raise UserError(

@@ -95,6 +95,14 @@ def write_evaluation(run: RunDir, record: Json) -> None:
     write_json(run.evaluation_of(cast(int, record["step"])), record)
 
 
+def where_images_lie(run: RunDir) -> str:
+    """Return how one says where the images of a run from elsewhere lie on this machine."""
+    return (
+        "Where the run comes from another machine, say where its images are on this one: "
+        f"uda4inst evaluate {run.path} --target FOLDER"
+    )
+
+
 def evaluated_steps(run: RunDir) -> list[int]:
     """Return the steps with a result file, oldest first."""
     if not run.evaluation.is_dir():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from uda4inst.data.config import DatasetRef
 from uda4inst.data.files.cache import fingerprint
 from uda4inst.errors import UserError
 from uda4inst.formats.predictions import ImagePredictions, read_predictions
@@ -231,7 +232,7 @@ def request_of(
     refs = {name: config.data.val for name, config in configs.items()}
     first_name, first = next(iter(refs.items()))
     for name, ref in refs.items():
-        if ref.model_copy(update={"root": ""}) != first.model_copy(update={"root": ""}) or (
+        if _without_place(ref) != _without_place(first) or (
             Path(ref.root).resolve() != Path(first.root).resolve()
         ):
             raise UserError(
@@ -245,3 +246,8 @@ def request_of(
         first = first.model_copy(update={"only": str(images), "only_hash": None})
     shown = first.split not in JUDGED_SPLITS  # whoever judges a run has its labels
     return DataRequest(title, (Side("target", first),), target_labels=shown, limit=limit)
+
+
+def _without_place(ref: DatasetRef) -> DatasetRef:
+    """Return which data set it is, wherever it lies and lay."""
+    return ref.model_copy(update={"root": "", "moved_from": None})

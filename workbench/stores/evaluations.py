@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ from uda4inst.run_folder.evaluations import (
     predicting_networks,
     predictions_file,
     read_evaluation,
+    where_images_lie,
 )
+from workbench.stores.background import Background, Progress, Tell
 from workbench.stores.recent import Recent
 from workbench.stores.runs import RunStore
 
@@ -146,7 +149,7 @@ class EvaluationStore:
         self._sets: Recent[tuple[Path, int], PredictionSet | SemanticSet] = Recent(_SETS_KEPT)
         self._indexes: Recent[tuple[Path, int, float], ErrorIndex] = Recent(_INDEXES_KEPT)
         self._scores: Recent[tuple[Path, int, str], Evaluation] = Recent(_INDEXES_KEPT)
-        self._progress: dict[Evaluated, tuple[int, int]] = {}
+        self._background = Background()
 
     def steps(self, run: str) -> list[int]:
         """Return the steps with stored predictions, oldest first."""
@@ -177,8 +180,40 @@ class EvaluationStore:
         key = self._key(which)
         return self._recent_set(which, key)
 
-    def index(self, which: Evaluated, score_threshold: float) -> ErrorIndex:
+    def judged(
+        self, first: Evaluated, second: Evaluated | None, score_threshold: float
+    ) -> Progress | None:
+        """Judge every image that one or two networks have predictions of, in the background.
+
+        Returns:
+            How far that is; None once `index` and `comparable` have it at once.
+
+        Raises:
+            UserError: predictions or annotation cannot be read.
+        """
+        sides = [first, *([] if second is None else [second])]
+
+        def work(tell: Tell) -> None:
+            for one in sides:
+                what = f"{one.network} of {one.run} at step {one.step:,}"
+                self.index(one, score_threshold, partial(tell, what))
+            if second is not None:
+                self.comparable(first, second, partial(tell, "the images of both"))
+
+        return self._background.ask((*map(self._key, sides), score_threshold), work)
+
+    def index(
+        self,
+        which: Evaluated,
+        score_threshold: float,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ErrorIndex:
         """Return the errors of every image at a score threshold.
+
+        Args:
+            which: the predictions.
+            score_threshold: only scores above it are painted.
+            progress: told (images done, images in all).
 
         Raises:
             UserError: the predictions or the annotation cannot be read.
@@ -186,32 +221,29 @@ class EvaluationStore:
         key = self._key(which)
         found = self._recent_set(which, key)
 
-        def show(done: int, total: int) -> None:
-            self._progress[which] = (done, total)
-
         def make() -> ErrorIndex:
-            try:
-                if isinstance(found, SemanticSet):
-                    names = sorted(found.maps.names)
-                    return index_semantic_errors(
-                        names, found.read_predicted, found.read_truth, progress=show
-                    )
-                return index_errors(
-                    found.images.values(),
-                    found.read_truth,
-                    score_threshold=score_threshold,
-                    things=len(found.classes),
-                    progress=show,
+            if isinstance(found, SemanticSet):
+                names = sorted(found.maps.names)
+                return index_semantic_errors(
+                    names, found.read_predicted, found.read_truth, progress=progress
                 )
-            finally:
-                self._progress.pop(which, None)
+            return index_errors(
+                found.images.values(),
+                found.read_truth,
+                score_threshold=score_threshold,
+                things=len(found.classes),
+                progress=progress,
+            )
 
         # Semantic maps have no scores.
         threshold = 0.0 if isinstance(found, SemanticSet) else score_threshold
         return self._indexes.get((*key, threshold), make)
 
     def comparable(
-        self, which: Evaluated, other: Evaluated
+        self,
+        which: Evaluated,
+        other: Evaluated,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Evaluation, Evaluation] | None:
         """Return two evaluations whose scores may stand beside each other.
 
@@ -229,9 +261,14 @@ class EvaluationStore:
         names = sorted(set(found[0].names) & set(found[1].names)) if len(trees) == 1 else []
         if not names:
             return None
-        return self._anew(which, names), self._anew(other, names)
+        return self._anew(which, names, progress), self._anew(other, names, progress)
 
-    def _anew(self, which: Evaluated, names: Sequence[str]) -> Evaluation:
+    def _anew(
+        self,
+        which: Evaluated,
+        names: Sequence[str],
+        progress: Callable[[int, int], None] | None,
+    ) -> Evaluation:
         """Return the evaluation of some of the images that were judged."""
         key, written = self._key(which), self.record(which.run, which.step)
         found = self._recent_set(which, key)
@@ -239,14 +276,8 @@ class EvaluationStore:
         if written is not None and written.basis.is_same_as(basis):
             return written
 
-        def show(done: int) -> None:
-            self._progress[which] = (done, len(names))
-
         def make() -> Evaluation:
-            try:
-                result = _judged(found, names, show)
-            finally:
-                self._progress.pop(which, None)
+            result = _scores(found, names, progress)
             protocol = self._runs.task(which.run).protocols[0]
             return Evaluation(
                 {which.network: {protocol: result}},
@@ -260,10 +291,6 @@ class EvaluationStore:
             )
 
         return self._scores.get((*key, basis.names), make)
-
-    def progress(self, which: Evaluated) -> tuple[int, int] | None:
-        """Return how many images of how many are counted; None while nothing is."""
-        return self._progress.get(which)
 
     def _recent_set(self, which: Evaluated, key: tuple[Path, int]) -> PredictionSet | SemanticSet:
         def read() -> PredictionSet | SemanticSet:
@@ -293,11 +320,13 @@ class EvaluationStore:
     def _dataset(self, run: str) -> ImageTree:
         val = self._runs.setting(run, "data.val")
         try:
-            return open_dataset(
-                DatasetRef.model_validate(val),
-                domain="target",
-                labels=self._runs.task(run).labels,
-            )
+            ref = DatasetRef.model_validate(val)
+            if not Path(ref.root).is_dir():
+                raise UserError(
+                    f"data.val.root must be the folder that run {run!r} was evaluated on, got no "
+                    f"such folder ({ref.root}). {where_images_lie(self._runs.dir(run))}"
+                )
+            return open_dataset(ref, domain="target", labels=self._runs.task(run).labels)
         except ValidationError as error:
             raise UserError(
                 f"data.val must name the images run {run!r} was evaluated on, got {val!r} "
@@ -305,22 +334,25 @@ class EvaluationStore:
             ) from error
 
 
-def _judged(
-    found: PredictionSet | SemanticSet, names: Sequence[str], progress: Callable[[int], None]
+def _scores(
+    found: PredictionSet | SemanticSet,
+    names: Sequence[str],
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     """Return the headline's scores over some images, as an evaluation holds them."""
+    tell = progress or (lambda done, total: None)
     if isinstance(found, SemanticSet):
         pixels = SemanticScores()
         for done, name in enumerate(names, start=1):
             pixels.add(found.read_truth(name), found.read_predicted(name))
-            progress(done)
+            tell(done, len(names))
         return pixels.to_json()
     objects = CityscapesAP(found.classes)
     for done, name in enumerate(names, start=1):
         # As every evaluation does: objects of classes not learned are there, and not asked for.
         truth = found.dataset.read_instance_ids(found.positions[name])
         objects.add(truth, found.images[name].detections)
-        progress(done)
+        tell(done, len(names))
     own = [found.classes.names[thing] for thing in sorted(found.things)]
     result = objects.result()
     return (result if found.learns_all else restrict(result, own)).to_json()

@@ -125,7 +125,10 @@ class Frame:
         if isinstance(outcome, Empty):
             notice = gr.HTML(outcome.message, visible=bool(outcome.message))
             return {self.notice: notice, self.body: gr.Column(visible=False)}
-        shown: Updates = {self.notice: gr.HTML(visible=False), self.body: gr.Column(visible=True)}
+        shown: Updates = {
+            self.notice: gr.HTML("", visible=False),
+            self.body: gr.Column(visible=True),
+        }
         return shown | self._filled(outcome)
 
     def _filled(self, view: object) -> Updates:

@@ -62,7 +62,7 @@ def trained_instances(bench: Workbench) -> str:
     bench.fill("training.snapshot_every", 2)
     bench.wait_for("#train-command", "training.snapshot_every=2")
     bench.page.locator("#train-start").click()
-    bench.wait_for("#train-card", r"first\s*finished")
+    bench.wait_for_trainer("#train-card", r"first\s*finished")
     return "first"
 
 
@@ -77,7 +77,7 @@ def trained_pixels(bench: Workbench) -> str:
     bench.fill("training.snapshot_every", 4)
     bench.wait_for("#train-command", "training.snapshot_every=4")
     bench.page.locator("#train-start").click()
-    bench.wait_for("#train-card", r"pixels\s*finished")
+    bench.wait_for_trainer("#train-card", r"pixels\s*finished")
     return "pixels"
 
 

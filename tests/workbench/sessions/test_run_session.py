@@ -29,11 +29,12 @@ from uda4inst.run_folder.layout import RunDir
 from uda4inst.toystreets.write import write_toystreets
 from uda4inst.training.config import load_config
 from uda4inst.training.launch import train
+from uda4inst.training.places import move_run
 from workbench.sessions import building, data_session, run_session
 from workbench.sessions.building import PREDICTED
 from workbench.sessions.convert import from_predictions
 from workbench.sessions.named_runs import find_named
-from workbench.sessions.predicted import Predicted, find_predicted
+from workbench.sessions.predicted import Predicted, find_predicted, request_of
 from workbench.sessions.reading import GROUND_TRUTH
 from workbench.sessions.run_session import open_run_session
 
@@ -275,6 +276,18 @@ def test_request__runs_judged_on_other_images_are_refused(
     config.write_text(config.read_text().replace("split: val", "split: train"))
     with pytest.raises(UserError, match="must be judged on the same images"):
         open_run_session(find_predicted([runs[0], RunDir(elsewhere)], network="student"))
+
+
+def test_request__a_run_that_came_from_elsewhere_is_judged_on_the_same_images(
+    runs: tuple[RunDir, RunDir], tmp_path: Path
+) -> None:
+    moved = RunDir(tmp_path / "moved")
+    shutil.copytree(runs[0].path, moved.path)
+    link = tmp_path / "images"
+    link.symlink_to(load_config(moved.config).data.val.root)
+    move_run(moved, [f"data.val.root={link}"])
+    found = find_predicted([runs[0], moved], network="student")
+    assert request_of(found).sides == request_of(found[:1]).sides
 
 
 def test_request__two_runs_of_one_name(runs: tuple[RunDir, RunDir], tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from uda4inst.classes import thing_index
 from uda4inst.errors import UserError
-from uda4inst.evaluation import error_maps
 from uda4inst.evaluation.error_maps import true_classes
 from workbench.services import Services
 from workbench.stores.evaluations import Evaluated, PredictionSet, worst_first
@@ -77,7 +76,8 @@ def test_predictions__of_other_images_are_told(services: Services, run: Path) ->
 def test_predictions__missing_data_are_told(services: Services, run: Path) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("/cityscapes", "/gone"))
-    with pytest.raises(UserError, match="toystreets/gone"):
+    told = r"toystreets/gone.*say where its images are on this one: .*demo --target FOLDER"
+    with pytest.raises(UserError, match=told):
         detections(services, TEACHER)
 
 
@@ -109,22 +109,23 @@ def test_index__is_kept_per_threshold(services: Services, run: Path) -> None:
 PEOPLE = Evaluated("demo/modules/person-rider-motorcycle-bicycle", 120, "teacher")
 
 
-def test_progress__while_images_are_counted_and_never_after(
+def test_judged__then_everything_is_there_at_once(
     services: Services, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[int, int] | None] = []
-    read = PredictionSet.read_truth
+    student = Evaluated("demo", TEACHER.step, "student")
+    assert services.evaluations.judged(TEACHER, student, 0.5) is None
+    monkeypatch.setattr(PredictionSet, "read_truth", lambda *_: pytest.fail("read again"))
+    told: list[tuple[int, int]] = []
+    for one in (TEACHER, student):
+        index = services.evaluations.index(one, 0.5, lambda *progress: told.append(progress))
+        assert len(index.sample_ids) == 4
+    assert told == []
 
-    def read_and_look(self: PredictionSet, sample_id: str) -> Any:
-        seen.append(services.evaluations.progress(TEACHER))
-        return read(self, sample_id)
 
-    monkeypatch.setattr(PredictionSet, "read_truth", read_and_look)
-    monkeypatch.setattr(error_maps, "_THREADS", 1)
-    services.evaluations.index(TEACHER, 0.5)
-    assert seen[0] is None
-    assert set(seen[1:]) <= {None, (1, 4), (2, 4), (3, 4)}
-    assert services.evaluations.progress(TEACHER) is None
+def test_index__tells_how_far_it_is(services: Services, run: Path) -> None:
+    told: list[tuple[int, int]] = []
+    services.evaluations.index(TEACHER, 0.5, lambda *progress: told.append(progress))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_predictions__of_a_group_are_judged_on_its_classes(

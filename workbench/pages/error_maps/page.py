@@ -17,11 +17,11 @@ from workbench.pages.error_maps.controls import (
     list_choices,
 )
 from workbench.pages.error_maps.inspection import inspected
-from workbench.pages.error_maps.view import ErrorView, error_view
+from workbench.pages.error_maps.view import ErrorView, error_view, is_judging
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.ui.edge import Mounted, on_action
-from workbench.ui.views import UNCHANGED, Frame, Framed, Unchanged
+from workbench.ui.views import UNCHANGED, Empty, Frame, Framed, Unchanged
 
 TITLE = "Error maps"
 QUESTION = "Where are the predictions right, and where wrong?"
@@ -46,15 +46,18 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     def show(state: SessionState) -> Framed[ControlsView, ErrorView]:
         return error_view(services, state)
 
-    def tick(state: SessionState, shown: int | None) -> Framed[ControlsView, ErrorView] | Unchanged:
-        # What is on screen changes by itself only when a newer evaluation is followed.
+    def tick(
+        state: SessionState, shown: int | None, says: str | None
+    ) -> Framed[ControlsView, ErrorView] | ErrorView | Empty | Unchanged:
+        # What is on screen changes by itself only when a newer evaluation is followed, or when
+        # what was waited for is there.
         newest, _ = sides(services, state)
-        if newest is not None and newest.step == shown:
-            return UNCHANGED
-        return error_view(services, state)
+        if newest is None or newest.step != shown:
+            return error_view(services, state)
+        return error_view(services, state).content() if is_judging(says or "") else UNCHANGED
 
     mounted = Mounted("error_maps", session, frame, show, [], timer)
-    mounted.on_tick(tick, inputs=[controls.step])
+    mounted.on_tick(tick, inputs=[controls.step, notice])
     wire_button(bar, services, mounted, inspected)
     _wire_choices(controls, mounted, services)
     _wire_position(controls, mounted, services)

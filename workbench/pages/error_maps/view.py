@@ -21,6 +21,7 @@ from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
+from workbench.stores.background import Progress
 from workbench.stores.evaluations import (
     Evaluated,
     PredictionSet,
@@ -32,6 +33,7 @@ from workbench.ui.palette import css
 from workbench.ui.views import Empty, Framed
 
 Image = NDArray[np.uint8]
+_JUDGING: Final = "Comparing predictions with the annotation"
 _LEGEND: Final = (("right", RIGHT), ("wrong", WRONG), ("void, not judged", VOID))
 
 
@@ -61,8 +63,11 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     a, b = sides(services, session)
     if a is None:
         return _nothing_yet(services, session)
-    names = ordered(services, session)
     choice = valid_choice(services, session)
+    waiting = services.evaluations.judged(a, b, choice.score_threshold)
+    if waiting is not None:
+        return Empty(_judging(waiting))
+    names = ordered(services, session)
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
@@ -229,6 +234,19 @@ def _score(
         return images, ""
     how = f"{record.said(which.network, protocol)}; config {record.config_hash or '?'}"
     return images, f"{measure} {100 * value:.1f} ({how})"
+
+
+def is_judging(notice: str) -> bool:
+    """Return whether a page's notice says that it waits for `EvaluationStore.judged`."""
+    return _JUDGING in notice
+
+
+def _judging(waiting: Progress) -> str:
+    text = "Waits until the images of another page are compared."
+    if waiting.what:
+        images = f"{waiting.done:,} of {waiting.total:,} images" if waiting.total else "reading"
+        text = f"{waiting.what}: {images}. The worst come first, so all are looked at once."
+    return markup.empty(_JUDGING, text)
 
 
 def _nothing_yet(services: Services, session: SessionState) -> Empty:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from workbench.pages.error_maps import page as error_maps
 from workbench.pages.error_maps.choice import ordered, sides
 from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.pages.train.monitor import run_table
-from workbench.services import Services
+from workbench.services import Services, make_services
 from workbench.session import SessionState
-from workbench.stores.evaluations import Evaluated
+from workbench.stores import background
+from workbench.stores.evaluations import Evaluated, PredictionSet
 from workbench.ui.views import Empty
 
 DEMO = SessionState(page="error_maps", run="demo")
@@ -299,3 +302,26 @@ def test_controls__offer_lists_that_are_written_while_the_page_is_open(
         assert (f"{name}.txt", f"fiftyone/lists/{name}.txt") in update.choices
         assert update.choices[0] == ("all images", "all images")
         assert "value" not in update._constructor_args[0]  # what is half typed stays
+
+
+def test_error_view__says_how_far_it_is_while_images_are_judged(
+    run: Path, toy_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, read = threading.Event(), PredictionSet.read_truth
+
+    def slowly(found: PredictionSet, name: str) -> Any:
+        if name != next(iter(found.images)):
+            go.wait(20)
+        return read(found, name)
+
+    monkeypatch.setattr(background, "_PATIENCE", 0.05)
+    monkeypatch.setattr(PredictionSet, "read_truth", slowly)
+    services = make_services(run.parent, data_root=toy_tree)
+    end = time.monotonic() + 20
+    while "teacher of demo at step 40: 1 of 4 images" not in (said := nothing(services, DEMO)):
+        assert error_maps.is_judging(said)
+        assert time.monotonic() < end, said
+    go.set()
+    while isinstance(error_view(services, DEMO).content(), Empty):
+        assert time.monotonic() < end
+    assert shown(services, DEMO).errors_a is not None
