@@ -61,7 +61,7 @@ def session_at(
 
 def _on_page(state: SessionState, value: str) -> SessionState:
     for page in get_args(PageName):
-        if page.replace("_", "-") == value:
+        if page == value.replace("-", "_"):
             return state.on_page(page)
     raise ValueError(value)
 

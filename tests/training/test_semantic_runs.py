@@ -260,7 +260,6 @@ def test_evaluate__prints_the_tasks_measures(
         root=tmp_path,
         predictions=None,
         target=None,
-        split="val",
         as_json=False,
     )
     printed = capsys.readouterr().out

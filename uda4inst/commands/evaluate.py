@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,7 +12,6 @@ import typer
 from uda4inst.commands.data_reports import (
     AnnotationsOption,
     ClassMapOption,
-    UnnumberedOption,
     options_of,
     require_root,
 )
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from uda4inst.run_folder.layout import RunDir
     from uda4inst.tasks.base import Task
 
+_DEFAULTS: Final = {"format": "cityscapes", "split": "val", "unnumbered": "ignore"}
 # Keys that the basis of the scores says in words.
 _OF_BASIS: Final = ("dataset", "split", "images", "images_there", "image_names")
 
 
 def evaluate(
-    context: typer.Context,
     run: Annotated[
         str | None,
         typer.Argument(
@@ -53,12 +52,24 @@ def evaluate(
         ),
     ] = None,
     target_format: Annotated[
-        str, typer.Option("--format", help="Of predictions or a hub folder: the data set's format.")
-    ] = "cityscapes",
-    split: Annotated[str, typer.Option(help="Of predictions or a hub folder: its split.")] = "val",
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of predictions or a hub folder: the data set's format; default: cityscapes.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of predictions or a hub folder: its split; default: val."),
+    ] = None,
     annotations: AnnotationsOption = None,
     class_map: ClassMapOption = None,
-    unnumbered: UnnumberedOption = "ignore",
+    unnumbered: Annotated[
+        str | None,
+        typer.Option(
+            help="Thing pixels without a number (synthia): ignore (default), components or one."
+        ),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -89,16 +100,18 @@ def evaluate(
             "evaluate must be given a RUN, or --predictions with --target, got "
             f"{'neither' if run is None else 'both'}."
         )
-    where = {
-        "root": target, "format": target_format, "split": split, "annotations": annotations,
-        "unnumbered": unnumbered, "class_map": class_map,
+    said = {
+        "format": target_format, "split": split, "annotations": annotations,
+        "class_map": class_map, "unnumbered": unnumbered,
     }  # fmt: skip
+    given = {name: value for name, value in said.items() if value is not None}
+    where = {**said, **_DEFAULTS, **given, "root": target}
     if predictions is not None:
         result, task = _of_predictions(predictions, where, images, protocol)
     elif is_hub_folder(Path(str(run))):
         result, task = _of_folder(Path(str(run)), {**where, "only": images}, step, protocol)
     else:
-        _refuse_with_a_run(context)
+        _refuse_with_a_run(given)
         found = _find_run(str(run), root, target)
         if images or protocol:
             result, task = _of_stored(found, step, images, protocol)
@@ -163,18 +176,13 @@ def _of_folder(
     return found, exported.task
 
 
-def _refuse_with_a_run(context: typer.Context) -> None:
+def _refuse_with_a_run(given: Collection[str]) -> None:
     """Raise where a run is given what its own configuration says."""
-    names = {"target_format": "--format"} | {
-        name: f"--{name.replace('_', '-')}"
-        for name in ("split", "annotations", "class_map", "unnumbered")
-    }
-    sources = {option: context.get_parameter_source(name) for name, option in names.items()}
-    given = [option for option, source in sources.items() if source and source.name != "DEFAULT"]
     if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(
-            f"evaluate must be given a RUN without what its config.yaml says, got "
-            f"{', '.join(given)}. Leave it out; --target alone says where the images lie now."
+            f"evaluate must be given a RUN without what its config.yaml says, got {options}. "
+            "Leave it out; --target alone says where the images lie now."
         )
 
 

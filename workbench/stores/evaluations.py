@@ -196,6 +196,7 @@ class EvaluationStore:
         def work(tell: Tell) -> None:
             for one in sides:
                 what = f"{one.network} of {one.run} at step {one.step:,}"
+                tell(what, 0, 0)
                 self.index(one, score_threshold, partial(tell, what))
             if second is not None:
                 self.comparable(first, second, partial(tell, "the images of both"))

@@ -12,6 +12,7 @@ from uda4inst.formats.image_list import read_image_list
 from uda4inst.tasks.base import Task
 from workbench.services import Services
 from workbench.session import ErrorChoice, SessionState
+from workbench.stores.background import Progress
 from workbench.stores.evaluations import Evaluated, worst_first
 from workbench.stores.groups import module_of
 
@@ -42,6 +43,18 @@ def valid_choice(services: Services, session: SessionState) -> ErrorChoice:
     known = len(class_names(services, session))
     is_known = choice.thing is None or choice.thing < known
     return choice if is_known else replace(choice, thing=None)
+
+
+def still_judging(services: Services, session: SessionState) -> Progress | None:
+    """Return how far the judging of all images is; None once `ordered` has them at once.
+
+    Raises:
+        UserError: predictions or annotation cannot be read.
+    """
+    a, b = sides(services, session)
+    if a is None:
+        return None
+    return services.evaluations.judged(a, b, valid_choice(services, session).score_threshold)
 
 
 def ordered(services: Services, session: SessionState) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from workbench.fiftyone_bar import build_head, wire_button
-from workbench.pages.error_maps.choice import class_names, ordered, sides
+from workbench.pages.error_maps.choice import class_names, ordered, sides, still_judging
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.controls import (
     ALL_GROUPS,
@@ -123,6 +123,8 @@ def _wire_position(controls: ControlSlots, page: Mounted, services: Services) ->
 
 
 def _move(services: Services, state: SessionState, direction: int) -> SessionState:
+    if still_judging(services, state) is not None:
+        return state  # nobody knows yet which image is the next
     last = max(len(ordered(services, state)) - 1, 0)
     place = min(max(min(state.errors.position, last) + direction, 0), last)
     return state.on_errors(position=place)

@@ -16,7 +16,13 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_classes
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
-from workbench.pages.error_maps.choice import classes_of, ordered, sides, valid_choice
+from workbench.pages.error_maps.choice import (
+    classes_of,
+    ordered,
+    sides,
+    still_judging,
+    valid_choice,
+)
 from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
@@ -63,11 +69,10 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     a, b = sides(services, session)
     if a is None:
         return _nothing_yet(services, session)
-    choice = valid_choice(services, session)
-    waiting = services.evaluations.judged(a, b, choice.score_threshold)
+    waiting = still_judging(services, session)
     if waiting is not None:
         return Empty(_judging(waiting))
-    names = ordered(services, session)
+    choice, names = valid_choice(services, session), ordered(services, session)
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
@@ -244,8 +249,10 @@ def is_judging(notice: str) -> bool:
 def _judging(waiting: Progress) -> str:
     text = "Waits until the images of another page are compared."
     if waiting.what:
-        images = f"{waiting.done:,} of {waiting.total:,} images" if waiting.total else "reading"
-        text = f"{waiting.what}: {images}. The worst come first, so all are looked at once."
+        text = f"{waiting.what}: reading what was predicted"
+        if waiting.total:
+            text = f"{waiting.what}: {waiting.done:,} of {waiting.total:,} images"
+        text += ". The worst come first, so all are looked at once."
     return markup.empty(_JUDGING, text)
 
 

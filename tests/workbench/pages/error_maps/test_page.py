@@ -321,7 +321,8 @@ def test_error_view__says_how_far_it_is_while_images_are_judged(
     while "teacher of demo at step 40: 1 of 4 images" not in (said := nothing(services, DEMO)):
         assert error_maps.is_judging(said)
         assert time.monotonic() < end, said
+    assert error_maps._move(services, DEMO, 1) == DEMO
     go.set()
     while isinstance(error_view(services, DEMO).content(), Empty):
         assert time.monotonic() < end
-    assert shown(services, DEMO).errors_a is not None
+    assert "2 of 4" in shown(services, error_maps._move(services, DEMO, 1)).facts
