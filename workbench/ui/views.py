@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Generic, TypeAlias, TypeVar, get_type_hints
 
 import cv2
 import gradio as gr
 import numpy as np
 from gradio.blocks import Block
-from gradio.processing_utils import save_bytes_to_cache
+from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
@@ -215,6 +217,19 @@ def in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
+def served(data: bytes, name: str) -> str:
+    """Return the path of a file in Gradio's cache, from where browsers are given it.
+
+    It is there whole or not at all: pages that show the same write the same file, and a browser
+    that is being sent it must not see it cut (`gradio.processing_utils.save_bytes_to_cache` writes
+    it anew in place).
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(data)
+        return save_file_to_cache(file, get_upload_folder())
+
+
 def _encoded(value: Update) -> Update:
     """Return pictures as files in Gradio's cache, everything else as it is.
 
@@ -226,4 +241,4 @@ def _encoded(value: Update) -> Update:
     done, data = cv2.imencode(".png", value[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise ValueError(f"picture must be encodable, got {value.dtype} of shape {value.shape}.")
-    return save_bytes_to_cache(data.tobytes(), "picture.png", get_upload_folder())
+    return served(data.tobytes(), "picture.png")

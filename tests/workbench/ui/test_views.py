@@ -1,15 +1,27 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 
 from uda4inst.errors import UserError
-from workbench.ui.views import UNCHANGED, Empty, Frame, Framed, Updates, named, outcome_of
+from workbench.ui.views import (
+    UNCHANGED,
+    Empty,
+    Frame,
+    Framed,
+    Updates,
+    named,
+    outcome_of,
+    served,
+)
 
 
 @dataclass(frozen=True)
@@ -201,3 +213,25 @@ def test_outcome_of__what_nobody_expected_is_told_and_logged(
     assert "ZeroDivisionError: by zero" in outcome.message
     assert "The run is not touched" in outcome.message
     assert caplog.records[0].exc_info is not None
+
+
+def test_served__a_file_is_never_seen_cut_while_others_ask_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    data = bytes(range(256)) * 8192
+    path, ended = Path(served(data, "picture.png")), threading.Event()
+    seen: set[int] = set()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.add(len(path.read_bytes()))
+
+    with ThreadPoolExecutor(5) as threads:
+        looking = threads.submit(look)
+        asked = [threads.submit(served, data, "picture.png") for _ in range(200)]
+        assert {one.result() for one in asked} == {str(path)}
+        ended.set()
+        looking.result()
+    assert seen == {len(data)}
+    assert [file.name for file in path.parent.iterdir()] == ["picture.png"]

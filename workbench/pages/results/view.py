@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 
 from uda4inst.errors import UserError
 from uda4inst.suites import followed, found, tables
@@ -34,7 +32,7 @@ from workbench.session import SessionState
 from workbench.stores.suite_exports import Export, text_exports
 from workbench.stores.suites import SuiteStore, checked_folder
 from workbench.ui import markup
-from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged
+from workbench.ui.views import UNCHANGED, Empty, Framed, Skip, Unchanged, served
 
 COMMAND: Final = "uda4inst suite table5 --scale smoke --seeds 0"
 
@@ -228,7 +226,7 @@ def _chart_button(chart: Future[Export | None]) -> gr.DownloadButton:
 
 def _button(export: Export) -> gr.DownloadButton:
     """Return a button that hands a file out."""
-    path = save_bytes_to_cache(export.data, export.name, get_upload_folder())
+    path = served(export.data, export.name)
     return gr.DownloadButton(_LABELS[Path(export.name).suffix], value=path, interactive=True)
 
 
