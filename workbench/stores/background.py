@@ -10,8 +10,9 @@ from typing import Final, TypeAlias
 
 # Most things are there at once; a page that can be drawn whole is not drawn twice.
 _PATIENCE: Final = 1.0
-# A page that waits asks every few seconds.
-_UNASKED: Final = 8.0
+# A page that waits asks every few seconds, on a busy machine every ten.
+_UNASKED: Final = 30.0
+_UNASKED_BY_MORE: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,16 @@ class Background:
 
     Args:
         patience: seconds that `ask` waits before it says how far the work is.
-        unasked: seconds without `ask` after which a piece is given up.
+        unasked: seconds without `ask` after which a piece is given up: while no other waits for
+            its turn, and while one does.
     """
 
-    def __init__(self, *, patience: float | None = None, unasked: float = _UNASKED) -> None:
+    def __init__(
+        self,
+        *,
+        patience: float | None = None,
+        unasked: tuple[float, float] = (_UNASKED, _UNASKED_BY_MORE),
+    ) -> None:
         self._patience = _PATIENCE if patience is None else patience
         self._unasked = unasked
         self._jobs: dict[Hashable, _Job] = {}
@@ -83,7 +90,7 @@ class Background:
         return None
 
     def _begin(self, key: Hashable, work: Callable[[Tell], object]) -> _Job:
-        for other in [k for k, job in self._jobs.items() if job.ended.is_set() and self._late(job)]:
+        for other in [k for k, one in self._jobs.items() if one.ended.is_set() and self._late(one)]:
             del self._jobs[other]
         job = self._jobs[key] = _Job(time.monotonic())
         threading.Thread(
@@ -110,4 +117,5 @@ class Background:
         job.ended.set()
 
     def _late(self, job: _Job) -> bool:
-        return time.monotonic() - job.asked > self._unasked
+        others = any(one is not job and not one.ended.is_set() for one in self._jobs.values())
+        return time.monotonic() - job.asked > self._unasked[others]

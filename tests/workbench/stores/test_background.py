@@ -80,7 +80,7 @@ def test_background__what_nobody_asks_for_is_given_up_and_begun_anew() -> None:
             steps.append(step)
             time.sleep(0.01)
 
-    background = Background(patience=0, unasked=0.3)
+    background = Background(patience=0, unasked=(0.3, 0.3))
     background.ask("a", work)
     wait_until(lambda: not [t for t in threading.enumerate() if t.name == "background"])
     assert 0 < len(steps) < 2000
@@ -88,6 +88,18 @@ def test_background__what_nobody_asks_for_is_given_up_and_begun_anew() -> None:
     count = len(steps)
     wait_until(lambda: len(steps) > count)
     assert steps[count] == 0
+
+
+def test_background__what_nobody_asks_for_makes_way_for_what_somebody_does() -> None:
+    def for_ever(tell: Tell) -> None:
+        while True:
+            tell("long", 1, 2)
+            time.sleep(0.01)
+
+    background, done = Background(patience=0, unasked=(1000, 0.3)), []
+    background.ask("a", for_ever)
+    background.ask("b", lambda tell: done.append("b"))
+    wait_until(lambda: done == ["b"])
 
 
 def test_background__what_is_asked_for_goes_on() -> None:
@@ -99,6 +111,6 @@ def test_background__what_is_asked_for_goes_on() -> None:
             steps.append(step)
             time.sleep(0.01)
 
-    background = Background(patience=0.02, unasked=0.5)
+    background = Background(patience=0.02, unasked=(5, 5))
     wait_until(lambda: background.ask("a", work) is None)
     assert steps == list(range(80))
