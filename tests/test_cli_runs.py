@@ -16,6 +16,8 @@ import pytest
 from command_line import process
 from PIL import Image
 
+from uda4inst.commands.evaluate import evaluate
+from uda4inst.errors import UserError
 from uda4inst.methods import METHODS
 from uda4inst.toystreets.write import write_toystreets
 
@@ -120,29 +122,35 @@ def test_evaluate_and_predict__a_trained_run(workplace: Path) -> None:
     assert all(p["detections"] for p in predicted)
 
 
-def test_evaluate__a_run_from_another_machine(workplace: Path, tmp_path: Path) -> None:
+def test_evaluate__a_run_from_another_machine(
+    workplace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert trained(workplace, "uda4inst").returncode == 0
-    shutil.copytree(workplace / "runs/uda4inst", tmp_path / "runs/uda4inst")
-    words = ("evaluate", "uda4inst", "--protocol", "coco", "--json")
-    lost = process(*words, cwd=tmp_path)
-    assert lost.returncode == 2
-    assert "uda4inst evaluate runs/uda4inst --target FOLDER" in " ".join(lost.stderr.split())
+    run = tmp_path / "runs/uda4inst"
+    shutil.copytree(workplace / "runs/uda4inst", run)
     images = workplace / "data/toystreets/cityscapes"
-    refused = process(*words, "--target", str(images), "--split", "val", cwd=tmp_path)
-    assert "got --split. Leave it out" in " ".join(refused.stderr.split())
-    wrong = process(*words, "--target", str(tmp_path), cwd=tmp_path)
-    assert wrong.returncode == 2
-    assert "data/toystreets/cityscapes" in process(*words, cwd=tmp_path).stderr  # as it was
+    monkeypatch.chdir(tmp_path)
+    judge = functools.partial(evaluate, "uda4inst", as_json=True)
+    with pytest.raises(UserError, match="uda4inst evaluate runs/uda4inst --target FOLDER"):
+        judge()
+    with pytest.raises(UserError, match="got --split"):
+        judge(target=images, split="val")
+    before = (run / "config.yaml").read_text()
+    with pytest.raises(UserError, match="root must hold the folder"):
+        judge(target=tmp_path)
+    assert (run / "config.yaml").read_text() == before
 
-    found = process(*words, "--target", str(images), cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    written = read_json(tmp_path / "runs/uda4inst/evaluation/00000020.json")
-    for network, result in json.loads(found.stdout)["results"].items():
+    written = read_json(run / "evaluation/00000020.json")
+    judge(target=images, protocol=["coco"])
+    for network, result in json.loads(capsys.readouterr().out)["results"].items():
         assert result["coco"] == written["results"][network]["coco"]
-    again = process("evaluate", "uda4inst", "--json", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["results"] == written["results"]
-    assert json.loads(again.stdout)["config_hash"] == written["config_hash"]
+    judge()
+    again = json.loads(capsys.readouterr().out)
+    assert again["results"] == written["results"]
+    assert again["config_hash"] == written["config_hash"]
 
 
 def test_choose__trained_runs(workplace: Path) -> None:
