@@ -17,6 +17,7 @@ from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
 from workbench.ui.edge import Mounted, on_action
+from workbench.ui.lists import LISTS_SCRIPT, whether_open
 from workbench.ui.toasts import note
 from workbench.ui.views import Updates
 
@@ -32,19 +33,23 @@ watch('value', () => {
   history.replaceState(history.state, '', `?${query}`);
 });
 """
-# A list closes when it is left; seeing the Tab that leaves it, Gradio's would open it again.
-_LEAVE_LISTS: Final = """
-document.addEventListener('keydown', event => {
-  if (event.key === 'Tab' && event.target.matches('[role=combobox]')) event.stopPropagation();
-}, true);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The components of the line."""
+    """The components of the line.
+
+    Args:
+        run: the list of runs.
+        run_listed: whether that list is open; filled by the browser, never on screen.
+        group: the list of the run's category groups.
+        line: state, step and method of the run.
+        timer: keeps the line and the lists up to date.
+        address: what the browser's address line says.
+    """
 
     run: gr.Dropdown
+    run_listed: gr.Checkbox
     group: gr.Dropdown
     line: gr.HTML
     timer: gr.Timer
@@ -65,7 +70,7 @@ def build_header() -> Header:
             "<h1>UDA4Inst <span>workbench</span></h1>",
             elem_classes="wb-brand",
             min_width=220,
-            js_on_load=_LEAVE_LISTS,
+            js_on_load=LISTS_SCRIPT,
         )
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)
@@ -74,7 +79,14 @@ def build_header() -> Header:
             elem_id="address", elem_classes="wb-unseen", js_on_load=_SHOW_ADDRESS, padding=False
         )
     timer = gr.Timer(HEADER_SECONDS)
-    return Header(run=run, group=group, line=line, timer=timer, address=address)
+    return Header(
+        run=run,
+        run_listed=gr.Checkbox(visible=False),
+        group=group,
+        line=line,
+        timer=timer,
+        address=address,
+    )
 
 
 def _dropdown(label: str, name: str, *, min_width: int, visible: bool = True) -> gr.Dropdown:
@@ -142,13 +154,6 @@ def wire_header(
             trigger_mode="always_last",
         )
     on_action(
-        header.run.focus,
-        lambda: gr.Dropdown(choices=services.runs.newest_first()),
-        name="app_run_listed",
-        outputs=[header.run],
-        trigger_mode="always_last",
-    )
-    on_action(
         session.change, query_of, name="app_address", inputs=[session], outputs=[header.address]
     )
     _wire_timer(header, session, services)
@@ -203,21 +208,24 @@ def _wire_choices(
 
 
 def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
-    """Keep the line up to date while nobody touches it."""
+    """Keep the line up to date, and the list of runs while nobody chooses from it."""
 
-    def tick(state: SessionState, shown: str | None) -> Updates:
-        line: Updates = {header.line: _run_line(services, state)}
+    def tick(state: SessionState, shown: str | None, listed: bool) -> Updates:
+        updates: Updates = {header.line: _run_line(services, state)}
+        if not listed:
+            updates[header.run] = gr.Dropdown(choices=services.runs.newest_first())
         # A run that has just started shows its groups by and by; a list that may be open stays.
-        if _shown_group(services, state) == (shown or None):
-            return line
-        return line | {header.group: _group_choices(services, state)}
+        if _shown_group(services, state) != (shown or None):
+            updates[header.group] = _group_choices(services, state)
+        return updates
 
     on_action(
         header.timer.tick,
         tick,
         name="app_tick",
-        inputs=[session, header.group],
-        outputs=[header.group, header.line],
+        inputs=[session, header.group, header.run_listed],
+        outputs=[header.run, header.group, header.line],
+        js=whether_open("run", others=2),
     )
 
 

@@ -135,7 +135,8 @@ class RunStore:
             record = read_record(self.root, name)
             if record is not None and RUN_NAME.fullmatch(name):
                 changed, first = times.get(name, (0.0, record.started))
-                times[name] = max(changed, record.started), first
+                # Its folder may be there before its configuration is.
+                times[name] = max(changed, record.started), first or record.started
         return times
 
     def newest_first(self) -> list[str]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+
 import pytest
 from browser_bench import WIDE, Workbench
 
 from workbench.app import PAGES
+from workbench.header import HEADER_SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -38,6 +43,64 @@ def test_pages__nothing_is_counted_while_they_refresh_themselves(bench: Workbenc
     bench.open()
     bench.tab("data")
     assert bench.page.evaluate(_COUNTED) == []
+
+
+@pytest.fixture
+def newer(instances: Workbench) -> Iterator[str]:
+    """The name of a run that is not there yet: the browser may add it, newer than all others."""
+    yield "newer"
+    instances.on_run("first")
+    shutil.rmtree(instances.runs / "newer", ignore_errors=True)
+
+
+def add_run(bench: Workbench, name: str) -> None:
+    shutil.copytree(bench.runs / "first", bench.runs / name)
+    os.utime(bench.runs / name / "config.yaml")
+
+
+def test_lists__open_one_stays_and_a_closed_one_gets_what_is_new(
+    instances: Workbench, newer: str
+) -> None:
+    page = instances.page
+    box, options = page.locator("#run input"), page.locator("#run [role=option]")
+    box.click()
+    options.first.wait_for()
+    before = options.all_inner_texts()
+    add_run(instances, newer)
+    page.wait_for_timeout((2 * HEADER_SECONDS + 1) * 1000)
+    assert options.all_inner_texts() == before
+    box.press("Tab")
+    instances.wait_for_gone("#run [role=option]")
+    page.wait_for_timeout((2 * HEADER_SECONDS + 1) * 1000)
+    box.click()
+    assert options.all_inner_texts() == [newer, *before]
+    box.press("Tab")
+
+
+# A line of an open list becomes another, and a press that was aimed at the former one arrives.
+_PRESSES = """async ([name, pause]) => {
+    const line = [...document.querySelectorAll('#run [role=option]')]
+        .find(one => one.getAttribute('aria-label') === name);
+    line.setAttribute('aria-label', 'another');
+    line.setAttribute('aria-label', name);
+    await new Promise(done => setTimeout(done, pause));
+    return line.dispatchEvent(new MouseEvent('mousedown', {bubbles: true, cancelable: true}));
+}"""
+
+
+def test_lists__press_on_lines_that_have_just_changed_chooses_nothing(
+    instances: Workbench, newer: str
+) -> None:
+    page = instances.page
+    add_run(instances, newer)
+    page.wait_for_timeout((2 * HEADER_SECONDS + 1) * 1000)
+    page.locator("#run input").click()
+    page.locator("#run [role=option]").first.wait_for()
+    page.evaluate(_PRESSES, [newer, 0])
+    assert page.locator("#run [role=option]").count() > 1  # still open
+    page.evaluate(_PRESSES, [newer, 600])
+    instances.wait_for_value("#run input", newer)
+    instances.wait_for("#train-card", newer)
 
 
 def test_browser__asked_nobody_but_the_app(instances: Workbench) -> None:

@@ -70,6 +70,18 @@ def test_newest_first__nothing_a_run_does_moves_it(
     assert store.newest_first() == ["second", "first", "half"]
 
 
+def test_newest_first__run_that_begins_is_the_first_from_its_start(
+    store: RunStore, write_run: WriteRun, runs_root: Path
+) -> None:
+    os.utime(write_run("demo2") / "config.yaml", (1e9, 1e9))
+    make_record(runs_root, pid=os.getpid(), started=1.5e9)
+    assert store.newest_first() == ["demo", "demo2"]
+    (runs_root / "demo").mkdir()  # its configuration is written a moment later
+    assert store.newest_first() == ["demo", "demo2"]
+    os.utime(write_run("demo") / "config.yaml", (1.6e9, 1.6e9))
+    assert store.newest_first() == ["demo", "demo2"]
+
+
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
 def test_status__ended_states_are_believed(
     store: RunStore, write_run: WriteRun, state: str, ended_pid: int
