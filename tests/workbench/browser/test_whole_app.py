@@ -92,6 +92,7 @@ def test_lists__press_on_lines_that_have_just_changed_chooses_nothing(
     instances: Workbench, newer: str
 ) -> None:
     page = instances.page
+    instances.tab("train")
     add_run(instances, newer)
     page.wait_for_timeout((2 * HEADER_SECONDS + 1) * 1000)
     page.locator("#run input").click()
