@@ -34,7 +34,7 @@ class FiftyOneList:
 def build_list() -> FiftyOneList:
     """Create the list, folded."""
     with gr.Accordion("", open=False, visible=False, elem_id="fiftyone") as fold:
-        table = gr.HTML(elem_id="fiftyone-sessions", js_on_load=_CLOSE)
+        table = gr.HTML(elem_id="fiftyone-sessions", elem_classes="wb-lines", js_on_load=_CLOSE)
     return FiftyOneList(fold=fold, table=table)
 
 

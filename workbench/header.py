@@ -210,7 +210,7 @@ def _wire_choices(
 def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
     """Keep the line up to date, and the list of runs while nobody chooses from it."""
 
-    def tick(state: SessionState, shown: str | None, listed: bool) -> Updates:
+    def tick(listed: bool, state: SessionState, shown: str | None) -> Updates:
         updates: Updates = {header.line: _run_line(services, state)}
         if not listed:
             updates[header.run] = gr.Dropdown(choices=services.runs.newest_first())
@@ -223,14 +223,14 @@ def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
         header.timer.tick,
         tick,
         name="app_tick",
-        inputs=[session, header.group, header.run_listed],
+        inputs=[header.run_listed, session, header.group],
         outputs=[header.run, header.group, header.line],
-        js=whether_open("run", others=2),
+        js=whether_open("run"),
     )
 
 
 def _run_line(services: Services, state: SessionState) -> str:
-    if state.run is None or state.run not in services.runs.names():
+    if state.run is None or not services.runs.has(state.run):
         words = "no run yet" if state.run is None else f"{state.run} is gone"
         return f'<div class="wb-runline wb-quiet">{escape(words)}</div>'
     summary = services.runs.summary(state.run)

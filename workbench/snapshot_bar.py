@@ -171,7 +171,7 @@ def _nothing_yet(services: Services, run: str | None) -> Empty | None:
         )
     if services.snapshots.steps(run):
         return None
-    if split_name(run)[0] not in services.runs.names():
+    if not services.runs.has(split_name(run)[0]):
         return Empty(markup.gone(shown_name(run)))
     status = services.runs.status(run)
     every = services.runs.count(run, "training.snapshot_every")

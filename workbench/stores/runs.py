@@ -19,6 +19,7 @@ from typing import Final
 from uda4inst.classes import ThingClasses
 from uda4inst.errors import UserError
 from uda4inst.evaluation.basis import Basis
+from uda4inst.reading import is_folder
 from uda4inst.run_folder.checkpoints import complete_steps
 from uda4inst.run_folder.evaluations import Evaluation, evaluated_steps, read_evaluation
 from uda4inst.run_folder.layout import RUN_NAME, RunDir, check_run_name, read_config_values
@@ -146,6 +147,13 @@ class RunStore:
         """
         times = self._times()
         return sorted(times, key=lambda name: (-times[name][1], name))
+
+    def has(self, name: str) -> bool:
+        """Return whether `names` has this one, without looking at the others."""
+        if not RUN_NAME.fullmatch(name):
+            return False
+        there = is_folder(self.root / name) or read_record(self.root, name) is not None
+        return there or self.queue().place(name) is not None
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.

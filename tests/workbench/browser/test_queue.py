@@ -53,6 +53,13 @@ def busy(bench: Workbench) -> Iterator[Workbench]:
             child.kill()
 
 
+def pick(bench: Workbench, name: str) -> None:
+    """Choose a run in the table when its lines have stood as long as it takes to see them."""
+    bench.page.wait_for_timeout(600)
+    bench.page.locator(f'#train-runs [data-run="{name}"]').click()
+    bench.wait_for("#train-card h3", name)
+
+
 def rows(bench: Workbench) -> list[str]:
     """Return name and state of the first rows of the run table."""
     lines = bench.page.locator("#train-runs tbody tr").all_inner_texts()
@@ -110,13 +117,11 @@ def test_start__in_the_moment_after_a_change_takes_what_is_chosen(busy: Workbenc
 def test_queue__cancelled_and_begun_at_once(busy: Workbench) -> None:
     page = busy.page
     for name in ("toystreets_semantic_smoke", "second"):
-        page.locator(f'#train-runs [data-run="{name}"]').click()
-        busy.wait_for("#train-card h3", name)
+        pick(busy, name)
         page.locator("#train-cancel").click()
         busy.wait_for_gone(f'#train-runs [data-run="{name}"]')
     assert not (busy.runs / ".queue" / "second").exists()
-    page.locator('#train-runs [data-run="third"]').click()
-    busy.wait_for("#train-card h3", "third")
+    pick(busy, "third")
     page.locator("#train-begin").click()
     busy.wait_for(STATE, "running")
     assert any(row.startswith("at_work paused") for row in rows(busy))
@@ -132,11 +137,10 @@ def test_queue__the_next_begins_when_one_ends(busy: Workbench) -> None:
     busy.wait_for(STATE, "queued")
     page.locator("#train-at-once input").fill("2")
     for name in ("at_work", "third"):
-        page.locator(f'#train-runs [data-run="{name}"]').click()
-        busy.wait_for("#train-card h3", name)
+        pick(busy, name)
         page.locator("#train-stop:not([disabled])").click()
         busy.wait_for(STATE, "stopped")
-    page.locator('#train-runs [data-run="fourth"]').click()
+    pick(busy, "fourth")
     busy.wait_for("#train-card", r"fourth\s*running")
     page.locator("#train-stop:not([disabled])").click()
     busy.wait_for(STATE, "stopped")
@@ -154,8 +158,7 @@ def test_runs__the_last_of_quick_clicks_counts(busy: Workbench) -> None:
 
 def test_runs__a_click_is_not_lost_when_the_table_is_drawn_anew_under_it(busy: Workbench) -> None:
     page = busy.page
-    page.locator('#train-runs [data-run="fourth"]').click()
-    busy.wait_for("#train-card h3", "fourth")
+    pick(busy, "fourth")
     page.locator('#train-runs [data-run="third"]').hover()
     page.mouse.down()
     page.evaluate(

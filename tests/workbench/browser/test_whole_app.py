@@ -98,10 +98,41 @@ def test_lists__press_on_lines_that_have_just_changed_chooses_nothing(
     page.locator("#run input").click()
     page.locator("#run [role=option]").first.wait_for()
     page.evaluate(_PRESSES, [newer, 0])
+    page.wait_for_timeout(2000)
+    assert page.locator("#run input").input_value() == "first"
     assert page.locator("#run [role=option]").count() > 1  # still open
     page.evaluate(_PRESSES, [newer, 600])
     instances.wait_for_value("#run input", newer)
     instances.wait_for("#train-card", newer)
+
+
+# Another line moves a table's lines down, and a press that was aimed at what stood there arrives.
+_TABLE_PRESSES = """async ([name, pause]) => {
+    const line = document.querySelector(`#train-runs [data-run="${name}"]`);
+    const row = line.closest('tr');
+    const above = row.cloneNode(true);
+    above.querySelector('[data-run]').dataset.run = 'above';
+    row.before(above);
+    await new Promise(done => setTimeout(done, pause));
+    for (const kind of ['mousedown', 'mouseup', 'click'])
+        line.dispatchEvent(new MouseEvent(kind, {bubbles: true, cancelable: true, detail: 1}));
+    above.remove();
+}"""
+
+
+def test_tables__press_on_lines_that_have_just_moved_chooses_nothing(
+    instances: Workbench, newer: str
+) -> None:
+    page = instances.page
+    instances.tab("train")
+    instances.wait_for("#train-card h3", "first")
+    add_run(instances, newer)
+    page.locator(f"#train-runs [data-run={newer}]").wait_for()
+    page.evaluate(_TABLE_PRESSES, [newer, 0])
+    page.wait_for_timeout(2 * HEADER_SECONDS * 1000)
+    assert page.locator("#train-card h3").inner_text() == "first"
+    page.evaluate(_TABLE_PRESSES, [newer, 600])
+    instances.wait_for("#train-card h3", newer)
 
 
 def test_browser__asked_nobody_but_the_app(instances: Workbench) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from uda4inst.errors import UserError
 from uda4inst.run_folder.alive import creation_time
+from workbench.jobs.queue import Queue, Waiting, write_queue
 from workbench.jobs.queue_records import QueueRecord, read_record, write_record
 from workbench.stores.beginnings import tail_of
 from workbench.stores.runs import RunStore
@@ -46,6 +47,19 @@ def test_names__newest_change_first_half_written_last(
     (runs_root / "half").mkdir()
     (runs_root / ".queue").mkdir()
     assert store.names() == ["new", "old", "half"]
+
+
+def test_has__what_names_has(store: RunStore, write_run: WriteRun, runs_root: Path) -> None:
+    assert not store.has("run")
+    write_run("run")
+    (runs_root / "half").mkdir()
+    (runs_root / "odd name").mkdir()
+    record = QueueRecord(name="begins", pid=1, host="elsewhere", started=1.0, argv=())
+    write_record(runs_root, record)
+    write_queue(runs_root, Queue(1, (Waiting("waits", "train", None, 0.0),)))
+    assert sorted(store.names()) == ["begins", "half", "run", "waits"]
+    asked = ("run", "half", "begins", "waits", "odd name", "", "..", ".queue", "gone", 300 * "a")
+    assert [name for name in asked if store.has(name)] == ["run", "half", "begins", "waits"]
 
 
 def test_names__runs_at_work_keep_their_places(store: RunStore, write_run: WriteRun) -> None:

@@ -261,7 +261,7 @@ def _nothing_yet(services: Services, session: SessionState) -> Empty:
         return Empty(
             markup.empty("No run yet", "Start one on the Train page; it is evaluated at its end.")
         )
-    if session.run not in services.runs.names():
+    if not services.runs.has(session.run):
         return Empty(markup.gone(session.run))
     task = services.runs.task(session.run)
     if task.predictions_kind is None:

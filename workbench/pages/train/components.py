@@ -110,7 +110,7 @@ def build_new_run(services: Services) -> NewRun:
 
 def build_table() -> TableSlot:
     """Create the table of all runs."""
-    return TableSlot(gr.HTML(elem_id="train-runs", js_on_load=_PICK_RUN))
+    return TableSlot(gr.HTML(elem_id="train-runs", elem_classes="wb-lines", js_on_load=_PICK_RUN))
 
 
 def build_monitor() -> tuple[RunSlots, TurnButtons]:

@@ -85,7 +85,7 @@ def _content(
     run = session.run
     if run is None:
         return Empty("")
-    if run not in services.runs.names():
+    if not services.runs.has(run):
         return Empty(markup.gone(run))
     network = services.network(session) or run
     group = services.group(session)
