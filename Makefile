@@ -48,17 +48,15 @@ record-notebooks: $(STAMP) toystreets
 # Unit tests, whole runs through the command line, the GPU path on a stand-in (skipped, with the
 # reason, where there is no C++ compiler), the notebooks at smoke scale (skipped where they are not
 # installed), all on all cores; then FiftyOne with its database (skipped where it is not installed)
-# beside the app in a browser (skipped where there is no Chromium), which both wait a lot, and what
-# else is asked for: `make test BESIDE=test-lowest`. Files stay whole, so that what a file's tests
-# share is made once; but of whole runs, of which single ones take minutes, a core that is done takes
-# from another.
-BESIDE ?=
+# beside the app in a browser (skipped where there is no Chromium), which both wait a lot. Files stay
+# whole, so that what a file's tests share is made once; but of whole runs, of which single ones take
+# minutes, a core that is done takes from another.
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES)
 	$(BIN)/python -m pytest -q -n logical --dist worksteal -m e2e
 	$(BIN)/python -m pytest -q -n logical -m fake_cuda -rs tests/fake_cuda
 	$(BIN)/python -m pytest -q -n logical --dist loadgroup -m notebooks -rs tests/notebooks
-	$(MAKE) $(SIDE_BY_SIDE) test-inspection test-browser $(BESIDE)
+	$(MAKE) $(SIDE_BY_SIDE) test-inspection test-browser
 
 test-inspection: $(STAMP)
 	$(BIN)/python -m pytest -q $(ON_ALL_CORES) -m inspection -rs tests/workbench/sessions
