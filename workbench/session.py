@@ -1,9 +1,11 @@
-"""What one browser looks at: ids only, so that it can be compared, copied and thrown away."""
+"""What one browser looks at: ids, so that it can be compared, copied and thrown away."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from workbench.held import Held
 
 PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps", "results"]
 ImageOrder = Literal["worst", "worse than B"]
@@ -109,6 +111,9 @@ class SessionState:
         data: what the Data page shows.
         results: what the Results page shows.
         preset: that filled the form of a new run, or None before it is filled.
+        turn: how many choices led here. As no choice itself, like `held`: sessions that differ in
+            nothing else are equal.
+        held: what the browser's controls hold, the one thing here that changes in place.
     """
 
     page: PageName = "train"
@@ -122,6 +127,8 @@ class SessionState:
     data: DataChoice = DataChoice()
     results: ResultsChoice = ResultsChoice()
     preset: str | None = None
+    turn: int = field(default=0, compare=False)
+    held: Held = field(default_factory=Held, compare=False, repr=False)
 
     def on_page(self, page: PageName) -> SessionState:
         """Return the session showing another page."""
@@ -136,15 +143,15 @@ class SessionState:
         if run == self.run:
             return self
         errors = replace(self.errors, group=None, step=None, network=None, position=0)
-        data = DataChoice(overlay=self.data.overlay)
-        return SessionState(
-            page=self.page,
+        return replace(
+            self,
             run=run,
-            group=self.group,
+            snapshot=None,
+            item=0,
+            score_threshold=None,
+            target_labels=False,
             errors=errors,
-            data=data,
-            results=self.results,
-            preset=self.preset,
+            data=DataChoice(overlay=self.data.overlay),
         )
 
     def on_preset(self, preset: str) -> SessionState:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import gcd
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 import gradio as gr
 
@@ -47,12 +47,6 @@ class BarView:
     slider: gr.Slider | Skip = field(default_factory=gr.skip)
     follow: bool | Skip = field(default_factory=gr.skip)
     item: gr.Radio | Skip = field(default_factory=gr.skip)
-
-
-class _Moved(TypedDict, total=False):
-    """The slider's new value; absent where it stays."""
-
-    value: int
 
 
 def build_bar(page: PageName) -> SnapshotBar:
@@ -112,7 +106,6 @@ def wire_bar(bar: SnapshotBar, services: Services, page: Mounted) -> None:
 def snapshot_view(
     services: Services,
     session: SessionState,
-    shown: float,
     draw: Callable[[Snapshot, int], Content | Empty],
 ) -> Framed[BarView, Content]:
     """Return a page's view of the chosen snapshot, with the controls set to it.
@@ -120,7 +113,6 @@ def snapshot_view(
     Args:
         services: where snapshots are read.
         session: the choice.
-        shown: step on the slider; left alone where it is right, for it may be under a finger.
         draw: makes the page's content from a snapshot and a batch position.
     """
     run = services.network(session)
@@ -134,7 +126,7 @@ def snapshot_view(
         snapshot = services.snapshots.read(run, step)
         return draw(snapshot, min(session.item, max(len(snapshot.items) - 1, 0)))
 
-    return Framed(_bar_view(services, session, run, steps, step, shown), content)
+    return Framed(_bar_view(services, session, run, steps, step), content)
 
 
 def snapshot_tick(
@@ -155,7 +147,7 @@ def snapshot_tick(
     steps = services.snapshots.steps(run) if run is not None else []
     if steps and (session.snapshot is not None or steps[-1] == int(shown)):
         return UNCHANGED
-    return snapshot_view(services, session, shown, draw)
+    return snapshot_view(services, session, draw)
 
 
 def chosen_step(services: Services, session: SessionState) -> int | None:
@@ -194,7 +186,6 @@ def _bar_view(
     run: str,
     steps: list[int],
     step: int,
-    shown: float,
 ) -> BarView:
     try:
         snapshot = services.snapshots.read(run, step)
@@ -205,12 +196,10 @@ def _bar_view(
         count, facts = len(snapshot.items), _facts(run, snapshot, steps, session.item)
     distance = gcd(*(b - a for a, b in pairwise(steps))) or 1
     low, high = steps[0], steps[-1]
-    # A finger may hold the slider anywhere it can stand, and it is left alone there. Elsewhere the
-    # value is what a run of other steps has left.
-    can_stand = low <= shown <= high and (shown - low) % distance == 0
-    is_held = session.snapshot is not None and can_stand
-    is_right = nearest(steps, int(shown)) == step if is_held else int(shown) == step
-    moved: _Moved = {} if is_right else {"value": step}
+    # A person may have put the slider between the kept ones, and it stays there. Where it cannot
+    # stand, as on a step of an address, it shows the nearest.
+    wanted = step if session.snapshot is None else session.snapshot
+    can_stand = low <= wanted <= high and (wanted - low) % distance == 0
     return BarView(
         row=gr.Row(visible=True),
         slider=gr.Slider(
@@ -218,7 +207,7 @@ def _bar_view(
             maximum=high,
             step=distance,
             interactive=high > low,
-            **moved,
+            value=wanted if can_stand else step,
         ),
         follow=session.snapshot is None,
         item=gr.Radio(

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import gradio as gr
 import pytest
 
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.snapshot_bar import BarView, _followed, _moved, snapshot_tick, snapshot_view
-from workbench.ui.views import UNCHANGED, Empty, Framed
+from workbench.ui.views import UNCHANGED, Empty, Framed, properties
 
 DEMO = SessionState(run="demo")
 
@@ -29,16 +28,20 @@ def step_shown(outcome: object) -> int:
 
 
 def step_of(services: Services, state: SessionState) -> int:
-    return step_shown(snapshot_view(services, state, 0, lambda s, i: s.step))
+    return step_shown(snapshot_view(services, state, lambda s, i: s.step))
 
 
-def bar(services: Services, state: SessionState, at: float = 0) -> BarView:
-    return snapshot_view(services, state, at, lambda s, i: s.step).head
+def bar(services: Services, state: SessionState) -> BarView:
+    return snapshot_view(services, state, lambda s, i: s.step).head
+
+
+def slider_of(services: Services, state: SessionState) -> dict[str, object]:
+    return properties(bar(services, state).slider)
 
 
 def nothing(services: Services, state: SessionState) -> str:
     """Return why there is no snapshot."""
-    empty = snapshot_view(services, state, 0, lambda s, i: s.step).content()
+    empty = snapshot_view(services, state, lambda s, i: s.step).content()
     assert isinstance(empty, Empty)
     return empty.message
 
@@ -54,18 +57,16 @@ def test_snapshot_view__nearest_kept_one_for_any_step(services: Services, run: P
 
 
 def test_snapshot_view__item_beyond_the_batch_is_its_last(services: Services, run: Path) -> None:
-    assert snapshot_view(services, DEMO.on_item(9), 0, lambda s, i: i).content() == 1
+    assert snapshot_view(services, DEMO.on_item(9), lambda s, i: i).content() == 1
 
 
-def test_snapshot_view__slider_under_a_finger_is_left_alone(services: Services, run: Path) -> None:
-    def slider(at: float) -> dict[str, object]:
-        update = bar(services, DEMO.on_snapshot(200), at).slider
-        assert isinstance(update, gr.Slider)
-        return update._constructor_args[0]
-
-    assert "value" not in slider(200)
-    assert slider(100)["value"] == 200
-    assert (slider(0)["minimum"], slider(0)["maximum"], slider(0)["step"]) == (100, 350, 50)
+def test_snapshot_view__slider_stands_where_it_was_put(services: Services, run: Path) -> None:
+    slider = slider_of(services, DEMO.on_snapshot(200))
+    assert [slider[name] for name in ("minimum", "maximum", "step")] == [100, 350, 50]
+    assert slider["value"] == 200
+    assert slider_of(services, DEMO)["value"] == 350
+    between = DEMO.on_snapshot(300)
+    assert (step_of(services, between), slider_of(services, between)["value"]) == (350, 300)
 
 
 @pytest.mark.parametrize(
@@ -83,21 +84,10 @@ def test_snapshot_view__slider_goes_to_the_step_of_another_run(
     write_run("other", steps=90, snapshots=steps)
     other = SessionState(run="other")
     for state in (other, other.on_snapshot(left)):  # the latter: the group was changed, not the run
-        update = bar(services, state, left).slider
-        assert isinstance(update, gr.Slider)
-        options = update._constructor_args[0]
-        assert options["value"] == step_of(services, state)
-        assert options["minimum"] <= options["value"] <= options["maximum"]
-
-
-def test_snapshot_view__slider_held_between_two_is_left_alone(
-    services: Services, run: Path
-) -> None:
-    state = DEMO.on_snapshot(300)
-    assert step_of(services, state) == 350
-    slider = bar(services, state, 300).slider
-    assert isinstance(slider, gr.Slider)
-    assert "value" not in slider._constructor_args[0]
+        slider = slider_of(services, state)
+        assert slider["value"] == step_of(services, state)
+        assert slider["minimum"] == (min(steps) if len(steps) > 1 else 6)
+        assert slider["maximum"] == max(steps)
 
 
 def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) -> None:
@@ -108,7 +98,7 @@ def test_snapshot_view__says_what_is_on_screen(services: Services, run: Path) ->
 
 def test_snapshot_view__damaged_one_leaves_the_controls(services: Services, run: Path) -> None:
     (run / "snapshots" / "00000350" / "arrays.npz").write_bytes(b"no")
-    outcome = snapshot_view(services, DEMO, 0, lambda s, i: s.step)
+    outcome = snapshot_view(services, DEMO, lambda s, i: s.step)
     assert outcome.head.row.visible
     with pytest.raises(ValueError, match="snapshot 350 of 'demo' must be readable"):
         outcome.content()

@@ -1,21 +1,24 @@
 """The edge between Gradio and the handlers: names, and what happens to exceptions.
 
 Handlers are plain functions that raise ordinary errors. Here, and only here, they meet Gradio:
-`on_action` turns an error into a message on top of the page (`toasts.py`), `on_view` puts it into
-the page in place of what could not be shown, so that a page refreshed by a timer says it once.
+`on_action` turns an error into a message on top of the page (`toasts.py`), a redraw by `Mounted`
+puts it into the page in place of what could not be shown, so that a page refreshed by a timer says
+it once.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
+from gradio.components.base import FormComponent
 from gradio.events import Dependency
 
 from uda4inst.atomic import full_disk_errors
@@ -23,7 +26,15 @@ from uda4inst.errors import UserError
 from workbench.session import PageName, SessionState
 from workbench.ui.inputs import checked
 from workbench.ui.toasts import refusal
-from workbench.ui.views import UNCHANGED, UNEXPECTED, Frame, Updates, in_short, outcome_of
+from workbench.ui.views import (
+    UNCHANGED,
+    UNEXPECTED,
+    Frame,
+    Updates,
+    in_short,
+    outcome_of,
+    properties,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,40 +75,14 @@ def on_action(
     )
 
 
-def on_view(
-    event: Event,
-    view: Callable[..., object],
-    *,
-    name: str,
-    frame: Frame,
-    inputs: Sequence[Component] = (),
-    **options: object,
-) -> Dependency:
-    """Bind a redraw of a page; an error takes the place of the page's body.
-
-    Args:
-        event: such as `timer.tick`.
-        view: returns one of the frame's views, `Framed`, `Empty` or `UNCHANGED`.
-        name: unique name of the event in the whole app.
-        frame: where to show it.
-        inputs: components read.
-        **options: passed to the event.
-    """
-
-    @functools.wraps(view)
-    def draw(*values: object) -> Updates:
-        return frame.updates(outcome_of(lambda: view(*checked(inputs, values)), name))
-
-    outputs = frame.outputs
-    return event(draw, inputs=list(inputs), outputs=outputs, **_bound(name, outputs, options))
-
-
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """A page in the app, and how what is chosen on it gets onto the screen.
 
     A choice is two events: the first changes the session and nothing else, so it is quick and
     takes its turn; the second draws this page, and this page alone, from the session as it is then.
+    Of the controls it writes only what they do not hold (`workbench/held.py`): drawings of earlier
+    choices come in while a person already makes the next.
 
     Args:
         name: of the page; begins the names of its events.
@@ -107,6 +92,7 @@ class Mounted:
         inputs: components `show` reads beside the session.
         timer: refreshes it; runs only while the page is on screen.
         run_chosen: events after which the session is on another run, by name.
+        followed: controls whose every move is a choice, so that what they hold is known.
     """
 
     name: PageName
@@ -116,6 +102,7 @@ class Mounted:
     inputs: Sequence[Component]
     timer: gr.Timer
     run_chosen: Mapping[str, Dependency] = field(default_factory=dict)
+    followed: set[Block] = field(default_factory=set)
 
     def on_choice(
         self,
@@ -137,15 +124,17 @@ class Mounted:
             inputs: components read beside the session.
             outputs: components written beside the session.
             trigger_mode: what counts of what happens again while it is at work. By itself every
-                time, with what is chosen then (a redraw that comes meanwhile puts controls back to
-                an earlier choice), but of a slider under a finger the last.
+                time, with what is chosen then, but of a slider under a finger the last.
         """
         dragged = any(isinstance(one, gr.Slider) for one in inputs)
+        moved = getattr(event, "__self__", None)
+        if isinstance(moved, FormComponent) and moved in self.frame.outputs:
+            self.followed.add(moved)
         chosen = on_action(
             event,
-            choose,
+            self._noting_what_is_held(choose, inputs, outputs),
             name=f"{self.name}_{name}",
-            inputs=[self.session, *inputs],
+            inputs=[self.session, *inputs, self.frame.drawing],
             outputs=[self.session, *outputs],
             trigger_mode=trigger_mode or ("always_last" if dragged else "multiple"),
         )
@@ -166,27 +155,80 @@ class Mounted:
 
     def on_tick(self, tick: Callable[..., object], *, inputs: Sequence[Component] = ()) -> None:
         """Bind what happens when time passes while the page is on screen."""
-        on_view(
-            self.timer.tick,
-            tick,
-            name=f"{self.name}_tick",
-            frame=self.frame,
-            inputs=[self.session, *inputs],
-        )
+        self._on_view(self.timer.tick, tick, "tick", inputs)
 
     def on_input(self, event: Event, name: str) -> None:
         """Draw the page when one of the components `show` reads has changed."""
         self._bind(event, self.show, f"show_{name}")
 
     def _bind(self, event: Event, show: Callable[..., object], name: str) -> None:
-        on_view(
-            event,
-            show,
-            name=f"{self.name}_{name}",
-            frame=self.frame,
-            inputs=[self.session, *self.inputs],
-            trigger_mode="always_last",
-        )
+        self._on_view(event, show, name, self.inputs, trigger_mode="always_last")
+
+    def _on_view(
+        self,
+        event: Event,
+        view: Callable[..., object],
+        name: str,
+        inputs: Sequence[Component],
+        **options: object,
+    ) -> None:
+        """Bind a redraw; an error takes the place of the page's body."""
+        name, read = f"{self.name}_{name}", [self.session, *inputs]
+
+        def draw(state: SessionState, *values: object) -> Updates:
+            outcome = outcome_of(lambda: view(state, *checked(inputs, values)), name)
+            return self._news(state, self.frame.updates(outcome))
+
+        outputs = self.frame.outputs
+        event(draw, inputs=read, outputs=outputs, **_bound(name, outputs, options))
+
+    def _news(self, state: SessionState, updates: Updates) -> Updates:
+        """Return the updates, those of followed controls without what they hold already."""
+        wanted = {part: properties(updates[part]) for part in updates if part in self.followed}
+        if not wanted:
+            return updates
+        numbered = {part._id: wanted[part] for part in wanted}
+        drawing, news = state.held.news(numbered, turn=state.turn)
+        written = {part: {"__type__": "update", **news[part._id]} for part in wanted}
+        return {**updates, **written, self.frame.drawing: drawing}
+
+    def _noting_what_is_held(
+        self,
+        choose: Callable[..., SessionState | Updates],
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Callable[..., SessionState | Updates]:
+        """Return a choice that takes, last of all, the number of the drawing it was made on."""
+
+        def noted(state: SessionState, *values: object) -> SessionState | Updates:
+            *read, drawing = values
+            seen = drawing if isinstance(drawing, int | float) else 0
+            held, turn = state.held, state.turn + 1
+            moved = {p: v for p, v in zip(inputs, read, strict=False) if p in self.followed}
+            for part, value in moved.items():
+                held.choose(part._id, value, turn=turn, drawing=seen)
+            try:
+                chosen = choose(state, *read)
+            except Exception:
+                for part in moved:
+                    held.refuse(part._id, turn=state.turn)
+                raise
+            for part in self.followed.intersection(outputs):
+                held.forget(part._id)
+            if isinstance(chosen, SessionState):
+                return replace(chosen, turn=turn)
+            after = chosen[self.session]
+            assert isinstance(after, SessionState), "a choice returns the session it makes"
+            return {**chosen, self.session: replace(after, turn=turn)}
+
+        # What Gradio adds (`gr.EventData`) goes by the choice's own parameters.
+        signature = inspect.signature(choose)
+        parameters = list(signature.parameters.values())
+        if all(one.kind is not one.VAR_POSITIONAL for one in parameters):
+            parameters.append(inspect.Parameter("drawing", parameters[0].kind, default=0))
+        handler = functools.wraps(choose)(noted)
+        vars(handler)["__signature__"] = signature.replace(parameters=parameters)
+        return handler
 
 
 def _bound(name: str, outputs: Sequence[Block], options: dict[str, object]) -> dict[str, object]:

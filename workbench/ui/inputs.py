@@ -25,12 +25,13 @@ def checked(components: Sequence[Component], values: Sequence[object]) -> list[o
 
     Args:
         components: read by the event.
-        values: as they arrived, one for each component; more, which Gradio adds, pass.
+        values: as they arrived, one for each component, and what Gradio adds of its own.
 
     Raises:
         UserError: a value is of another kind, or too large.
     """
-    for component, value in zip(components, values, strict=False):
+    sent = (value for value in values if not isinstance(value, gr.EventData | gr.Request))
+    for component, value in zip(components, sent, strict=False):
         wanted = _wanted(component, value)
         if wanted:
             name = getattr(component, "label", None) or component.elem_id or "a value"

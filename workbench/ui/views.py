@@ -82,11 +82,13 @@ class Frame:
         notice: says why there is nothing to show.
         body: everything else but the head; hidden while the notice speaks.
         fills: components by name for each kind of view the page shows.
+        drawing: number of the drawing that the browser has; unseen.
     """
 
     notice: gr.HTML
     body: gr.Column
     fills: Mapping[type, Mapping[str, Block]]
+    drawing: gr.Number
 
     @classmethod
     def open(cls, name: str) -> tuple[gr.HTML, gr.Column]:
@@ -106,13 +108,14 @@ class Frame:
         Raises:
             TypeError: a view has a name that its components have not.
         """
-        return cls(notice, body, {view: named(view, parts) for view, parts in views.items()})
+        fills = {view: named(view, parts) for view, parts in views.items()}
+        return cls(notice, body, fills, drawing=gr.Number(0, visible=False))
 
     @property
     def outputs(self) -> list[Block]:
         """Every component a redraw may change."""
         filled = (part for parts in self.fills.values() for part in parts.values())
-        return list(dict.fromkeys((self.notice, self.body, *filled)))
+        return list(dict.fromkeys((self.notice, self.body, *filled, self.drawing)))
 
     def updates(self, outcome: object) -> Updates:
         """Return the new values of what changes for what a view function returned.
@@ -210,6 +213,15 @@ def outcome_of(view: Callable[[], object], name: str = "") -> object:
     except Exception as error:
         logger.exception("%s failed", name or getattr(view, "__name__", view))
         return Empty(markup.problem(UNEXPECTED.format(error=in_short(error))))
+
+
+def properties(update: Update) -> dict[str, object]:
+    """Return what an update sets, by name; a plain value sets `value`."""
+    if isinstance(update, Block):
+        return dict(update.constructor_args)
+    if isinstance(update, dict) and update.get("__type__") == "update":
+        return {name: value for name, value in update.items() if name != "__type__"}
+    return {"value": update}
 
 
 def in_short(error: Exception) -> str:

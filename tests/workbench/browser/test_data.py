@@ -59,6 +59,49 @@ def test_data__images_labels_check_and_colours(instances: Workbench) -> None:
     bench.wait_for("#data-source-text", "1 of 24")
 
 
+def test_data__a_choice_made_while_answers_are_on_their_way_stays(instances: Workbench) -> None:
+    instances.open()
+    instances.tab("data")
+    instances.wait_for("#data-source-text", "1 of 24")
+    instances.wait_for_picture("data-source-picture")
+    before = instances.picture("data-source-picture")
+    seen = instances.page.evaluate(
+        """async () => {
+          const chosen = () => document.querySelector('#data-overlay input:checked')?.value;
+          const wait = ms => new Promise(resolve => setTimeout(resolve, ms));
+          for (let i = 0; i < 5; i++) {
+            document.querySelector('#data-source-next').click();
+            await wait(40);
+          }
+          document.querySelector('#data-overlay input[value=boxes]').click();
+          const seen = [];
+          for (const end = performance.now() + 4000; performance.now() < end; await wait(2))
+            if (seen.at(-1) !== chosen()) seen.push(chosen());
+          return seen;
+        }"""
+    )
+    assert seen in (["boxes"], ["instances", "boxes"])  # Gradio takes a moment to mark it
+    instances.wait_for("#data-source-text", "6 of 24")
+    instances.wait_for_other_picture("data-source-picture", before)
+
+
+def test_data__a_choice_made_before_the_page_is_drawn_counts(instances: Workbench) -> None:
+    instances.open()
+    instances.page.evaluate(
+        """() => {
+          document.querySelector('#page-data-button').click();
+          const timer = setInterval(() => {
+            const box = document.querySelector('#data-overlay input[value=none]');
+            if (box) { clearInterval(timer); setTimeout(() => box.click(), 30); }
+          }, 1);
+        }"""
+    )
+    instances.wait_for("#data-source-text", "1 of 24")
+    instances.page.wait_for_timeout(3000)
+    assert instances.page.locator("#data-overlay input[value=none]").is_checked()
+    assert not instances.text("#data-legend").strip()
+
+
 def test_data__semantic_run_is_shown_as_it_learns(pixels: Workbench) -> None:
     pixels.open()
     pixels.on_run("pixels")

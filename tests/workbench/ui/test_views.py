@@ -138,7 +138,7 @@ def test_updates__head_and_content_may_have_one_name_for_two_components(page: Pa
 
 def test_updates__are_all_among_the_outputs(page: Page) -> None:
     outputs = page.frame.outputs
-    assert len(outputs) == len(set(outputs)) == 8
+    assert len(outputs) == len(set(outputs)) == 9
     for outcome in (VIEW, TitleView(""), UNCHANGED, Empty(""), Framed(HeadView(""), lambda: VIEW)):
         assert set(page.frame.updates(outcome)) <= set(outputs)
 

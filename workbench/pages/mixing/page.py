@@ -144,18 +144,17 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     timer = gr.Timer(TICK_SECONDS, active=False)
     frame = Frame.of(notice, body, {BarView: bar, MixingView: slots})
 
-    def show(state: SessionState, step: float, marked_now: bool) -> Framed[BarView, MixingView]:
-        return snapshot_view(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
+    def show(state: SessionState, marked_now: bool) -> Framed[BarView, MixingView]:
+        return snapshot_view(services, state, lambda s, i: draw(s, i, marked=marked_now))
 
     def follow(
         state: SessionState, step: float, marked_now: bool
     ) -> Framed[BarView, MixingView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, i: draw(s, i, marked=marked_now))
 
-    inputs = [bar.slider, slots.marked]
-    mounted = Mounted("mixing", session, frame, show, inputs, timer)
+    mounted = Mounted("mixing", session, frame, show, [slots.marked], timer)
     mounted.on_input(slots.marked.input, "mark")
-    mounted.on_tick(follow, inputs=inputs)
+    mounted.on_tick(follow, inputs=[bar.slider, slots.marked])
     wire_bar(bar, services, mounted)
     return mounted
 

@@ -156,13 +156,13 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         size = services.runs.count(state.run, "method.pool.size") if state.run else None
         return draw(snapshot, size=size)
 
-    def show(state: SessionState, step: float) -> Framed[BarView, PoolView]:
-        return snapshot_view(services, state, step, lambda s, _: content(state, s))
+    def show(state: SessionState) -> Framed[BarView, PoolView]:
+        return snapshot_view(services, state, lambda s, _: content(state, s))
 
     def follow(state: SessionState, step: float) -> Framed[BarView, PoolView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, _: content(state, s))
 
-    mounted = Mounted("pool", session, frame, show, [bar.slider], timer)
+    mounted = Mounted("pool", session, frame, show, [], timer)
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
     return mounted

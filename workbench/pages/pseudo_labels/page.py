@@ -23,7 +23,7 @@ from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_v
 from workbench.ui import markup, plots
 from workbench.ui.edge import Mounted
 from workbench.ui.palette import css, thing_css
-from workbench.ui.views import Empty, Frame, Framed, Skip, Unchanged
+from workbench.ui.views import Empty, Frame, Framed, Unchanged
 
 TITLE = "Pseudo-labels"
 QUESTION = "Which pseudo-labels does a threshold keep?"
@@ -37,9 +37,9 @@ TICK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThresholdView:
-    """The picture, the numbers, and the slider where the training's own threshold is shown."""
+    """The slider, the picture and the numbers."""
 
-    threshold: gr.Slider | Skip
+    threshold: float
     target_labels: gr.Checkbox
     picture: NDArray[np.uint8]
     legend: str
@@ -87,7 +87,7 @@ def draw(
     )
     trial = try_threshold(state.score_threshold, snapshot, item, candidates)
     return ThresholdView(
-        threshold=gr.Slider(value=trial.own) if state.score_threshold is None else gr.skip(),
+        threshold=trial.threshold,
         target_labels=gr.Checkbox(visible=False),
         picture=picture(item, candidates, trial),
         legend=_legend(candidates, trial),
@@ -104,9 +104,8 @@ def _draw_pixels(
     own = snapshot.pixel_threshold
     trial = pixel_labels.try_confidence(state.score_threshold, labels, own=own)
     truth = pixels.truth_of(services, state, snapshot.step, index, labels)
-    at_rest = state.score_threshold is None
     return ThresholdView(
-        threshold=gr.Slider(value=trial.threshold) if at_rest else gr.skip(),
+        threshold=trial.threshold,
         target_labels=gr.Checkbox(value=state.target_labels, visible=True),
         picture=pixel_labels.picture(labels, trial),
         legend=pixels.legend(labels, trial),
@@ -207,13 +206,13 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     timer = gr.Timer(TICK_SECONDS, active=False)
     frame = Frame.of(notice, body, {BarView: bar, ThresholdView: slots})
 
-    def show(state: SessionState, step: float) -> Framed[BarView, ThresholdView]:
-        return snapshot_view(services, state, step, lambda s, i: draw(services, state, s, i))
+    def show(state: SessionState) -> Framed[BarView, ThresholdView]:
+        return snapshot_view(services, state, lambda s, i: draw(services, state, s, i))
 
     def follow(state: SessionState, step: float) -> Framed[BarView, ThresholdView] | Unchanged:
         return snapshot_tick(services, state, step, lambda s, i: draw(services, state, s, i))
 
-    mounted = Mounted("pseudo_labels", session, frame, show, [bar.slider], timer)
+    mounted = Mounted("pseudo_labels", session, frame, show, [], timer)
     mounted.on_tick(follow, inputs=[bar.slider])
     wire_bar(bar, services, mounted)
     wire_button(fiftyone, services, mounted, inspected)

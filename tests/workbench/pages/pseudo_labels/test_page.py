@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import gradio as gr
 import numpy as np
 import pytest
 
@@ -52,8 +51,7 @@ def test_draw__training_keeps_what_it_kept(services: Services, read: Read) -> No
     kept, dropped, trained = totals(view)
     assert kept == trained <= sum(snapshot.items[0].kept)
     assert kept + dropped == len(snapshot.items[0].candidates)
-    assert isinstance(view.threshold, gr.Slider)
-    assert view.threshold.value == 0.9
+    assert view.threshold == 0.9
 
 
 def test_draw__lower_threshold_keeps_more(services: Services, read: Read) -> None:
@@ -71,9 +69,8 @@ def test_draw__dropped_are_dashed_and_go_with_the_threshold(services: Services, 
     assert dashes(0.99) > dashes(0.05)
 
 
-def test_draw__slider_under_a_finger_is_left_alone(services: Services, read: Read) -> None:
-    view = draw(services, DEMO.on_threshold(0.5), read())
-    assert view.threshold == gr.skip()
+def test_draw__slider_stands_where_it_was_put(services: Services, read: Read) -> None:
+    assert draw(services, DEMO.on_threshold(0.5), read()).threshold == 0.5
 
 
 def test_draw__curve_marks_both_thresholds(services: Services, read: Read) -> None:
