@@ -63,6 +63,49 @@ def test_model_card__has_no_paths(text: str, tmp_path: Path, toy: Path) -> None:
     assert str(toy) not in text
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (None, "from scratch"),
+        ("facebook/mask2former-swin-large-coco-instance", "`facebook/mask2former-swin-large-"),
+        ("weights/mine/last", "a file or folder"),
+        ("weights.safetensors", "a file or folder"),
+        ("~/weights", "a file or folder"),
+        ("here", "a file or folder"),
+    ],
+)
+def test_model_card__says_where_the_first_weights_came_from(
+    weights: str | None,
+    words: str,
+    make_run: MakeRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = make_run()
+    saved = yaml.safe_load(run.config.read_text())
+    saved["model"]["weights"] = weights
+    run.config.write_text(yaml.safe_dump(saved))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = card(run, tmp_path / "out")
+    assert f"| start | {words}" in text
+    assert "weights/mine" not in text
+
+
+def test_model_card__of_a_run_that_was_moved_has_no_paths(
+    make_run: MakeRun, tmp_path: Path, toy: Path
+) -> None:
+    run = make_run()
+    saved = yaml.safe_load(run.config.read_text())
+    for side in ("source", "target", "val"):
+        saved["data"][side]["moved_from"] = f"/home/someone/{side}"
+    saved["data"]["target"]["ego_vehicle"] = "/home/someone/bonnet.png"
+    run.config.write_text(yaml.safe_dump(saved))
+    text = card(run, tmp_path / "out")
+    assert "/home/someone" not in text
+    assert str(toy) not in text
+
+
 def test_model_card__not_all_images_and_not_evaluated(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     assert "Not evaluated at step 20" in card(run, tmp_path / "a")

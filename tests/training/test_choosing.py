@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,21 @@ def test_choose__nothing_on_the_ego_vehicle(make_run: MakeRun, tmp_path: Path) -
     assert record["checkpoints"][0]["thresholds"][0]["pseudo_labels"] == 0
     assert measures(record, "agreement") == [None]
     assert record["chosen"] is None
+
+
+def test_choose__on_the_ego_vehicle_as_the_run_says(make_run: MakeRun, tmp_path: Path) -> None:
+    left = np.zeros((64, 128), np.uint8)
+    left[:, :64] = 255
+    cv2.imwrite(str(mask := tmp_path / "left.png"), left)
+
+    def labels(share: float) -> int:
+        config = (f"data.target.ego_vehicle={mask}", f"method.ego.min_valid_share={share}")
+        run = make_run({5: {"student": 0, "teacher": 1}}, *config)
+        found = chosen(run)["checkpoints"][0]["thresholds"][0]["pseudo_labels"]
+        shutil.rmtree(run.path)
+        return found
+
+    assert labels(0) > labels(1)
 
 
 def test_choose__progress_counts_every_image_of_every_network(make_run: MakeRun) -> None:

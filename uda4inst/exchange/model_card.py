@@ -6,6 +6,7 @@ Everything in it is read from the run. Paths of the machine are left out: cards 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,17 @@ from uda4inst.training.hashing import UNHASHED
 from uda4inst.training.validation import open_validation
 
 # Of settings that change results, those that say where data lie; cards have no paths.
-_PLACES: Final = ("root", "weights", "stage2_from", "only", "only_hash", "annotations")
+_PLACES: Final = (
+    "root",
+    "moved_from",
+    "weights",
+    "stage2_from",
+    "only",
+    "only_hash",
+    "annotations",
+)
+# A model of the hub is NAME or OWNER/NAME.
+_HUB_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +208,9 @@ def _start(config: Config) -> str:
         return "from scratch"
     if weights == TOYSTREETS:
         return "the package's ToyStreets start"
-    return "a file or folder" if weights.startswith((".", "/", "~")) else f"`{weights}`"
+    is_file = weights.startswith(".") or weights.endswith(".safetensors")
+    is_hubs = not is_file and _HUB_NAME.fullmatch(weights) and not Path(weights).exists()
+    return f"`{weights}`" if is_hubs else "a file or folder"
 
 
 def _scores(source: Provenance) -> str:
@@ -287,6 +300,8 @@ def _differing_in(settings: BaseModel, prefix: str) -> Iterator[tuple[str, str, 
             yield from _differing_in(value, f"{prefix}{name}.")
         elif not field.is_required():
             default = field.get_default(call_default_factory=True)
+            if name == "ego_vehicle" and value not in ("none", "auto"):
+                value = "a file"
             if value != default:
                 yield f"`{prefix}{name}`", f"`{value}`", f"`{default}`"
 

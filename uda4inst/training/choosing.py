@@ -6,7 +6,8 @@ whether what labels (the teacher, else the student) says what the checkpoint bef
 weights agree by making, not by merit: a teacher that was just copied, for one. There is no number
 for them.
 
-Detections on the ego vehicle are left out as pseudo-labels are; overlaps are not resolved.
+Detections on the ego vehicle are left out as the run's pseudo-labels are (`method.ego`, or its
+default where the method has none); overlaps are not resolved.
 """
 
 from __future__ import annotations
@@ -222,17 +223,20 @@ def _detections(
         short_side=config.evaluation.short_side,
     )
     valid = cache(partial(valid_region, config.data.target))
+    ego = getattr(config.method, "ego", EgoConfig())
     with inference_precision(config.training.inference_precision, device):
         for every in found:
             kept = (d for d in every if d.score > lowest and d.label in learned)
-            yield tuple(d for d in kept if _is_valid(d, valid(d.size)))
+            yield tuple(d for d in kept if _is_valid(d, valid(d.size), ego.min_valid_share))
 
 
-def _is_valid(detection: ScoredMask, valid: Bool[np.ndarray, "H W"]) -> bool:
+def _is_valid(
+    detection: ScoredMask, valid: Bool[np.ndarray, "H W"], min_valid_share: float
+) -> bool:
     """Whether enough of a detection is off the ego vehicle; nothing of an empty one is."""
     pixels = detection.pixels()
     inside = np.count_nonzero(pixels & valid)
-    return inside > 0 and inside >= EgoConfig().min_valid_share * np.count_nonzero(pixels)
+    return inside > 0 and inside >= min_valid_share * np.count_nonzero(pixels)
 
 
 def _count(found: _Found, threshold: float) -> dict[int, int]:

@@ -110,7 +110,7 @@ class ModelConfig(Settings):
         default="torch",
         description="On a GPU, what samples the deformable attention of Mask2Former's pixel "
         "decoder in training: operations of torch, or one kernel in Triton, which writes no "
-        "samples and is not yet measured on a card. Elsewhere it has no effect.",
+        "samples (both measured on a card: docs/gpu.md). Elsewhere it has no effect.",
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import read_resampled
 from uda4inst.formats.predictions import ScoredMask, merge_detections, read_predictions
 from uda4inst.run_folder.layout import RunDir
-from uda4inst.training import forks, launch
+from uda4inst.training import forks, launch, trackers
 from uda4inst.training.choosing import choose_checkpoint
 from uda4inst.training.config import load_config
 from uda4inst.training.groups import category_groups
@@ -69,6 +69,16 @@ def short(short_run: ShortRun, root: Path, name: str, *more: str) -> list[str]:
         "training.snapshot_every=1",
         *more,
     )
+
+
+def test_train__asks_for_trackers_before_anything_is_written(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    config = load_config(PRESET, short(short_run, tmp_path, "new", "training.trackers=[wandb]"))
+    with pytest.raises(UserError, match="got wandb, which is not"):
+        category_groups.train(config)
+    assert not (tmp_path / "new").exists()
 
 
 def status(run: RunDir) -> dict[str, Any]:

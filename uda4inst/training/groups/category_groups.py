@@ -37,6 +37,7 @@ from uda4inst.training.groups.modules import module_config, modules_of
 from uda4inst.training.loop import Outcome, Progress
 from uda4inst.training.places import move_run, open_again
 from uda4inst.training.processes import Processes
+from uda4inst.training.trackers import require_trackers
 from uda4inst.training.validation import (
     NetworkImagesDone,
     evaluate_checkpoint,
@@ -64,6 +65,7 @@ def train(config: Config, *, watch: Watch | None = None) -> Outcome:
     if not is_grouped and not config.method.left_to_source:
         return launch.train(config, watch=watch)
     run = RunDir(Path(config.run.root) / config.run.name)
+    require_trackers(config.training.trackers)
     check_is_new(run)
     data = open_data(config)
     config = _with_source(config, data)
