@@ -221,11 +221,13 @@ class Mounted:
             assert isinstance(after, SessionState), "a choice returns the session it makes"
             return {**chosen, self.session: replace(after, turn=turn)}
 
-        # What Gradio adds (`gr.EventData`) goes by the choice's own parameters.
+        # Gradio goes by the parameters: where to put what it adds (`gr.EventData`), and how many
+        # values to send; of those that have a default it would send the default.
         signature = inspect.signature(choose)
-        parameters = list(signature.parameters.values())
+        every = signature.parameters.values()
+        parameters = [one for one in every if one.default is one.empty]
         if all(one.kind is not one.VAR_POSITIONAL for one in parameters):
-            parameters.append(inspect.Parameter("drawing", parameters[0].kind, default=0))
+            parameters.append(inspect.Parameter("drawing", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         handler = functools.wraps(choose)(noted)
         vars(handler)["__signature__"] = signature.replace(parameters=parameters)
         return handler

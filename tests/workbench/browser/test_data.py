@@ -85,6 +85,33 @@ def test_data__a_choice_made_while_answers_are_on_their_way_stays(instances: Wor
     instances.wait_for_other_picture("data-source-picture", before)
 
 
+def test_data__slider_stays_under_the_finger(instances: Workbench) -> None:
+    instances.open()
+    instances.tab("data")
+    instances.wait_for("#data-source-text", "1 of 24")
+    instances.wait_for_picture("data-source-picture")
+    jumps = instances.page.evaluate(
+        """async () => {
+          const slider = document.querySelector('#data-source-position input[type=range]');
+          const wait = ms => new Promise(resolve => setTimeout(resolve, ms));
+          const jumps = [];
+          const watch = async (place, ms) => {
+            for (const end = performance.now() + ms; performance.now() < end; await wait(5))
+              if (Number(slider.value) !== place) jumps.push([place, Number(slider.value)]);
+          };
+          for (let place = 2; place <= 24; place++) {
+            slider.value = place;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+            await watch(place, 100);
+          }
+          await watch(24, 4000);
+          return jumps;
+        }"""
+    )
+    assert jumps == []
+    instances.wait_for("#data-source-text", "24 of 24")
+
+
 def test_data__a_choice_made_before_the_page_is_drawn_counts(instances: Workbench) -> None:
     instances.open()
     instances.page.evaluate(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import pytest
@@ -189,6 +189,17 @@ def test_on_choice__another_run_forgets_nothing_of_it(place: Place) -> None:
     place.session = place.session.on_run("other")
     assert place.draw(place.session) == {"value": 0}
     assert place.draw(place.session) == {}
+
+
+def test_on_choice__a_parameter_that_has_a_default_keeps_it(frame: Frame) -> None:
+    def choose(state: SessionState, value: str, key: str = "run") -> SessionState:
+        return replace(state, **{key: value})
+
+    event = Event()
+    name = gr.Textbox()
+    mounted(frame, lambda state: UNCHANGED).on_choice(event, choose, "choose", inputs=[name])
+    given = special_args(event.handler, [SessionState(), "b", 0])[0]
+    assert event.chosen(*given).run == "b"
 
 
 def test_on_choice__of_an_event_alone_gets_what_it_was_on(frame: Frame) -> None:
