@@ -178,6 +178,13 @@ TABLES = (
     ),
     Table(
         "results.md",
+        "| S2T / T2S weight ",
+        "table3_toy_three_sets.csv",
+        ("none", "s75_t25", "s50_t50", "s40_t60", "oracle"),
+        {2: runs(), 3: minus("none"), 4: gap(), 5: taken_from("s40_t60")},
+    ),
+    Table(
+        "results.md",
         "| grouping ",
         "table4_toy_three_sets.csv",
         ("groups1", "groups2", "groups3", "groups4", "groups5", "oracle"),
