@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from typing import Final
 
@@ -17,6 +18,7 @@ from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
 from workbench.ui.edge import Mounted, on_action
+from workbench.ui.followed import Followed
 from workbench.ui.lists import LISTS_SCRIPT, whether_open
 from workbench.ui.toasts import note
 from workbench.ui.views import Updates
@@ -43,6 +45,7 @@ class Header:
         run: the list of runs.
         run_listed: whether that list is open; filled by the browser, never on screen.
         group: the list of the run's category groups.
+        drawing: number of the last drawing of the lists that the browser has; unseen.
         line: state, step and method of the run.
         timer: keeps the line and the lists up to date.
         address: what the browser's address line says.
@@ -51,6 +54,7 @@ class Header:
     run: gr.Dropdown
     run_listed: gr.Checkbox
     group: gr.Dropdown
+    drawing: gr.Number
     line: gr.HTML
     timer: gr.Timer
     address: gr.HTML
@@ -83,6 +87,7 @@ def build_header() -> Header:
         run=run,
         run_listed=gr.Checkbox(visible=False),
         group=group,
+        drawing=gr.Number(0, visible=False),
         line=line,
         timer=timer,
         address=address,
@@ -122,52 +127,64 @@ def wire_header(
         opened: events after which another page is on screen, by name.
         tabs: the pages' tabs.
     """
-    changes = _wire_choices(header, pages, session, services, app, tabs)
+    lists = Followed(session, header.drawing, {header.run, header.group})
+    changes = _wire_choices(header, lists, pages, services, app, tabs)
     for page in pages.values():
         changes |= page.run_chosen
 
-    def show_line(state: SessionState) -> Updates:
+    def line_and_group(state: SessionState) -> Updates:
         return {
-            header.group: _group_choices(services, state),
             header.line: _run_line(services, state),
+            header.group: _group_choices(services, state),
         }
 
-    def show(state: SessionState, shown: str | None) -> Updates:
-        return show_line(state) | {header.run: _run_choices(services, state, shown)}
+    def everything(state: SessionState) -> Updates:
+        return line_and_group(state) | {header.run: _run_choices(services, state)}
 
-    for name, event in changes.items():
-        on_action(
-            event.success,
-            show,
-            name=f"app_run_{name}",
-            inputs=[session, header.run],
-            outputs=[header.run, header.group, header.line],
-            trigger_mode="always_last",
-        )
-    for name, event in opened.items():
-        on_action(
-            event.success,
-            show_line,
-            name=f"app_run_{name}",
-            inputs=[session],
-            outputs=[header.group, header.line],
-            trigger_mode="always_last",
-        )
+    def tick(listed: bool, state: SessionState) -> Updates:
+        # A list that is open stays; a run that has just started shows its groups by and by.
+        return lists.news(state, line_and_group(state) if listed else everything(state))
+
+    outputs = [header.run, header.group, header.line, header.drawing]
+    for events, view in ((changes, everything), (opened, line_and_group)):
+        for name, event in events.items():
+            on_action(
+                event.success,
+                partial(_drawn, view, lists),
+                name=f"app_run_{name}",
+                inputs=[session],
+                outputs=outputs,
+                trigger_mode="always_last",
+            )
+    on_action(
+        header.timer.tick,
+        tick,
+        name="app_tick",
+        inputs=[header.run_listed, session],
+        outputs=outputs,
+        js=whether_open("run"),
+    )
     on_action(
         session.change, query_of, name="app_address", inputs=[session], outputs=[header.address]
     )
-    _wire_timer(header, session, services)
+
+
+def _drawn(
+    view: Callable[[SessionState], Updates], lists: Followed, state: SessionState
+) -> Updates:
+    return lists.news(state, view(state))
 
 
 def _wire_choices(
     header: Header,
+    lists: Followed,
     pages: Mapping[PageName, Mounted],
-    session: gr.State,
     services: Services,
     app: gr.Blocks,
     tabs: gr.Tabs,
 ) -> dict[str, Dependency]:
     """Bind what puts the session on a run or a group; return the events after which it is."""
+    session = lists.session
 
     def load(state: SessionState, request: gr.Request) -> Updates:
         query = str(request.query_params)
@@ -177,56 +194,32 @@ def _wire_choices(
                 f"{strange} is no address of the workbench. This is its start page.",
                 title="Not found",
             )
-        first = replace(first_session(services), preset=state.preset)
+        first = replace(
+            first_session(services), preset=state.preset, turn=state.turn, held=state.held
+        )
         state, missing = session_at(query, first, services.runs.names())
         if missing:
             note(f"{', '.join(missing)}: not here, or no longer.", title="Not found")
         return {session: state, tabs: gr.Tabs(selected=state.page)}
 
+    def choose(control: gr.Dropdown, on: Callable[..., SessionState], name: str) -> Dependency:
+        return on_action(
+            control.input,
+            lists.noting(on, [control]),
+            name=f"app_choose_{name}",
+            inputs=[session, control, lists.drawing],
+            outputs=[session],
+            trigger_mode="multiple",
+        )
+
     loaded = on_action(app.load, load, name="app_load", inputs=[session], outputs=[session, tabs])
-    chosen = on_action(
-        header.run.input,
-        lambda state, run: state.on_run(run),
-        name="app_choose_run",
-        inputs=[session, header.run],
-        outputs=[session],
-        trigger_mode="multiple",
-    )
-    group_chosen = on_action(
-        header.group.input,
-        lambda state, group: state.on_group(group),
-        name="app_choose_group",
-        inputs=[session, header.group],
-        outputs=[session],
-        trigger_mode="multiple",
-    )
+    chosen = choose(header.run, lambda state, run: state.on_run(run), "run")
+    group_chosen = choose(header.group, lambda state, group: state.on_group(group), "group")
     for page in pages.values():
         page.redraw_if_shown_after(loaded, "loaded")
         page.redraw_if_shown_after(chosen, "run_chosen")
         page.redraw_if_shown_after(group_chosen, "group_chosen")
     return {"loaded": loaded, "chosen": chosen}
-
-
-def _wire_timer(header: Header, session: gr.State, services: Services) -> None:
-    """Keep the line up to date, and the list of runs while nobody chooses from it."""
-
-    def tick(listed: bool, state: SessionState, shown: str | None) -> Updates:
-        updates: Updates = {header.line: _run_line(services, state)}
-        if not listed:
-            updates[header.run] = gr.Dropdown(choices=services.runs.newest_first())
-        # A run that has just started shows its groups by and by; a list that may be open stays.
-        if _shown_group(services, state) != (shown or None):
-            updates[header.group] = _group_choices(services, state)
-        return updates
-
-    on_action(
-        header.timer.tick,
-        tick,
-        name="app_tick",
-        inputs=[header.run_listed, session, header.group],
-        outputs=[header.run, header.group, header.line],
-        js=whether_open("run"),
-    )
 
 
 def _run_line(services: Services, state: SessionState) -> str:
@@ -257,12 +250,6 @@ def _group_choices(services: Services, state: SessionState) -> gr.Dropdown:
     )
 
 
-def _run_choices(services: Services, state: SessionState, shown: str | None) -> gr.Dropdown:
-    """Return the list of runs, and the chosen one where another is on screen.
-
-    Gradio's list says a second time what is chosen when it is left, and says what it holds then: an
-    answer that names the former run, coming in between, would take the choice back.
-    """
+def _run_choices(services: Services, state: SessionState) -> gr.Dropdown:
     names = services.runs.newest_first()
-    run = state.run if state.run in names else None
-    return gr.Dropdown(choices=names) if run == shown else gr.Dropdown(choices=names, value=run)
+    return gr.Dropdown(choices=names, value=state.run if state.run in names else None)

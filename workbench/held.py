@@ -94,9 +94,6 @@ class Held:
             return {}
         nothing = object()
         news = {k: v for k, v in wanted.items() if held.known.get(k, nothing) != v}
-        # Another list may not have what was chosen from the one before.
-        if "choices" in news and "value" in wanted:
-            news["value"] = wanted["value"]
         if "value" in news:
             held.drawing = self.drawings
         held.known |= news

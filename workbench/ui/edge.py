@@ -9,10 +9,9 @@ it once.
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
 import gradio as gr
@@ -24,6 +23,7 @@ from gradio.events import Dependency
 from uda4inst.atomic import full_disk_errors
 from uda4inst.errors import UserError
 from workbench.session import PageName, SessionState
+from workbench.ui.followed import Followed
 from workbench.ui.inputs import checked
 from workbench.ui.toasts import refusal
 from workbench.ui.views import (
@@ -33,7 +33,6 @@ from workbench.ui.views import (
     Updates,
     in_short,
     outcome_of,
-    properties,
 )
 
 logger = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class Mounted:
             self.followed.add(moved)
         chosen = on_action(
             event,
-            self._noting_what_is_held(choose, inputs, outputs),
+            self._followed.noting(choose, inputs, outputs),
             name=f"{self.name}_{name}",
             inputs=[self.session, *inputs, self.frame.drawing],
             outputs=[self.session, *outputs],
@@ -177,60 +176,14 @@ class Mounted:
 
         def draw(state: SessionState, *values: object) -> Updates:
             outcome = outcome_of(lambda: view(state, *checked(inputs, values)), name)
-            return self._news(state, self.frame.updates(outcome))
+            return self._followed.news(state, self.frame.updates(outcome))
 
         outputs = self.frame.outputs
         event(draw, inputs=read, outputs=outputs, **_bound(name, outputs, options))
 
-    def _news(self, state: SessionState, updates: Updates) -> Updates:
-        """Return the updates, those of followed controls without what they hold already."""
-        wanted = {part: properties(updates[part]) for part in updates if part in self.followed}
-        if not wanted:
-            return updates
-        numbered = {part._id: wanted[part] for part in wanted}
-        drawing, news = state.held.news(numbered, turn=state.turn)
-        written = {part: {"__type__": "update", **news[part._id]} for part in wanted}
-        return {**updates, **written, self.frame.drawing: drawing}
-
-    def _noting_what_is_held(
-        self,
-        choose: Callable[..., SessionState | Updates],
-        inputs: Sequence[Component],
-        outputs: Sequence[Component],
-    ) -> Callable[..., SessionState | Updates]:
-        """Return a choice that takes, last of all, the number of the drawing it was made on."""
-
-        def noted(state: SessionState, *values: object) -> SessionState | Updates:
-            *read, drawing = values
-            seen = drawing if isinstance(drawing, int | float) else 0
-            held, turn = state.held, state.turn + 1
-            moved = {p: v for p, v in zip(inputs, read, strict=False) if p in self.followed}
-            for part, value in moved.items():
-                held.choose(part._id, value, turn=turn, drawing=seen)
-            try:
-                chosen = choose(state, *read)
-            except Exception:
-                for part in moved:
-                    held.refuse(part._id, turn=state.turn)
-                raise
-            for part in self.followed.intersection(outputs):
-                held.forget(part._id)
-            if isinstance(chosen, SessionState):
-                return replace(chosen, turn=turn)
-            after = chosen[self.session]
-            assert isinstance(after, SessionState), "a choice returns the session it makes"
-            return {**chosen, self.session: replace(after, turn=turn)}
-
-        # Gradio goes by the parameters: where to put what it adds (`gr.EventData`), and how many
-        # values to send; of those that have a default it would send the default.
-        signature = inspect.signature(choose)
-        every = signature.parameters.values()
-        parameters = [one for one in every if one.default is one.empty]
-        if all(one.kind is not one.VAR_POSITIONAL for one in parameters):
-            parameters.append(inspect.Parameter("drawing", inspect.Parameter.POSITIONAL_OR_KEYWORD))
-        handler = functools.wraps(choose)(noted)
-        vars(handler)["__signature__"] = signature.replace(parameters=parameters)
-        return handler
+    @property
+    def _followed(self) -> Followed:
+        return Followed(self.session, self.frame.drawing, self.followed)
 
 
 def _bound(name: str, outputs: Sequence[Block], options: dict[str, object]) -> dict[str, object]:
