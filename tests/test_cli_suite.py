@@ -103,6 +103,28 @@ def test_suite__dry_run_lists_the_runs(uda4inst: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_suite__dry_run_says_what_would_be_taken_over(
+    uda4inst: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        plan.reuse, "reusable", lambda *_: {"none-seed3": Path("suites/other/runs/m1-seed3")}
+    )
+    asked = ("suite", "table2", "--scale", "smoke", "--seeds", "3", "--dry-run")
+    _, out, _ = uda4inst(*asked, "--rows", "none", "--reuse")
+    stage1, none = out.splitlines()
+    assert stage1.startswith("stage1-")
+    assert ": not needed, " in stage1
+    assert none.startswith("none-seed3: taken from suites/other/runs/m1-seed3, 4 steps")
+    _, out, _ = uda4inst(*asked, "--reuse")
+    assert [line.split(": ")[1].split(",")[0] for line in out.splitlines()] == [
+        "begin",
+        "taken from suites/other/runs/m1-seed3",
+        *["begin"] * 4,
+    ]
+    _, out, _ = uda4inst(*asked)
+    assert "taken from" not in out
+
+
 @pytest.mark.usefixtures("data_are_there")
 @pytest.mark.parametrize(
     ("outcome", "code", "words"),

@@ -170,6 +170,13 @@ TABLES = (
     ),
     Table(
         "results.md",
+        "| UrbanSyn → Cityscapes ",
+        "table1_toy_three_sets.csv",
+        ("urbansyn_source_only", "urbansyn_uda4inst", "urbansyn_oracle"),
+        {2: runs(), 3: mean("AP50"), 4: minus("urbansyn_source_only"), 5: gap()},
+    ),
+    Table(
+        "results.md",
         "| row (student, Cityscapes AP, last step; 15 runs) | paper | AP, smallest and largest "
         "run | minus none",
         "table2_toy_three_sets.csv",

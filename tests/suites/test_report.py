@@ -140,6 +140,20 @@ def test_csv__parses_back_with_all_digits(table5: Path) -> None:
     assert (m4["mean"], m4["n"], m4["state"]) == ("", "0", "not run")
 
 
+def test_markdown__rows_of_several_sources_that_are_not_compared_say_whose(
+    write_suite: Write,
+) -> None:
+    values = {"urbansyn_source_only": {0: 10.0}, "urbansyn_uda4inst": {0: 12.0}}
+    text = markdown(collect(with_resamples(write_suite("table1", values))), VIEW)
+    line = next(line for line in text.splitlines() if "Not compared" in line)
+    assert "UDA4Inst (Synscapes → Cityscapes)" in line
+    assert "UDA4Inst (UrbanSyn → Cityscapes)" not in line
+    text = markdown(
+        collect(with_resamples(write_suite("table5", {"m1": {0: 1.0}, "m2": {0: 2.0}}))), VIEW
+    )
+    assert "judged on the same images: M3, M4, M5, upper bound" in text
+
+
 def test_markdown__a_students_numbers_among_a_teachers_say_so(table5: Path) -> None:
     text = markdown(collect(table5), [("cityscapes", "teacher")])
     assert cells_of(text, "M1")[0] == "M1 (student)"

@@ -10,7 +10,7 @@ from uda4inst.suites.engines import LocalEngine
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import SuiteFolder, read_records
 from uda4inst.suites.results import collect
-from uda4inst.suites.reuse import take_over
+from uda4inst.suites.reuse import reusable, take_over
 from uda4inst.suites.runner import run_suite
 
 Expand = Callable[..., tuple[SuiteFolder, Expansion]]
@@ -31,7 +31,10 @@ def test_take_over__finished_runs_of_the_same_configuration(
     table2: SuiteFolder, expanded: Expand
 ) -> None:
     folder, expansion = expanded("table5")
+    found = reusable(folder, expansion)
+    assert not folder.path.exists()
     taken = take_over(folder, expansion)
+    assert taken == found
     stage1 = next(spec.stage1 for spec in expansion.runs if spec.row == "m1")
     assert {name: path.name for name, path in taken.items()} == {
         stage1: stage1,

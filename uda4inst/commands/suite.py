@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -77,7 +77,7 @@ def suite(
         overrides=overrides or [],
     )
     if dry_run:
-        _list_runs(plan)
+        _list_runs(plan, plan.reusable() if reuse else {})
         return
     if reuse:
         plan.take_over(_say_reused)
@@ -153,14 +153,26 @@ def _parse_seeds(option: str, text: str) -> list[int]:
         ) from None
 
 
-def _list_runs(plan: Plan) -> None:
-    """Print the runs and what is left of each."""
+def _list_runs(plan: Plan, reused: Mapping[str, Path]) -> None:
+    """Print the runs and what is left of each.
+
+    Args:
+        plan: of the suite.
+        reused: where runs would be taken from, by name.
+    """
     from uda4inst.run_folder.status import is_finished
 
+    to_do = {run.name for run in plan.without(reused)}
     for run in plan.chosen.runs:
         folder = plan.folder.run(run.name)
-        begun = "go on" if folder.config.is_file() else "begin"
-        state = "finished" if is_finished(folder) else begun
+        if run.name in reused:
+            state = f"taken from {reused[run.name]}"
+        elif is_finished(folder):
+            state = "finished"
+        elif run.name not in to_do:
+            state = "not needed"
+        else:
+            state = "go on" if folder.config.is_file() else "begin"
         start = f" from {run.stage1}" if run.stage1 else ""
         steps = run.config.training.total_steps
         typer.echo(f"{run.name}: {state}, {steps} steps{start}, configuration {run.config_hash}")

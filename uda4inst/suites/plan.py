@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,7 +47,15 @@ class Plan:
     @property
     def to_do(self) -> tuple[RunSpec, ...]:
         """Runs that are not finished; a first stage only where a run has yet to start from it."""
-        left = [run for run in self.chosen.runs if not is_finished(self.folder.run(run.name))]
+        return self.without(())
+
+    def without(self, reused: Collection[str]) -> tuple[RunSpec, ...]:
+        """Return the runs to do if these, by name, come from elsewhere."""
+        left = [
+            run
+            for run in self.chosen.runs
+            if run.name not in reused and not is_finished(self.folder.run(run.name))
+        ]
         needed = {run.stage1 for run in left}
         return tuple(run for run in left if run.row or run.name in needed)
 
@@ -61,6 +69,10 @@ class Plan:
         for scenes in dict.fromkeys(run.cell.scenes for run in self.to_do):
             if sets is not None and scenes is not None:
                 _draw(sets, scenes, watch)
+
+    def reusable(self) -> dict[str, Path]:
+        """Return where `take_over` would take runs from, by name."""
+        return reuse.reusable(self.folder, self.chosen)
 
     def take_over(self, taken: Callable[[str, Path], None]) -> None:
         """Take finished runs of equal configuration from the suites beside this one.

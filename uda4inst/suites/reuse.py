@@ -19,6 +19,22 @@ from uda4inst.suites.folder import SuiteFolder, add_record, read_records
 from uda4inst.training.config import config_hash, load_config
 
 
+def reusable(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
+    """Return where finished runs are that a suite wants and has not, by the name it has for them.
+
+    Args:
+        folder: the suite's; looked at are those beside it.
+        expansion: the runs it wants.
+    """
+    wanted = {run.name: run for run in expansion.runs if not folder.run(run.name).path.exists()}
+    finished = _finished_beside(folder) if wanted else {}
+    return {
+        name: finished[run.config_hash].path
+        for name, run in wanted.items()
+        if run.config_hash in finished
+    }
+
+
 def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
     """Copy finished runs from the suites beside this one; return where each came from.
 
@@ -32,20 +48,12 @@ def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
     Raises:
         UserError: the disk is full.
     """
-    wanted = {run.name: run for run in expansion.runs if not folder.run(run.name).path.exists()}
-    if not wanted:
-        return {}
-    finished = _finished_beside(folder)
-    taken: dict[str, Path] = {}
-    for name, run in wanted.items():
-        source = finished.get(run.config_hash)
-        if source is None:
-            continue
+    taken = reusable(folder, expansion)
+    for name, source in taken.items():
         with disk_errors("suite", folder.path, then="start it again"):
-            _copy(source.path, folder.run(name).path)
-        records = read_records(SuiteFolder(source.path.parent.parent)).get(source.name, [{}])
-        add_record(folder, {**records[-1], "run": name, "taken_from": str(source.path)})
-        taken[name] = source.path
+            _copy(source, folder.run(name).path)
+        records = read_records(SuiteFolder(source.parent.parent)).get(source.name, [{}])
+        add_record(folder, {**records[-1], "run": name, "taken_from": str(source)})
     return taken
 
 

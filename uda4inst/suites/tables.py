@@ -136,7 +136,9 @@ def difference_tables(
     header = ("row minus column", *(rows[j].label_for(network) for j in across))
     note = difference_note([found for line in cells for found in line if found])
     note += f" Judged on {_listed(run.data for row in rows for run in row.runs)}."
-    left_out = [row.label for i, row in enumerate(rows) if i not in {*across, *down}]
+    left_out = [
+        _of_benchmark(results, row) for i, row in enumerate(rows) if i not in {*across, *down}
+    ]
     if left_out:
         note += (
             f" Not compared, as not run or not judged on the same images: {', '.join(left_out)}."
@@ -216,11 +218,20 @@ def _class_table(
 
 def _benchmark_heading(results: SuiteResults, row: RowResult) -> list[tuple[str, ...]]:
     """Return a heading where a table of several benchmarks comes to another."""
-    rows = results.rows
-    if len({other.row.benchmark for other in rows}) == 1:
+    if not _has_several_benchmarks(results):
         return []
-    first = next(other for other in rows if other.row.benchmark == row.row.benchmark)
+    first = next(other for other in results.rows if other.row.benchmark == row.row.benchmark)
     return [(BENCHMARKS[row.row.benchmark],)] if row is first else []
+
+
+def _of_benchmark(results: SuiteResults, row: RowResult) -> str:
+    """Return a row's label, in a table of several benchmarks with its own."""
+    several = _has_several_benchmarks(results)
+    return f"{row.label} ({BENCHMARKS[row.row.benchmark]})" if several else row.label
+
+
+def _has_several_benchmarks(results: SuiteResults) -> bool:
+    return len({row.row.benchmark for row in results.rows}) > 1
 
 
 def _labelled(results: SuiteResults, row: RowResult, network: Network) -> str:
