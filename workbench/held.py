@@ -38,10 +38,12 @@ class Held:
     Args:
         controls: by number of the component.
         drawings: how many there were.
+        turns: of the latest session drawn, by place.
     """
 
     controls: dict[int, _Control] = field(default_factory=dict)
     drawings: int = 0
+    turns: dict[int, int] = field(default_factory=dict)
 
     def choose(self, control: int, value: object, *, turn: int, drawing: float) -> None:
         """Note what a person has moved a control to.
@@ -72,16 +74,21 @@ class Held:
             self.controls.pop(control, None)
 
     def news(
-        self, wanted: Mapping[int, Mapping[str, object]], *, turn: int
-    ) -> tuple[int, dict[int, dict[str, object]]]:
+        self, wanted: Mapping[int, Mapping[str, object]], *, turn: int, place: int
+    ) -> tuple[int, dict[int, dict[str, object]]] | None:
         """Return the number of a drawing, and what of it the controls do not hold yet.
 
         Args:
             wanted: properties by number of the component.
             turn: of the session that is drawn. A control moved since is left alone: the drawing
                 of that choice says what it holds.
+            place: what is drawn, a page or the header. None is returned where a later session is
+                drawn there already, by a drawing that was begun later and took less time.
         """
         with _LOCK:
+            if self.turns.get(place, turn) > turn:
+                return None
+            self.turns[place] = turn
             self.drawings += 1
             return self.drawings, {
                 control: self._news(control, properties, turn)

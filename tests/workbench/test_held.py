@@ -1,23 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from workbench.held import Held
 
-LIST, SLIDER = 1, 2
+LIST, SLIDER, PAGE = 1, 2, 3
+Wanted = Mapping[int, Mapping[str, object]]
 
 
 def drawn(held: Held, turn: int, **wanted: object) -> dict[str, object]:
     """Return what a drawing of the slider writes."""
-    _, news = held.news({SLIDER: wanted}, turn=turn)
-    return news[SLIDER]
+    return written(held, {SLIDER: wanted}, turn)[SLIDER]
+
+
+def written(held: Held, wanted: Wanted, turn: int = 0) -> dict[int, dict[str, object]]:
+    """Return what a drawing of the page writes."""
+    news = held.news(wanted, turn=turn, place=PAGE)
+    assert news is not None
+    return news[1]
 
 
 def test_news__everything_at_first_and_nothing_twice() -> None:
     held = Held()
     wanted = {LIST: {"choices": ["a", "b"], "value": "a"}, SLIDER: {"value": 3, "maximum": 9}}
-    assert held.news(wanted, turn=0) == (1, wanted)
-    assert held.news(wanted, turn=0) == (2, {LIST: {}, SLIDER: {}})
+    assert held.news(wanted, turn=0, place=PAGE) == (1, wanted)
+    assert held.news(wanted, turn=0, place=PAGE) == (2, {LIST: {}, SLIDER: {}})
 
 
 def test_news__only_properties_that_are_others() -> None:
@@ -38,9 +47,10 @@ def test_news__a_value_that_is_nothing_is_news_once(value: object) -> None:
 
 def test_news__of_a_list_with_other_choices_leaves_what_is_chosen() -> None:
     held = Held()
-    held.news({LIST: {"choices": ["a", "b"], "value": "a"}}, turn=0)
-    wanted: dict[str, object] = {"choices": ["a", "c"], "value": "a"}
-    assert held.news({LIST: wanted}, turn=0)[1][LIST] == {"choices": ["a", "c"]}
+    written(held, {LIST: {"choices": ["a", "b"], "value": "a"}})
+    assert written(held, {LIST: {"choices": ["a", "c"], "value": "a"}}) == {
+        LIST: {"choices": ["a", "c"]}
+    }
 
 
 def test_choose__what_was_chosen_is_no_news() -> None:
@@ -49,6 +59,14 @@ def test_choose__what_was_chosen_is_no_news() -> None:
     held.choose(SLIDER, 7, turn=1, drawing=1)
     assert drawn(held, 1, value=7) == {}
     assert drawn(held, 1, value=8) == {"value": 8}
+
+
+def test_news__none_of_a_session_that_was_left_before_a_later_one_was_drawn() -> None:
+    held = Held()
+    assert drawn(held, 2, value=3) == {"value": 3}
+    assert held.news({SLIDER: {"value": 4}}, turn=1, place=PAGE) is None
+    assert held.news({LIST: {"value": "a"}}, turn=1, place=PAGE + 1) == (2, {LIST: {"value": "a"}})
+    assert drawn(held, 2, value=4) == {"value": 4}
 
 
 def test_choose__drawing_of_an_earlier_session_leaves_it_alone() -> None:

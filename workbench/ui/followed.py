@@ -33,14 +33,20 @@ class Followed:
     controls: set[Block]
 
     def news(self, state: SessionState, updates: Updates) -> Updates:
-        """Return a drawing's updates, those of followed controls without what they hold already."""
+        """Return a drawing's updates, those of followed controls without what they hold already.
+
+        Args:
+            state: the session that was drawn; nothing is left where a later one was drawn before.
+            updates: of the components.
+        """
         wanted = {part: properties(updates[part]) for part in updates if part in self.controls}
-        if not wanted:
-            return updates
         numbered = {part._id: wanted[part] for part in wanted}
-        drawing, news = state.held.news(numbered, turn=state.turn)
-        written = {part: {"__type__": "update", **news[part._id]} for part in wanted}
-        return {**updates, **written, self.drawing: drawing}
+        news = state.held.news(numbered, turn=state.turn, place=self.drawing._id)
+        if news is None:
+            return {self.drawing: gr.skip()}
+        drawing, of_controls = news
+        written = {part: {"__type__": "update", **of_controls[part._id]} for part in wanted}
+        return {**updates, **written, self.drawing: drawing if wanted else gr.skip()}
 
     def noting(
         self,

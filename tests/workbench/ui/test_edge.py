@@ -169,6 +169,16 @@ def test_on_choice__drawing_of_an_earlier_one_does_not_put_it_back(place: Place)
     assert place.draw(place.session) == {}
 
 
+def test_on_choice__drawing_of_an_earlier_one_that_took_longer_draws_nothing(place: Place) -> None:
+    place.go_on()
+    earlier = place.session
+    place.go_on()
+    assert place.draw(place.session) == {"value": 2}
+    drawing = place.page.frame.drawing
+    assert place.next.succeeded.updates(earlier) == {drawing: gr.skip()}
+    assert place.draw(place.session) == {}
+
+
 def test_on_choice__a_control_put_back_while_it_was_chosen_is_written_again(place: Place) -> None:
     place.go_on()
     seen = place.drawing
