@@ -147,6 +147,13 @@ CAUSES_COLUMNS: Mapping[int, Cell] = {
     4: mean("AP", "motorcycle"),
     5: minus("none", kind="motorcycle"),
 }
+CAUSES_LONG_COLUMNS: Mapping[int, Cell] = {
+    1: motorcycles,
+    2: shares("motorcycle"),
+    3: mean("AP", "motorcycle"),
+    4: minus("none", kind="motorcycle"),
+    5: minus("none"),
+}
 TABLES = (
     Table(
         "results.md",
@@ -266,6 +273,20 @@ TABLES = (
         "causes_toy_development_6.csv",
         CAUSES,
         CAUSES_COLUMNS,
+    ),
+    Table(
+        "protocol.md",
+        "With 1,200 steps on scene set 5",
+        "causes_long_toy_development.csv",
+        ("none", "budget"),
+        CAUSES_LONG_COLUMNS,
+    ),
+    Table(
+        "protocol.md",
+        "With 1,200 steps on scene set 6",
+        "causes_long_toy_development_6.csv",
+        ("none", "budget"),
+        CAUSES_LONG_COLUMNS,
     ),
 )
 
