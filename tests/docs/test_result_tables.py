@@ -318,3 +318,24 @@ def test_table__says_what_its_file_says(table: Table) -> None:
         }
         assert said
         assert said == {row: expected(numbers, row) for row in said}
+
+
+@pytest.mark.parametrize(
+    ("scenes", "row", "name"),
+    [
+        (scenes, row, f"causes_long_steps_toy_development{ending}.csv")
+        for scenes, ending in (("5", ""), ("6", "_6"))
+        for row in ("none", "budget")
+    ],
+)
+def test_motorcycles_by_step__are_what_their_file_says(scenes: str, row: str, name: str) -> None:
+    with (DOCS / "results" / name).open(encoding="utf-8") as file:
+        expected = [
+            f"{float(line['detections an object']):.2f}"
+            for line in csv.DictReader(file)
+            if (line["row"], line["class"]) == (row, "motorcycle")
+        ]
+    lines = (DOCS / "protocol.md").read_text(encoding="utf-8").splitlines()
+    (said,) = (line for line in lines if line.startswith(f"| {scenes}, `{row}` |"))
+    assert len(expected) == 4
+    assert NUMBER.findall(said.split("|", 2)[2]) == expected

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from suite_factory import write_finished, write_found
 
-from uda4inst.suites.found import draw_curves, found_of, found_table
+from uda4inst.suites.figures import line_style
+from uda4inst.suites.found import found_of, found_table
+from uda4inst.suites.found_curves import draw_curves
 from uda4inst.suites.report import write_report
 from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import collect
@@ -83,16 +85,47 @@ def test_curves__drawn_where_runs_were_judged_on_the_way(counted: Path) -> None:
     assert "found-student.png" not in names
     write_found(counted, "m4-seed0", {"car": (10, 2, 1)}, step=3)
     names = [p.name for p in write_report(results, counted / "report", networks=["student"])]
-    assert "found-student.png" in names
-    assert "(found-student.png)" in (counted / "report" / "report.md").read_text()
+    assert {"found-student.png", "found-student.csv"} <= set(names)
+    text = (counted / "report" / "report.md").read_text()
+    assert "(found-student.png)" in text
+    assert ".csv)" not in text
+
+
+def test_curves__as_csv_with_the_runs_of_every_step(counted: Path) -> None:
+    write_found(counted, "m4-seed0", {"car": (10, 2, 1)}, step=3)
+    write_report(collect(counted), counted / "report", networks=["student"])
+    with (counted / "report" / "found-student.csv").open(newline="") as file:
+        lines = {(k["row"], k["step"], k["class"]): k for k in csv.DictReader(file)}
+    assert {row for row, *_ in lines} == {"m1", "m4"}
+    last = max(int(step) for _, step, _ in lines)
+    early, late = lines["m4", "3", "car"], lines["m4", str(last), "car"]
+    assert [early[key] for key in ("n", "objects", "detections", "right")] == ["1", "10", "2", "1"]
+    assert (late["n"], late["objects"], late["detections"]) == ("2", "20", "20")
+    assert (float(early["precision"]), float(early["recall"])) == (0.5, 0.1)
+    assert float(late["detections an object"]) == 1.0
+    assert lines["m4", str(last), "train"]["recall"] == ""
+    assert lines["m1", str(last), "car"]["network"] == "student"
 
 
 def test_draw_curves__a_line_a_row_over_steps(counted: Path) -> None:
     results = collect(counted)
     early, late = found_of(results.row("m1"), "student"), found_of(results.row("m4"), "student")
-    curves = {row.key: {} for row in results.rows} | {"m4": {3: early, 9: late}}
-    figure = draw_curves(results, curves, "student")
+    figure = draw_curves(results, {"m4": {9: [late], 3: [early]}}, "student")
     (panel,) = (a for a in figure.axes if a.get_title() == "car" and a.get_ylabel() != "recall")
     drawn = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in panel.get_lines()}
     (m4,) = (points for label, points in drawn.items() if str(label).startswith("M4"))
     assert m4 == [[3.0, 0.75], [9.0, 0.5]]
+
+
+def test_draw_curves__rows_that_were_not_run_are_not_in_the_legend(counted: Path) -> None:
+    results = collect(counted)
+    found = found_of(results.row("m4"), "student")
+    figure = draw_curves(results, {"m4": {3: [found], 9: [found]}}, "student")
+    (legend,) = figure.legends
+    (label,) = (text.get_text() for text in legend.get_texts())
+    assert label.startswith("M4")
+
+
+def test_line_style__no_two_of_many_rows_are_alike(counted: Path) -> None:
+    row = collect(counted).row("m4")
+    assert len({tuple(line_style(row, index).items()) for index in range(28)}) == 28

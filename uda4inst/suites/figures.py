@@ -19,6 +19,7 @@ from uda4inst.suites.tables import how_judged
 _SOURCE_ONLY_COLOR: Final = "#999999"
 _ORACLE_COLOR: Final = "#882255"
 _COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#F0E442", "#CC79A7")
+_DASHES: Final = ("-", "--", ":", "-.")
 _HEADLINE: Final = "student"
 _DPI: Final = 110
 _MANY_NAMES: Final = 12  # below the bars, above which they are turned to have room
@@ -119,3 +120,12 @@ def color_of(row: RowResult, index: int) -> str:
     if row.row.role == "lower_bound":
         return _SOURCE_ONLY_COLOR
     return _ORACLE_COLOR if row.row.role == "upper_bound" else _COLORS[index % len(_COLORS)]
+
+
+def line_style(row: RowResult, index: int) -> dict[str, str]:
+    """Return colour and dashes of a row's line, the index-th of its figure.
+
+    Colours come again after seven rows, then with other dashes: 28 lines can be told apart.
+    """
+    dashes = _DASHES[index // len(_COLORS) % len(_DASHES)]
+    return {"color": color_of(row, index), "linestyle": dashes}

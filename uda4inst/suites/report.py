@@ -9,7 +9,8 @@ from typing import Final
 from uda4inst.atomic import disk_errors, write_whole
 from uda4inst.suites import figures
 from uda4inst.suites.followed import followed_table
-from uda4inst.suites.found import found_table, write_curves
+from uda4inst.suites.found import found_table
+from uda4inst.suites.found_curves import write_curves
 from uda4inst.suites.report_csv import csv_text
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, Network, ProtocolName, View
@@ -24,7 +25,7 @@ def write_report(
     networks: Sequence[Network] = NETWORKS,
     protocols: Sequence[ProtocolName] | None = None,
 ) -> list[Path]:
-    """Write report.md, report.csv, report.tex and the charts; return their paths.
+    """Write report.md, report.csv, report.tex, charts and curves; return their paths.
 
     Args:
         results: from `collect`.
@@ -41,8 +42,9 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         charts = figures.write_charts(results, folder, views)
         curves = [path for network in networks for path in write_curves(results, folder, network)]
+        pictures = [path.name for path in (*charts, *curves) if path.suffix == ".png"]
         texts = {
-            "report.md": markdown(results, views, charts=[p.name for p in (*charts, *curves)]),
+            "report.md": markdown(results, views, charts=pictures),
             "report.csv": csv_text(results, views),
             "report.tex": latex(results, views),
         }

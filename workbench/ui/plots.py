@@ -65,6 +65,7 @@ class Chart:
         steps: draw plateaus instead of slopes (counts over a threshold).
         log: values over time: the legend has the newest, and a few may leave the scale.
         whole: values are counts: the vertical axis has whole numbers only.
+        joined: not every line has a value everywhere: it goes straight over places without one.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Chart:
     steps: bool = False
     log: bool = True
     whole: bool = False
+    joined: bool = False
 
 
 def draw(chart: Chart) -> str:
@@ -244,7 +246,8 @@ def _runs(finite: NDArray[np.bool_]) -> list[slice]:
 def _curve(chart: Chart, line: Line, scale: _Scale) -> str:
     path: list[str] = []
     dots: list[str] = []
-    for run in _runs(np.isfinite(line.y)):
+    finite = np.isfinite(line.y)
+    for run in [finite] if chart.joined else _runs(finite):
         points = _points(scale.x(chart.x[run]), scale.y(line.y[run]))
         if len(points) == 1:
             place = points[0].split(" ")

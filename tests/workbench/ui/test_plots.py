@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_draw__gap_breaks_the_line() -> None:
     path = re.search(r'class="wb-line"[^>]* d="([^"]*)"', html)
     assert path is not None
     assert path.group(1).count("M") == 2
+
+
+def test_draw__joined_lines_go_on_over_a_gap() -> None:
+    html = draw(replace(make_chart([1, 2, np.nan, 2, 1]), joined=True))
+    path = re.search(r'class="wb-line"[^>]* d="([^"]*)"', html)
+    assert path is not None
+    assert (path.group(1).count("M"), path.group(1).count("L")) == (1, 3)
+    assert html.count("wb-hit") == 4  # nothing was measured there: no readout
 
 
 def test_draw__first_spike_does_not_flatten_the_rest() -> None:

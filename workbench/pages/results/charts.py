@@ -94,7 +94,7 @@ def _has_runs(results: SuiteResults, benchmark: str) -> bool:
 
 
 def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
-    colors = {row.key: _color(row, index) for index, row in enumerate(rows)}
+    colors = {row.key: row_color(row, index) for index, row in enumerate(rows)}
     task = rows[0].task
     # Classes have the name that the measure has for one of them, and the colours of its pictures.
     names = dict(zip(task.measures, task.class_measures, strict=True))
@@ -258,7 +258,8 @@ def _tip(title: str, pairs: Sequence[_Pair], middle: float, room: float) -> str:
     )
 
 
-def _color(row: RowResult, index: int) -> str:
+def row_color(row: RowResult, index: int) -> str:
+    """Return the colour of a row, the index-th of its suite."""
     if row.row.role == "lower_bound":
         return _SOURCE_ONLY_COLOR
     return _ORACLE_COLOR if row.row.role == "upper_bound" else _ROW_COLORS[index % len(_ROW_COLORS)]

@@ -16,6 +16,7 @@ from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from workbench.pages.results.charts import charts
+from workbench.pages.results.found_curves import found_curves
 from workbench.pages.results.markup import (
     class_table,
     differences,
@@ -196,7 +197,7 @@ def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView 
         table=means_table(means, results, view) + parts_table(parts),
         notes=footnotes(means.notes, view),
         differences=differences(apart),
-        charts=charts(results, view),
+        charts=charts(results, view) + found_curves(results, view[1]),
         classes="".join(class_table(table) for table in by_class)
         + noted_table(found.found_table(results, view[1]))
         + noted_table(followed.followed_table(results)),
