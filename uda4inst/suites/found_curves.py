@@ -145,7 +145,10 @@ def _curve(row: RowResult, network: Network) -> dict[int, list[Counts]]:
         if run.folder is None or run.evaluation is None:
             continue
         for step in evaluated_steps(run.folder):
-            counts = counts_of(row, read_evaluation(run.folder.evaluation_of(step)), network)
+            is_last = step == run.evaluation.step
+            path = run.folder.evaluation_of(step)
+            evaluation = run.evaluation if is_last else read_evaluation(path)
+            counts = counts_of(row, evaluation, network)
             if counts:
                 by_step.setdefault(step, []).append(counts)
     return by_step
