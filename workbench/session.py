@@ -23,7 +23,7 @@ class ErrorChoice:
         other_run: run of B, or the network of one of its groups, or None for no second side.
         other_step: evaluation step of B, or None for the newest.
         other_network: network of B, or None for the teacher where there is one.
-        thing: index of the thing class looked at, or None for all.
+        class_name: the class looked at, or None for all.
         score_threshold: only detections scoring more are shown and judged.
         order: by the errors of A, or by how much they exceed those of B.
         position: place of the image in that order, from 0.
@@ -36,7 +36,7 @@ class ErrorChoice:
     other_run: str | None = None
     other_step: int | None = None
     other_network: str | None = None
-    thing: int | None = None
+    class_name: str | None = None
     score_threshold: float = 0.5
     order: ImageOrder = "worst"
     position: int = 0

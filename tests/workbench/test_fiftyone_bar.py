@@ -15,7 +15,6 @@ from typing import Any
 import inspect_stand_in
 import pytest
 
-from uda4inst.classes import thing_index
 from uda4inst.data.readers import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir
@@ -202,7 +201,7 @@ def test_error_maps__asks_for_both_sides_and_the_errors_of_the_class(
     assert found.inspection.arguments == ("run", f"{run}@40:teacher")
     assert found.views == ("ap_demo_teacher_40: images by error",)
     both = state.on_errors(
-        other_run="demo", other_network="student", thing=thing_index("car"), images="some.txt"
+        other_run="demo", other_network="student", class_name="car", images="some.txt"
     )
     found = of_errors(services, both)
     words = (f"{run}@40:teacher", f"{run}@40:student", "--images", "some.txt")

@@ -22,7 +22,6 @@ from workbench.notebook import snapshots as stepped
 from workbench.pages.data import markup
 from workbench.pages.data import view as data_view
 from workbench.pages.error_maps import choice
-from workbench.pages.error_maps import page as error_maps
 from workbench.pages.mixing import page as mixing
 from workbench.pages.pool import page as pool
 from workbench.pages.train import view as train
@@ -93,7 +92,7 @@ def test_pool_page__names_it(trained: RunDir) -> None:
 
 def test_error_maps_page__offers_it_and_counts_it(services: Services, state: SessionState) -> None:
     assert choice.class_names(services, state) == THINGS.names
-    assert error_maps._thing(services, state, OWN) == 8
+    assert choice.looked_at(services, state.on_errors(class_name=OWN)).thing == 8
     which = Evaluated("own", 20, "student")
     index = services.evaluations.index(which, 0.0)
     assert index.counts.shape[1:] == (10, 10)

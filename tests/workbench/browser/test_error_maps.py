@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from browser_bench import Workbench
 
@@ -32,6 +34,36 @@ def test_error_maps__class_order_and_second_side(instances: Workbench) -> None:
     networks.locator("input[value=student]").click()
     instances.wait_for("#error-maps-title-b", r"student")
     instances.shoot("error_maps")
+
+
+def test_error_maps__its_address_leads_to_what_is_looked_at(instances: Workbench) -> None:
+    instances.open()
+    instances.on_run("first")
+    instances.tab("error_maps")
+    instances.wait_for("#error-maps-facts", "1 of 6")
+    instances.choose("error-maps-class", "car")
+    instances.choose("error-maps-other-run", "first")
+    instances.wait_for("#error-maps-title-b", "teacher")
+    instances.page.locator("#error-maps-other-network input[value=student]").click()
+    instances.wait_for("#error-maps-title-b", "student")
+    instances.page.locator("#error-maps-next").click()
+    instances.wait_for("#error-maps-facts", "2 of 6")
+    instances.page.wait_for_url(
+        re.compile(r"tab=error-maps&run=first&b_run=first&b_network=student&class=car&image=2(&|$)")
+    )
+    parts = [f"#error-maps-{name}" for name in ("facts", "title-a", "title-b")]
+    shown = [instances.text(part) for part in parts]
+    other = instances.page.context.browser.new_page()
+    other.goto(instances.page.url)
+    other.wait_for_function(
+        "([parts, shown]) => parts.every("
+        "(part, i) => document.querySelector(part)?.innerText === shown[i])",
+        arg=[parts, shown],
+    )
+    assert other.locator("#error-maps-class input").input_value() == "car"
+    other.goto(f"{instances.page.url}&threshold=2")
+    other.get_by_test_id("toast-text").get_by_text("threshold=2: not here").wait_for()
+    other.close()
 
 
 def test_error_maps__semantic_run_is_judged_pixel_by_pixel(pixels: Workbench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from browser_bench import WIDE, Workbench
@@ -56,6 +57,13 @@ def test_results__from_no_suite_to_its_files(
     box.fill(str(folder))
     box.press("Enter")
     bench.wait_for("#results-facts", "Table 5")
+    looked_at = urlencode({"suite": folder, "protocol": "coco", "network": "teacher"})
+    page.wait_for_url(re.compile(rf"tab=results.*&{re.escape(looked_at)}(&|$)"))
+    other_page = page.context.browser.new_page()
+    other_page.goto(page.url)
+    other_page.locator("#results-notes").get_by_text("COCO protocol, teacher").first.wait_for()
+    assert other_page.locator("#results-folder input").input_value() == str(folder)
+    other_page.close()
     page.evaluate("document.body.classList.add('dark')")
     page.set_viewport_size({"width": 480, "height": 900})
     bench.shoot("results_narrow")

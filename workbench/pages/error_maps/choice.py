@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from uda4inst.classes import THING_NAMES
 from uda4inst.errors import UserError
@@ -11,7 +11,7 @@ from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from uda4inst.formats.image_list import read_image_list
 from uda4inst.tasks.base import Task
 from workbench.services import Services
-from workbench.session import ErrorChoice, SessionState
+from workbench.session import ImageOrder, SessionState
 from workbench.stores.background import Progress
 from workbench.stores.evaluations import Evaluated, worst_first
 from workbench.stores.groups import module_of
@@ -26,8 +26,27 @@ def sides(services: Services, session: SessionState) -> tuple[Evaluated | None, 
     return a, b if alike else None
 
 
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """What is looked at of the predictions, as `ErrorChoice` has it.
+
+    Args:
+        thing: place of the class among those of the run's task, or None for all.
+        score_threshold: only detections scoring more are shown and judged.
+        order: of the images.
+        position: place of the image in that order, from 0.
+        images: file of an image list; None for all images.
+    """
+
+    thing: int | None
+    score_threshold: float
+    order: ImageOrder
+    position: int
+    images: str | None
+
+
 def class_names(services: Services, session: SessionState) -> tuple[str, ...]:
-    """Return the classes that can be looked at alone, in the order of `ErrorChoice.thing`."""
+    """Return the classes that can be looked at alone, in the order of `LookedAt.thing`."""
     a, _ = sides(services, session)
     return THING_NAMES if a is None else classes_of(services.runs.task(a.run))
 
@@ -37,12 +56,16 @@ def classes_of(task: Task) -> tuple[str, ...]:
     return ERROR_CLASSES if task.predictions_kind == "label maps" else task.class_names
 
 
-def valid_choice(services: Services, session: SessionState) -> ErrorChoice:
+def looked_at(services: Services, session: SessionState) -> LookedAt:
     """Return what is chosen; of all classes where the run does not have the chosen one."""
-    choice = session.errors
-    known = len(class_names(services, session))
-    is_known = choice.thing is None or choice.thing < known
-    return choice if is_known else replace(choice, thing=None)
+    choice, known = session.errors, class_names(services, session)
+    return LookedAt(
+        thing=known.index(choice.class_name) if choice.class_name in known else None,
+        score_threshold=choice.score_threshold,
+        order=choice.order,
+        position=choice.position,
+        images=choice.images,
+    )
 
 
 def still_judging(services: Services, session: SessionState) -> Progress | None:
@@ -54,7 +77,7 @@ def still_judging(services: Services, session: SessionState) -> Progress | None:
     a, b = sides(services, session)
     if a is None:
         return None
-    return services.evaluations.judged(a, b, valid_choice(services, session).score_threshold)
+    return services.evaluations.judged(a, b, looked_at(services, session).score_threshold)
 
 
 def ordered(services: Services, session: SessionState) -> Sequence[str]:
@@ -66,7 +89,7 @@ def ordered(services: Services, session: SessionState) -> Sequence[str]:
     a, b = sides(services, session)
     if a is None:
         return []
-    choice = valid_choice(services, session)
+    choice = looked_at(services, session)
     index = services.evaluations.index(a, choice.score_threshold)
     other = None
     if b is not None and choice.order == "worse than B":

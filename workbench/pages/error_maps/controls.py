@@ -11,7 +11,7 @@ import gradio as gr
 
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.fiftyone_bar import FiftyOneView, bar_view
-from workbench.pages.error_maps.choice import class_names, sides, valid_choice
+from workbench.pages.error_maps.choice import class_names, sides
 from workbench.pages.error_maps.inspection import inspected
 from workbench.services import Services
 from workbench.session import SessionState
@@ -46,7 +46,7 @@ class ControlsView:
 def controls_view(services: Services, session: SessionState) -> ControlsView:
     """Return the controls for a session; nothing in it is so wrong that they are not there."""
     a, b = sides(services, session)
-    choice = valid_choice(services, session)
+    choice = session.errors
     classes = class_names(services, session)
     groups = services.runs.groups(session.run) if session.run is not None else []
     others = [
@@ -75,7 +75,8 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
             value=choice.order if b is not None else "worst",
         ),
         thing=gr.Dropdown(
-            choices=[ALL, *classes], value=ALL if choice.thing is None else classes[choice.thing]
+            choices=[ALL, *classes],
+            value=choice.class_name if choice.class_name in classes else ALL,
         ),
         threshold=gr.Slider(visible=classes != ERROR_CLASSES),
         images=gr.Dropdown(

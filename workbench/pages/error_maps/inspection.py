@@ -5,7 +5,7 @@ from __future__ import annotations
 from uda4inst.errors import UserError
 from workbench.fiftyone_bar import Inspected
 from workbench.jobs.inspections import Inspection
-from workbench.pages.error_maps.choice import class_names, sides, valid_choice
+from workbench.pages.error_maps.choice import class_names, looked_at, sides
 from workbench.services import Services
 from workbench.session import SessionState
 from workbench.sessions.predicted import evaluation_key
@@ -28,7 +28,7 @@ def inspected(services: Services, state: SessionState) -> Inspected:
     both = list(dict.fromkeys(one for one in (a, b) if one is not None))
     words = ["run", *(_word(services, one) for one in both)]
     title = " and ".join(_title(one) for one in both)
-    choice = valid_choice(services, state)
+    choice = looked_at(services, state)
     if choice.images:
         words += ["--images", str(services.places.check(choice.images, what="image list"))]
         title += f", {choice.images}"

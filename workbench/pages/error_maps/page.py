@@ -7,9 +7,10 @@ from collections.abc import Callable
 import gradio as gr
 
 from workbench.fiftyone_bar import build_head, wire_button
-from workbench.pages.error_maps.choice import class_names, ordered, sides, still_judging
+from workbench.pages.error_maps.choice import ordered, sides, still_judging
 from workbench.pages.error_maps.components import ControlSlots, build_controls, build_pictures
 from workbench.pages.error_maps.controls import (
+    ALL,
     ALL_GROUPS,
     ALL_IMAGES,
     NO_RUN,
@@ -87,7 +88,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
         ("other_step", controls.other_step, other_step),
         ("other_network", controls.other_network, lambda s, v: s.on_errors(other_network=v)),
         ("order", controls.order, lambda s, v: s.on_errors(order=v)),
-        ("class", controls.thing, lambda s, v: s.on_errors(thing=_thing(services, s, v))),
+        ("class", controls.thing, lambda s, v: s.on_errors(class_name=None if v == ALL else v)),
         ("images", controls.images, lambda s, v: s.on_errors(images=_images(v))),
         ("threshold", controls.threshold, lambda s, v: s.on_errors(score_threshold=float(v))),
         ("position", controls.position, lambda s, v: s.on_errors(position=int(v) - 1)),
@@ -100,12 +101,6 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
         name=f"{page.name}_list_images",
         outputs=[controls.images],
     )
-
-
-def _thing(services: Services, state: SessionState, name: str) -> int | None:
-    """Return the place of a class among those of the run; all where it has none of that name."""
-    known = class_names(services, state)
-    return known.index(name) if name in known else None
 
 
 def _images(written: str | None) -> str | None:

@@ -17,16 +17,17 @@ from uda4inst.evaluation.error_maps import error_map, predicted_classes, true_cl
 from uda4inst.evaluation.semantic_errors import ERROR_CLASSES
 from workbench.pages.error_maps import semantic
 from workbench.pages.error_maps.choice import (
+    LookedAt,
     classes_of,
+    looked_at,
     ordered,
     sides,
     still_judging,
-    valid_choice,
 )
 from workbench.pages.error_maps.confusions import confusions
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ControlsView, controls_view
 from workbench.services import Services
-from workbench.session import ErrorChoice, SessionState
+from workbench.session import SessionState
 from workbench.stores.background import Progress
 from workbench.stores.evaluations import (
     Evaluated,
@@ -72,7 +73,7 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     waiting = still_judging(services, session)
     if waiting is not None:
         return Empty(_judging(waiting))
-    choice, names = valid_choice(services, session), ordered(services, session)
+    choice, names = looked_at(services, session), ordered(services, session)
     place = min(choice.position, len(names) - 1)
     found = services.evaluations.predictions(a)
     name = names[place]
@@ -101,9 +102,7 @@ def _content(services: Services, session: SessionState) -> ErrorView | Empty:
     )
 
 
-def _confusions(
-    services: Services, which: Sequence[Evaluated], name: str, choice: ErrorChoice
-) -> str:
+def _confusions(services: Services, which: Sequence[Evaluated], name: str, choice: LookedAt) -> str:
     """Return what is taken for what, of semantic maps; of instances nothing."""
     parts: list[str] = []
     for side, one in zip("AB", which, strict=False):
@@ -117,7 +116,7 @@ def _confusions(
 
 
 def _pictures(
-    found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice
+    found: PredictionSet | SemanticSet, name: str, choice: LookedAt
 ) -> tuple[Image, Image]:
     if name not in (found.maps.names if isinstance(found, SemanticSet) else found.images):
         raise UserError(
@@ -142,7 +141,7 @@ def _pictures(
     return pictures, error_overlay(image, codes)
 
 
-def _truth(found: PredictionSet | SemanticSet, name: str, choice: ErrorChoice) -> Image:
+def _truth(found: PredictionSet | SemanticSet, name: str, choice: LookedAt) -> Image:
     if isinstance(found, SemanticSet):
         return semantic.truth(found, name, thing=choice.thing)
     labels = found.read_labels(name)
@@ -157,7 +156,7 @@ def _facts(
     name: str,
     place: int,
     names: Sequence[str],
-    choice: ErrorChoice,
+    choice: LookedAt,
 ) -> str:
     data = found.dataset
     threshold = "" if isinstance(found, SemanticSet) else f"{choice.score_threshold:g}"
@@ -189,7 +188,7 @@ def _title(
     which: Evaluated,
     other: Evaluated | None,
     name: str,
-    choice: ErrorChoice,
+    choice: LookedAt,
 ) -> str:
     index = services.evaluations.index(which, choice.score_threshold)
     numbers = ""

@@ -12,7 +12,6 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from uda4inst.classes import thing_index
 from uda4inst.data.readers.cityscapes import Cityscapes
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import evaluate_predictions
@@ -137,14 +136,14 @@ def test_run_table__scores_over_other_images_are_said_to_be_no_ranking(
 
 def test_error_view__class_filter_shows_that_class_alone(services: Services, run: Path) -> None:
     everything = shown(services, DEMO)
-    car = shown(services, DEMO.on_errors(thing=thing_index("car")))
+    car = shown(services, DEMO.on_errors(class_name="car"))
     assert "car" in car.facts
     assert "AP 33.0" in car.title_a
     assert not np.array_equal(car.errors_a, everything.errors_a)
 
 
 def test_error_view__class_without_ground_truth_has_no_ap(services: Services, run: Path) -> None:
-    view = shown(services, DEMO.on_errors(thing=thing_index("train")))
+    view = shown(services, DEMO.on_errors(class_name="train"))
     assert "AP" not in view.title_a
 
 
@@ -215,7 +214,7 @@ def test_error_view__all_groups_first_then_each(
     assert "person, rider, motorcycle, bicycle" in alone.title_a
     assert "all of this group (person, rider" in alone.facts
     assert "all groups" in alone.title_b
-    car = DEMO.on_errors(group=PEOPLE, thing=thing_index("car"))
+    car = DEMO.on_errors(group=PEOPLE, class_name="car")
     assert "car (not learned by this group)" in shown(services, car).facts
 
 

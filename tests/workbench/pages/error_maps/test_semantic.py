@@ -80,11 +80,11 @@ def test_error_view__right_and_wrong_by_class(services: Services, run: Path) -> 
     assert whole.prediction_a.shape == whole.errors_a.shape == whole.truth.shape
     assert f"mIoU {100 * scores['mIoU']:.1f} (Cityscapes pixel protocol" in whole.title_a
     assert "score threshold" not in whole.facts
-    car = shown(services, DEMO.on_errors(thing=CAR))
+    car = shown(services, DEMO.on_errors(class_name="car"))
     assert "IoU 0.0" in car.title_a
     assert ", 0 right" in car.title_a
     assert "car" in car.facts
-    road = shown(services, DEMO.on_errors(thing=ROAD))
+    road = shown(services, DEMO.on_errors(class_name="road"))
     assert f"IoU {100 * scores['per_class']['road']['IoU']:.1f}" in road.title_a
     assert not np.array_equal(road.truth, whole.truth)
 
@@ -110,7 +110,7 @@ def test_error_view__says_what_is_taken_for_what(
     assert f"<b>{sum(int((ids != 255).sum()) for ids in maps):,} judged pixels</b>" in text
     assert text.count("<li>") == 2  # nothing else is wrong
     assert f"A, pixels, student at step {STEP}" in text
-    only = shown(services, DEMO.on_errors(thing=CAR)).confusions
+    only = shown(services, DEMO.on_errors(class_name="car")).confusions
     assert "pixels of car, 100.0 % were called road" in only
     assert "pixels of road" not in only
 
@@ -156,7 +156,7 @@ def test_error_view__only_runs_of_one_kind_are_compared(
         "none", "none", "pixels",
     ]  # fmt: skip
     # A class that only semantic maps have is no choice for instances.
-    instances = SessionState(page="error_maps", run="demo").on_errors(thing=ROAD)
+    instances = SessionState(page="error_maps", run="demo").on_errors(class_name="road")
     assert "all classes" in shown(services, instances).facts
 
 
@@ -169,7 +169,7 @@ def test_run_table__names_the_measure(services: Services, run: Path) -> None:
 
 
 def test_error_colors__are_those_of_the_legend(services: Services, run: Path) -> None:
-    overlay = shown(services, DEMO.on_errors(thing=CAR)).errors_a
+    overlay = shown(services, DEMO.on_errors(class_name="car")).errors_a
     assert share(overlay, RIGHT) == 0
     assert ERROR_COLORS[WRONG] != ERROR_COLORS[RIGHT]
 
