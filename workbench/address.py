@@ -13,7 +13,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from uda4inst.errors import UserError
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS
-from workbench.session import ImageOrder, Overlay, PageName, SessionState
+from workbench.session import (
+    SHOWN_SCORES,
+    TRIED_SCORES,
+    ImageOrder,
+    Overlay,
+    PageName,
+    SessionState,
+)
 from workbench.stores.groups import check_name, split_name
 
 _TEXT_LENGTH: Final = 1000
@@ -110,11 +117,14 @@ def _place(value: str) -> int:
     return _number(value, 1) - 1
 
 
-def _score(value: str) -> float:
-    score = float(value)
-    if not 0 <= score <= 1:  # nor where it is no number
-        raise ValueError(value)
-    return score
+def _score_in(bounds: tuple[float, float]) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        score = float(value)
+        if not bounds[0] <= score <= bounds[1]:  # nor where it is no number
+            raise ValueError(value)
+        return score
+
+    return parse
 
 
 def _text(value: str) -> str:
@@ -187,7 +197,7 @@ _OF_PAGE: Final[Mapping[PageName, Mapping[str, _Parameter]]] = {
     "pseudo_labels": {
         "threshold": _Parameter(
             lambda state: state.score_threshold,
-            lambda state, value: state.on_threshold(_score(value)),
+            lambda state, value: state.on_threshold(_score_in(TRIED_SCORES)(value)),
         ),
     },
     "error_maps": {
@@ -198,7 +208,7 @@ _OF_PAGE: Final[Mapping[PageName, Mapping[str, _Parameter]]] = {
         "b_step": _part("errors", "other_step", _step),
         "b_network": _part("errors", "other_network", _text),
         "class": _part("errors", "class_name", _text),
-        "threshold": _part("errors", "score_threshold", _score),
+        "threshold": _part("errors", "score_threshold", _score_in(SHOWN_SCORES)),
         "order": _part("errors", "order", _one_of(get_args(ImageOrder))),
         "images": _part("errors", "images", _text),
         "image": _part("errors", "position", _place),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from workbench.held import Held
 
 PageName = Literal["train", "data", "mixing", "pool", "pseudo_labels", "error_maps", "results"]
 ImageOrder = Literal["worst", "worse than B"]
 Overlay = Literal["none", "instances", "semantic", "ignore", "boxes"]
+# Lowest and highest score threshold of Pseudo-labels, where it is tried, and of Error maps.
+TRIED_SCORES: Final = (0.05, 0.99)
+SHOWN_SCORES: Final = (0.0, 0.99)
 
 
 @dataclass(frozen=True, slots=True)

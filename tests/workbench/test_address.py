@@ -84,7 +84,8 @@ def test_query_of__has_no_folder_that_was_typed_and_no_target_labels() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        "threshold=1.5",
+        "threshold=1",
+        "threshold=-0.1",
         "threshold=nan",
         "threshold=much",
         "order=best",

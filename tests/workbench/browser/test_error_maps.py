@@ -61,6 +61,9 @@ def test_error_maps__its_address_leads_to_what_is_looked_at(instances: Workbench
         arg=[parts, shown],
     )
     assert other.locator("#error-maps-class input").input_value() == "car"
+    other.goto(f"{instances.page.url}&threshold=0.75")
+    other.locator("#error-maps-facts").get_by_text("0.75").wait_for()
+    assert other.locator("#error-maps-threshold input[type=number]").input_value() == "0.75"
     other.goto(f"{instances.page.url}&threshold=2")
     other.get_by_test_id("toast-text").get_by_text("threshold=2: not here").wait_for()
     other.close()

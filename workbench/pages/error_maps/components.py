@@ -10,7 +10,7 @@ import gradio as gr
 from uda4inst.classes import THING_NAMES
 from workbench.fiftyone_bar import FiftyOneBar
 from workbench.pages.error_maps.controls import ALL, ALL_GROUPS, ALL_IMAGES, NO_RUN
-from workbench.session import ErrorChoice
+from workbench.session import SHOWN_SCORES, ErrorChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +174,7 @@ def _build_looks() -> _Looks:
         [ALL, *THING_NAMES], value=ALL, label="Class", elem_id="error-maps-class", min_width=150
     )
     threshold = gr.Slider(
-        0.0,
-        0.99,
+        *SHOWN_SCORES,
         value=ErrorChoice().score_threshold,
         step=0.01,
         label="Score threshold",

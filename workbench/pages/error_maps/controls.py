@@ -78,7 +78,7 @@ def controls_view(services: Services, session: SessionState) -> ControlsView:
             choices=[ALL, *classes],
             value=choice.class_name if choice.class_name in classes else ALL,
         ),
-        threshold=gr.Slider(visible=classes != ERROR_CLASSES),
+        threshold=gr.Slider(value=choice.score_threshold, visible=classes != ERROR_CLASSES),
         images=gr.Dropdown(
             choices=list_choices(), value=choice.images or ALL_IMAGES, allow_custom_value=True
         ),

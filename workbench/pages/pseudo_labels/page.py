@@ -18,7 +18,7 @@ from workbench.pages.pseudo_labels import pixels
 from workbench.pages.pseudo_labels.inspection import inspected
 from workbench.pages.pseudo_labels.pixels import THRESHOLDS
 from workbench.services import Services
-from workbench.session import SessionState
+from workbench.session import TRIED_SCORES, SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup, plots
 from workbench.ui.edge import Mounted
@@ -235,8 +235,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
 def _build_slots(fiftyone: FiftyOneBar) -> _Slots:
     with gr.Row(equal_height=True, elem_classes="wb-bar"):
         threshold = gr.Slider(
-            0.05,
-            0.99,
+            *TRIED_SCORES,
             value=0.9,
             step=0.01,
             label="Score threshold",
