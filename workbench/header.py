@@ -18,6 +18,7 @@ from workbench.session import PageName, SessionState
 from workbench.stores.groups import group_text
 from workbench.ui import markup
 from workbench.ui.edge import Mounted, on_action
+from workbench.ui.entries import ENTRIES_SCRIPT
 from workbench.ui.followed import Followed
 from workbench.ui.lists import LISTS_SCRIPT, whether_open
 from workbench.ui.toasts import note
@@ -74,7 +75,7 @@ def build_header() -> Header:
             "<h1>UDA4Inst <span>workbench</span></h1>",
             elem_classes="wb-brand",
             min_width=220,
-            js_on_load=LISTS_SCRIPT,
+            js_on_load=LISTS_SCRIPT + ENTRIES_SCRIPT,
         )
         run = _dropdown("Run", "run", min_width=200)
         group = _dropdown("Category group", "group", min_width=300, visible=False)

@@ -8,6 +8,7 @@ from html import escape
 
 from workbench.jobs.inspections import FiftyOneSession, SavedView
 from workbench.ui import markup
+from workbench.ui.entries import entry
 
 
 def session_status(session: FiftyOneSession, picked: Sequence[str] = (), note: str = "") -> str:
@@ -126,10 +127,8 @@ def _views(views: Sequence[SavedView]) -> str:
         + "</div>"
         for key, links in groups.items()
     )
-    return (
-        f'<details class="wb-fiftyone-views" open><summary>Saved views ({len(views)})</summary>'
-        f"{lines}</details>"
-    )
+    summary = f"Saved views ({len(views)})"
+    return entry("views", summary, lines, is_open=True, kind="wb-fiftyone-views")
 
 
 def _view(view: SavedView, words: str = "") -> str:
@@ -153,8 +152,5 @@ def _is_page(address: str) -> bool:
 def _frame(address: str) -> str:
     if not _is_page(address):
         return ""
-    return (
-        '<details class="wb-fiftyone-frame"><summary>Show it here</summary>'
-        f'<iframe src="{escape(address)}" loading="lazy" title="FiftyOne"></iframe>'
-        "</details>"
-    )
+    frame = f'<iframe src="{escape(address)}" loading="lazy" title="FiftyOne"></iframe>'
+    return entry("frame", "Show it here", frame, kind="wb-fiftyone-frame")

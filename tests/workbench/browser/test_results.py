@@ -26,9 +26,22 @@ def test_results__from_no_suite_to_its_files(
     suite_factory.write_status(folder, "m2-seed0", state="failed", step=3, steps=9, error="no data")
     bench.wait_for("#results-table", r"M5[\s\S]*39\.0[\s\S]*9\.0[\s\S]*50 %")
     bench.wait_for("#results-runs", r"3 of 6 runs[\s\S]*no data")
+    origin = page.locator("#results-notes details")
+    by_class = page.locator("#results-classes details").first
+    origin.locator("summary").click()
+    by_class.locator("summary").focus()
+    page.keyboard.press("Enter")
     suite_factory.write_finished(folder, "m3-seed0", 7.5)
     bench.wait_for("#results-runs", "4 of 6 runs")
     bench.wait_for("#results-table", r"7\.5")
+    bench.wait_for("#results-classes", r"7\.5")
+    assert origin.get_attribute("open") is not None
+    assert by_class.get_attribute("open") is not None
+    origin.locator("summary").click()
+    suite_factory.write_finished(folder, "m4-seed0", 8.5)
+    bench.wait_for("#results-classes", r"8\.5")
+    assert origin.get_attribute("open") is None
+    assert by_class.get_attribute("open") is not None
     bench.shoot("results")
 
     page.locator("#results-network input[value=teacher]").click()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network
 from workbench.pages.results.charts import row_color
 from workbench.ui import plots
+from workbench.ui.entries import entry
 from workbench.ui.markup import section
 from workbench.ui.plots import Chart, Line
 
@@ -59,11 +59,8 @@ def found_curves(results: SuiteResults, network: Network) -> str:
 def _entry(name: str, objects: int, rows: Sequence[_Row], *, is_open: bool) -> str:
     """Return the charts of one class as an entry that opens on a click."""
     drawn = "".join(plots.draw(_chart(name, measure, rows)) for measure in MEASURES)
-    return (
-        f'<details class="wb-details"{" open" if is_open else ""}>'
-        f"<summary>{escape(name)}: {objects:,} to find in the first run</summary>"
-        f'<div class="wb-charts">{drawn}</div></details>'
-    )
+    summary = f"{name}: {objects:,} to find in the first run"
+    return entry(name, summary, f'<div class="wb-charts">{drawn}</div>', is_open=is_open)
 
 
 def _chart(name: str, measure: FoundMeasure, rows: Sequence[_Row]) -> Chart:

@@ -14,6 +14,7 @@ from uda4inst.suites.rows import PROTOCOLS, RowResult, Statistic, View
 from uda4inst.suites.tables import BEYOND, NOT_PUBLISHED, NOTHING, Table
 from workbench.stores.suites import SuiteRun
 from workbench.ui import markup
+from workbench.ui.entries import entry
 
 _STATE_ORDER: Final = (
     "finished",
@@ -221,10 +222,7 @@ def class_table(
         shown: makes HTML of a cell; by default the paper's number and ours.
         notes: under it; those of the whole report stand elsewhere.
     """
-    return (
-        f'<details class="wb-details"><summary>{escape(table.title)}</summary>'
-        f"{_plain(table, shown or _pair)}{_under(notes)}</details>"
-    )
+    return entry(table.title, table.title, _plain(table, shown or _pair) + _under(notes))
 
 
 def _plain(table: Table, shown: Callable[[str], str]) -> str:
@@ -265,10 +263,8 @@ def footnotes(notes: Sequence[str], view: View) -> str:
             f"{shown}. Rows without a teacher show their student."
         )
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return (
-        f'<div class="wb-notes">{paragraphs}<details class="wb-details"><summary>Where our '
-        f"numbers come from</summary><p>{escape(provenance)}</p></details></div>"
-    )
+    origin = entry("origin", "Where our numbers come from", f"<p>{escape(provenance)}</p>")
+    return f'<div class="wb-notes">{paragraphs}{origin}</div>'
 
 
 def _scrolled(head: str, body: str) -> str:
