@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from command_line import in_process
 from suite_factory import write_resamples, write_suite
 
 from uda4inst.errors import UserError
-from uda4inst.exchange.archives import read_format
+from uda4inst.exchange.archives import Entry, read_format, write_archive
 from uda4inst.exchange.packed_runs import unpack_run
 from uda4inst.exchange.packed_suites import KIND, pack_suite, unpack_suite
 from uda4inst.suites.folder import SuiteFolder
@@ -103,3 +104,35 @@ def test_command_line__tells_the_two_apart(
     code, said, _ = cli("unpack", "table5-toy.suite.zip", "mine")
     assert code == 0
     assert "uda4inst report suites/mine" in said
+
+
+def test_unpack_suite__of_a_newer_version_leaves_nothing_behind(
+    table5: Path, tmp_path: Path
+) -> None:
+    described = SuiteFolder(table5).description
+    described.write_text(described.read_text().replace("table5", "table99"))
+    about = {"format": KIND.format, "folder": "t", "suite": "table99", "scale": "toy", "runs": []}
+    entry = Entry(described.name, source=described)
+    write_archive(tmp_path / "a.zip", {**about, "commits": []}, [entry])
+    with pytest.raises(UserError, match="suite must be one of") as caught:
+        unpack_suite(tmp_path / "a.zip", root=tmp_path / "elsewhere")
+    assert ".tmp-" not in str(caught.value)
+    assert not list((tmp_path / "elsewhere").glob("*"))
+
+
+def test_unpack_suite__that_does_not_list_its_runs(table5: Path, tmp_path: Path) -> None:
+    described = SuiteFolder(table5).description
+    about = {"format": KIND.format, "folder": "t", "suite": "table5", "scale": "toy", "runs": 5}
+    entry = Entry(described.name, source=described)
+    write_archive(tmp_path / "a.zip", {**about, "commits": []}, [entry])
+    with pytest.raises(UserError, match="ARCHIVE must list its runs, got 5"):
+        unpack_suite(tmp_path / "a.zip", root=tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").glob("*"))
+
+
+def test_pack_suite__leaves_what_a_killed_process_left_half_written(
+    table5: Path, tmp_path: Path
+) -> None:
+    runs = SuiteFolder(table5).runs
+    shutil.copytree(runs / "m1-seed0", runs / ".tmp-m1-seed0")
+    assert pack_suite(table5, tmp_path / "a.zip") == 6

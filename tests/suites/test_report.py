@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,45 @@ def test_markdown__class_tables(table5: Path) -> None:
     assert cells_of(by_class, "M3")[1:3] == ["27.7 / 8.5", "23.2 / 9.5"]
     assert cells_of(by_class, "M3")[6] == "52.7 / –"
     assert cells_of(by_class, "M4")[1] == "28.9 / not run"
+
+
+def test_csv__has_the_difference_of_a_student_to_a_teacher(table5: Path) -> None:
+    for row in ("m3", "oracle"):
+        for seed, ap in ((0, 8.0), (1, 9.0)):
+            name = f"{row}-seed{seed}"
+            write_resamples(table5, name, ap)
+            (path,) = (table5 / "runs" / name).rglob("student_resampled.npz")
+            shutil.copy(path, path.with_name("teacher_resampled.npz"))
+    lines = list(csv.DictReader(csv_text(collect(table5), EVERYTHING).splitlines()))
+    found = [
+        (line["network"], line["minus_network"])
+        for line in lines
+        if (line["row"], line["minus"], line["class"]) == ("oracle", "m3", "all")
+        and line["metric"] == "AP difference"
+    ]
+    assert found == [("student", "student"), ("student", "teacher")]
+
+
+def test_differences__are_of_rows_judged_on_one_data_set(table5: Path) -> None:
+    for row, ap in (("m1", 5.0), ("m3", 8.0), ("oracle", 15.0)):
+        for seed in (0, 1):
+            write_resamples(table5, f"{row}-seed{seed}", ap)
+    results = collect(table5)
+    m1, m3, top = (results.row(key) for key in ("m1", "m3", "oracle"))
+    view = ("student", "cityscapes", "AP")
+    assert results.difference(m3, m1, *view) is not None
+    assert results.share_closed(m3, *view) is not None
+    path = table5 / "runs" / "m3-seed0" / "evaluation" / "00000009.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "another"}))
+    results = collect(table5)
+    m1, m3, top = (results.row(key) for key in ("m1", "m3", "oracle"))
+    apart, share = results.difference(m3, m1, *view), results.share_closed(m3, *view)
+    assert apart is not None
+    assert share is not None
+    assert apart.n == share.n == 1
+    whole = results.difference(top, m1, *view)
+    assert whole is not None
+    assert whole.n == 2
 
 
 def test_csv__parses_back_with_all_digits(table5: Path) -> None:

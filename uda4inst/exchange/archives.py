@@ -13,7 +13,7 @@ import platform
 import stat
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -127,7 +127,12 @@ def read_format(path: Path) -> str:
 
 
 def extract(
-    path: Path, kind: Kind, *, root: Path, name: str | None = None
+    path: Path,
+    kind: Kind,
+    *,
+    root: Path,
+    name: str | None = None,
+    check: Callable[[Path, Mapping[str, Any]], object],
 ) -> tuple[Path, Mapping[str, Any], int]:
     """Make a folder of an archive, every file of it compared with its hash.
 
@@ -136,14 +141,15 @@ def extract(
         kind: what it must hold.
         root: where the folder comes to lie.
         name: of the folder; None for the one it had.
+        check: opens the folder, for what `packed.json` says, before it is in its place.
 
     Returns:
         The folder, what `packed.json` says, and how many files were compared.
 
     Raises:
         UserError: it is no archive of the kind, is damaged, was changed, or holds what such an
-            archive never does (links, names that lead elsewhere, packed data); nothing is left
-            behind.
+            archive never does (links, names that lead elsewhere, packed data), or `check` refuses
+            it; nothing is left behind.
     """
     with _opened(path) as (archive, size):
         contents = _contents(archive)
@@ -157,7 +163,21 @@ def extract(
         ):
             for member in members:
                 _extract(archive, member, folder, contents["files"][member.filename])
+            _check_content(folder, contents, check, path)
     return out, contents, len(members)
+
+
+def _check_content(
+    folder: Path,
+    contents: Mapping[str, Any],
+    check: Callable[[Path, Mapping[str, Any]], object],
+    path: Path,
+) -> None:
+    """Refuse what is whole and yet no run or suite here, such as that of a newer version."""
+    try:
+        check(folder, contents)
+    except UserError as error:  # people know the archive, not the folder that is about to go
+        raise UserError(str(error).replace(str(folder), str(path))) from error
 
 
 @contextmanager

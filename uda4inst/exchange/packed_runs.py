@@ -63,7 +63,7 @@ def pack_run(
         entries += _checkpoint(checkpoint.folder, checkpoint.manifest, where, is_resumable)
     about = {
         "format": KIND.format,
-        "run": run.name,
+        "run": run.path.resolve().name,  # also where it is called "."
         "steps": sorted(steps),
         "resumable": is_resumable,
         "config_hash": config_hash(load_config(run.config)),
@@ -131,12 +131,12 @@ def unpack_run(path: Path, *, root: Path, name: str | None = None) -> Unpacked:
         UserError: it is no archive of a run, is damaged, was changed, or holds what such an archive
             never does (links, names that lead elsewhere, packed data); nothing is left behind.
     """
-    out, contents, files = extract(path, KIND, root=root, name=name)
-    run = RunDir(out)
-    load_config(run.config)
+    out, contents, files = extract(
+        path, KIND, root=root, name=name, check=lambda folder, _: load_config(RunDir(folder).config)
+    )
     steps = contents["steps"] if isinstance(contents["steps"], list) else []
     return Unpacked(
-        run,
+        RunDir(out),
         tuple(step for step in steps if type(step) is int),
         files,
         bool(contents["resumable"]),

@@ -6,10 +6,10 @@ goes on with what was not finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from uda4inst.errors import UserError
 from uda4inst.evaluation.resampling import RESAMPLED_FILES
@@ -116,6 +116,13 @@ def unpack_suite(path: Path, *, root: Path, name: str | None = None) -> Unpacked
     Raises:
         UserError: as `archives.extract`, or what is in it is no suite; nothing is left behind then.
     """
-    out, contents, files = extract(path, KIND, root=root, name=name)
-    folder, _ = open_suite(out)
-    return UnpackedSuite(folder, len(contents["runs"]), files)
+    out, contents, files = extract(path, KIND, root=root, name=name, check=_check)
+    return UnpackedSuite(SuiteFolder(out), len(contents["runs"]), files)
+
+
+def _check(folder: Path, contents: Mapping[str, Any]) -> None:
+    open_suite(folder)
+    if not isinstance(contents["runs"], list):
+        raise UserError(
+            f"ARCHIVE must list its runs, got {contents['runs']!r} ({folder}). Ask for another."
+        )

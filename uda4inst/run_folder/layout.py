@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import uda4inst
 from uda4inst import reading
-from uda4inst.atomic import write_json, write_whole
+from uda4inst.atomic import TEMPORARY_PREFIX, write_json, write_whole
 from uda4inst.errors import UserError
 from uda4inst.run_folder.commit import current_commit
 from uda4inst.yaml_dialect import MAX_YAML, parse_yaml
@@ -225,9 +225,10 @@ def find_run(run: str | Path, *, root: Path) -> RunDir:
 
 
 def runs_in(root: Path) -> list[RunDir]:
-    """Return the runs under a folder by name; what was never started is left out."""
+    """Return the runs under a folder by name; never started or half written ones are left out."""
     found = (RunDir(path.parent) for path in root.glob("*/config.yaml"))
-    return sorted(found, key=lambda run: run.name)
+    whole = (run for run in found if not run.name.startswith(TEMPORARY_PREFIX))
+    return sorted(whole, key=lambda run: run.name)
 
 
 def module_name(group: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ interval is about the images alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -65,6 +65,10 @@ class Scored:
     values: Mapping[Cell, float]
     resamples: Mapping[Cell, ByResample]
     images: Mapping[Cell, tuple[str, ...]]
+
+    def within(self, cells: Container[Cell]) -> Scored:
+        """Return it without what other cells are known to have been judged on."""
+        return replace(self, images={c: names for c, names in self.images.items() if c in cells})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from uda4inst.evaluation.found import MEASURES, SCORE
@@ -52,20 +53,27 @@ def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
     columns: Sequence[str] = CSV_COLUMNS
     writer: csv.DictWriter[str] = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    written: set[tuple[str, str, str]] = set()
+    written: set[tuple[str, ...]] = set()
     for protocol, network in views:
-        for row in results.rows:
+        for index, row in enumerate(results.rows):
             whose = row.judged(network)
-            if (protocol, whose, row.key) in written:
-                continue
-            written.add((protocol, whose, row.key))
+            own = (protocol, whose, row.key)
+            others = {(*own, o.judged(network), o.key): o for o in results.rows[:index]}
+            above = [other for key, other in others.items() if key not in written]
+            is_new = own not in written
+            written |= {own, *others}
             facts = _facts(results, row) | {
                 "network": whose,
                 "protocol": protocol,
                 "images": _counts(run.basis.images for run in row.finished),
                 "images_there": _counts(run.basis.there for run in row.finished),
             }
-            writer.writerows(facts | line for line in _lines(results, row, protocol, network))
+            lines = chain(
+                _number_lines(results, row, protocol, network) if is_new else (),
+                _difference_lines(results, row, protocol, network, above),
+                _found_lines(row, protocol, network) if is_new else (),
+            )
+            writer.writerows(facts | line for line in lines)
     for row in results.rows:
         writer.writerows(_facts(results, row) | line for line in _followed(row))
     return out.getvalue()
@@ -99,7 +107,7 @@ def _counts(values: Iterator[int | None]) -> str:
     return " ".join(dict.fromkeys(str(value) for value in values if value is not None))
 
 
-def _lines(
+def _number_lines(
     results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
 ) -> Iterator[dict[str, Any]]:
     """Yield what is written of every number of a row."""
@@ -112,7 +120,17 @@ def _lines(
             share = results.share_closed(row, network, protocol, metric.removesuffix(" gap"))
             line |= {"low": share.low, "high": share.high} if share else {}
         yield line
-    for metric, name, other, found in _differences(results, row, protocol, network):
+
+
+def _difference_lines(
+    results: SuiteResults,
+    row: RowResult,
+    protocol: ProtocolName,
+    network: Network,
+    others: Sequence[RowResult],
+) -> Iterator[dict[str, Any]]:
+    """Yield what is written of how much a row is higher than others."""
+    for metric, name, other, found in _differences(results, row, protocol, network, others):
         yield {
             "metric": f"{metric} difference",
             "class": name,
@@ -123,6 +141,12 @@ def _lines(
             "minus": other.key,
             "minus_network": other.judged(network),
         }
+
+
+def _found_lines(
+    row: RowResult, protocol: ProtocolName, network: Network
+) -> Iterator[dict[str, Any]]:
+    """Yield what is written of what a row finds above one score."""
     if protocol == "cityscapes":
         for name, counts in found_of(row, network).items():
             for measure in MEASURES:
@@ -151,10 +175,14 @@ def _numbers(
 
 
 def _differences(
-    results: SuiteResults, row: RowResult, protocol: ProtocolName, network: Network
+    results: SuiteResults,
+    row: RowResult,
+    protocol: ProtocolName,
+    network: Network,
+    others: Sequence[RowResult],
 ) -> Iterator[tuple[str, str, RowResult, Interval]]:
-    """Yield (metric, class, other row, difference) for every row that stands above this one."""
-    for other in results.rows[: results.rows.index(row)]:
+    """Yield (metric, class, other row, difference) for every other row."""
+    for other in others:
         for metric in results.suite.task.measures:
             shared = [c for c in row.row.classes if c in other.row.classes]
             chosen = {"all": None, **{c: c for c in shared}}

@@ -119,12 +119,12 @@ class SuiteResults:
         """Return how much higher a row is than another, in points, with its interval.
 
         None for rows over different classes, and without runs of both that were judged on the
-        same images.
+        same images of one data set.
         """
         if classes is None and row.row.classes != other.row.classes:
             return None
         mine, theirs = (r.scored(network, protocol, metric, classes) for r in (row, other))
-        return intervals.difference(mine, theirs)
+        return intervals.difference(mine.within(row.same_images(other)), theirs)
 
     def share_closed(
         self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None
@@ -135,7 +135,7 @@ class SuiteResults:
             return None
         metric = metric or self.suite.task.measures[0]
         own, bottom, top = (r.scored(network, protocol, metric) for r in (row, low, high))
-        return intervals.share(own, bottom, top)
+        return intervals.share(own.within(row.same_images(low, high)), bottom, top)
 
     def gap_closed(
         self, row: RowResult, network: Network, protocol: ProtocolName, metric: str | None = None

@@ -114,6 +114,14 @@ class SuiteStore:
             (stamp, view), lambda: self._artist.submit(chart_export, results, view)
         )
 
+    def runs_of(self, folder: Path) -> Path:
+        """Return the folder that a suite's runs lie in.
+
+        Raises:
+            UserError: it lies in none of the app's folders.
+        """
+        return SuiteFolder(self._places.check(folder, what="SUITE_FOLDER")).runs
+
     def runs(self, folder: Path) -> list[SuiteRun]:
         """Return every run of a suite in the order they are trained, stage 1 among them.
 
@@ -222,8 +230,11 @@ def checked_folder(text: str) -> Path:
     """Return the folder a person named.
 
     Raises:
-        UserError: nothing is named.
+        UserError: nothing is named, or the home folder of nobody.
     """
     if not text.strip():
         raise UserError("SUITE_FOLDER must be named, got nothing. Choose one, or type its path.")
-    return Path(text.strip()).expanduser()
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"SUITE_FOLDER must be a path, got {text!r} ({error})") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-# Drawing a page anew puts entries as they are at first: those that somebody opened or closed are put
-# back before they are seen. Gradio changes what is there or brings it in anew. A click is the
+# Drawing a page anew puts entries as they are at first: those that somebody opened or closed are
+# put back before they are seen. Gradio changes what is there or brings it in anew. A click is the
 # keyboard's as well.
 ENTRIES_SCRIPT: Final = """
 const left = new Map();
@@ -35,7 +35,8 @@ def entry(
     """Return an entry.
 
     Args:
-        name: one among those of its component, which has an elem_id; stays when its summary changes.
+        name: one among those of its component, which has an elem_id; stays when the summary
+            changes.
         summary: plain text that is clicked on.
         content: HTML.
         is_open: whether it is so at first.

@@ -66,6 +66,8 @@ class Followed:
 
         def noted(state: SessionState, *values: object) -> SessionState | Updates:
             *read, drawing = values
+            if any(_is_emptied(part, value) for part, value in zip(inputs, read, strict=False)):
+                return {self.session: state} if outputs else state
             seen = drawing if isinstance(drawing, int | float) else 0
             held, turn = state.held, state.turn + 1
             moved = {p: v for p, v in zip(inputs, read, strict=False) if p in self.controls}
@@ -95,3 +97,8 @@ class Followed:
         handler = functools.wraps(choose)(noted)
         vars(handler)["__signature__"] = signature.replace(parameters=parameters)
         return handler
+
+
+def _is_emptied(part: Component, value: object) -> bool:
+    """Whether the box beside a slider is empty: somebody is about to type into it."""
+    return value is None and isinstance(part, gr.Slider)

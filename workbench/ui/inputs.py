@@ -41,6 +41,11 @@ def checked(components: Sequence[Component], values: Sequence[object]) -> list[o
     return list(values)
 
 
+def within(value: float, bounds: tuple[float, float]) -> float:
+    """Return a slider's value within its ends: what is typed beside it may lie beyond."""
+    return min(max(float(value), bounds[0]), bounds[1])
+
+
 def _wanted(component: Component, value: object) -> str:
     """Return what a component holds, "" where the value is such."""
     if value is None or isinstance(component, gr.State):

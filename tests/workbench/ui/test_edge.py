@@ -194,6 +194,15 @@ def test_on_choice__a_refused_one_is_put_back(place: Place) -> None:
     assert place.draw(place.session) == {"value": 0}
 
 
+def test_on_choice__an_emptied_box_beside_a_slider_chooses_nothing(place: Place) -> None:
+    place.move(7)
+    place.draw(place.session)
+    before = place.session
+    place.session = place.moved.chosen(place.session, None, place.drawing)
+    assert place.session == before
+    assert place.draw(place.session) == {}
+
+
 def test_on_choice__another_run_forgets_nothing_of_it(place: Place) -> None:
     place.move(7)
     place.session = place.session.on_run("other")

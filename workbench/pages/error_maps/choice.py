@@ -59,10 +59,11 @@ def classes_of(task: Task) -> tuple[str, ...]:
 def looked_at(services: Services, session: SessionState) -> LookedAt:
     """Return what is chosen; of all classes where the run does not have the chosen one."""
     choice, known = session.errors, class_names(services, session)
+    _, b = sides(services, session)
     return LookedAt(
         thing=known.index(choice.class_name) if choice.class_name in known else None,
         score_threshold=choice.score_threshold,
-        order=choice.order,
+        order="worst" if b is None else choice.order,
         position=choice.position,
         images=choice.images,
     )

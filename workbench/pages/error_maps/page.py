@@ -20,8 +20,9 @@ from workbench.pages.error_maps.controls import (
 from workbench.pages.error_maps.inspection import inspected
 from workbench.pages.error_maps.view import ErrorView, error_view, is_judging
 from workbench.services import Services
-from workbench.session import SessionState
+from workbench.session import SHOWN_SCORES, SessionState
 from workbench.ui.edge import Mounted, on_action
+from workbench.ui.inputs import within
 from workbench.ui.views import UNCHANGED, Empty, Frame, Framed, Unchanged
 
 TITLE = "Error maps"
@@ -47,22 +48,37 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     def show(state: SessionState) -> Framed[ControlsView, ErrorView]:
         return error_view(services, state)
 
-    def tick(
-        state: SessionState, shown: int | None, says: str | None
-    ) -> Framed[ControlsView, ErrorView] | ErrorView | Empty | Unchanged:
-        # What is on screen changes by itself only when a newer evaluation is followed, or when
-        # what was waited for is there.
-        newest, _ = sides(services, state)
-        if newest is None or newest.step != shown:
-            return error_view(services, state)
-        return error_view(services, state).content() if is_judging(says or "") else UNCHANGED
-
     mounted = Mounted("error_maps", session, frame, show, [], timer)
-    mounted.on_tick(tick, inputs=[controls.step, notice])
+    mounted.on_tick(
+        lambda state, *shown: error_tick(services, state, *shown),
+        inputs=[controls.step, controls.other_step, notice],
+    )
     wire_button(bar, services, mounted, inspected)
     _wire_choices(controls, mounted, services)
     _wire_position(controls, mounted, services)
     return mounted
+
+
+def error_tick(
+    services: Services,
+    state: SessionState,
+    shown: float | None,
+    other_shown: float | None,
+    says: str | None,
+) -> Framed[ControlsView, ErrorView] | ErrorView | Empty | Unchanged:
+    """Return what time has changed: a newer evaluation is followed, what was waited for is there.
+
+    Args:
+        services: what the page works with.
+        state: what the browser looks at.
+        shown: step of A on screen.
+        other_shown: step of B on screen; counts only where there is one.
+        says: the page's notice.
+    """
+    a, b = sides(services, state)
+    if a is None or a.step != shown or (b is not None and b.step != other_shown):
+        return error_view(services, state)
+    return error_view(services, state).content() if is_judging(says or "") else UNCHANGED
 
 
 def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> None:
@@ -80,6 +96,9 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
             return state  # the list was left without a choice
         return state.on_errors(other_run=other, other_step=None, other_network=None)
 
+    def threshold(state: SessionState, score: float) -> SessionState:
+        return state.on_errors(score_threshold=within(score, SHOWN_SCORES))
+
     for key, control, choose in (
         ("group", controls.group, lambda s, v: s.on_errors(group=None if v == ALL_GROUPS else v)),
         ("step", controls.step, step),
@@ -90,8 +109,12 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
         ("order", controls.order, lambda s, v: s.on_errors(order=v)),
         ("class", controls.thing, lambda s, v: s.on_errors(class_name=None if v == ALL else v)),
         ("images", controls.images, lambda s, v: s.on_errors(images=_images(v))),
-        ("threshold", controls.threshold, lambda s, v: s.on_errors(score_threshold=float(v))),
-        ("position", controls.position, lambda s, v: s.on_errors(position=int(v) - 1)),
+        (
+            "threshold",
+            controls.threshold,
+            lambda s, v: s.on_errors(score_threshold=within(v, SHOWN_SCORES)),
+        ),
+        ("position", controls.position, lambda s, v: s.on_errors(position=max(int(v) - 1, 0))),
     ):
         page.on_choice(control.input, choose, key, inputs=[control])
     # Lists are written while the page is on screen; what is chosen or half typed stays.

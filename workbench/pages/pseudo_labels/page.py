@@ -22,6 +22,7 @@ from workbench.session import TRIED_SCORES, SessionState
 from workbench.snapshot_bar import BarView, build_bar, snapshot_tick, snapshot_view, wire_bar
 from workbench.ui import markup, plots
 from workbench.ui.edge import Mounted
+from workbench.ui.inputs import within
 from workbench.ui.palette import css, thing_css
 from workbench.ui.views import Empty, Frame, Framed, Unchanged
 
@@ -218,7 +219,7 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     wire_button(fiftyone, services, mounted, inspected)
     mounted.on_choice(
         slots.threshold.input,
-        lambda state, threshold: state.on_threshold(float(threshold)),
+        lambda state, threshold: state.on_threshold(within(threshold, TRIED_SCORES)),
         "threshold",
         inputs=[slots.threshold],
     )

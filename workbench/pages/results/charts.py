@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Final
 
 import numpy as np
 
-from uda4inst.suites.definition import BENCHMARKS
+from uda4inst.suites.definition import BENCHMARKS, classes_of
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import RowResult, Statistic, View
-from uda4inst.tasks.base import PredictionsKind
 from workbench.ui import plots
 from workbench.ui.markup import section
 from workbench.ui.palette import LINE_COLORS, class_css, semantic_css
@@ -31,15 +31,10 @@ _SOURCE_ONLY_COLOR: Final = "#94a3b8"
 _ORACLE_COLOR: Final = "#a855f7"
 _ROW_COLORS: Final = (
     *(color for color in LINE_COLORS if color != _ORACLE_COLOR),
-    "#0e7490",
-    "#b45309",
+    # Darker ones: no two rows of a suite look alike.
+    *("#0e7490", "#b45309", "#be185d", "#4d7c0f", "#1d4ed8", "#991b1b"),
 )
 _ColorOf = Callable[[str], str | None]
-# Of a task whose predictions are drawn nowhere, classes have no colour.
-_CLASS_COLORS: Final[Mapping[PredictionsKind | None, _ColorOf]] = {
-    "detections": class_css,
-    "label maps": semantic_css,
-}
 _THRESHOLD: Final = "method.score_threshold"
 
 
@@ -98,7 +93,7 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     task = rows[0].task
     # Classes have the name that the measure has for one of them, and the colours of its pictures.
     names = dict(zip(task.measures, task.class_measures, strict=True))
-    key = _CLASS_COLORS.get(task.predictions_kind, lambda _: None)
+    key = _class_colors(rows)
     drawn: dict[str, dict[str, list[_Pair]]] = {
         name: _groups(rows, view, metric, colors) for metric, name in names.items()
     }
@@ -117,6 +112,14 @@ def _figure(rows: Sequence[RowResult], view: View, title: str) -> str:
     )
     figures = "".join(_bars(metric, groups, key) for metric, groups in drawn.items())
     return f'{head}<div class="wb-legend wb-results-legend">{legend}</div>{figures}'
+
+
+def _class_colors(rows: Sequence[RowResult]) -> _ColorOf:
+    """Return what gives a class its colour: none where a task's predictions are drawn nowhere."""
+    task = rows[0].task
+    if task.predictions_kind == "detections":
+        return partial(class_css, names=classes_of(task, *(row.row for row in rows)))
+    return semantic_css if task.predictions_kind == "label maps" else lambda _: None
 
 
 def _groups(

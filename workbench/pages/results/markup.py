@@ -222,7 +222,8 @@ def class_table(
         shown: makes HTML of a cell; by default the paper's number and ours.
         notes: under it; those of the whole report stand elsewhere.
     """
-    return entry(table.title, table.title, _plain(table, shown or _pair) + _under(notes))
+    name, *_ = table.title.split(",")  # what follows changes with the runs and with what is chosen
+    return entry(name, table.title, _plain(table, shown or _pair) + _under(notes))
 
 
 def _plain(table: Table, shown: Callable[[str], str]) -> str:

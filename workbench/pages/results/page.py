@@ -86,13 +86,13 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
         "results", session, frame, lambda state: results_view(services, state), [], timer
     )
     _wire_timer(mounted, head, slots, services)
-    for key, control in (
-        ("folder", head.folder),
-        ("protocol", head.protocol),
-        ("network", head.network),
-    ):
+    mounted.on_choice(folder.input, choose_folder, "folder", inputs=[folder])
+    for key, control in (("protocol", protocol), ("network", network)):
         mounted.on_choice(
-            control.input, lambda s, v, key=key: choose(s, key, v), key, inputs=[control]
+            control.input,
+            lambda s, v, shown, key=key: choose(s, key, v, shown),
+            key,
+            inputs=[control, folder],
         )
     on_action(
         head.folder.focus,
@@ -120,9 +120,18 @@ def _wire_timer(page: Mounted, head: _HeadSlots, slots: _Slots, services: Servic
     page.on_tick(tick, inputs=inputs)
 
 
-def choose(state: SessionState, key: str, value: str | None) -> SessionState:
-    """Return the session on another suite, protocol or network; an emptied folder is the newest."""
-    return state.on_results(**{key: value or None if key == "folder" else value})
+def choose_folder(state: SessionState, value: str | None) -> SessionState:
+    """Return the session on another suite; an emptied folder is the newest."""
+    return state.on_results(folder=value or None)
+
+
+def choose(state: SessionState, key: str, value: str | None, shown: str | None) -> SessionState:
+    """Return the session on another protocol or network, of the suite that is on screen.
+
+    Without a chosen suite the newest is shown: another that has become so since must not take the
+    place of the one whose protocol was chosen.
+    """
+    return state.on_results(**{key: value, "folder": state.results.folder or shown or None})
 
 
 def _build_choices() -> tuple[gr.Dropdown, gr.Radio, gr.Radio]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,6 @@ import gradio as gr
 
 from uda4inst.errors import UserError
 from uda4inst.suites import followed, found, tables
-from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
 from workbench.pages.results.charts import charts
@@ -95,10 +95,12 @@ class OnScreen:
 
 def results_view(services: Services, session: SessionState) -> Framed[HeadView, ResultsView]:
     """Return the page for a session: its controls first, so that they stay usable."""
-    folders = services.suites.folders()
-    chosen = chosen_folder(services.suites, session)
-    choices = [str(folder) for folder in folders]
-    value = None if chosen is None else str(chosen)
+    choices = [str(folder) for folder in services.suites.folders()]
+    value = session.results.folder
+    chosen: Path | None = None
+    with suppress(UserError):  # what is wrong with what was typed is said below
+        chosen = chosen_folder(services.suites, session)
+        value = None if chosen is None else str(chosen)
     protocols = _protocols(services.suites, chosen)
     wanted = session.results.protocol
     head = HeadView(
@@ -109,7 +111,7 @@ def results_view(services: Services, session: SessionState) -> Framed[HeadView, 
         network=session.results.network,
         speeds=_speeds(services, chosen),
     )
-    return Framed(head, lambda: _content(services.suites, chosen, _view(session)))
+    return Framed(head, lambda: _content(services.suites, session))
 
 
 def results_tick(
@@ -126,7 +128,10 @@ def results_tick(
     if session.results.folder is None and shown.folder:
         # Another suite that changed last must not take the place of the one that is read.
         session = session.on_results(folder=shown.folder)
-    folder = chosen_folder(store, session)
+    try:
+        folder = chosen_folder(store, session)
+    except UserError:
+        folder = None
     if folder is None or f'"{_short(store, folder)}"' not in (shown.facts or ""):
         return results_view(services, session)
     changes = ChangesView()
@@ -152,7 +157,10 @@ def chosen_folder(store: SuiteStore, session: SessionState) -> Path | None:
 
 def _speeds(services: Services, folder: Path | None) -> str:
     """Return the measured speeds of all runs, those of the suite too."""
-    more = () if folder is None else (SuiteFolder(folder).runs,)
+    more: list[Path] = []
+    if folder is not None:
+        with suppress(UserError):  # elsewhere: the page itself says so
+            more.append(services.suites.runs_of(folder))
     return speed_table(services.speeds.found(more))
 
 
@@ -176,12 +184,13 @@ def _of_suite(results: SuiteResults, view: View) -> View:
     return protocol if protocol in results.protocols else results.protocols[0], network
 
 
-def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView | Empty:
+def _content(store: SuiteStore, session: SessionState) -> ResultsView | Empty:
+    folder = chosen_folder(store, session)
     if folder is None:
         where = f"No suite lies in {store.root} yet. Run one of the paper's tables with: {COMMAND}"
         return Empty(markup.empty("No suite yet", where))
     results = store.results(folder)
-    view = _of_suite(results, view)
+    view = _of_suite(results, _view(session))
     means, *others = tables.tables(results, [view])
     apart = list(tables.difference_tables(results, *view))
     parts = tables.parts_table(results, *view)

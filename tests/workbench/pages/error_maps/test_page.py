@@ -18,13 +18,14 @@ from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.image_list import ImageList
 from workbench.pages.error_maps import page as error_maps
 from workbench.pages.error_maps.choice import ordered, sides
+from workbench.pages.error_maps.page import error_tick
 from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.pages.train.monitor import run_table
 from workbench.services import Services, make_services
 from workbench.session import SessionState
 from workbench.stores import background
 from workbench.stores.evaluations import Evaluated, PredictionSet
-from workbench.ui.views import Empty
+from workbench.ui.views import UNCHANGED, Empty, Framed
 
 DEMO = SessionState(page="error_maps", run="demo")
 
@@ -150,6 +151,23 @@ def test_error_view__class_without_ground_truth_has_no_ap(services: Services, ru
 def test_error_view__threshold_drops_detections(services: Services, run: Path) -> None:
     none = shown(services, DEMO.on_errors(score_threshold=0.999))
     assert "(0 invented" in none.title_a
+
+
+def test_error_view__worse_than_b_needs_a_b(services: Services, run: Path) -> None:
+    state = DEMO.on_errors(other_run="demo", other_network="student", order="worse than B")
+    assert "worse than B first" in shown(services, state).facts
+    assert "worst first" in shown(services, state.on_errors(other_run=None)).facts
+
+
+def test_error_tick__follows_the_newest_evaluation_of_either_side(
+    services: Services, run: Path, write_run: Callable[..., Path], toy_tree: Path
+) -> None:
+    write_run("other", steps=30, tree=toy_tree / "cityscapes")
+    state = DEMO.on_errors(other_run="other")
+    assert error_tick(services, state, 40, 30, "") is UNCHANGED
+    assert isinstance(error_tick(services, state, 40, 20, ""), Framed)
+    assert isinstance(error_tick(services, state, 20, 30, ""), Framed)
+    assert error_tick(services, DEMO, 40, None, "") is UNCHANGED
 
 
 def test_error_view__position_beyond_the_last_is_the_last(services: Services, run: Path) -> None:

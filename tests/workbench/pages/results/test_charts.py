@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from uda4inst.classes import THING_NAMES
+from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import View
 from uda4inst.tasks.instances import Instances
-from workbench.pages.results.charts import charts
+from workbench.pages.results.charts import charts, row_color
 from workbench.ui.palette import class_css
 
 Draw = Callable[..., str]
@@ -98,3 +99,14 @@ def test_charts__thresholds_have_a_curve(drawn: Draw) -> None:
     assert "upper bound" in html
     assert len(figures(html)) == 4
     assert "Ours over" not in drawn("table2", {})
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_row_color__tells_the_rows_of_a_benchmark_apart(
+    suite: str, tmp_path: Path, suite_factory: ModuleType
+) -> None:
+    results = collect(suite_factory.write_suite(tmp_path / suite, suite, {}))
+    for benchmark in {row.row.benchmark for row in results.rows}:
+        rows = [row for row in results.rows if row.row.benchmark == benchmark]
+        colors = [row_color(row, index) for index, row in enumerate(rows)]
+        assert len(set(colors)) == len(colors)

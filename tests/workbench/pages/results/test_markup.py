@@ -67,7 +67,8 @@ def test_class_table__paper_before_ours(tmp_path: Path, suite_factory: ModuleTyp
     _, ap, _ = tables(results, [STUDENT])
     html = class_table(ap)
     assert '<span class="wb-faint">25.1 /</span> <b>10.0</b>' in html
-    assert "<details" in html
+    assert '<details class="wb-details" data-entry="AP by class">' in html
+    assert "images" in ap.title  # which the name does not follow
 
 
 def test_footnotes__say_what_the_papers_numbers_are(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from uda4inst.run_folder.layout import RunDir, runs_in
 from uda4inst.run_folder.speeds import append_speed
 from uda4inst.suites.folder import SuiteFolder
 from uda4inst.suites.results import SuiteResults, collect
-from workbench.pages.results.page import choose
+from workbench.pages.results.page import choose, choose_folder
 from workbench.pages.results.speeds import speed_table
 from workbench.pages.results.view import (
     ChangesView,
@@ -189,12 +190,57 @@ def test_results_tick__first_suite_appears_by_itself(
 
 
 def test_choose__typed_folder_and_back_to_the_newest(services: Services, folder: Path) -> None:
-    typed = choose(HERE, "folder", str(folder.parent / "nothing"))
+    typed = choose_folder(HERE, str(folder.parent / "nothing"))
     with pytest.raises(UserError, match=r"suite\.yaml"):
         shown(services, typed)
     assert results_view(services, typed).head.folder.value == str(folder.parent / "nothing")
-    assert choose(typed, "folder", "") == HERE
-    assert choose(HERE, "network", "teacher").results.network == "teacher"
+    assert choose_folder(typed, "") == HERE
+
+
+def test_choose__stays_with_the_suite_on_screen(
+    services: Services, folder: Path, suite_factory: ModuleType
+) -> None:
+    newer = suite_factory.write_suite(services.suites.root / "table2-toy", "table2", {})
+    os.utime(newer / "suite.yaml", (2**33, 2**33))
+    state = choose(HERE, "network", "teacher", str(folder))
+    assert state.results.network == "teacher"
+    assert chosen_folder(services.suites, state) == folder
+    other = choose_folder(HERE, str(newer))
+    assert chosen_folder(services.suites, choose(other, "protocol", "coco", str(folder))) == newer
+
+
+@pytest.mark.parametrize("text", ["  ", "~nobody-of-this-name/suites"])
+def test_results_view__what_is_no_path_is_one_message_below_the_controls(
+    services: Services, folder: Path, text: str
+) -> None:
+    state = choose_folder(HERE, text)
+    for view in (results_view(services, state), results_tick(services, state, OnScreen())):
+        assert isinstance(view, Framed)
+        assert view.head.folder.value == text
+        with pytest.raises(UserError, match="SUITE_FOLDER must be"):
+            view.content()
+
+
+def test_results_view__speeds_of_another_place_are_not_read(
+    services: Services, tmp_path: Path, suite_factory: ModuleType
+) -> None:
+    outside = suite_factory.write_suite(tmp_path / "outside" / "table5-toy", "table5", VALUES)
+    (run, *_) = runs_in(SuiteFolder(outside).runs)
+    append_speed(run.speeds, record(network="of the suite"))
+    view = results_view(services, choose_folder(HERE, str(outside)))
+    assert "of the suite" not in view.head.speeds
+    with pytest.raises(UserError, match="must lie in one of the app's folders"):
+        view.content()
+
+
+def test_results_view__classes_of_ones_own_have_their_colour(
+    services: Services, folder: Path
+) -> None:
+    path = SuiteFolder(folder).run("m5-seed0").evaluation_of(9)
+    judged = json.loads(path.read_text())
+    judged["results"]["student"]["cityscapes"]["per_class"]["cone"] = {"AP": 0.5, "AP50": 0.6}
+    path.write_text(json.dumps(judged))
+    assert "cone" in shown(services).charts
 
 
 def test_session__another_run_keeps_the_results_on_screen() -> None:
