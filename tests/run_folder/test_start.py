@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -107,6 +108,19 @@ def test_ask_to_end__the_process_that_is_meant_and_no_other(tmp_path: Path) -> N
     assert ask_to_end(child.pid, started=since, any_of=mine)
     assert child.wait() in STOPPED_CODES
     assert not ask_to_end(child.pid, started=since, any_of=mine)
+
+
+def test_ask_to_end__a_process_that_has_just_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = psutil.Process.cmdline
+    asked = itertools.count()
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda p: told(p) if next(asked) > 3 else [])
+    child = start([sys.executable, "-S", "-c", WAITING, "train", "x"], console=tmp_path / "c")
+    since = creation_time(child.pid)
+    assert since is not None
+    assert ask_to_end(child.pid, started=since, any_of=[["train", "x"]])
+    assert child.wait() in STOPPED_CODES
 
 
 def test_ask_to_end__with_the_processes_it_has_started(tmp_path: Path) -> None:

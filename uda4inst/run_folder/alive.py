@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
@@ -11,6 +12,8 @@ import psutil
 
 # Clocks of the kernel and of Python may differ by a little; process ids are not reused this fast.
 CREATION_TOLERANCE_SECONDS: Final = 5.0
+# How long a process may have no command line: milliseconds, and longer on a busy machine.
+COMMAND_SECONDS: Final = 2.0
 
 
 @cache
@@ -43,11 +46,19 @@ def runs_command(pid: int, arguments: Sequence[str]) -> bool:
         arguments: as they were given to it, whatever comes before and after.
     """
     try:
-        command = psutil.Process(pid).cmdline()
+        command = _command_line(psutil.Process(pid))
     except (psutil.Error, ValueError, OverflowError):
         return False
     wanted, count = list(arguments), len(arguments)
     return any(command[i : i + count] == wanted for i in range(len(command) - count + 1))
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Return what a process was started with; for a moment after its start the system has none."""
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while not (command := process.cmdline()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return command
 
 
 def is_alive(pid: int, *, signed_at: float, created: float | None = None) -> bool:
