@@ -358,3 +358,36 @@ def test_motorcycles_by_step__are_what_their_file_says(scenes: str, row: str, na
     if row == "budget":
         *wrong, last = (f"{int(line['detections']) - int(line['right']):,}" for line in found)
         assert f"{', '.join(wrong)} and {last} on " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "other", "metric", "kind"),
+    [
+        ("balance", "seldom", "none", "AP", "train+motorcycle"),
+        ("balance", "seldom", "none", "AP", "all"),
+        ("balance", "seldom", "budget", "AP", "train+motorcycle"),
+        ("balance", "riders", "budget", "AP", "motorcycle"),
+        ("balance", "riders", "none", "AP", "rider"),
+        ("balance", "seldom", "riders", "AP", "person"),
+        ("balance", "seldom", "riders", "AP", "rider"),
+        ("table5", "m5", "m3", "AP50", "all"),
+        ("table5", "m4", "m3", "AP50", "all"),
+        ("table2", "both", "s2t", "AP50", "all"),
+        ("table4", "groups3", "groups1", "AP50", "all"),
+        ("table4", "groups5", "groups1", "AP50", "all"),
+        ("table4", "groups4", "groups1", "AP50", "all"),
+    ],
+)
+def test_difference_in_text__is_what_its_file_says(
+    name: str, row: str, other: str, metric: str, kind: str
+) -> None:
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    numbers = Numbers(f"{name}_toy_three_sets.csv")
+    value, low, high = minus(other, metric, kind)(numbers, row)
+    assert f"{value}, {low} to {high}" in text
+
+
+def test_excess_of_seldom__is_what_its_file_says() -> None:
+    (left,) = excess(Numbers("balance_toy_three_sets.csv"), "seldom")
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert f"has less than half of the excess of detections holds ({left} %)" in text

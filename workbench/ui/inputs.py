@@ -42,8 +42,13 @@ def checked(components: Sequence[Component], values: Sequence[object]) -> list[o
 
 
 def within(value: float, bounds: tuple[float, float]) -> float:
-    """Return a slider's value within its ends: what is typed beside it may lie beyond."""
-    return min(max(float(value), bounds[0]), bounds[1])
+    """Return a slider's value within its ends: what is typed beside it may lie beyond.
+
+    Example:
+        >>> [within(value, (1, 9)) for value in (-8, 0, 4, 99)]
+        [1.0, 1.0, 4.0, 9.0]
+    """
+    return float(min(max(value, bounds[0]), bounds[1]))
 
 
 def _wanted(component: Component, value: object) -> str:

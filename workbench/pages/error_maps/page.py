@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import gradio as gr
@@ -59,6 +60,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
+def at_place(state: SessionState, place: float) -> SessionState:
+    """Return the session on an image by its place, from 1, as it was typed."""
+    return state.on_errors(position=int(within(place, (1, math.inf))) - 1)
+
+
 def error_tick(
     services: Services,
     state: SessionState,
@@ -114,7 +120,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
             controls.threshold,
             lambda s, v: s.on_errors(score_threshold=within(v, SHOWN_SCORES)),
         ),
-        ("position", controls.position, lambda s, v: s.on_errors(position=max(int(v) - 1, 0))),
+        ("position", controls.position, lambda s, v: at_place(s, v)),
     ):
         page.on_choice(control.input, choose, key, inputs=[control])
     # Lists are written while the page is on screen; what is chosen or half typed stays.

@@ -96,11 +96,12 @@ class OnScreen:
 def results_view(services: Services, session: SessionState) -> Framed[HeadView, ResultsView]:
     """Return the page for a session: its controls first, so that they stay usable."""
     choices = [str(folder) for folder in services.suites.folders()]
-    value = session.results.folder
-    chosen: Path | None = None
-    with suppress(UserError):  # what is wrong with what was typed is said below
+    value, chosen, refused = session.results.folder, None, None
+    try:
         chosen = chosen_folder(services.suites, session)
         value = None if chosen is None else str(chosen)
+    except UserError as error:
+        refused = error
     protocols = _protocols(services.suites, chosen)
     wanted = session.results.protocol
     head = HeadView(
@@ -111,7 +112,13 @@ def results_view(services: Services, session: SessionState) -> Framed[HeadView, 
         network=session.results.network,
         speeds=_speeds(services, chosen),
     )
-    return Framed(head, lambda: _content(services.suites, session))
+
+    def content() -> ResultsView | Empty:
+        if refused is not None:
+            raise refused
+        return _content(services.suites, chosen, _view(session))
+
+    return Framed(head, content)
 
 
 def results_tick(
@@ -184,13 +191,12 @@ def _of_suite(results: SuiteResults, view: View) -> View:
     return protocol if protocol in results.protocols else results.protocols[0], network
 
 
-def _content(store: SuiteStore, session: SessionState) -> ResultsView | Empty:
-    folder = chosen_folder(store, session)
+def _content(store: SuiteStore, folder: Path | None, view: View) -> ResultsView | Empty:
     if folder is None:
         where = f"No suite lies in {store.root} yet. Run one of the paper's tables with: {COMMAND}"
         return Empty(markup.empty("No suite yet", where))
     results = store.results(folder)
-    view = _of_suite(results, _view(session))
+    view = _of_suite(results, view)
     means, *others = tables.tables(results, [view])
     apart = list(tables.difference_tables(results, *view))
     parts = tables.parts_table(results, *view)

@@ -18,7 +18,7 @@ from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.image_list import ImageList
 from workbench.pages.error_maps import page as error_maps
 from workbench.pages.error_maps.choice import ordered, sides
-from workbench.pages.error_maps.page import error_tick
+from workbench.pages.error_maps.page import at_place, error_tick
 from workbench.pages.error_maps.view import ErrorView, error_view
 from workbench.pages.train.monitor import run_table
 from workbench.services import Services, make_services
@@ -168,6 +168,11 @@ def test_error_tick__follows_the_newest_evaluation_of_either_side(
     assert isinstance(error_tick(services, state, 40, 20, ""), Framed)
     assert isinstance(error_tick(services, state, 20, 30, ""), Framed)
     assert error_tick(services, DEMO, 40, None, "") is UNCHANGED
+
+
+@pytest.mark.parametrize("typed", [-8, 0, 1])
+def test_at_place__before_the_first_is_the_first(services: Services, run: Path, typed: int) -> None:
+    assert "1 of 4" in shown(services, at_place(DEMO.on_errors(position=2), typed)).facts
 
 
 def test_error_view__position_beyond_the_last_is_the_last(services: Services, run: Path) -> None:
