@@ -143,7 +143,8 @@ def wire_header(
         return line_and_group(state) | {header.run: _run_choices(services, state)}
 
     def tick(listed: bool, state: SessionState) -> Updates:
-        # A list that is open stays; a run that has just started shows its groups by and by.
+        # A list that was open when this was asked for stays (`ui/lists.py` has presses on one that
+        # changes just after it opened); a run that has just started shows its groups by and by.
         return lists.news(state, line_and_group(state) if listed else everything(state))
 
     outputs = [header.run, header.group, header.line, header.drawing]
