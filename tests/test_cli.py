@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Cli, in_process
+from PIL import Image
 
 from uda4inst import __version__, doctor
 from uda4inst.data.readers import UrbanSyn
@@ -139,6 +140,20 @@ def test_train__exit_code_says_how_it_ended(
 ) -> None:
     monkeypatch.setattr(launch, "train", lambda *_, **__: outcome)
     assert uda4inst("train", "toystreets_smoke")[0] == code
+
+
+@pytest.mark.parametrize("lost", ["street.png", "street_labelIds.png"])
+def test_predict__replaces_no_picture(uda4inst: Cli, tmp_path: Path, lost: str) -> None:
+    for name in ("street.jpg", lost):
+        Image.new("RGB", (8, 4)).save(tmp_path / name)
+    before = (tmp_path / lost).read_bytes()
+    pictures = {"street.png": ("street.png",), "street_labelIds.png": ("street.jpg", lost)}[lost]
+    code, _, err = uda4inst("predict", "no_run", *pictures, "--out", ".")
+    assert code == 2
+    assert "--out must be a folder where results replace no picture" in err
+    assert lost in err
+    assert (tmp_path / lost).read_bytes() == before
+    assert "no_run" in uda4inst("predict", "no_run", *pictures, "--out", "other")[2]
 
 
 @pytest.fixture

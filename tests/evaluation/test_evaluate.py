@@ -230,6 +230,19 @@ def test_evaluate_predictions__own_file_repeats_the_evaluation(
     assert {k: result[k] for k in expected} == expected
 
 
+def test_evaluate_predictions__of_a_network_of_some_classes(
+    streets: Streets, tmp_path: Path
+) -> None:
+    path, classes = tmp_path / "p.jsonl.gz", ["car", "bus"]
+    expected = evaluate_model(
+        ReadsColors(), streets, device="cpu", predictions_path=path, classes=classes
+    )
+    truth = CityscapesLabels(streets.root, "val")
+    result = evaluate_predictions(path, truth, classes=classes)
+    assert {k: result[k] for k in expected} == expected
+    assert result["cityscapes"]["AP"] != evaluate_predictions(path, truth)["cityscapes"]["AP"]
+
+
 def test_evaluate_predictions__images_without_results_are_empty(
     streets: Streets, tmp_path: Path
 ) -> None:

@@ -34,6 +34,20 @@ def test_submission__round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.pixels(), ~MASK)
 
 
+def test_submission__names_that_begin_others(tmp_path: Path) -> None:
+    names = ["1", "10", "100", "11"]
+    for name in names:
+        found = (ScoredMask(2, int(name) / 1000, MASK),)
+        write_submission(tmp_path, [ImagePredictions(name, SIZE, found)])
+    read = read_submission(tmp_path, names)
+    assert {name: [line.score for line in lines] for name, lines in read.items()} == {
+        name: [int(name) / 1000] for name in names
+    }
+    (tmp_path / "1_pred.txt").unlink()  # that of 10 is not its own
+    with pytest.raises(UserError, match=r"image 1 has no 1\*\.txt"):
+        read_submission(tmp_path, names)
+
+
 def test_write_submission__one_name_once(tmp_path: Path) -> None:
     image = ImagePredictions(NAME, SIZE, ())
     with pytest.raises(UserError, match=f"'{NAME}' twice"):

@@ -96,7 +96,8 @@ def test_requests__left_seen_and_taken_once(tmp_path: Path) -> None:
     assert (pending_requests(folder), take_requests(folder)) == ([], frozenset())
     leave_request(folder, "snapshot")
     leave_request(folder, "pause")
-    (folder / "dance").touch()
+    (folder / ".ipynb_checkpoints").mkdir()  # as JupyterLab makes them where people look
     assert pending_requests(folder) == ["pause", "snapshot"]
     assert take_requests(folder) == {"pause", "snapshot"}
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == [".ipynb_checkpoints"]
+    assert take_requests(folder) == frozenset()

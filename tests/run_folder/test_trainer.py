@@ -179,6 +179,14 @@ def test_why_dead__another_host_is_judged_by_its_heartbeat(
     assert why_dead(RunDir(tmp_path), status, now=now) == reason
 
 
+def test_why_dead__another_host_that_seldom_signs_has_four_signatures(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "seldom")
+    create_run(run, config_yaml="training: {heartbeat_seconds: 30}\n")
+    status = Status("running", pid=os.getpid(), host="gpu-box", heartbeat=1000.0)
+    assert why_dead(run, status, now=1119.0) is None
+    assert why_dead(run, status, now=1121.0) == "no sign of life from gpu-box for 121 s"
+
+
 def test_living_trainer__from_its_first_to_its_last_signature(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert living_trainer(run) is None

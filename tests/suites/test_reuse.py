@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def test_take_over__finished_runs_of_the_same_configuration(
     status = json.loads(folder.run("m3-seed0").status.read_text())
     assert status["state"] == "finished"
     assert take_over(folder, expansion) == {}
+
+
+def test_take_over__what_goes_on_in_one_suite_stays_as_it_is_in_the_other(
+    table2: SuiteFolder, expanded: Expand
+) -> None:
+    run = table2.run("both-seed0")
+    run.metrics.write_text('{"step": 1}\n{"step": 2}\n')
+    run.lock.touch()
+    run.control.mkdir(exist_ok=True)
+    (run.control / "stop").touch()
+    weights = run.checkpoints / "00000002" / "student.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.write_bytes(b"weights")
+    folder, expansion = expanded("table5")
+    take_over(folder, expansion)
+    taken = folder.run("m3-seed0")
+    os.truncate(taken.metrics, 12)
+    assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert not taken.lock.exists()
+    assert not taken.control.exists()
+    assert (taken.checkpoints / "00000002" / weights.name).stat().st_ino == weights.stat().st_ino
 
 
 def test_take_over__is_then_skipped_and_reported(

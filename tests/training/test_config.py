@@ -395,3 +395,12 @@ def test_options__a_class_map_that_has_changed_is_refused(minimal: Path, tmp_pat
 def test_load_config__class_map_that_is_not_there(minimal: Path, override: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         load_config(minimal, [override])
+
+
+def test_load_config__names_the_method_that_lacks_a_setting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{MINIMAL}\nmethod: {{ema_decay: 0.9}}\n")  # without its name
+    load_config(path, ["method.edges=true"])
+    assert caplog.messages == ["method.edges=true is no setting of method uda4inst: unused."]

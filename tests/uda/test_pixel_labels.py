@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from uda4inst.models.semantic.prediction import SemanticPrediction
 from uda4inst.structures import TargetSample
@@ -76,3 +77,9 @@ def test_weigh_by_quality__nothing_sure_weighs_nothing() -> None:
     assert labels.learned.weights is not None
     assert not labels.learned.weights.any()
     assert labels.learned.ids.tolist() == labels.best.tolist()
+
+
+@pytest.mark.parametrize("rows", [[-5, 0], [0, -1]])
+def test_quality__rows_are_counted_from_none(rows: list[int]) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        QualityConfig.model_validate({"hidden_rows": rows})

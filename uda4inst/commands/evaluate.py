@@ -266,6 +266,7 @@ def _of_stored(
             dataset,
             protocols=protocols or config.evaluation.protocols,
             only=only,
+            classes=config.class_names,
         )
         for network in networks
     }

@@ -54,6 +54,7 @@ def predict(
     if not math.isfinite(score_threshold):
         raise UserError(f"--score-threshold must be a number from 0 to 1, got {score_threshold}.")
     names = _names(images)
+    _check_are_kept(images, names, out)
     chosen = _chosen(run, root=root, step=step, network=network)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,22 @@ def _names(images: Sequence[Path]) -> list[str]:
             "into two folders."
         )
     return names
+
+
+def _check_are_kept(images: Sequence[Path], names: Sequence[str], out: Path) -> None:
+    """Raise if a result would take the place of a picture.
+
+    Raises:
+        UserError: a picture lies in the results' folder under a name that a result gets.
+    """
+    from uda4inst.formats.label_maps import LABEL_IDS_SUFFIX
+
+    results = {(out / f"{n}{end}").resolve() for n in names for end in (".png", LABEL_IDS_SUFFIX)}
+    if lost := [str(path) for path in images if path.resolve() in results]:
+        raise UserError(
+            f"--out must be a folder where results replace no picture, got {out}, where "
+            f"{', '.join(lost[:3])} would be. Choose another."
+        )
 
 
 def _read(images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:

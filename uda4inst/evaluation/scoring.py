@@ -169,6 +169,7 @@ def evaluate_predictions(
     *,
     protocols: Sequence[str] = PROTOCOLS,
     only: ImageList | None = None,
+    classes: Sequence[str] | None = None,
     workers: int = 1,
     progress: ImagesDone | None = None,
 ) -> dict[str, Any]:
@@ -183,6 +184,7 @@ def evaluate_predictions(
             do.
         protocols: which of `ALL_PROTOCOLS`.
         only: judge these images alone; None for all.
+        classes: judge these alone, those that a network answers for; None for all.
         workers: processes that share the images; more than one pays for hundreds of full-size
             images.
         progress: called after every image.
@@ -216,7 +218,7 @@ def evaluate_predictions(
         "target": str(dataset.root),
         **_unjudged(entries, dataset, places),
         **basis_json(basis_of(dataset, places)),
-        **results_json(scores),
+        **results_json(scores, classes=classes),
     }
 
 

@@ -104,19 +104,21 @@ def read_submission(folder: Path, names: Sequence[str]) -> dict[str, list[MaskLi
 
     Args:
         folder: searched at any depth.
-        names: Cityscapes basenames; each needs exactly one text file, which may be empty.
+        names: Cityscapes basenames; each needs exactly one text file, which may be empty and whose
+            name begins with it, and with no longer one of these.
 
     Raises:
         UserError: every missing, doubled or malformed file of the folder, in one message.
     """
     files = sorted(folder.rglob("*.txt"), key=lambda p: p.name)
     file_names = [p.name for p in files]
+    known = frozenset(names)
     problems: list[str] = []
     found: dict[str, list[MaskLine]] = {}
     for name in names:
         start = bisect.bisect_left(file_names, name)
         stop = bisect.bisect_left(file_names, f"{name}\U0010ffff")
-        match files[start:stop]:
+        match [path for path in files[start:stop] if _is_of(path.name, name, known)]:
             case [one]:
                 found[name] = _read_lines(one, folder, problems)
             case []:
@@ -133,6 +135,12 @@ def read_submission(folder: Path, names: Sequence[str]) -> dict[str, list[MaskLi
             + tail
         )
     return found
+
+
+def _is_of(file_name: str, name: str, known: frozenset[str]) -> bool:
+    """Whether a file that begins with an image's name is not that of a longer name: img1, img10."""
+    longer = (file_name[:length] for length in range(len(name) + 1, len(file_name)))
+    return known.isdisjoint(longer)
 
 
 def _read_lines(path: Path, root: Path, problems: list[str]) -> list[MaskLine]:

@@ -142,12 +142,15 @@ def leave_request(folder: Path, request: Request) -> None:
 
 def pending_requests(folder: Path) -> list[Request]:
     """Return the requests in a folder that nobody has obeyed yet; the folder need not exist."""
-    return [request for request in REQUESTS if (folder / request).exists()]
+    return [request for request in REQUESTS if (folder / request).is_file()]
 
 
 def take_requests(folder: Path) -> frozenset[Request]:
-    """Return the requests in a folder, and delete what lies there: it is being obeyed."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    return frozenset(request for request in REQUESTS if request in names)
+    """Return the requests in a folder, and delete them: they are being obeyed.
+
+    Whatever else lies there stays, such as folders that a file browser makes.
+    """
+    found = frozenset(pending_requests(folder))
+    for request in found:
+        (folder / request).unlink(missing_ok=True)
+    return found

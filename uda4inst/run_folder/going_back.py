@@ -88,7 +88,8 @@ def check_nothing_is_lost(run: RunDir, step: int) -> None:
 def set_aside(run: RunDir, step: int) -> Path | None:
     """Move what a run has after a step into a new folder below `replaced/`; it stays readable.
 
-    A kill leaves every file in one of the two places; the next call moves the rest.
+    A kill, or a full disk, leaves every file in one of the two places, and the run at the newest
+    checkpoint that it still has; the next call moves the rest.
 
     Args:
         run: of one network, at rest.
@@ -104,15 +105,12 @@ def set_aside(run: RunDir, step: int) -> Path | None:
     if not (later.is_lost or later.snapshots):
         return None
     aside = _free(run.path / REPLACED, f"after_{step:08d}")
-    with disk_errors("what is replaced", aside, then="resume again"):
-        if (run.checkpoints / f"{step:08d}").is_dir():
-            write_whole(run.checkpoints / LATEST, f"{step:08d}\n")
+    again = f"`uda4inst resume {run.path} --from {step} --replace`"
+    with disk_errors("what is replaced", aside, then=again):
         into = RunDir(aside)
-        for folder in (into.checkpoints, into.snapshots, into.predictions_of(0).parent):
-            folder.mkdir(parents=True)
-        shutil.copy2(run.config, into.config)
-        if run.metrics.exists():
-            shutil.copy2(run.metrics, into.metrics)
+        # Whole before anything is moved into it: a folder without a run in it would be in the way.
+        with new_folder(aside) as temporary:
+            _lay_out(RunDir(temporary), run)
         moves = [(run.evaluation_of(s), into.evaluation_of(s)) for s in later.evaluations]
         moves += [(run.predictions_of(s), into.predictions_of(s)) for s in later.evaluations]
         moves += [(run.snapshot_of(s), into.snapshot_of(s)) for s in later.snapshots]
@@ -121,7 +119,19 @@ def set_aside(run: RunDir, step: int) -> Path | None:
         for source, target in moves:
             if source.exists():
                 put_in_place(source, target)
+        # Last: whoever resumes without --from before that goes on from a checkpoint that is there.
+        if (run.checkpoints / f"{step:08d}").is_dir():
+            write_whole(run.checkpoints / LATEST, f"{step:08d}\n")
     return aside
+
+
+def _lay_out(into: RunDir, run: RunDir) -> None:
+    """Put into a folder what of a run is copied, and folders for what is moved."""
+    for folder in (into.checkpoints, into.snapshots, into.predictions_of(0).parent):
+        folder.mkdir(parents=True)
+    shutil.copy2(run.config, into.config)
+    if run.metrics.exists():
+        shutil.copy2(run.metrics, into.metrics)
 
 
 def fork(

@@ -96,7 +96,10 @@ def _refuse_foreign(run: RunDir) -> None:
 
 def _patience(run: RunDir) -> float:
     """Return how long a run of another machine may not sign and live: four signatures, or 10 s."""
-    training = read_config_values(run.config).get("training")
+    try:
+        training = read_config_values(run.config).get("training")
+    except FileNotFoundError:
+        training = None
     every = training.get("heartbeat_seconds") if isinstance(training, dict) else None
     four = 4.0 * every if isinstance(every, int | float) else 0.0
     return max(FOREIGN_HEARTBEAT_SECONDS, four)
@@ -152,7 +155,7 @@ def why_dead(run: RunDir, status: Status, *, now: float | None = None) -> str | 
             return None
         return f"process {status.pid} no longer runs"
     age = (time.time() if now is None else now) - status.heartbeat
-    if -_AHEAD_SECONDS <= age <= FOREIGN_HEARTBEAT_SECONDS:
+    if -_AHEAD_SECONDS <= age <= FOREIGN_HEARTBEAT_SECONDS or 0 < age <= _patience(run):
         return None
     if age < 0:
         return f"signed {-age:.0f} s ahead of our clock by {status.host or 'its host'}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from uda4inst.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
 from uda4inst.errors import UserError
@@ -17,6 +18,9 @@ from uda4inst.run_folder.status import is_finished
 from uda4inst.suites.expand import Expansion
 from uda4inst.suites.folder import SuiteFolder, add_record, read_records
 from uda4inst.training.config import config_hash, load_config
+
+# Metrics, speeds, logs; everything else is written as a whole under its name.
+_CHANGED_IN_PLACE: Final = (".jsonl", ".txt")
 
 
 def reusable(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
@@ -38,8 +42,8 @@ def reusable(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
 def take_over(folder: SuiteFolder, expansion: Expansion) -> dict[str, Path]:
     """Copy finished runs from the suites beside this one; return where each came from.
 
-    Files are linked where the file system can, so that nothing is stored twice; a finished run is
-    never written to.
+    Checkpoints, snapshots and predictions are linked where the file system can, so that they are
+    not stored twice. What a run that goes on changes in place is copied, or left out.
 
     Args:
         folder: the suite's; runs that are there already stay.
@@ -73,14 +77,21 @@ def _finished_beside(folder: SuiteFolder) -> dict[str, RunDir]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Make the folder appear whole, of links or copies."""
+    """Make the folder appear whole, of links or copies, but for what belongs to a trainer."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    of_trainers = shutil.ignore_patterns("lock", "control")
     with whole_folder(target) as unfinished:
-        shutil.copytree(source, unfinished, copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(
+            source, unfinished, ignore=of_trainers, copy_function=_link, dirs_exist_ok=True
+        )
 
 
 def _link(source: str, target: str) -> None:
+    """Give a file a second name; a copy to one that is appended to or cut, and where it must be."""
     try:
-        os.link(source, target)
+        if Path(source).suffix not in _CHANGED_IN_PLACE:
+            os.link(source, target)
+            return
     except OSError:
-        shutil.copy2(source, target)
+        pass
+    shutil.copy2(source, target)

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from uda4inst.errors import UserError, did_you_mean
-from uda4inst.methods import METHODS, foreign_keys
+from uda4inst.methods import DEFAULT_METHOD, METHODS, foreign_keys
 from uda4inst.reading import read_text
 from uda4inst.training.hashing import config_hash
 from uda4inst.training.schema import Config, to_yaml
@@ -198,10 +198,10 @@ def _report_unused(values: Mapping[str, Any], overrides: Sequence[_Override]) ->
     method = values.get("method")
     if not isinstance(method, Mapping):
         return
-    foreign = foreign_keys(method)
+    foreign, name = foreign_keys(method), method.get("name", DEFAULT_METHOD)
     for override in overrides:
         if override.keys[0] == "method" and len(override.keys) > 1 and override.keys[1] in foreign:
-            log.warning("%s is no setting of method %s: unused.", override.text, method.get("name"))
+            log.warning("%s is no setting of method %s: unused.", override.text, name)
 
 
 def _nearest(keys: tuple[str, ...]) -> str:

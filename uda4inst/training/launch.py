@@ -288,7 +288,8 @@ def _loop(trainer: Trainer) -> Outcome:
             return trainer.loop()
     except torch.OutOfMemoryError as error:
         saved = latest_step(trainer.run.checkpoints)
-        raise RunFailedError(out_of_memory(trainer.session, error, saved)) from error
+        message = out_of_memory(trainer.session, error, saved, config=trainer.run.config)
+        raise RunFailedError(message) from error
 
 
 def _announce(run: RunDir, parts: _Parts) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -143,8 +144,8 @@ def _milder(config: Config) -> Iterator[tuple[str, Config]]:
 def rehearse(session: Session) -> None:
     """Try the largest step of every stage that is still to come; nothing of it stays.
 
-    Weights, optimizer, method and random numbers are afterwards what they were. On several
-    processes all of them rehearse together.
+    Weights, statistics of batch norm, optimizer, method and random numbers are afterwards what they
+    were. On several processes all of them rehearse together.
 
     Raises:
         UserError: a step does not fit into the card's memory.
@@ -178,12 +179,17 @@ def try_step(session: Session, stage: Stage) -> None:
     parameters = [p for trained in stage.trained.values() for p in trained.parameters]
     missing = 0 if session.stage.optimizer.state else 2
     stand_ins = [torch.empty_like(p) for p in parameters for _ in range(missing)]
+    # Batch norm counts what it sees; of the stage's networks the student is the session's own.
+    buffers = [b for trained in stage.trained.values() for b in trained.network.buffers()]
+    before = [buffer.clone() for buffer in buffers]
     try:
         find_gradients(session, stage, full_batch(config, device))
     finally:
         stand_ins.clear()
         for parameter in parameters:
             parameter.grad = None
+        for buffer, kept in zip(buffers, before, strict=True):
+            buffer.copy_(kept)
         set_random_state(state)
 
 
@@ -215,19 +221,22 @@ def full_batch(config: Config, device: torch.device, *, instances: int = _INSTAN
     ).to(device)
 
 
-def out_of_memory(session: Session, error: Exception, saved_step: int | None) -> str:
+def out_of_memory(
+    session: Session, error: Exception, saved_step: int | None, *, config: Path
+) -> str:
     """Return what to tell who ran out of memory in the middle of a run.
 
     Args:
         session: of the run.
         error: torch's.
         saved_step: of the newest checkpoint; None before the first.
+        config: the file that a resumed run reads; of a category group its own.
     """
     kept = "There is no" if saved_step is None else f"Step {saved_step} is kept as"
     return (
         f"a step must fit into the GPU's memory, got {_told(error)} at step {session.step} (stage "
         f"{session.stage.number}). {kept} checkpoint. "
-        f"{_remedy(session.config, _free_gib(session))} Change config.yaml, then resume; where "
+        f"{_remedy(session.config, _free_gib(session))} Change {config}, then resume; where "
         "only pieces of memory are free, PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True helps."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float16, Float32, UInt8
@@ -47,7 +47,7 @@ class QualityConfig(Settings):
         description="Whose share: each image's own (the papers), or the whole batch's (the "
         "authors' code).",
     )
-    hidden_rows: tuple[int, int] = Field(
+    hidden_rows: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = Field(
         default=(0, 0),
         description="Rows at the top and the bottom of a target crop that do not count, for crops "
         "of full height (DAFormer's code: 15 and 120 of 512).",

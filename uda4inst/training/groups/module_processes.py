@@ -99,6 +99,7 @@ class _Work:
         self.at_once = at_once
         self.waiting = [m for m in modules if not is_finished(m)]
         self.running: dict[RunDir, TrainerProcess] = {}
+        self._slots: dict[RunDir, int] = {}
         self.failure = ""
 
     @property
@@ -110,7 +111,8 @@ class _Work:
         """Start waiting modules while there is room."""
         while self.waiting and len(self.running) < self.at_once:
             module = self.waiting.pop(0)
-            self.running[module] = _start(module, slot=self._free_slot())
+            self._slots[module] = slot = self._free_slot()
+            self.running[module] = _start(module, slot=slot)
 
     def stop(self) -> None:
         """Start no more modules and ask those that run to save and stop, once."""
@@ -145,8 +147,8 @@ class _Work:
             child.stop()
 
     def _free_slot(self) -> int:
-        taken = {self.modules.index(module) for module in self.running}
-        return next(n for n in range(len(self.modules)) if n not in taken)
+        taken = {self._slots[module] for module in self.running}
+        return next(n for n in range(self.at_once) if n not in taken)
 
 
 def _start(module: RunDir, *, slot: int) -> TrainerProcess:
