@@ -20,10 +20,13 @@ from uda4inst.evaluation.scoring import evaluate_predictions
 from uda4inst.formats.cityscapes_submission import write_submission
 from uda4inst.formats.coco import write_results
 from uda4inst.formats.image_list import ImageList, write_image_list
-from uda4inst.formats.predictions import ImagePredictions, ScoredMask
+from uda4inst.formats.predictions import ImagePredictions, ScoredMask, to_line, writing_text
+from uda4inst.run_folder.layout import RunDir, create_run
 from uda4inst.training import launch
 from uda4inst.training.config import load_config, to_yaml
+from uda4inst.training.groups.modules import module_config
 from uda4inst.training.journal import RunFailedError
+from uda4inst.training.validation import open_validation
 
 
 @pytest.fixture
@@ -206,6 +209,33 @@ def test_evaluate__predictions_for_any_labelled_data_set(
     assert out.splitlines()[-1].endswith(" train")
     assert f"judged on {len(judged)} of {len(judged)} images of UrbanSyn" in out
     assert f"predictions, {len(judged)} of {len(judged)} images, per cent" in out
+
+
+def test_evaluate__stored_predictions_of_a_group_are_judged_on_its_classes(
+    uda4inst: Cli, toy: Path, tmp_path: Path
+) -> None:
+    roots = [f"data.{part}.root={toy / 'cityscapes'}" for part in ("target", "val")]
+    settings = [f"data.source.root={toy / 'urbansyn'}", *roots, f"run.root={tmp_path}"]
+    whole = load_config("toystreets_smoke", [*settings, "run.name=whole", "method.groups=two"])
+    module = module_config(whole, whole.category_groups[-1])
+    run = RunDir(Path(module.run.root) / module.run.name)
+    create_run(run, config_yaml=to_yaml(module))
+    truth, labels = open_validation(module), module.method.class_labels
+    with writing_text(run.predictions_of(4) / "student.jsonl.gz", compressed=True) as write:
+        for index in range(len(truth)):
+            objects = truth.read_instances(index)
+            found = tuple(
+                ScoredMask(int(label), 0.9, objects.ids == number)
+                for number, label in enumerate(objects.labels, start=1)
+                if int(label) in labels
+            )
+            write(to_line(ImagePredictions(truth.basename(index), truth.size_of(index), found)))
+    run.evaluation_of(4).write_text(json.dumps({"step": 4, "results": {"student": {}}}))
+    code, out, err = uda4inst("evaluate", str(run.path), "--protocol", "cityscapes", "--json")
+    assert (code, err) == (0, "")
+    judged = json.loads(out)["results"]["student"]["cityscapes"]
+    assert {name for name, scores in judged["per_class"].items() if scores} <= {*module.class_names}
+    assert judged["AP"] == 1
 
 
 def test_evaluate__predictions_by_pixels(uda4inst: Cli, judged: ImageTree) -> None:

@@ -72,6 +72,19 @@ def taken_from(other: str) -> Cell:
     return lambda numbers, row: minus(row)(numbers, other)
 
 
+def minus_it(this: str) -> Cell:
+    """The difference of one row to the others, whichever of the two the file subtracts."""
+
+    def cell(numbers: Numbers, row: str) -> list[str]:
+        try:
+            return taken_from(this)(numbers, row)
+        except KeyError:
+            value, high, low = numbers.three("low", "high", row, "AP difference", "all", this)
+            return [_signed(-number) for number in (value, low, high)]
+
+    return cell
+
+
 def gap(metric: str = "AP") -> Cell:
     """The share of the gap in per cent, with its interval."""
     return lambda numbers, row: [
@@ -127,6 +140,7 @@ class Table:
 
 
 M = ("m1", "m2", "m3", "m4", "m5", "oracle")
+THRESHOLDS = tuple(f"threshold{number}" for number in (50, 60, 70, 80, 90, 95))
 EHTDI = ("source_only", "dacs", "mixing", "pixels", "classes", "ehtdi", "edges", "oracle")
 EHTDI_WITHOUT = {
     "mixing": ["dacs"],
@@ -203,6 +217,20 @@ TABLES = (
         "balance_toy_three_sets.csv",
         ("none", "budget", "riders", "seldom", "oracle"),
         {1: found("motorcycle"), 2: found("train"), 3: found("rider")},
+    ),
+    Table(
+        "results.md",
+        "| threshold (student, Cityscapes AP, last step; 6 runs) ",
+        "thresholds_toy_three_sets.csv",
+        ("source_only", *THRESHOLDS, "oracle"),
+        {1: runs(), 2: minus("source_only"), 3: gap(), 4: minus_it("threshold90")},
+    ),
+    Table(
+        "results.md",
+        "| threshold: precision / recall in per cent, detections for every object |",
+        "thresholds_toy_three_sets.csv",
+        ("source_only", *THRESHOLDS, "oracle"),
+        {1: found("truck"), 2: found("train"), 3: found("motorcycle"), 4: found("rider")},
     ),
     Table(
         "results.md",
@@ -376,6 +404,12 @@ def test_motorcycles_by_step__are_what_their_file_says(scenes: str, row: str, na
         ("table4", "groups3", "groups1", "AP50", "all"),
         ("table4", "groups5", "groups1", "AP50", "all"),
         ("table4", "groups4", "groups1", "AP50", "all"),
+        ("thresholds", "threshold90", "threshold80", "AP", "all"),
+        ("thresholds", "threshold90", "threshold80", "AP50", "all"),
+        ("thresholds", "threshold90", "threshold80", "AP", "person"),
+        ("thresholds", "threshold90", "threshold50", "AP", "truck"),
+        ("thresholds", "threshold90", "threshold50", "AP", "bus"),
+        ("thresholds", "threshold50", "source_only", "AP", "truck"),
     ],
 )
 def test_difference_in_text__is_what_its_file_says(
