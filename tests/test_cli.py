@@ -26,7 +26,7 @@ from uda4inst.training import launch
 from uda4inst.training.config import load_config, to_yaml
 from uda4inst.training.groups.modules import module_config
 from uda4inst.training.journal import RunFailedError
-from uda4inst.training.validation import open_validation
+from uda4inst.training.validation import require_validation
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_evaluate__stored_predictions_of_a_group_are_judged_on_its_classes(
     module = module_config(whole, whole.category_groups[-1])
     run = RunDir(Path(module.run.root) / module.run.name)
     create_run(run, config_yaml=to_yaml(module))
-    truth, labels = open_validation(module), module.method.class_labels
+    truth, labels = require_validation(module), module.method.class_labels
     with writing_text(run.predictions_of(4) / "student.jsonl.gz", compressed=True) as write:
         for index in range(len(truth)):
             objects = truth.read_instances(index)
