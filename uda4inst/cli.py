@@ -1,9 +1,10 @@
 """`uda4inst`: training, evaluation, other programs' formats, tables, data, installation.
 
 Exit codes: 0 done (a run stopped through its control folder counts as done), 2 a mistake of the
-user with one message, 1 a run that failed, 143 and 130 a training that saved and stopped on
-SIGTERM and Ctrl-C. Commands import what they need when they run, so that help is quick; packages
-beside the core add commands of their own (`commands/plugged_in.py`).
+user with one message, 1 a run that failed or data in which `data check` found an error, 143 and 130
+a training that saved and stopped on SIGTERM and Ctrl-C. Commands import what they need when they
+run, so that help is quick; packages beside the core add commands of their own
+(`commands/plugged_in.py`).
 """
 
 from __future__ import annotations

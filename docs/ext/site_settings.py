@@ -22,8 +22,11 @@ SHARED: Final = "method"
 FIRST_DATA_SET: Final = "data.source"
 # What a description says where a value comes from.
 SOURCES: Final = {
-    "the paper": r"\b[Pp]aper\b(?! names none)",
+    "the paper": r"\b[Pp]apers?\b(?! names none)",
     "the authors' code": r"authors' (v1 |later )?code",
+    "DAFormer": r"\bDAFormer(: |\)|'s code: )",
+    "DACS": r"\bDACS(: |, )",
+    "EHTDI": r"\(EHTDI: ",
     "MC-PanDA": r"MC-PanDA",
     "Mask2Former": r"\(Mask2Former:",
     "ours": r"\bours\b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
+from uda4inst.models.memory import FILE
 from uda4inst.settings import Settings
 from workbench.gate.options import make_parser
 
@@ -43,6 +45,29 @@ def test_setting_of__type_range_default_source(
 ) -> None:
     found = site_settings.setting_of(name, Example.model_fields[name])
     assert (found.type, found.range, found.default, found.sources) == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "sources"),
+    [
+        ("A pixel surer than this (EHTDI: 0.95).", ("EHTDI",)),
+        ("A pixel is sure (DACS, DAFormer: 0.968).", ("DACS", "DAFormer")),
+        ("Rows that do not count (DAFormer's code: 15 and 120 of 512).", ("DAFormer",)),
+        ("SegFormer (mit_) and DAFormer (daformer_) with this encoder.", ()),
+        ("Weight of the old teacher (papers: 0.999, DACS: 0.99).", ("the paper", "DACS")),
+    ],
+)
+def test_sources_of__other_methods(description: str, sources: tuple[str, ...]) -> None:
+    assert site_settings.sources_of(description) == sources
+
+
+def test_memory_table__is_what_was_counted() -> None:
+    page = (Path(__file__).parents[2] / "docs/gpu.md").read_text(encoding="utf-8")
+    counted = json.loads(FILE.read_text(encoding="utf-8"))["networks"]
+    kinds = ("bf16", "bf16, checkpointed", "fp32", "fp32, checkpointed")
+    for preset, memory in counted.items():
+        shown = " | ".join(f"{memory['gib_per_megapixel'][kind]:.2f}" for kind in kinds)
+        assert f"\n| {preset} | {shown} |\n" in page
 
 
 def test_all_groups__have_every_setting_once_a_method() -> None:

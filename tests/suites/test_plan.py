@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from uda4inst.errors import UserError
 from uda4inst.suites import plan
 from uda4inst.suites.plan import plan_suite
 from uda4inst.toystreets.write import BeingWritten
@@ -55,3 +56,17 @@ def test_to_do__a_first_stage_only_where_a_run_starts_from_it(tmp_path: Path) ->
     assert [run.name for run in made.to_do] == [m3.stage1, m3.name]
     finish(m3.name)
     assert made.to_do == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "rows"),
+    [("semantic", "paper", ()), ("table1", "toy", ("synthia_uda4inst",))],
+)
+def test_plan__of_no_runs_is_refused(
+    tmp_path: Path, name: str, scale: str, rows: tuple[str, ...]
+) -> None:
+    with pytest.raises(
+        UserError, match=f"rows with data at its scale, got {name} at scale {scale}"
+    ):
+        plan_suite(name, scale, seeds=[0], rows=rows, root=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,10 @@ def evaluate(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Instead of a run: a Cityscapes submission folder or COCO results JSON."),
+        typer.Option(
+            help="Instead of a run: a Cityscapes submission folder, COCO results JSON, or a run's "
+            "predictions file (.jsonl.gz)."
+        ),
     ] = None,
     target: Annotated[
         Path | None,

@@ -78,7 +78,7 @@ class DatasetRef(Settings):
     class_map: str | None = Field(
         None,
         min_length=1,
-        description="File that maps the data set's class names to ours, or to nothing "
+        description="File that maps the data set's class names to the eight, or to nothing "
         "(docs/datasets). Empty: by their usual names.",
     )
     class_map_hash: str | None = Field(

@@ -63,7 +63,11 @@ ScoreThreshold = Annotated[
 ]
 EmaDecay = Annotated[
     float,
-    Field(ge=0, le=1, description="Weight of the old teacher in each update (paper: 0.999)."),
+    Field(
+        ge=0,
+        le=1,
+        description="Weight of the old teacher in each update (papers: 0.999, DACS: 0.99).",
+    ),
 ]
 
 

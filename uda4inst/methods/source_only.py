@@ -5,9 +5,9 @@ source crops alone; target images lend their colour statistics when LAB alignmen
 
     L = L_task(f(x_S), y_S)
 
-Departures. Paper and authors: 10k steps (paper), 40k (their later runs), one network per category
-group; source images recoloured before training. Ours: one network; each source crop is aligned to
-the target crop of its batch (see `uda4inst.py`). Without LAB alignment this is plain supervised
+Departures. Paper and authors: 10k steps (paper), 40k (their later runs); source images recoloured
+before training. Ours: each source crop is aligned to the target crop of its batch (see
+`uda4inst.py`). Without LAB alignment this is plain supervised
 training. It works for every task.
 """
 

@@ -231,7 +231,8 @@ class UDA4InstConfig(MethodConfig):
 
     Example: Table 2's rows are `method.mixing.s2t=false method.mixing.t2s=false` (none, source
     only), `method.mixing.t2s=false` (S2T only), `method.mixing.s2t=false` (T2S only) and the
-    defaults (both), each with `method.groups=one`; Table 5's M3 adds `method.pool.enabled=false`.
+    defaults (both), each with `method.groups=one method.pool.enabled=false`; the last is Table 5's
+    M3.
     """
 
     name: Literal["uda4inst"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride] frozen

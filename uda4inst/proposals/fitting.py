@@ -231,7 +231,7 @@ def _paper_values(choice: _Choice, crop: Crop, note: str) -> Values:
 def _toy_values(crop: Crop) -> Values:
     return {
         "model": {
-            "preset": Because("tiny", "Without a GPU: 3.6 M parameters, and no result to be had."),
+            "preset": Because("tiny", "Without a GPU: 3.7 M parameters, and no result to be had."),
             "weights": Because("toystreets", "In the package; trained on drawn scenes alone."),
             "num_points": Because(2048, f"Points of the mask losses: {_DEMO}."),
         },

@@ -39,7 +39,7 @@ _VERSIONED: Final = ("torch", "transformers", "accelerate", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Where everything of one run lies; see the design document, section 7."""
+    """Where everything of one run lies; docs/reference/files.md tells of each."""
 
     path: Path
 

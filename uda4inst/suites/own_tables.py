@@ -103,7 +103,7 @@ EXTENSIONS: Final = Suite(
     "extensions",
     "Label-free extensions",
     "One network with bidirectional mixing and the pool, and the same with one extension "
-    "each. Not in the paper. The teacher's evaluation is the report's other network.",
+    "each. Not in the paper. Where the teacher is judged, it is the report's other network.",
     (
         _SOURCE_ONLY,
         _extension_row("plain", "UDA4Inst, one network", {}),

@@ -142,6 +142,11 @@ def plan_suite(
         )
 
     chosen = expanded(wanted, rows)
+    if not chosen.runs:
+        raise UserError(
+            f"suite must have rows with data at its scale, got {name} at scale {scale}, where none "
+            "has any. Choose another scale, or other --rows."
+        )
     known = {*chosen.rows, *folder.recorded_rows(place)}
     everything = expanded([*earlier, *wanted], sorted(known))
     folder.check_unchanged(place, everything)

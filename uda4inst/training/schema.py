@@ -82,7 +82,7 @@ class ModelConfig(Settings):
 
     preset: PresetName = Field(
         default="tiny",
-        description="Mask2Former with this backbone, for instances: tiny (3.6 M parameters) is "
+        description="Mask2Former with this backbone, for instances: tiny (3.7 M parameters) is "
         "ToyStreets' own; of swin_t to swin_l there are COCO weights on the hub, of r50 and r101 "
         "(ResNet) in the authors' format, which uda4inst convert reads. For semantic maps: "
         "SegFormer (mit_) and DAFormer (daformer_) with this MiT encoder, of which nvidia/mit-b0 "
