@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypedDict
 
@@ -68,6 +69,9 @@ PAGES: Final[dict[PageName, PageModule]] = {
     "error_maps": error_maps,
     "results": results,
 }
+# Of two tabs opened one soon after the other, the second may be heard of first: the browser says when
+# each was, in milliseconds since its page was loaded.
+_SAY_WHEN: Final = "(session, when) => [session, performance.now()]"
 # Pictures sent to browsers are deleted from the temporary folder after an hour.
 _CACHE_SECONDS: Final = 3600
 # Gradio keeps a megabyte of each browser page that ever was; beyond so many the one that has been
@@ -149,11 +153,14 @@ def _wire_tabs(
     """Let a tab put its page on screen, and only that page's timer run; return the events."""
     events: dict[str, Dependency] = {}
     timers = {name: page.timer for name, page in pages.items()}
+    when = gr.Number(0, visible=False)
 
-    def to_page(name: PageName) -> Callable[[SessionState], Updates]:
-        def turn(state: SessionState) -> Updates:
+    def to_page(name: PageName) -> Callable[[SessionState, float], Updates]:
+        def turn(state: SessionState, opened: float) -> Updates:
+            if opened < state.opened:
+                return {session: state}  # late: another tab has been opened since
             clocks = {timer: gr.Timer(active=page == name) for page, timer in timers.items()}
-            return {session: state.on_page(name), **clocks}
+            return {session: replace(state.on_page(name), opened=opened), **clocks}
 
         return turn
 
@@ -162,8 +169,10 @@ def _wire_tabs(
             tab.select,
             to_page(name),
             name=f"app_open_{name}",
-            inputs=[session],
+            inputs=[session, when],
             outputs=[session, *timers.values()],
+            js=_SAY_WHEN,
+            trigger_mode="multiple",
         )
         pages[name].redraw_after(opened, "opened")
         events[f"opened_{name}"] = opened

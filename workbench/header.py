@@ -197,7 +197,11 @@ def _wire_choices(
                 title="Not found",
             )
         first = replace(
-            first_session(services), preset=state.preset, turn=state.turn, held=state.held
+            first_session(services),
+            preset=state.preset,
+            opened=state.opened,
+            turn=state.turn,
+            held=state.held,
         )
         state, missing = session_at(query, first, services.runs.names())
         if missing:

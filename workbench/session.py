@@ -114,6 +114,7 @@ class SessionState:
         data: what the Data page shows.
         results: what the Results page shows.
         preset: that filled the form of a new run, or None before it is filled.
+        opened: when the page was put on screen, by the browser's clock; no choice, like `turn`.
         turn: how many choices led here. As no choice itself, like `held`: sessions that differ in
             nothing else are equal.
         held: what the browser's controls hold, the one thing here that changes in place.
@@ -130,6 +131,7 @@ class SessionState:
     data: DataChoice = DataChoice()
     results: ResultsChoice = ResultsChoice()
     preset: str | None = None
+    opened: float = field(default=0.0, compare=False)
     turn: int = field(default=0, compare=False)
     held: Held = field(default_factory=Held, compare=False, repr=False)
 

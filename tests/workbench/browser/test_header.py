@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,26 @@ pytestmark = pytest.mark.browser
 PEOPLE, VEHICLES = "person, rider, motorcycle, bicycle", "car, truck, bus, train"
 
 
+def _number_of(page: Any, event: str) -> int:
+    """Return Gradio's number of an event."""
+    (number,) = page.evaluate(
+        "name => window.gradio_config.dependencies"
+        ".filter(one => one.api_name === name).map(one => one.id)",
+        event,
+    )
+    return number
+
+
+def _asks(page: Any, event: str) -> Callable[[Any], bool]:
+    """Return whether a request is of an event."""
+    number = _number_of(page, event)
+
+    def whether(request: Any) -> bool:
+        return "/queue/join" in request.url and request.post_data_json["fn_index"] == number
+
+    return whether
+
+
 class Late:
     """Choices of one kind, kept from the app from now on until they are let through.
 
@@ -24,11 +44,7 @@ class Late:
 
     def __init__(self, page: Any, event: str) -> None:
         self._kept: list[tuple[object, Any]] = []
-        (self._number,) = page.evaluate(
-            "name => window.gradio_config.dependencies"
-            ".filter(one => one.api_name === name).map(one => one.id)",
-            event,
-        )
+        self._number = _number_of(page, event)
         page.route("**/queue/join*", self._keep)
 
     def _keep(self, route: Any) -> None:
@@ -38,9 +54,9 @@ class Late:
         else:
             route.continue_()
 
-    def arrive(self, choice: str) -> None:
-        """Let through what was chosen."""
-        through = [route for chosen, route in self._kept if chosen == choice]
+    def arrive(self, choice: str | None = None) -> None:
+        """Let through what was chosen, or all."""
+        through = [route for chosen, route in self._kept if choice in (chosen, None)]
         assert through
         for route in through:
             route.continue_()
@@ -95,3 +111,20 @@ def test_run__the_second_of_quick_choices_is_not_put_back(with_runs: Workbench) 
     choices.arrive("others")
     bench.page.wait_for_function("location.search.includes('run=others')")
     assert shown(bench, "run", HEADER_SECONDS) == ["others"]
+
+
+def test_tabs__the_one_opened_last_stays_when_the_one_before_arrives_later(
+    with_runs: Workbench,
+) -> None:
+    bench = with_runs
+    bench.tab("mixing")
+    bench.page.wait_for_function("location.search.includes('tab=mixing')")
+    late = Late(bench.page, "app_open_pool")
+    bench.page.locator("#page-pool-button").click()
+    bench.tab("train")
+    bench.page.wait_for_function("location.search.includes('tab=train')")
+    with bench.page.expect_request(_asks(bench.page, "pool_show_opened")):
+        late.arrive()  # the page it asks for is drawn once it has been answered
+    assert "tab=train" in bench.page.url
+    with bench.page.expect_request(_asks(bench.page, "train_tick")):
+        pass  # the page on screen is still refreshed
