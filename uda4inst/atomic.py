@@ -68,6 +68,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where it cannot have one; for `shutil.copytree`.
+
+    For files that are replaced, never written in place: a change would show under both names.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it becomes `final` when the block ends without an error.

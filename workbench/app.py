@@ -69,8 +69,8 @@ PAGES: Final[dict[PageName, PageModule]] = {
     "error_maps": error_maps,
     "results": results,
 }
-# Of two tabs opened one soon after the other, the second may be heard of first: the browser says when
-# each was, in milliseconds since its page was loaded.
+# Of two tabs that are opened in quick succession the second may be heard of first: the browser says
+# when each was, in milliseconds since its page was loaded.
 _SAY_WHEN: Final = "(session, when) => [session, performance.now()]"
 # Pictures sent to browsers are deleted from the temporary folder after an hour.
 _CACHE_SECONDS: Final = 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,7 +154,8 @@ def test_loop__out_of_memory_names_the_step_and_keeps_the_checkpoint(
     monkeypatch.setattr(UDA4Inst, "prepare", full_at_ten)
     monkeypatch.setattr(training_memory, "_free_gib", lambda _: 10.0)
     overrides = on_gpu(short_run(tmp_path, "one", "method.groups=one", "training.snapshot_every=0"))
-    said = r"out of memory at step 10 \(stage 2\)\. Step 10 is kept as checkpoint\."
+    config = re.escape(str(tmp_path / "one" / "config.yaml"))
+    said = rf"memory at step 10 \(stage 2\)\. Step 10 is kept as checkpoint\..* Change {config}, "
     with pytest.raises(RunFailedError, match=said):
         launch.train(load_config("toystreets_smoke", overrides))
     run = RunDir(tmp_path / "one")

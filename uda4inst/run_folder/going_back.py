@@ -7,7 +7,6 @@ it will do again to the same bits; that is not asked about.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -15,7 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from uda4inst.atomic import disk_errors, new_folder, put_in_place, write_json, write_whole
+from uda4inst.atomic import (
+    disk_errors,
+    link_or_copy,
+    new_folder,
+    put_in_place,
+    write_json,
+    write_whole,
+)
 from uda4inst.errors import UserError
 from uda4inst.run_folder.checkpoints import LATEST, complete_steps, open_checkpoint
 from uda4inst.run_folder.commit import current_commit
@@ -227,14 +233,7 @@ def _share_checkpoints(new: RunDir, run: RunDir, *, step: int) -> int:
 
 def _share_folder(source: Path, target: Path) -> None:
     """Give files a second name, or copy them where the disk has no such thing."""
-    shutil.copytree(source, target, copy_function=_share)
-
-
-def _share(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    shutil.copytree(source, target, copy_function=link_or_copy)
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -6,12 +6,11 @@ all. Such a run is taken over as it is, with its commit and hardware.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Final
 
-from uda4inst.atomic import TEMPORARY_PREFIX, disk_errors, whole_folder
+from uda4inst.atomic import TEMPORARY_PREFIX, disk_errors, link_or_copy, whole_folder
 from uda4inst.errors import UserError
 from uda4inst.run_folder.layout import RunDir, runs_in
 from uda4inst.run_folder.status import is_finished
@@ -87,11 +86,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Give a file a second name; a copy to one that is appended to or cut, and where it must be."""
-    try:
-        if Path(source).suffix not in _CHANGED_IN_PLACE:
-            os.link(source, target)
-            return
-    except OSError:
-        pass
-    shutil.copy2(source, target)
+    """Give a file a second name; a copy to one that is appended to or cut."""
+    is_changed = Path(source).suffix in _CHANGED_IN_PLACE
+    (shutil.copy2 if is_changed else link_or_copy)(source, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,14 +12,23 @@ from uda4inst.training.groups import module_processes
 GROUPS = [RunDir(Path(name)) for name in "abcd"]
 
 
+class Process:
+    """A trainer that runs until its exit code is set."""
+
+    code: int | None = None
+
+    def poll(self) -> int | None:
+        return self.code
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Modules that were started, with their slots; their processes run until they are removed."""
+    """Modules that were started, with their slots."""
     slots: list[tuple[str, int]] = []
 
-    def start(module: RunDir, *, slot: int) -> SimpleNamespace:
+    def start(module: RunDir, *, slot: int) -> Process:
         slots.append((module.name, slot))
-        return SimpleNamespace(poll=lambda: None)
+        return Process()
 
     monkeypatch.setattr(module_processes, "_start", start)
     return slots
@@ -33,7 +41,10 @@ def test_slots__one_that_has_ended_gives_its_own_to_the_next(
     work = module_processes._Work(GROUPS, at_once=2)
     work.start_next()
     for ended in GROUPS[:2]:
-        del work.running[ended]
+        process = work.running[ended]
+        assert isinstance(process, Process)
+        process.code = 0
+        work.look_after()
         work.start_next()
     assert started == [("a", 0), ("b", 1), ("c", 0), ("d", 1)]
 

@@ -125,7 +125,7 @@ class _Work:
             code = child.poll()
             if code is None:
                 continue
-            del self.running[module]
+            del self.running[module], self._slots[module]
             log.info("category group %s ended with exit code %d", module.name, code)
             if code in (0, *SAVED_CODES):
                 continue
@@ -147,8 +147,7 @@ class _Work:
             child.stop()
 
     def _free_slot(self) -> int:
-        taken = {self._slots[module] for module in self.running}
-        return next(n for n in range(self.at_once) if n not in taken)
+        return next(n for n in range(self.at_once) if n not in self._slots.values())
 
 
 def _start(module: RunDir, *, slot: int) -> TrainerProcess:

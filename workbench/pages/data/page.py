@@ -32,6 +32,7 @@ from workbench.services import Services
 from workbench.session import Overlay, SessionState, TreeChoice
 from workbench.stores.data_sets import SIDES, Side, labels_wanted
 from workbench.ui.edge import Event, Mounted
+from workbench.ui.inputs import within
 from workbench.ui.views import Frame, Unchanged, Updates
 
 TITLE = "Data"
@@ -172,16 +173,23 @@ def _wire_position(side: Side, slot: ImageSlot, choices: _Choices, services: Ser
     )
     choices.bind(
         slot.position.input,
-        lambda state, place: _at(state, side, int(place) - 1),
+        lambda state, place: at_place(services, state, side, place),
         f"{side}_position",
         inputs=[slot.position],
     )
 
 
+def at_place(services: Services, state: SessionState, side: Side, place: float) -> SessionState:
+    """Return the session on an image by its place, from 1, as it was typed; the last if beyond."""
+    last = max(_count(services, state, side), 1)
+    return _at(state, side, int(within(place, (1, last))) - 1)
+
+
 def move(services: Services, state: SessionState, side: Side, direction: int) -> SessionState:
     """Return the session one image further, or back."""
-    last = max(_count(services, state, side) - 1, 0)
-    return _at(state, side, min(max(min(_place(state, side), last) + direction, 0), last))
+    last = max(_count(services, state, side), 1)
+    shown = min(_place(state, side) + 1, last)
+    return at_place(services, state, side, shown + direction)
 
 
 def pick_random(services: Services, state: SessionState, side: Side) -> SessionState:

@@ -60,9 +60,11 @@ def build(services: Services, session: gr.State, app: gr.Blocks) -> Mounted:
     return mounted
 
 
-def at_place(state: SessionState, place: float) -> SessionState:
-    """Return the session on an image by its place, from 1, as it was typed."""
-    return state.on_errors(position=int(within(place, (1, math.inf))) - 1)
+def at_place(services: Services, state: SessionState, place: float) -> SessionState:
+    """Return the session on an image by its place, from 1, as it was typed; the last if beyond."""
+    known = still_judging(services, state) is None
+    last = max(len(ordered(services, state)), 1) if known else math.inf
+    return state.on_errors(position=int(within(place, (1, last))) - 1)
 
 
 def error_tick(
@@ -102,9 +104,6 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
             return state  # the list was left without a choice
         return state.on_errors(other_run=other, other_step=None, other_network=None)
 
-    def threshold(state: SessionState, score: float) -> SessionState:
-        return state.on_errors(score_threshold=within(score, SHOWN_SCORES))
-
     for key, control, choose in (
         ("group", controls.group, lambda s, v: s.on_errors(group=None if v == ALL_GROUPS else v)),
         ("step", controls.step, step),
@@ -120,7 +119,7 @@ def _wire_choices(controls: ControlSlots, page: Mounted, services: Services) -> 
             controls.threshold,
             lambda s, v: s.on_errors(score_threshold=within(v, SHOWN_SCORES)),
         ),
-        ("position", controls.position, lambda s, v: at_place(s, v)),
+        ("position", controls.position, lambda s, v: at_place(services, s, v)),
     ):
         page.on_choice(control.input, choose, key, inputs=[control])
     # Lists are written while the page is on screen; what is chosen or half typed stays.

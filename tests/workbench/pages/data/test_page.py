@@ -120,6 +120,12 @@ def test_move__stays_between_first_and_last(services: Services) -> None:
     assert state.data.source_position == 0
 
 
+@pytest.mark.parametrize(("typed", "place"), [(-8, 0), (0, 0), (1, 0), (3, 2), (4, 3), (99, 3)])
+def test_at_place__is_among_the_images(services: Services, typed: int, place: int) -> None:
+    state = data.at_place(services, START, "target", typed)
+    assert (state.data.target_position, state.data.source_position) == (place, 0)
+
+
 def test_pick_random__another_image(services: Services) -> None:
     state = data.pick_random(services, START, "source")
     assert state.data.source_position in (1, 2, 3)

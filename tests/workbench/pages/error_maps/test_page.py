@@ -170,9 +170,13 @@ def test_error_tick__follows_the_newest_evaluation_of_either_side(
     assert error_tick(services, DEMO, 40, None, "") is UNCHANGED
 
 
-@pytest.mark.parametrize("typed", [-8, 0, 1])
-def test_at_place__before_the_first_is_the_first(services: Services, run: Path, typed: int) -> None:
-    assert "1 of 4" in shown(services, at_place(DEMO.on_errors(position=2), typed)).facts
+@pytest.mark.parametrize(("typed", "place"), [(-8, 0), (0, 0), (1, 0), (3, 2), (4, 3), (99, 3)])
+def test_at_place__is_among_the_images(
+    services: Services, run: Path, typed: int, place: int
+) -> None:
+    state = at_place(services, DEMO.on_errors(position=1), typed)
+    assert state.errors.position == place
+    assert f"{place + 1} of 4" in shown(services, state).facts
 
 
 def test_error_view__position_beyond_the_last_is_the_last(services: Services, run: Path) -> None:
