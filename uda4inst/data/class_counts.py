@@ -92,8 +92,10 @@ _PIXELS: Final = _Kind("pixel_counts", "pixels", lambda _: len(SEMANTIC_CLASSES)
 
 def _remembered(dataset: ImageTree, kind: _Kind, workers: int | None) -> NDArray[np.int64]:
     """Return the counts of (images, classes), from the cache if it has them."""
-    label_files = (path for record in dataset.records for path in record.labels)
-    key = fingerprint(label_files, dataset.name, dataset.split, dataset.options)
+    files = [path for record in dataset.records for path in record.labels]
+    if dataset.options.objects.is_active:
+        files += [path for record in dataset.records for path in dataset.fact_files(record)]
+    key = fingerprint(files, dataset.name, dataset.split, dataset.options)
     path = cache_folder() / kind.folder / f"{key}.npy"
     known = _load(path, (len(dataset), kind.classes(dataset)))
     if known is not None:

@@ -130,9 +130,19 @@ def make_sample(
 
 
 def check_same_size(
-    record: ImageRecord, image_size: Sequence[int], label_size: Sequence[int]
+    record: ImageRecord,
+    image_size: Sequence[int],
+    label_size: Sequence[int],
+    *,
+    path: Path | None = None,
 ) -> None:
     """Raise when the label map of an image has another size than the image.
+
+    Args:
+        record: the files of the image.
+        image_size: its (height, width).
+        label_size: those of the label map.
+        path: which of the label files that is; None for the first.
 
     Raises:
         UserError: the sizes differ; the message has the label file's path.
@@ -140,7 +150,7 @@ def check_same_size(
     if tuple(image_size) != tuple(label_size):
         raise UserError(
             f"label map must have its image's size {tuple(image_size)}, got {tuple(label_size)} "
-            f"({record.labels[0]}). Restore both files from one archive."
+            f"({path or record.labels[0]}). Restore both files from one archive."
         )
 
 

@@ -42,6 +42,7 @@ from uda4inst.formats.image_list import ImageList
 from uda4inst.formats.predictions import basename
 from uda4inst.structures import Domain, Sample, Size
 
+_PARTS: Final = 5  # of a picture's path, by which a list may name it
 Unnumbered = Literal["ignore", "components", "one"]
 _Arrays = TypeVar("_Arrays", bound=InstanceArrays)
 
@@ -137,7 +138,6 @@ class ImageTree(ABC):
     things: ClassVar[tuple[int, ...]] = tuple(range(NUM_THINGS))  # classes it can hold
     owns_all_things: ClassVar[bool] = False  # no groups: every thing pixel has its object
     has_own_names: ClassVar[bool] = False  # its classes are named by people, not by the format
-    labels_things_alone: ClassVar[bool] = False  # what is no object is known to be background
 
     def __init__(
         self,
@@ -216,6 +216,16 @@ class ImageTree(ABC):
     def _read_semantic(self, record: ImageRecord) -> UInt8[np.ndarray, "H W"]:
         """Return the semantic map that `_read` does; overridden where that saves decoding."""
         return self._read(record, want_facts=False)[0].semantic
+
+    def _labels_things_alone(self, record: ImageRecord) -> bool:
+        """Whether what no label of an image names is known to be none of the things."""
+        del record
+        return False
+
+    def fact_files(self, record: ImageRecord) -> Iterable[Path]:
+        """Return the files, beside those of the labels, that an image's facts are read from."""
+        del record
+        return ()
 
     def unused_files(self) -> Iterable[Path]:
         """Return the files of an optional kind that belong to no image of the split."""
@@ -320,7 +330,7 @@ class ImageTree(ABC):
         Objects are label id * 1000 + number, counted per class from 0; ignored thing pixels carry
         their plain label id, as groups do; everything else its label id, 0 where unknown, and
         `BACKGROUND_LABEL_ID` where it is known to be none of the things and no more: what a class
-        map makes nothing, and what a format that labels things alone does not label.
+        map makes nothing, and what labels that are of things alone do not name.
 
         Raises:
             UserError: as `read_labels`, or a class has more than 1,000 objects.
@@ -328,7 +338,7 @@ class ImageTree(ABC):
         found = self._kept(index)
         labels = found if self._relabelling is None else self._relabelling.put_to(found)
         ids = to_instance_ids(labels, self.records[index], self.thing_classes)
-        if self.labels_things_alone:
+        if self._labels_things_alone(self.records[index]):
             ids[(labels.ids == 0) & (labels.semantic == IGNORE_TRAIN_ID)] = BACKGROUND_LABEL_ID
         elif self._relabelling is not None:
             ids[self._relabelling.is_nothing[found.semantic]] = BACKGROUND_LABEL_ID
@@ -367,7 +377,7 @@ def check_sizes(dataset: ImageTree) -> None:
             size = picture_size(record.image)
             for path in record.labels:
                 if path.suffix == ".png":
-                    check_same_size(record, size, read_header(path).size)
+                    check_same_size(record, size, read_header(path).size, path=path)
         except UserError as error:
             offenders.append(str(error))
     if offenders:
@@ -400,5 +410,12 @@ def require_whole(name: str, split: str, root: Path) -> None:
 
 def _places(records: Iterable[ImageRecord], only: ImageList, where: str) -> list[int]:
     """Return the places of listed images, ascending."""
-    known = [(r.sample_id, basename(r.sample_id), r.image.name, r.image.stem) for r in records]
-    return only.places(known, where=where)
+    return only.places([_names_of(record) for record in records], where=where)
+
+
+def _names_of(record: ImageRecord) -> list[str]:
+    """Return what an image may be called in a list, its own name first."""
+    own, parts = record.sample_id, record.image.parts
+    folders = ["".join(f"{part}/" for part in parts[-count:-1]) for count in range(1, _PARTS + 1)]
+    files = [f"{of}{file}" for of in folders for file in (record.image.name, record.image.stem)]
+    return [own, basename(own), *dict.fromkeys((*files, str(record.image)))]

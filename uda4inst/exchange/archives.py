@@ -76,7 +76,8 @@ def write_archive(out: Path, about: Mapping[str, Any], entries: Sequence[Entry])
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
             whole_file(out) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+            # Some systems date files 1970, before the format's first year.
+            zipfile.ZipFile(temporary, "w", strict_timestamps=False) as archive,
         ):
             for entry in (Entry(CONTENTS, data=as_json(contents)), *entries):
                 entry.write(archive)

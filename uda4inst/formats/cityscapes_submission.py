@@ -71,7 +71,7 @@ def write_submission(folder: Path, predictions: Iterable[ImagePredictions]) -> i
     """Write a result folder the official tool reads; return how many images it holds.
 
     Scores keep all their digits (rounding makes ties, and ties change AP). Empty masks are written
-    like any other; detections outside the eight classes have no label id and are left out.
+    like any other, by the image's name or, where that has spaces, its number; detections outside the eight classes have no label id and are left out.
 
     Raises:
         UserError: two images share one Cityscapes name.
@@ -83,12 +83,14 @@ def write_submission(folder: Path, predictions: Iterable[ImagePredictions]) -> i
         if name in seen:
             raise UserError(f"sample_id must be unique in a submission, got {name!r} twice.")
         seen.add(name)
+        # The lines of a text file are split at spaces.
+        prefix = name if len(name.split()) == 1 else f"image{len(seen):06d}"
         lines: list[str] = []
         for number, detection in enumerate(image.detections):
             if not 0 <= detection.label < NUM_THINGS:
                 continue
             thing = THING_CLASSES[detection.label]
-            mask_name = f"{name}_{number:03d}_{thing.name}.png"
+            mask_name = f"{prefix}_{number:03d}_{thing.name}.png"
             pixels = detection.pixels().astype(np.uint8) * 255
             Image.fromarray(pixels).save(folder / mask_name, compress_level=1)
             lines.append(f"{mask_name} {thing.label_id} {float(detection.score)!r}\n")

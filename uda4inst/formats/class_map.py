@@ -131,7 +131,7 @@ def _checked(
             continue
         if folded(name) in found:
             problems.append(f"name must be given once, got {name!r} again")
-        found[folded(name)] = ours
+        found[folded(name)] = None if ours is None else str(ours)
         if ours is not None:
             try:
                 things.index(str(ours))

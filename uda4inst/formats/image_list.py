@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from uda4inst.atomic import disk_errors, write_whole
@@ -55,7 +55,7 @@ class ImageList:
             for name in more:
                 others.setdefault(name, set()).add(index)
         by_name = {name: min(of) for name, of in others.items() if len(of) == 1} | own
-        places = [by_name.get(name, by_name.get(basename(name))) for name in self.names]
+        places = [by_name.get(name, own.get(_without_ending(name))) for name in self.names]
         unknown = [name for name, place in zip(self.names, places, strict=True) if place is None]
         if unknown:
             shown = ", ".join(map(repr, unknown[:_NAMED]))
@@ -66,6 +66,15 @@ class ImageList:
                 "remove these lines."
             )
         return sorted({place for place in places if place is not None})
+
+
+def _without_ending(name: str) -> str:
+    """Return Cityscapes' name in that of a file; any other keeps its folders.
+
+    They may be all that tells an image from one of another data set.
+    """
+    short = basename(name)
+    return name if short in (PurePosixPath(name).name, PurePosixPath(name).stem) else short
 
 
 def read_image_list(path: Path) -> ImageList:

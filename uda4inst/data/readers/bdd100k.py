@@ -8,7 +8,7 @@ Decisions where the format leaves room:
 - An object is a class and a number. Pixels flagged crowd or ignore, and those of a class without a
   number, become ignore, id -1.
 - The semantic map is `labels/sem_seg/masks` where an image has one; else the bitmask's own classes
-  and 255 everywhere else. Pixels it calls a thing but no object owns become ignore.
+  and 255 everywhere else, which is background in evaluation. Pixels it calls a thing but no object owns become ignore.
 - The flags occluded and truncated are the share 1, their absence 0: no more is told.
 - A bitmask that is opaque everywhere has lost its alpha channel in a copy and is refused.
 """
@@ -106,6 +106,9 @@ class BDD100K(ImageTree):
                 index.root / folder,
             )
         return bitmasks, masks
+
+    def _labels_things_alone(self, record: ImageRecord) -> bool:
+        return len(record.labels) == 1  # without a semantic mask
 
     def unused_files(self) -> list[Path]:
         """Return the semantic masks that belong to no image."""

@@ -21,7 +21,12 @@ import cv2
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from uda4inst.classes import LABEL_TO_THING, LABEL_TO_TRAIN_ID, MAX_LABEL_ID
+from uda4inst.classes import (
+    BACKGROUND_LABEL_ID,
+    LABEL_TO_THING,
+    LABEL_TO_TRAIN_ID,
+    MAX_LABEL_ID,
+)
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.files.png import read_map
 from uda4inst.data.files.run_lengths import RunLengths
@@ -44,6 +49,7 @@ INSTANCE_SUFFIX: Final = "_gtFine_instanceIds.png"
 LABEL_SUFFIX: Final = "_gtFine_labelIds.png"
 _FIRST_INSTANCE: Final = 1000  # raw values below are plain label ids
 _FIRST_COUNTABLE: Final = 24  # label ids 24..33 have instances, hence groups
+_COUNTED_AS_NOTHING: Final = (29, 30)  # label ids whose instances are background
 _LICENSE_PLATE: Final = 255  # its id -1, stored in 8 bits
 _UNKNOWN: Final = 254  # no trainId
 _GET: Final = (
@@ -86,15 +92,17 @@ class Cityscapes(ImageTree):
     def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
         """Return the raw instance ids, as the official evaluation reads them.
 
-        With a class map they are made of the mapped labels.
+        With a class map, or a filter of objects, they are made of the labels that these leave.
 
         Raises:
             UserError: the file is missing, damaged, of another layout, or holds an unknown class.
         """
-        if self.options.class_map is not None:
-            return super().read_instance_ids(index)
         path = self.instance_ids_path(index)
         raw = read_map(path, what="instance map", allow={"16-bit gray"}).astype(np.int32)
+        if self.options.class_map is not None or self.options.objects.is_active:
+            ids = super().read_instance_ids(index)
+            ids[np.isin(raw // _FIRST_INSTANCE, _COUNTED_AS_NOTHING)] = BACKGROUND_LABEL_ID
+            return ids
         values = np.flatnonzero(np.bincount(raw.ravel()))
         classes = np.where(values >= _FIRST_INSTANCE, values // _FIRST_INSTANCE, values)
         _check_classes(values[classes > MAX_LABEL_ID], path)

@@ -15,15 +15,23 @@ Decisions where the format leaves room:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Final
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
-from uda4inst.classes import IGNORE_TRAIN_ID, MAX_OWN_CLASSES, THING_CLASSES, THING_NAMES
+from uda4inst.classes import (
+    IGNORE_TRAIN_ID,
+    MAX_OWN_CLASSES,
+    NUM_THINGS,
+    THING_CLASSES,
+    THING_NAMES,
+)
+from uda4inst.data.ego_vehicle import FILE_NAME as EGO_VEHICLE
 from uda4inst.data.files.images import is_image_name, picture_size
 from uda4inst.data.files.listing import FileIndex
 from uda4inst.data.readers.coco_file import (
@@ -90,7 +98,6 @@ class CocoFolder(ImageTree):
     name = "COCO folder"
     usual_domain = "source"
     has_own_names = True
-    labels_things_alone = True
 
     _file: AnnotationFile | None = None
     _places: dict[str, int]
@@ -113,6 +120,9 @@ class CocoFolder(ImageTree):
         labels = (str(path),) if require_labels else ()
         for name in sorted(self._places, key=_natural):
             yield ImageRecord(name, files[self._places[name]], labels, self.domain)
+
+    def _labels_things_alone(self, record: ImageRecord) -> bool:
+        return True
 
     def _annotation_path(self, index: FileIndex, *, is_needed: bool) -> Path | None:
         """Return the annotation file; None where there is none and none is needed."""
@@ -143,7 +153,8 @@ class CocoFolder(ImageTree):
         for folder in folders:
             if not (self.root / folder).is_dir():
                 continue
-            if names := [name for name in index.files(folder) if is_image_name(name)]:
+            names = [name for name in index.files(folder) if is_image_name(name)]
+            if names := [name for name in names if folder or name != EGO_VEHICLE]:
                 return tuple(ListedImage(n, f"{folder}/{n}" if folder else n) for n in names)
         raise UserError(
             f"root must hold images, or an annotation file that lists them, got none ({self.root}, "
@@ -152,7 +163,7 @@ class CocoFolder(ImageTree):
 
     def _find_images(self, index: FileIndex, file_names: list[str]) -> dict[int, str]:
         """Return place in the list -> file, having seen that all are there."""
-        roots = [str(self.root / folder) for folder in self._folders()]
+        roots = {str(self.root / folder): folder for folder in self._folders()}
         start = next(
             (r for name in file_names for r in roots if is_file(Path(f"{r}/{name}"))), None
         )
@@ -161,7 +172,7 @@ class CocoFolder(ImageTree):
                 f"images must lie where the annotation file says, got no {file_names[0]!r:.200} in "
                 f"{', '.join(roots)}. {_GIVE}"
             )
-        folder = "" if start == str(self.root) else start[len(str(self.root)) + 1 :]
+        folder = roots[start]
         there: dict[str, frozenset[str]] = {}
         files: dict[int, str] = {}
         missing: list[Path] = []
@@ -203,10 +214,24 @@ class CocoFolder(ImageTree):
                 f" by {own.path}" if own else "",
             )
 
+    def read_instance_ids(self, index: int) -> Int32[np.ndarray, "H W"]:
+        """Return labels as `ImageTree.read_instance_ids`; crowds of own classes have their ids."""
+        ids = super().read_instance_ids(index)
+        masks = self._masks(self.records[index])
+        own = [mask for mask in masks if mask.is_crowd and mask.label >= NUM_THINGS]
+        if own:
+            crowds = _paint_crowds(own, ids.shape, self.thing_classes.label_ids)
+            np.copyto(ids, crowds, where=(ids == 0) & (crowds > 0))
+        return ids
+
     def _read(
         self, record: ImageRecord, *, want_facts: bool
     ) -> tuple[LabelArrays, ObjectFacts | None]:
         """Return instances in the file's order; nothing is known about them beside."""
+        return _paint(self._masks(record), picture_size(record.image)), None
+
+    def _masks(self, record: ImageRecord) -> list[_Mask]:
+        """Return the annotations of an image, in the file's order."""
         file = self._file
         if file is None:
             raise UserError(f"{self.name} must be opened with labels to read them ({self.root}).")
@@ -226,9 +251,30 @@ class CocoFolder(ImageTree):
                 f"masks must be well-formed, got {error} ({file.path}, image {record.image}). "
                 f"{_MEND}"
             ) from error
-        is_crowd = [bool(annotation.iscrowd) for annotation in annotations]
-        labels = np.array([file.labels[a.category_id] for a in annotations], dtype=np.int64)
-        return _paint(runs, labels, is_crowd, size), None
+        return [
+            _Mask(of, file.labels[one.category_id], bool(one.iscrowd))
+            for of, one in zip(runs, annotations, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mask:
+    """One annotation.
+
+    Args:
+        runs: lengths of alternating runs down its columns, background first.
+        label: thing index.
+        is_crowd: whether it is a crowd.
+    """
+
+    runs: Int64[np.ndarray, " R"]
+    label: int
+    is_crowd: bool
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(self.runs[1::2].sum())
 
 
 def label_of(category: str) -> int | None:
@@ -287,26 +333,33 @@ def _runs_of(annotation: Annotation, size: Size) -> Int64[np.ndarray, " R"]:
         raise ValueError(f"{str(error).rstrip('.')} in {annotation.name}") from error
 
 
-def _paint(
-    runs: list[Int64[np.ndarray, " R"]],
-    labels: Int64[np.ndarray, " A"],
-    is_crowd: list[bool],
-    size: Size,
-) -> LabelArrays:
+def _paint(masks: Sequence[_Mask], size: Size) -> LabelArrays:
     """Draw all masks into one map: crowds first, then objects, the smaller on top."""
     height, width = size
     ids = np.zeros(height * width, dtype=np.int32)  # along columns, as run-length codes are
     semantic = np.full(height * width, IGNORE_TRAIN_ID, dtype=np.uint8)
     # A stable sort: of equal objects the later one is on top.
-    by_area = sorted(range(len(runs)), key=lambda n: -int(runs[n][1::2].sum()))
-    for number in sorted(by_area, key=lambda n: not is_crowd[n]):
-        pixels = foreground(runs[number])
-        ids[pixels] = IGNORE_ID if is_crowd[number] else number + 1
-        semantic[pixels] = _TRAIN_IDS[labels[number]]
-    is_visible = np.bincount(ids + 1, minlength=len(runs) + 2)[2:] > 0
+    by_area = sorted(range(len(masks)), key=lambda n: -masks[n].area)
+    for number in sorted(by_area, key=lambda n: not masks[n].is_crowd):
+        pixels = foreground(masks[number].runs)
+        ids[pixels] = IGNORE_ID if masks[number].is_crowd else number + 1
+        semantic[pixels] = _TRAIN_IDS[masks[number].label]
+    is_visible = np.bincount(ids + 1, minlength=len(masks) + 2)[2:] > 0
     table = np.concatenate(([0], np.where(is_visible, is_visible.cumsum(), 0), [IGNORE_ID]))
+    labels = np.array([mask.label for mask in masks], dtype=np.int64)
     return LabelArrays(
         ids=np.ascontiguousarray(table.astype(np.int32)[ids].reshape(width, height).T),
         labels=labels[is_visible],
         semantic=np.ascontiguousarray(semantic.reshape(width, height).T),
     )
+
+
+def _paint_crowds(
+    masks: Sequence[_Mask], size: tuple[int, ...], label_ids: Int64[np.ndarray, " things"]
+) -> Int32[np.ndarray, "H W"]:
+    """Draw the label ids of crowds, in the order of `_paint`; 0 elsewhere."""
+    height, width = size
+    drawn = np.zeros(height * width, dtype=np.int32)
+    for mask in sorted(masks, key=lambda mask: -mask.area):
+        drawn[foreground(mask.runs)] = label_ids[mask.label]
+    return drawn.reshape(width, height).T

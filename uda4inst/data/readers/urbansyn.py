@@ -84,6 +84,12 @@ class UrbanSyn(ImageTree):
             labels = tuple(files[kind][number] for kind in kinds[1:])
             yield ImageRecord(f"rgb_{number}", files["rgb"][number], labels, self.domain)
 
+    def fact_files(self, record: ImageRecord) -> list[Path]:
+        """Return the `bbox2d` file of an image, where there is one."""
+        number = record.sample_id.removeprefix("rgb_")
+        path = self.root / "bbox2d" / f"bbox2d_{number}.json"
+        return [path] if path.exists() else []
+
     def unused_files(self) -> list[Path]:
         """Return the `bbox2d` files that belong to no image."""
         if not (self.root / "bbox2d").is_dir():
@@ -119,9 +125,7 @@ class UrbanSyn(ImageTree):
 
     def _facts(self, record: ImageRecord, colors: Int64[np.ndarray, " N"]) -> ObjectFacts:
         """Return what `bbox2d` says; NaN where it lists no box of the object's colour."""
-        number = record.sample_id.removeprefix("rgb_")
-        path = self.root / "bbox2d" / f"bbox2d_{number}.json"
-        shares = _read_boxes(path) if path.exists() else {}
+        shares = {c: s for path in self.fact_files(record) for c, s in _read_boxes(path).items()}
         occlusion = np.array([shares.get(c, np.nan) for c in colors.tolist()], dtype=np.float32)
         return ObjectFacts(occlusion, np.full(len(colors), np.nan, np.float32))
 

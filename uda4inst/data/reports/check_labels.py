@@ -32,7 +32,7 @@ _TRAIN_IDS: Final = np.array(
 )
 # Of an image's pixels: fewer things without an object than this are scattered pixels at borders.
 _SCATTERED: Final = 0.001
-_IN_BRACKETS: Final = re.compile(r"\(([^()]+)\)")
+_ENDS: Final = re.compile(r"[,)]")
 _CLASS: Final = re.compile(r"\b(class(?! map)|label id|categor)")
 
 
@@ -44,12 +44,16 @@ def say(error: Exception, path: Path) -> str:
 
 
 def blamed_path(error: Exception, root: Path) -> Path:
-    """Return the file below the root that a message names in brackets, else the root."""
-    for text in _IN_BRACKETS.findall(str(error)):
-        path = Path(text.split(", ")[0])
-        if path != root and path.is_relative_to(root):
-            return path
-    return root
+    """Return the file below the root that a message names in brackets, else the root.
+
+    Paths may have brackets and commas themselves: the shortest one that is there is meant, or else
+    the shortest.
+    """
+    text, below = str(error), "" if root == Path() else f"{root}/"
+    ends = [mark.start() for mark in _ENDS.finditer(text)]
+    starts = [mark.end() for mark in re.finditer(re.escape(f"({below}"), text)]
+    named = [Path(f"{below}{text[start:end]}") for start in starts for end in ends if end > start]
+    return next((path for path in named if path.exists()), named[0] if named and below else root)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,8 @@ Decisions where the formats leave room:
   annotation with `iscrowd` 1, in Cityscapes the plain label id. Where the semantic map names no
   thing, any class could be there: in COCO the area is a crowd of each class the data set can hold,
   in Cityscapes it is the plain id of caravan, which evaluation leaves out.
+- Pixels that are known to be none of the classes, and of which no more is known, become a caravan
+  with a number in a Cityscapes tree: no class, and no place to look away from.
 - COCO's format carries no semantic map; a Cityscapes tree carries it as `labelIds`.
 - Pictures are linked to the originals where the file system can, copied where it cannot; into a
   Cityscapes tree, which is PNG throughout, JPEGs are converted.
@@ -28,9 +30,13 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from uda4inst.atomic import new_folder
-from uda4inst.classes import NUM_THINGS, THING_CLASSES, TRAIN_ID_TO_LABEL
+from uda4inst.classes import (
+    BACKGROUND_LABEL_ID,
+    NUM_THINGS,
+    THING_CLASSES,
+    TRAIN_ID_TO_LABEL,
+)
 from uda4inst.data.files.png import SIGNATURE
-from uda4inst.data.instance_ids import to_instance_ids
 from uda4inst.data.parallel import in_order
 from uda4inst.data.readers import format_name
 from uda4inst.data.records import LabelArrays, check_same_size
@@ -42,6 +48,7 @@ from uda4inst.structures import IGNORE_ID
 
 _FRAME: Final = 19  # the labelled frame of Cityscapes' snippets of 30
 _CARAVAN: Final = 29  # label id; without a number it is ignored
+_NOTHING: Final = 29_000  # with one it is neither a class nor ignored
 _FIRST_THING: Final = THING_CLASSES[0].train_id
 
 
@@ -165,7 +172,8 @@ class _CityscapesImage:
             pixels = self.dataset.read_image(index)
             _write_png(picture, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)))
         truth = self.out / "gtFine" / self.split / self.city
-        raw = to_instance_ids(labels, record)
+        raw = self.dataset.read_instance_ids(index)
+        raw[raw == BACKGROUND_LABEL_ID] = _NOTHING
         raw[(labels.ids == IGNORE_ID) & ~_is_thing(labels)] = _CARAVAN
         _write_png(truth / f"{name}_gtFine_instanceIds.png", raw.astype(np.uint16))
         _write_png(truth / f"{name}_gtFine_labelIds.png", TRAIN_ID_TO_LABEL[labels.semantic])
