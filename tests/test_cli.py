@@ -95,6 +95,7 @@ def test_cli__help_lists_the_commands(uda4inst: Cli) -> None:
         ),
         pytest.param(("evaluate", "--predictions", "b", "--target", "c"), "c", id="no-such-target"),
         pytest.param(("data", "toystreets", "x", "--size", "128"), "HEIGHTxWIDTH", id="bad-size"),
+        pytest.param(("bench", "tiny", "--size", "0x64"), "of one pixel or more", id="no-size"),
         pytest.param(("predict", "r", "no.png"), "IMAGES must exist, got no.png", id="no-image"),
         pytest.param(
             ("predict", "r", "."), "IMAGES must be files, got folders: .", id="image-folder"

@@ -312,6 +312,11 @@ BAD = [
         ("--source", "{urbansyn}", "--target", "{images}", "--out", "file"), "must be new", id="out"
     ),
     pytest.param(
+        ("--source", "{urbansyn}", "--target", "{images}", "--out", "own"),
+        "must be a file NAME.yaml, got own",
+        id="no-suffix",
+    ),
+    pytest.param(
         ("--source", "{coco}", "--target", "{images}", "--out", "taken.yaml"),
         "taken_classes.yaml",
         id="class-map-there",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +110,18 @@ def test_class_counts__damaged_or_unwritable_cache(tree: ToyStreetsTree, own_cac
     (own_cache / "class_counts").rmdir()
     (own_cache / "class_counts").write_text("a file where the folder should be")
     np.testing.assert_array_equal(class_counts(dataset), first)
+
+
+def test_class_counts__count_anew_as_facts_that_a_filter_asks_for_arrive(
+    own_tree: ToyStreetsTree, tmp_path: Path
+) -> None:
+    boxes = own_tree.source_root / "bbox2d"
+    for path in boxes.iterdir():
+        hidden = [box | {"occlusion_percentage": 90.0} for box in json.loads(path.read_text())]
+        path.write_text(json.dumps(hidden))
+    boxes.rename(tmp_path / "later")
+    options = DatasetOptions(objects=ObjectFilter(max_occlusion=0.0))
+    before = class_counts(UrbanSyn(own_tree.source_root, options=options))
+    (tmp_path / "later").rename(boxes)
+    after = class_counts(UrbanSyn(own_tree.source_root, options=options))
+    assert before.sum() > after.sum() == 0

@@ -67,3 +67,9 @@ def test_cityscapes_region__covers_the_authors_share() -> None:
     assert 1 - cityscapes_region((1024, 2048)).mean() == pytest.approx(0.136, abs=0.002)
     assert not cityscapes_region((1024, 2048))[956:].any()
     assert cityscapes_region((1024, 2048))[:765].all()
+
+
+def test_valid_region__a_mask_of_zeros_and_ones(tmp_path: Path) -> None:
+    (tmp_path / "ego_vehicle.png").write_bytes(encode_png(np.eye(4, dtype=np.uint8)))
+    with pytest.raises(UserError, match=r"20 to 255 where .*, got values of at most 1 .*by 255"):
+        valid_region(target(tmp_path, "auto"), (4, 4))

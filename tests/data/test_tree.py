@@ -10,9 +10,11 @@ import pytest
 
 from tests.support.published_trees import write_tree
 from uda4inst.data.config import DatasetRef, FormatName
+from uda4inst.data.readers import ImageFolder, UrbanSyn
 from uda4inst.data.stream.dataset import has_labels, open_dataset
+from uda4inst.data.tree import DatasetOptions, check_sizes
 from uda4inst.errors import UserError
-from uda4inst.formats.image_list import read_image_list, write_image_list
+from uda4inst.formats.image_list import ImageList, read_image_list, write_image_list
 
 
 @pytest.mark.parametrize("name", ["urbansyn", "cityscapes", "synscapes", "synthia", "kitti360"])
@@ -75,3 +77,31 @@ def test_image_tree__only_listed_images_in_the_order_of_the_tree(tmp_path: Path)
         open_dataset(
             ref.model_copy(update={"only": str(images)}), domain="source", labels="instances"
         )
+
+
+def test_image_tree__a_list_names_images_by_the_end_of_their_path(tmp_path: Path) -> None:
+    for name in ("day/0001.png", "day/0002.png", "night/0003.png", "cam_000001_000002_left.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((4, 4, 3), np.uint8))
+
+    def listed(*names: str) -> list[str]:
+        options = DatasetOptions(only=ImageList(names))
+        tree = ImageFolder(tmp_path, require_labels=False, options=options)
+        return [record.sample_id for record in tree.records]
+
+    assert listed("day/0001", "0003.png") == ["day/0001", "night/0003"]
+    assert listed(f"{tmp_path.name}/day/0002.png") == ["day/0002"]
+    assert listed(str(tmp_path / "night/0003.png")) == ["night/0003"]
+    for name in ("night/0001", "night/0002.png", "other/day2/0001", "cam_000001_000002_right"):
+        with pytest.raises(UserError, match=f"must name images of the data set .*{name}"):
+            listed(name)
+
+
+def test_check_sizes__names_the_label_file_that_differs(tmp_path: Path) -> None:
+    for name, size in (("ss/ss_1", (8, 8)), ("panoptic/panoptic_1", (4, 8)), ("rgb/rgb_1", (8, 8))):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir()
+        cv2.imwrite(str(path), np.zeros((*size, 3), np.uint8))
+    with pytest.raises(UserError, match=r"got \(4, 8\) \([^ ]*panoptic_1.png\)"):
+        check_sizes(UrbanSyn(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import zipfile
 from collections.abc import Callable
@@ -189,3 +190,10 @@ def test_unpack_run__packed_data_of_one_file(make_run: MakeRun, tmp_path: Path) 
     )
     with pytest.raises(UserError, match=r"packed data \('bomb'\)"):
         unpack_run(archive, root=tmp_path / "there")
+
+
+def test_pack_run__files_of_1970(evaluated_run: RunDir, tmp_path: Path) -> None:
+    os.utime(evaluated_run.config, (0, 0))
+    archive = pack_run(evaluated_run, tmp_path / "a.zip")
+    done = unpack_run(archive, root=tmp_path / "there")
+    assert done.run.config.read_bytes() == evaluated_run.config.read_bytes()

@@ -131,3 +131,14 @@ def test_mask_line__nonzero_gray_is_the_object_in_every_mode(tmp_path: Path, mod
     (line,) = read_submission(tmp_path, [NAME])[NAME]
     np.testing.assert_array_equal(line.load(SIZE).pixels(), expected)
     assert expected.sum() == MASK.sum()
+
+
+def test_submission__names_with_spaces(tmp_path: Path) -> None:
+    names = ["my photo", "my  photo", "other"]
+    write_submission(
+        tmp_path, [ImagePredictions(n, SIZE, (ScoredMask(2, 1, MASK),)) for n in names]
+    )
+    found = read_submission(tmp_path, names)
+    masks = [line.mask for name in names for line in found[name]]
+    assert len(set(masks)) == 3
+    np.testing.assert_array_equal(found["my photo"][0].load(SIZE).pixels(), MASK)

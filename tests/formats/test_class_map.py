@@ -112,3 +112,8 @@ def test_write_class_map__own_classes_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     write_class_map(path, [MapEntry("Tow-Truck", "tow truck")], own=["tow truck"])
     assert read_class_map(path).label_of("tow truck") == 8
+
+
+def test_read_class_map__own_classes_may_be_numbers(tmp_path: Path) -> None:
+    found = read_class_map(put(tmp_path / "a.yaml", "own: [1]\nclasses: {dog: 1, a: car}\n"))
+    assert (found.label_of("dog"), found.label_of("a")) == (8, 2)

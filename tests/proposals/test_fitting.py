@@ -23,7 +23,7 @@ BASE: dict[str, Any] = {
 
 def sizes(height: int, width: int) -> Sizes:
     aspect = max(height, width) / min(height, width)
-    return Sizes(1, (height, width), (aspect, aspect))
+    return Sizes(1, (height, width), (aspect, aspect), width / height)
 
 
 CITY = sizes(1024, 2048)
@@ -45,6 +45,7 @@ def tenths(side: int, last: int) -> tuple[int, ...]:
         pytest.param(sizes(720, 1280), True, (704, 704), 20, 1408, id="16-to-9"),
         pytest.param(CITY, False, (128, 256), 12, 306, id="cpu"),
         pytest.param(sizes(480, 640), False, (128, 160), 12, 306, id="cpu-4-to-3"),
+        pytest.param(sizes(1280, 720), False, (128, 128), 12, 306, id="cpu-upright"),
         pytest.param(sizes(20, 20), False, (32, 32), 12, 76, id="small"),
     ],
 )

@@ -65,3 +65,14 @@ def test_choose_split__by_the_beginnings_of_names(tmp_path: Path) -> None:
         for wanted in (("train",), ("val", "test"), ("other",))
     ]
     assert names == ["train2017", "validation", "test"]
+
+
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_find_fits__two_annotation_files_of_a_folder_are_two_splits(
+    tmp_path: Path, folder: str
+) -> None:
+    for split in ("train", "val"):
+        write_annotated(tmp_path, f"{folder}{split}.json", f"images/{split}/{split}.png")
+    splits = find_fits(tmp_path)[0].splits
+    found = [(s.name, s.annotations, s.images.records[0].sample_id) for s in splits]
+    assert found == [(s, f"{folder}{s}.json", s) for s in ("train", "val")]

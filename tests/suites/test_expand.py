@@ -177,6 +177,9 @@ def test_expand__override_of_one_preset() -> None:
         pytest.param("table2", "training.stage2_from=x", "stage-1 runs", id="start"),
         pytest.param("table2", "nonsense", "key.sub=value", id="no-equals"),
         pytest.param("table2", "other:seed=3", "must name a preset", id="unknown-preset"),
+        pytest.param(
+            "table2", "toystreets_semantic:seed=3", "a preset of table2", id="of-another-suite"
+        ),
         pytest.param("table2", "optim.lrr=3", "Did you mean optim.lr?", id="unknown-key"),
     ],
 )

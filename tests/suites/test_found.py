@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,5 +128,10 @@ def test_draw_curves__rows_that_were_not_run_are_not_in_the_legend(counted: Path
 
 
 def test_line_style__no_two_of_many_rows_are_alike(counted: Path) -> None:
-    row = collect(counted).row("m4")
-    assert len({tuple(line_style(row, index).items()) for index in range(28)}) == 28
+    results = collect(counted)
+    rows = (results.row("m4"),) * 28
+    many = replace(results, rows=rows)
+    assert len({tuple(line_style(many, index).items()) for index in range(28)}) == 28
+    bounds = [row for row in results.rows if row.row.role == "lower_bound"]
+    sources = replace(results, rows=tuple(bounds * 3))
+    assert len({tuple(line_style(sources, index).items()) for index in range(3)}) == 3

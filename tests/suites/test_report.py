@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from suite_factory import write_resamples
+import yaml
+from suite_factory import write_finished, write_resamples
 
 from uda4inst.suites.catalogue import SUITES
 from uda4inst.suites.figures import draw_chart
@@ -21,7 +22,7 @@ from uda4inst.suites.report import (
 from uda4inst.suites.report_csv import CSV_COLUMNS, csv_text
 from uda4inst.suites.results import collect
 from uda4inst.suites.rows import NETWORKS, PROTOCOLS, View
-from uda4inst.suites.tables import difference_tables, tables
+from uda4inst.suites.tables import difference_tables, provenance, tables
 
 Write = Callable[..., Path]
 VIEW: list[View] = [("cityscapes", "student")]
@@ -323,3 +324,43 @@ def test_tables__rows_apart_with_intervals(write_suite: Write) -> None:
 
 def test_tables__without_resamples_have_no_differences(table5: Path) -> None:
     assert not list(difference_tables(collect(table5), "cityscapes", "student"))
+
+
+def test_markdown__rows_of_several_sources_are_told_apart(write_suite: Write) -> None:
+    rows = ("urbansyn_source_only", "urbansyn_uda4inst", "synscapes_source_only")
+    folder = write_suite(
+        "table1", {row: {0: 10.0 + i} for i, row in enumerate(rows)}, scale="paper"
+    )
+    (everything, _) = difference_tables(collect(with_resamples(folder)), "cityscapes", "student")
+    assert everything.header[1:] == (
+        "w/o UDA (UrbanSyn → Cityscapes)", "UDA4Inst (UrbanSyn → Cityscapes)"
+    )  # fmt: skip
+    assert everything.rows[-1][0] == "w/o UDA (Synscapes → Cityscapes)"
+
+
+def test_markdown__a_finished_run_that_lost_its_evaluation(table5: Path) -> None:
+    shutil.rmtree(table5 / "runs" / "m5-seed0" / "evaluation")
+    text = markdown(collect(table5), VIEW)
+    assert "not finished (finished, not evaluated, not run)" in text
+    for seed in (0, 1):
+        shutil.rmtree(table5 / "runs" / f"m1-seed{seed}" / "evaluation")
+    row = collect(table5).row("m1")
+    assert row.state.startswith("not evaluated: uda4inst evaluate")
+
+
+def test_provenance__command_can_be_pasted_and_says_what_it_was_not_asked_for(
+    write_suite: Write,
+) -> None:
+    folder = write_suite("table2", {})
+    for name in ("none-scenes5-seed0", "none-scenes6-seed1"):
+        write_finished(folder, name, 10.0)
+    path = folder / "suite.yaml"
+    told = yaml.safe_load(path.read_text())
+    runs = [
+        {"name": f"none-scenes{5 + n}-seed{n}", "stage1": "", "scenes": 5 + n, "seed": n}
+        for n in (0, 1)
+    ]
+    words = [*told["command"], "--scenes", "5,6", "--set", "data.crop=[64, 128]"]
+    path.write_text(yaml.safe_dump(told | {"runs": runs, "command": words}))
+    text = provenance(collect(folder))
+    assert "--set 'data.crop=[64, 128]'` (2 of its 4 pairs of scene set and seed)" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,12 @@ def test_report__beside_another_suite_writes_the_table(
     said = capsys.readouterr()
     assert said.out == (instances / "report" / "things.md").read_text() + "\n"
     assert f"written: {instances}/report/things.csv" in said.err
+
+
+def test_share_closed__of_a_rehearsal_is_not_said(instances: Path) -> None:
+    results = collect(instances)
+    things = compare_things([results, results])
+    (m5, *_) = [one for one in things.rows if one.row.key == "m5"]
+    assert things.share_closed(m5) is not None
+    smoke = replace(results, scale=replace(results.scale, rehearsal=True))
+    assert things.share_closed(replace(m5, results=smoke)) is None

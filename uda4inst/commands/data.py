@@ -25,9 +25,11 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UserError: it is not written so.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
-        raise UserError(f"--size must be HEIGHTxWIDTH as in 128x256, got {text!r}.")
+        raise UserError(
+            f"--size must be HEIGHTxWIDTH as in 128x256, of one pixel or more, got {text!r}."
+        )
     return int(match[1]), int(match[2])
 
 

@@ -66,6 +66,8 @@ def init(
 
     map_file = class_map or out.with_name(f"{out.stem}_classes.yaml")
     _require_new(out, *(() if class_map else (map_file,)))
+    if out.suffix not in (".yaml", ".yml"):  # commands know configurations by it
+        raise UserError(f"--out must be a file NAME.yaml, got {out}. Call it {out.name}.yaml.")
     sides = _find_sides(
         Wanted(source or _ask("source", yes=yes), source_format, source_split),
         Wanted(target or _ask("target", yes=yes), target_format, target_split),

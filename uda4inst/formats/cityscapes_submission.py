@@ -71,7 +71,8 @@ def write_submission(folder: Path, predictions: Iterable[ImagePredictions]) -> i
     """Write a result folder the official tool reads; return how many images it holds.
 
     Scores keep all their digits (rounding makes ties, and ties change AP). Empty masks are written
-    like any other, by the image's name or, where that has spaces, its number; detections outside the eight classes have no label id and are left out.
+    like any other; detections outside the eight classes have no label id and are left out. Masks
+    are named as their image or, where that name has spaces, by its number.
 
     Raises:
         UserError: two images share one Cityscapes name.

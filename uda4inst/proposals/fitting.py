@@ -48,11 +48,13 @@ class Sizes:
         looked_at: how many.
         smallest: (height, width) of the one with the shortest side.
         aspects: longer by shorter side, the least and the largest.
+        narrowest: width by height of the one that is narrowest.
     """
 
     looked_at: int
     smallest: tuple[int, int]
     aspects: tuple[float, float]
+    narrowest: float
 
     @classmethod
     def of(cls, dataset: ImageTree) -> Sizes:
@@ -65,7 +67,8 @@ class Sizes:
         places = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
         sizes = [dataset.size_of(place) for place in places]
         aspects = [max(size) / min(size) for size in sizes]
-        return cls(count, min(sizes, key=min), (min(aspects), max(aspects)))
+        narrowest = min(width / height for height, width in sizes)
+        return cls(count, min(sizes, key=min), (min(aspects), max(aspects)), narrowest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def crop_of(source: Sizes, target: Sizes, *, card: Card | None, share: float = 1
     """
     most = _PAPER_SIDE if card else _TOY_SIDE
     side = _whole(min(most, min(target.smallest)) * share)
-    narrowest = min(source.aspects[0], target.aspects[0])
-    width = side if card else min(2 * side, _whole(side * narrowest))
+    narrowest = min(source.narrowest, target.narrowest)
+    width = side if card else min(2 * side, _whole(side * max(narrowest, 1)))
     tenths = _PAPER_TENTHS if card else _TOY_TENTHS
     short_sides = tuple(side * tenth // 10 for tenth in tenths)
     widest = max(source.aspects[1], target.aspects[1])

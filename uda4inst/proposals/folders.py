@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from uda4inst.structures import Domain
 COCO: Final = "coco"
 PLAIN: Final = "images"
 _PREFIX: Final = "instances_"
+_SPLITS: Final = ("train", "val", "test")
 # Annotation files are few in a folder; more JSON than this is an image's each.
 _MOST_JSON: Final = 20
 _NEAR: Final = 50  # folders below that are looked at for a hint
@@ -178,8 +180,10 @@ def _why_unlabelled(kind: type[ImageTree], root: Path, split: str) -> str:
 
 def _coco_splits(root: Path, refusals: dict[str, str]) -> Iterator[SplitSeen]:
     refusals[COCO] = "no annotation file (JSON) was found"
-    for path in _json_files(root):
-        name, own = _split_of(path.relative_to(root))
+    files = list(_json_files(root))
+    in_folder = Counter(path.parent for path in files)
+    for path in files:
+        name, own = _split_of(path.relative_to(root), is_alone=in_folder[path.parent] == 1)
         options = DatasetOptions(annotations=_path(own))
         try:
             categories = read_categories(path)
@@ -209,11 +213,18 @@ def _json_files(root: Path) -> Iterator[Path]:
             yield from found
 
 
-def _split_of(path: Path) -> tuple[str, str | None]:
-    """Return the split of an annotation file, and its path where the split does not tell it."""
+def _split_of(path: Path, *, is_alone: bool) -> tuple[str, str | None]:
+    """Return the split of an annotation file, and its path where the split does not tell it.
+
+    Args:
+        path: of the file, from the root.
+        is_alone: whether it is the only one of its folder, whose name then says the split.
+    """
     stem = path.stem.removeprefix(_PREFIX)
     if path.parent.as_posix() == "annotations":
         return stem, None
+    if not is_alone or stem.startswith(_SPLITS):
+        return stem, path.as_posix()
     return ("train" if path.parent == Path() else path.parent.name), path.as_posix()
 
 

@@ -91,7 +91,10 @@ class Expansion:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command line that asks for the same runs; where they are to lie is left out."""
+        """The command line that asks for the same runs; where they are to lie is left out.
+
+        Of every scene set with every seed, where only some pairs of them were asked for.
+        """
         words = ["uda4inst", "suite", self.suite.name, "--scale", self.scale.name]
         words += ["--seeds", ",".join(map(str, dict.fromkeys(cell.seed for cell in self.cells)))]
         sets = dict.fromkeys(cell.scenes for cell in self.cells if cell.scenes is not None)
@@ -150,7 +153,7 @@ def expand(
             or what the suite sets itself; a resolved configuration is refused.
     """
     chosen = _chosen_rows(suite, rows)
-    parsed = [_parse(override, scale) for override in overrides]
+    parsed = [_parse(override, suite, scale) for override in overrides]
     _check_overrides(parsed, suite)
     runs: dict[str, RunSpec] = {}
     with _each_warning_once():
@@ -320,7 +323,7 @@ def _check_seeds(option: str, seeds: Sequence[int]) -> None:
         )
 
 
-def _parse(text: str, scale: Scale) -> _Override:
+def _parse(text: str, suite: Suite, scale: Scale) -> _Override:
     """Return one key=value or PRESET:key=value of the command line."""
     match = re.fullmatch(r"(?:([A-Za-z0-9_]+):)?([^=:]+)=(.*)", text, flags=re.DOTALL)
     if not match:
@@ -329,10 +332,11 @@ def _parse(text: str, scale: Scale) -> _Override:
             "For example: --set training.batch_size=2"
         )
     preset, key, value = match[1] or "", match[2], match[3]
-    known = sorted(scale.presets.values())
+    benchmarks = {row.benchmark for row in suite.rows}
+    known = sorted({name for of, name in scale.presets.items() if of in benchmarks})
     if preset and preset not in known:
         raise UserError(
-            f"--set must name a preset of scale {scale.name} before the colon "
+            f"--set must name a preset of {suite.name} at scale {scale.name} before the colon "
             f"({', '.join(known)}), got {text!r}."
         )
     return _Override(text, preset, key, f"{key}={value}")

@@ -122,10 +122,14 @@ def color_of(row: RowResult, index: int) -> str:
     return _ORACLE_COLOR if row.row.role == "upper_bound" else _COLORS[index % len(_COLORS)]
 
 
-def line_style(row: RowResult, index: int) -> dict[str, str]:
-    """Return colour and dashes of a row's line, the index-th of its figure.
+def line_style(results: SuiteResults, index: int) -> dict[str, str]:
+    """Return colour and dashes of the line of the index-th row.
 
-    Colours come again after seven rows, then with other dashes: 28 lines can be told apart.
+    Colours come again after seven rows, and those of bounds with the next source, then with other
+    dashes: 28 lines can be told apart.
     """
-    dashes = _DASHES[index // len(_COLORS) % len(_DASHES)]
-    return {"color": color_of(row, index), "linestyle": dashes}
+    row = results.rows[index]
+    before = [other.row.role for other in results.rows[:index]]
+    is_bound = row.row.role in ("lower_bound", "upper_bound")
+    again = before.count(row.row.role) if is_bound else index // len(_COLORS)
+    return {"color": color_of(row, index), "linestyle": _DASHES[again % len(_DASHES)]}

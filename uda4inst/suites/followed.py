@@ -8,7 +8,7 @@ from statistics import mean
 from uda4inst.run_folder.pseudo_labels import STEPS, Thirds
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import RowResult
-from uda4inst.suites.tables import NOTHING, Table
+from uda4inst.suites.tables import NOTHING, Table, named
 
 
 def followed_of(row: RowResult) -> dict[str, Thirds]:
@@ -34,7 +34,7 @@ def followed_table(results: SuiteResults) -> Table | None:
     """Return the pseudo-labels of every row and class as they change; None where there are none."""
     names = results.suite.class_names
     lines = [
-        (row.label, *(_cell(found.get(name)) for name in names), str(followed_runs(row)))
+        (named(results, row), *(_cell(found.get(name)) for name in names), str(followed_runs(row)))
         for row in results.rows
         if (found := followed_of(row))
     ]

@@ -9,7 +9,7 @@ from uda4inst.evaluation.found import MEASURES, SCORE, FoundClass, read_found
 from uda4inst.run_folder.evaluations import Evaluation
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network, ProtocolName, RowResult
-from uda4inst.suites.tables import NOTHING, Table, how_judged
+from uda4inst.suites.tables import NOTHING, Table, how_judged, named
 
 PROTOCOL: Final[ProtocolName] = "cityscapes"
 
@@ -39,7 +39,7 @@ def found_table(results: SuiteResults, network: Network) -> Table | None:
     by_row = [(row, found_of(row, network)) for row in results.rows]
     lines = [
         (
-            row.label_for(network),
+            named(results, row, network),
             *(_cell(found.get(name)) for name in names),
             str(counted_runs(row, network)),
         )

@@ -17,7 +17,7 @@ from uda4inst.suites.figures import line_style
 from uda4inst.suites.found import PROTOCOL, counts_of, together
 from uda4inst.suites.results import SuiteResults
 from uda4inst.suites.rows import Network, RowResult
-from uda4inst.suites.tables import how_judged
+from uda4inst.suites.tables import how_judged, named
 
 _DPI: Final = 110
 CSV_COLUMNS: Final = (
@@ -78,7 +78,7 @@ def draw_curves(results: SuiteResults, curves: Mapping[str, Curve], network: Net
     figure = Figure(figsize=(2.0 * len(names) + 1, 7.5), layout="constrained")
     panels = figure.subplots(len(MEASURES), len(names), squeeze=False, sharex=True)
     drawn = [
-        (row, line_style(row, index), sums(curves[row.key]))
+        (row, line_style(results, index), sums(curves[row.key]))
         for index, row in enumerate(results.rows)
         if row.key in curves
     ]
@@ -94,7 +94,7 @@ def draw_curves(results: SuiteResults, curves: Mapping[str, Curve], network: Net
                     [step for step, _ in known],
                     [value for _, value in known],
                     marker=".",
-                    label=row.label_for(network),
+                    label=named(results, row, network),
                     **style,
                 )
             axes.set_ylim(bottom=0)

@@ -44,6 +44,9 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
 def csv_text(results: SuiteResults, views: Sequence[View]) -> str:
     """Return every number in a line of its own, all digits, per cent.
 
+    But precision and recall are shares, 0 to 1, and detections for every object and pseudo-labels
+    are counts.
+
     The network is the one that was judged: a row without a teacher has its student's numbers once.
     Differences name the row that is taken away in the column `minus`, whose network is
     `minus_network`; they and shares of the gap have the 95 % interval in `low` and `high`.

@@ -185,6 +185,9 @@ class RowResult:
         if finished == len(self.runs) > 0:
             return "finished"
         others = {run.state for run in self.runs if run.evaluation is None}
+        if others == {"finished"} and not finished:
+            return "not evaluated: uda4inst evaluate RUN judges a finished run again"
+        others = {"finished, not evaluated" if one == "finished" else one for one in others}
         if not finished:
             return "not run" if others <= {"not run"} else f"not finished ({', '.join(others)})"
         return f"{finished} of {len(self.runs)} runs"

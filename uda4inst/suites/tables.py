@@ -5,6 +5,7 @@ A row that was not run is in every table and says so.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -66,7 +67,7 @@ def parts_table(results: SuiteResults, protocol: ProtocolName, network: Network)
     if not any(found for line in means for found in line):
         return None
     lines = [
-        (row.label_for(network), *(_cell(found, row) for found in line))
+        (named(results, row, network), *(_cell(found, row) for found in line))
         for row, line in zip(results.rows, means, strict=True)
     ]
     notes = [
@@ -128,17 +129,15 @@ def difference_tables(
     down = [i for i, line in enumerate(cells) if any(line)]
     lines = [
         (
-            rows[i].label_for(network),
+            named(results, rows[i], network),
             *(_difference_cell(cells[i][j], results) if j < i else "" for j in across),
         )
         for i in down
     ]
-    header = ("row minus column", *(rows[j].label_for(network) for j in across))
+    header = ("row minus column", *(named(results, rows[j], network) for j in across))
     note = difference_note([found for line in cells for found in line if found])
     note += f" Judged on {_listed(run.data for row in rows for run in row.runs)}."
-    left_out = [
-        _of_benchmark(results, row) for i, row in enumerate(rows) if i not in {*across, *down}
-    ]
+    left_out = [named(results, row) for i, row in enumerate(rows) if i not in {*across, *down}]
     if left_out:
         note += (
             f" Not compared, as not run or not judged on the same images: {', '.join(left_out)}."
@@ -149,7 +148,7 @@ def difference_tables(
     rare = results.suite.rare
     lines = [
         (
-            f"{row.label_for(network)} − {above.label_for(network)}",
+            f"{named(results, row, network)} − {named(results, above, network)}",
             *(
                 _difference_cell(
                     results.difference(row, above, network, protocol, metric, chosen), results
@@ -224,10 +223,17 @@ def _benchmark_heading(results: SuiteResults, row: RowResult) -> list[tuple[str,
     return [(BENCHMARKS[row.row.benchmark],)] if row is first else []
 
 
-def _of_benchmark(results: SuiteResults, row: RowResult) -> str:
-    """Return a row's label, in a table of several benchmarks with its own."""
+def named(results: SuiteResults, row: RowResult, network: Network | None = None) -> str:
+    """Return a row's label, in a table of several benchmarks with its own.
+
+    Args:
+        results: of the row.
+        row: what is named.
+        network: whose numbers it stands among; None where they are of no network.
+    """
+    label = row.label if network is None else row.label_for(network)
     several = _has_several_benchmarks(results)
-    return f"{row.label} ({BENCHMARKS[row.row.benchmark]})" if several else row.label
+    return f"{label} ({BENCHMARKS[row.row.benchmark]})" if several else label
 
 
 def _has_several_benchmarks(results: SuiteResults) -> bool:
@@ -315,11 +321,13 @@ def provenance(results: SuiteResults) -> str:
         if any(run.evaluation is not None for run in row.runs)
     ]
     times = sorted(run.time for run in runs if run.time)
-    command = " ".join(map(str, results.description.get("command", ())))
+    command = shlex.join(map(str, results.description.get("command", ())))
+    pairs, product = len(results.cells), max(len(results.scenes), 1) * len(results.seeds)
+    some = f" ({pairs} of its {product} pairs of scene set and seed)" if pairs < product else ""
     facts = {
         "Data": _listed(run.data for run in runs),
         "commit": _listed(run.commit for run in runs),
-        "command": f"`{command}`" if command else "",
+        "command": f"`{command}`{some}" if command else "",
         "date": " to ".join(dict.fromkeys((times[0][:10], times[-1][:10]))) if times else "",
         "hardware": _listed(run.hardware for run in runs),
         "configurations": ", ".join(hashes),

@@ -79,8 +79,10 @@ class Things:
     def share_closed(self, row: ThingRow) -> float | None:
         """Return the row's share of the gap between its suite's bounds, per cent; None without.
 
-        Of the scene sets and seeds that all three have.
+        Of the scene sets and seeds that all three have; of a rehearsal none is said.
         """
+        if row.results.scale.rehearsal:
+            return None
         of = row.row.row
         bounds: list[ThingRow] = []
         for role in ("lower_bound", "upper_bound"):

@@ -78,7 +78,10 @@ class Checks:
 
     def command(self, ref: DatasetRef) -> list[str]:
         """Return the arguments that check a data set, after the program's name."""
-        return ["data", "check", ref.format, ref.root, "--split", ref.split, "--json"]
+        words = ["data", "check", ref.format, ref.root, "--split", ref.split, "--json"]
+        for option, file in (("--annotations", ref.annotations), ("--class-map", ref.class_map)):
+            words += [] if file is None else [option, str(file)]
+        return words + ([] if ref.unnumbered == "ignore" else ["--unnumbered", ref.unnumbered])
 
     def start(self, ref: DatasetRef) -> None:
         """Start the check of a data set; what an earlier one found is forgotten.

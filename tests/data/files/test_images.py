@@ -244,3 +244,15 @@ def test_read_picture__largest_png_is_measured_in_bytes_of_its_rows(tmp_path: Pa
 def test_read_picture__blank_jpeg_of_many_pixels(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", Image.new("L", (2000, 2000)), quality=1, optimize=True)
     assert read_picture(path).shape == (2000, 2000, 3)
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+def test_read_picture__jpeg_filled_up_with_zeros(tmp_path: Path, progressive: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path / "a.jpg", Image.fromarray(noise), progressive=progressive)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    with pytest.raises(UserError, match=r"image must be an undamaged JPEG, got .* \(.*a.jpg\)"):
+        read_picture(path)
+    path.write_bytes(data + b"what a camera adds")
+    assert read_picture(path).shape == (64, 64, 3)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from uda4inst.classes import BACKGROUND_LABEL_ID
 from uda4inst.data.readers import BDD100K
 from uda4inst.data.tree import DatasetOptions, ObjectFilter, check_sizes
 from uda4inst.errors import UserError
@@ -271,3 +272,13 @@ def test_sample__bitmask_of_another_size_than_the_image(tmp_path: Path) -> None:
     save(tmp_path, BITMASK, np.zeros((5, 5, 4), np.uint8))
     with pytest.raises(UserError, match=r"size \(1, 2\), got \(5, 5\) \(.*bitmasks/train/a-1.png"):
         dataset.sample(0)
+
+
+def test_read_instance_ids__without_a_mask_what_is_no_object_is_background(tmp_path: Path) -> None:
+    pixels = [[pixel(CAR, 1), pixel(CAR, 2, IGNORE), NONE, NONE]]
+    mask = [[13, 13, 0, 255]]
+    alone = write_image(tmp_path / "alone", pixels).read_instance_ids(0)
+    both = write_image(tmp_path / "both", pixels, mask).read_instance_ids(0)
+    background = BACKGROUND_LABEL_ID
+    assert alone.tolist() == [[26_000, 26, background, background]]
+    assert both.tolist() == [[26_000, 26, 7, 0]]  # the road; void

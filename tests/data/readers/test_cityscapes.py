@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from uda4inst.classes import BACKGROUND_LABEL_ID, THING_NAMES
 from uda4inst.data.readers import Cityscapes
+from uda4inst.data.tree import DatasetOptions, ObjectFilter
 from uda4inst.errors import UserError
+from uda4inst.formats.class_map import ClassMap
 from uda4inst.toystreets.write import ToyStreetsTree
 
 NAME = "aachen_000000_000019"
@@ -220,3 +223,23 @@ def test_cityscapes__malformed_name(own_tree: ToyStreetsTree) -> None:
     (folder / "toyville_000001_leftImg8bit.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"named CITY_SEQUENCE_FRAME_leftImg8bit.png.*got 1 others"):
         Cityscapes(own_tree.target_root, "train")
+
+
+@pytest.mark.parametrize(
+    ("options", "small"),
+    [
+        (DatasetOptions(), 26_001),
+        (DatasetOptions(class_map=ClassMap(tuple((n, n) for n in sorted(THING_NAMES)))), 26_001),
+        (DatasetOptions(objects=ObjectFilter(min_area=2)), 26),
+    ],
+    ids=["as it is", "class map", "filter"],
+)
+def test_read_instance_ids__a_filter_holds_and_caravans_are_no_void(
+    tmp_path: Path, options: DatasetOptions, small: int
+) -> None:
+    write_image(tmp_path, [[26_000, 26_000, 26_001, 29_000, 30_007, 29, 7]])
+    found = Cityscapes(tmp_path, "train", options=options).read_instance_ids(0)
+    assert found[0, :3].tolist() == [26_000, 26_000, small]
+    counted = found[0, 3:5].tolist()
+    assert counted in ([29_000, 30_007], [BACKGROUND_LABEL_ID] * 2)
+    assert found[0, 5:].tolist() in ([29, 7], [0, 7])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uda4inst.classes import BACKGROUND_LABEL_ID
+from uda4inst.classes import BACKGROUND_LABEL_ID, NUM_THINGS, ThingClasses
 from uda4inst.data.config import DatasetRef
 from uda4inst.data.readers.coco_folder import CocoFolder, label_of
 from uda4inst.data.records import TreeError
@@ -21,6 +21,7 @@ from uda4inst.data.tree import DatasetOptions, ObjectFilter
 from uda4inst.errors import UserError
 from uda4inst.evaluation.scoring import accumulators, judge_image, results_json
 from uda4inst.formats.class_map import ClassMap
+from uda4inst.formats.coco import annotations_of
 from uda4inst.formats.predictions import ScoredMask
 from uda4inst.toystreets import render_scene
 
@@ -509,3 +510,33 @@ def test_evaluate__a_detection_on_the_background_is_false(
         scores.append(results_json(score)[protocol][measure])
     assert scores[0] == 1
     assert scores[1] < 0.5
+
+
+def test_read_instance_ids__crowds_of_own_classes_are_their_own(tmp_path: Path) -> None:
+    crowd = drawn("....##", "....##", "......", "......")
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}]
+    entries = (annotation(rle(BLOCK), 2), annotation(rle(crowd), 2, iscrowd=1))
+    write(tmp_path, document(*entries, categories=categories))
+    own = ClassMap((("car", "car"), ("dog", "dog")), things=ThingClasses(("dog",)))
+    raw = CocoFolder(tmp_path, options=DatasetOptions(class_map=own)).read_instance_ids(0)
+    expected = np.full(SIZE, BACKGROUND_LABEL_ID)
+    dog = own.things.label_ids[NUM_THINGS]
+    expected[BLOCK], expected[crowd] = dog * 1000, dog
+    np.testing.assert_array_equal(raw, expected)
+    found = [(entry["category_id"], entry["iscrowd"]) for entry in annotations_of(raw)]
+    assert sorted(found) == [(NUM_THINGS + 1, 0), (NUM_THINGS + 1, 1)]
+
+
+def test_coco_folder__the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, document(annotation(rle(BLOCK))))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "images/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert CocoFolder(Path()).records[0].image == Path("images/a.png")
+
+
+def test_coco_folder__the_mask_of_the_ego_vehicle_is_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "ego_vehicle.png"):
+        picture(tmp_path / name)
+    records = CocoFolder(tmp_path, require_labels=False).records
+    assert [record.sample_id for record in records] == ["a"]

@@ -162,3 +162,16 @@ def test_check_tree__labels_that_are_left_alone_have_no_faults(kitti: Path) -> N
     alone = check_tree("kitti360", kitti, split="train", with_labels=False, workers=0)
     assert labels[0] == "unreadable"
     assert [kind for kind, _ in found(alone)] == ["duplicate"]  # frame 6 is in val as well
+
+
+def test_check_tree__blames_the_right_file_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    root = tmp_path / "city (1), mine"
+    for kind in ("leftImg8bit", "gtFine"):
+        (root / kind / "val/a").mkdir(parents=True)
+    write_png(root / "leftImg8bit/val/a/a_000000_000000_leftImg8bit.png", np.zeros((4, 4, 3)))
+    truth = root / "gtFine/val/a"
+    write_png(truth / "a_000000_000000_gtFine_instanceIds.png", np.full((4, 4), 7, np.uint16))
+    write_png(truth / "a_000000_000000_gtFine_labelIds.png", np.full((4, 4), 77, np.uint8))
+    report = check_tree("cityscapes", root, split="val")
+    paths = [finding.path for finding in report.findings]
+    assert paths == ["gtFine/val/a/a_000000_000000_gtFine_labelIds.png"]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from uda4inst.classes import BACKGROUND_LABEL_ID
 from uda4inst.data.readers import GTA5, Cityscapes, CocoFolder, UrbanSyn
 from uda4inst.data.records import LabelArrays
 from uda4inst.data.reports.export import export_cityscapes, export_coco
@@ -238,3 +239,24 @@ def test_export__pictures_are_copied_where_links_fail(
     original = tree.source_root / "rgb/rgb_0001.png"
     assert (out / "images/rgb_0001.png").read_bytes() == original.read_bytes()
     assert (out / "images/rgb_0001.png").stat().st_ino != original.stat().st_ino
+
+
+def test_export_cityscapes__what_is_known_to_be_nothing_stays_no_void(
+    tree: ToyStreetsTree, tmp_path: Path
+) -> None:
+    labelled = export_coco(source(tree), tmp_path / "coco")
+    dataset = CocoFolder(labelled, "train")
+    exported = Cityscapes(
+        export_cityscapes(dataset, tmp_path / "city", split="val", workers=0), "val"
+    )
+    before, after = dataset.read_instance_ids(0), exported.read_instance_ids(0)
+    assert (before == BACKGROUND_LABEL_ID).any()
+    np.testing.assert_array_equal(after == 29_000, before == BACKGROUND_LABEL_ID)
+    np.testing.assert_array_equal(after == 0, before == 0)
+    assert_same_instances(dataset.read_labels(0), exported.read_labels(0))
+
+
+def test_export_cityscapes__caravans_with_a_number_keep_it(tmp_path: Path) -> None:
+    dataset = write_cityscapes(tmp_path / "own", [[26_000, 29_001, 29, 7]], [[26, 29, 29, 7]])
+    out = export_cityscapes(dataset, tmp_path / "out", split="val", workers=0)
+    assert Cityscapes(out, "val").read_instance_ids(0).tolist() == [[26_000, 29_001, 29, 7]]

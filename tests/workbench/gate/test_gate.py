@@ -86,6 +86,18 @@ def test_start_page__gives_the_key_that_all_else_needs(gated: Open) -> None:
     assert stranger.get("/config").status_code == 200
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "path=/x", "flag", "theme=a b", "a=b"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_key__beside_cookies_of_other_programs_of_the_host(
+    gated: Open, other: str, is_first: bool
+) -> None:
+    stranger = gated()
+    key = stranger.get("/").headers["set-cookie"].partition(";")[0]
+    stranger.cookies.clear()
+    sent = "; ".join((other, key) if is_first else (key, other))
+    assert stranger.get("/config", headers={"cookie": sent}).status_code == 200
+
+
 def test_key__of_another_start_is_none(client: Client, gated: Open) -> None:
     other = gated()
     other.cookies.update(client.cookies)

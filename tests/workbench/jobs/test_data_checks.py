@@ -145,3 +145,14 @@ def test_check_report__states() -> None:
     assert "no such format" in check_report(Check("failed", error="no such format"))
     assert "stopped" in check_report(Check("stopped"))
     assert "not checked" in check_report(Check("none"))
+
+
+def test_checks__command_has_what_the_run_reads_the_data_with(
+    checks: Callable[[str], Checks],
+) -> None:
+    ref = DatasetRef(
+        format="synthia", root="a", split="train", unnumbered="components", class_map="m.yaml"
+    )
+    own = DatasetRef(format="coco", root="a", split="train", annotations="my.json")
+    assert checks("").command(ref)[-4:] == ["--class-map", "m.yaml", "--unnumbered", "components"]
+    assert checks("").command(own)[-2:] == ["--annotations", "my.json"]

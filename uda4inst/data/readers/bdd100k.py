@@ -8,7 +8,8 @@ Decisions where the format leaves room:
 - An object is a class and a number. Pixels flagged crowd or ignore, and those of a class without a
   number, become ignore, id -1.
 - The semantic map is `labels/sem_seg/masks` where an image has one; else the bitmask's own classes
-  and 255 everywhere else, which is background in evaluation. Pixels it calls a thing but no object owns become ignore.
+  and 255 everywhere else, which evaluation takes for background, as it is none of the things.
+  Pixels that the map calls a thing but no object owns become ignore.
 - The flags occluded and truncated are the share 1, their absence 0: no more is told.
 - A bitmask that is opaque everywhere has lost its alpha channel in a copy and is refused.
 """
