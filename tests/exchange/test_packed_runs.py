@@ -193,7 +193,8 @@ def test_unpack_run__packed_data_of_one_file(make_run: MakeRun, tmp_path: Path) 
 
 
 def test_pack_run__files_of_1970(evaluated_run: RunDir, tmp_path: Path) -> None:
-    os.utime(evaluated_run.config, (0, 0))
+    for file in evaluated_run.path.rglob("*.*"):
+        os.utime(file, (0, 0))
     archive = pack_run(evaluated_run, tmp_path / "a.zip")
     done = unpack_run(archive, root=tmp_path / "there")
     assert done.run.config.read_bytes() == evaluated_run.config.read_bytes()

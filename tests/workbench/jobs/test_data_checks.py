@@ -150,9 +150,9 @@ def test_check_report__states() -> None:
 def test_checks__command_has_what_the_run_reads_the_data_with(
     checks: Callable[[str], Checks],
 ) -> None:
-    ref = DatasetRef(
-        format="synthia", root="a", split="train", unnumbered="components", class_map="m.yaml"
-    )
-    own = DatasetRef(format="coco", root="a", split="train", annotations="my.json")
+    read = {"split": "train", "unnumbered": "components", "class_map": "m.yaml"}
+    ref = DatasetRef.model_validate({"format": "synthia", "root": "a", **read})
     assert checks("").command(ref)[-4:] == ["--class-map", "m.yaml", "--unnumbered", "components"]
-    assert checks("").command(own)[-2:] == ["--annotations", "my.json"]
+    own = {"format": "coco", "root": "a", "split": "train", "annotations": "my.json"}
+    words = checks("").command(DatasetRef.model_validate(own))
+    assert words[-2:] == ["--annotations", "my.json"]
