@@ -75,7 +75,7 @@ def _read_mask(path: Path, size: Size) -> Bool[np.ndarray, "H W"]:
             f"ego vehicle mask must have the target images' size {size}, got {mask.shape} "
             f"({path}). Give a mask of that size in data.target.ego_vehicle, or none."
         )
-    if mask.max() < _VALID_FROM:
+    if 0 < mask.max() < _VALID_FROM:
         raise UserError(
             f"ego vehicle mask must be 0 on it and {_VALID_FROM} to 255 where objects can be, got "
             f"values of at most {mask.max()} ({path}). Multiply it by 255, or give none."

@@ -189,7 +189,8 @@ class RowResult:
             return "not evaluated: uda4inst evaluate RUN judges a finished run again"
         others = {"finished, not evaluated" if one == "finished" else one for one in others}
         if not finished:
-            return "not run" if others <= {"not run"} else f"not finished ({', '.join(others)})"
+            states = ", ".join(sorted(others))
+            return "not run" if states == "not run" else f"not finished ({states})"
         return f"{finished} of {len(self.runs)} runs"
 
     def by_cell(
