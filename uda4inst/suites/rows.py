@@ -190,7 +190,7 @@ class RowResult:
         others = {"finished, not evaluated" if one == "finished" else one for one in others}
         if not finished:
             states = ", ".join(sorted(others))
-            return "not run" if states == "not run" else f"not finished ({states})"
+            return "not run" if others <= {"not run"} else f"not finished ({states})"
         return f"{finished} of {len(self.runs)} runs"
 
     def by_cell(
