@@ -254,5 +254,5 @@ def test_read_picture__jpeg_filled_up_with_zeros(tmp_path: Path, progressive: bo
     path.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
     with pytest.raises(UserError, match=r"image must be an undamaged JPEG, got .* \(.*a.jpg\)"):
         read_picture(path)
-    path.write_bytes(data + b"what a camera adds")
+    path.write_bytes(data + b"what a camera adds \xff\xda")
     assert read_picture(path).shape == (64, 64, 3)

@@ -24,7 +24,6 @@ _START: Final = b"\xff\xd8"
 _MAX_PIXELS_A_BYTE: Final = 1024
 # What Pillow makes of a header that is none.
 _NO_JPEG: Final = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
-_START_OF_SCAN: Final = b"\xff\xda"
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _RESTORE: Final = "Restore the file from its archive."
 
@@ -46,9 +45,11 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     if _is_png(path):
         return png.read_image(path)
     data = png.read_bytes(path)
-    _jpeg_size(io.BytesIO(data), path)
-    # A file of which only the first part has arrived may be filled up with zeros.
-    if data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN):
+    file = io.BytesIO(data)
+    _jpeg_size(file, path)
+    # A file of which only the first part has arrived may be filled up with zeros. The header has
+    # been read; what cameras add behind the end may be anything.
+    if data.find(_END_OF_IMAGE, file.tell()) < 0:
         raise UserError(
             f"image must be an undamaged JPEG, got one without an end, {len(data)} bytes ({path}). "
             f"{_RESTORE}"
