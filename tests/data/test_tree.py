@@ -91,7 +91,8 @@ def test_image_tree__a_list_names_images_by_the_end_of_their_path(tmp_path: Path
         return [record.sample_id for record in tree.records]
 
     assert listed("day/0001", "0003.png") == ["day/0001", "night/0003"]
-    assert listed(f"{tmp_path.name}/day/0002.png") == ["day/0002"]
+    assert listed(f"{tmp_path.name}/day/0002.png", "./night/0003") == ["day/0002", "night/0003"]
+    assert listed("elsewhere\\cam_000001_000002_left.png") == ["cam_000001_000002_left"]
     assert listed(str(tmp_path / "night/0003.png")) == ["night/0003"]
     for name in ("night/0001", "night/0002.png", "other/day2/0001", "cam_000001_000002_right"):
         with pytest.raises(UserError, match=f"must name images of the data set .*{name}"):

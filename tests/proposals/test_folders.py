@@ -73,6 +73,14 @@ def test_find_fits__two_annotation_files_of_a_folder_are_two_splits(
 ) -> None:
     for split in ("train", "val"):
         write_annotated(tmp_path, f"{folder}{split}.json", f"images/{split}/{split}.png")
+    (tmp_path / folder / "license.json").write_text("[]")  # of another kind
     splits = find_fits(tmp_path)[0].splits
     found = [(s.name, s.annotations, s.images.records[0].sample_id) for s in splits]
     assert found == [(s, f"{folder}{s}.json", s) for s in ("train", "val")]
+
+
+def test_find_fits__other_json_beside_an_annotation_file_does_not_count(tmp_path: Path) -> None:
+    write_annotated(tmp_path, "labels.json", "images/train/a.png")
+    (tmp_path / "license.json").write_text("[]")
+    (seen,) = find_fits(tmp_path)[0].splits
+    assert (seen.name, seen.annotations) == ("train", "labels.json")

@@ -8,7 +8,7 @@ picture's file will do as well.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -55,7 +55,7 @@ class ImageList:
             for name in more:
                 others.setdefault(name, set()).add(index)
         by_name = {name: min(of) for name, of in others.items() if len(of) == 1} | own
-        places = [by_name.get(name, own.get(_without_ending(name))) for name in self.names]
+        places = [by_name.get(name, _place_of_path(name, by_name, own)) for name in self.names]
         unknown = [name for name, place in zip(self.names, places, strict=True) if place is None]
         if unknown:
             shown = ", ".join(map(repr, unknown[:_NAMED]))
@@ -68,13 +68,14 @@ class ImageList:
         return sorted({place for place in places if place is not None})
 
 
-def _without_ending(name: str) -> str:
-    """Return Cityscapes' name in that of a file; any other keeps its folders.
+def _place_of_path(name: str, by_name: Mapping[str, int], own: Mapping[str, int]) -> int | None:
+    """Return which image a path means; None where it is none.
 
-    They may be all that tells an image from one of another data set.
+    Folders that are no image's are left aside where images have names without any. Where they have
+    folders in theirs, these may be all that tells one from that of another data set.
     """
-    short = basename(name)
-    return name if short in (PurePosixPath(name).name, PurePosixPath(name).stem) else short
+    path = PurePosixPath(name.replace("\\", "/"))
+    return by_name.get(str(path), own.get(path.stem, own.get(basename(name))))
 
 
 def read_image_list(path: Path) -> ImageList:

@@ -180,13 +180,17 @@ def _why_unlabelled(kind: type[ImageTree], root: Path, split: str) -> str:
 
 def _coco_splits(root: Path, refusals: dict[str, str]) -> Iterator[SplitSeen]:
     refusals[COCO] = "no annotation file (JSON) was found"
-    files = list(_json_files(root))
-    in_folder = Counter(path.parent for path in files)
-    for path in files:
+    known: dict[Path, dict[str, int]] = {}
+    for path in _json_files(root):
+        try:
+            known[path] = read_categories(path)
+        except UserError as error:
+            refusals[COCO] = _first_line(str(error))
+    in_folder = Counter(path.parent for path in known)
+    for path, categories in known.items():
         name, own = _split_of(path.relative_to(root), is_alone=in_folder[path.parent] == 1)
         options = DatasetOptions(annotations=_path(own))
         try:
-            categories = read_categories(path)
             images = DATASETS[COCO](root, name, require_labels=False, options=options)
         except UserError as error:
             refusals[COCO] = _first_line(str(error))
